@@ -1,0 +1,1 @@
+"""How the JavaScript client gets into a page."""

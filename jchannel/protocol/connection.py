@@ -1,0 +1,194 @@
+"""The states of one connection: what may follow what, for the connection as a whole and for each request.
+
+A ``Connection`` belongs to one side of one socket. Messages go in and frames come out; frames go in and messages come
+out. It does no I/O and knows no time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum, auto
+from typing import Final
+
+from jchannel.errors import ProtocolError
+from jchannel.protocol.frames import decode_frame, encode_frame
+from jchannel.protocol.messages import (
+    Beat,
+    Call,
+    Cancel,
+    Close,
+    Echo,
+    Encoded,
+    Error,
+    Goodbye,
+    Hello,
+    Message,
+    Open,
+    Request,
+    Result,
+    Welcome,
+    encode,
+)
+
+__all__ = ["BATCH_LIMIT", "FRAME_LIMIT", "VERSION", "Connection", "Role", "State"]
+
+#: The protocol's version, as the WebSocket's subprotocol has it.
+VERSION: Final = "jchannel.v1"
+
+#: The largest frame in bytes, unless the server says otherwise.
+FRAME_LIMIT: Final = 64 * 2**20
+
+#: A batch ends before it exceeds this number of bytes, unless it is one message.
+BATCH_LIMIT: Final = 256 * 2**10
+
+# What a frame takes beside its messages: the length field, the brackets, a comma for each message.
+_FRAME_OVERHEAD: Final = 16
+
+
+class Role(Enum):
+    """Which side of the connection this is."""
+
+    SERVER = auto()
+    PAGE = auto()
+
+
+class State(Enum):
+    """How far the connection is."""
+
+    OPENING = auto()
+    HELLO = auto()
+    READY = auto()
+    ENDED = auto()
+
+
+_EITHER: Final = (Echo, Call, Result, Error, Cancel)
+_BY_SERVER: Final = (Beat, Open, Close, *_EITHER)
+
+# The state that a message leads to, by the side that sends it and the state it is sent in. The rest is an error.
+_TRANSITIONS: Final[dict[tuple[Role, State, type[Message]], State]] = {
+    (Role.PAGE, State.OPENING, Hello): State.HELLO,
+    (Role.SERVER, State.HELLO, Welcome): State.READY,
+    **{(Role.SERVER, State.READY, kind): State.READY for kind in _BY_SERVER},
+    **{(Role.PAGE, State.READY, kind): State.READY for kind in _EITHER},
+    **{(role, state, Goodbye): State.ENDED for role in Role for state in (State.OPENING, State.HELLO, State.READY)},
+}
+
+
+class Connection:
+    """One side of a connection.
+
+    Args:
+        role: Which side.
+        frame_limit: The largest frame, in bytes. A page takes the server's from its welcome.
+    """
+
+    def __init__(self, role: Role, *, frame_limit: int = FRAME_LIMIT) -> None:
+        self.role = role
+        self.state = State.OPENING
+        self.frame_limit = frame_limit
+        self._far_role = Role.PAGE if role is Role.SERVER else Role.SERVER
+        self._last_id = 0
+        self._last_far_id = 0
+        self._asked: set[int] = set()
+        self._running: set[int] = set()
+        self._waiting: deque[Encoded] = deque()
+        self._waiting_bytes = 0
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The size of the messages that no frame has taken yet."""
+        return self._waiting_bytes
+
+    @property
+    def unanswered(self) -> int:
+        """The number of this side's requests that the far side has not answered, cancelled ones included."""
+        return len(self._asked)
+
+    @property
+    def running(self) -> int:
+        """The number of the far side's requests that this side has not answered."""
+        return len(self._running)
+
+    def next_id(self) -> int:
+        """The id of the next request. The request must be the next one sent."""
+        return self._last_id + 1
+
+    def send(self, message: Message) -> None:
+        """Queues a message for the next frame.
+
+        A cancel of a request that has been answered is dropped.
+
+        Raises:
+            ProtocolError: The message may not be sent by this side in this state, or answers no request that runs. This
+                is this side's own mistake.
+            ValueError: The message is larger than a frame may be. The message says both sizes.
+        """
+        state = self._follow(self.role, message)
+        if isinstance(message, Cancel) and message.id not in self._asked:
+            return
+        if isinstance(message, Result | Error) and message.id not in self._running:
+            raise ProtocolError(f"there is no request {message.id} to answer")
+        if isinstance(message, Request) and message.id != self.next_id():
+            raise ProtocolError(f"the next request's id is {self.next_id()} and not {message.id}")
+        encoded = encode(message)
+        size = encoded.size + _FRAME_OVERHEAD
+        if size > self.frame_limit:
+            raise ValueError(
+                f"a message of {size:,} bytes is larger than the connection takes at once, {self.frame_limit:,} bytes: "
+                "send less at a time"
+            )
+        self.state = state
+        if isinstance(message, Request):
+            self._last_id = message.id
+            self._asked.add(message.id)
+        elif isinstance(message, Result | Error):
+            self._running.discard(message.id)
+        elif isinstance(message, Welcome):
+            self.frame_limit = message.frame_limit
+        self._waiting.append(encoded)
+        self._waiting_bytes += encoded.size
+
+    def next_frame(self) -> str | bytes | None:
+        """Takes what is waiting, up to one batch, as a frame. ``None`` when nothing waits."""
+        if not self._waiting:
+            return None
+        batch = [self._waiting.popleft()]
+        size = batch[0].size
+        while self._waiting and size + self._waiting[0].size + 1 <= BATCH_LIMIT:
+            batch.append(self._waiting.popleft())
+            size += batch[-1].size + 1
+        self._waiting_bytes -= sum(encoded.size for encoded in batch)
+        return encode_frame(batch)
+
+    def receive(self, frame: str | bytes) -> list[Message]:
+        """Takes a frame from the far side and gives its messages.
+
+        Raises:
+            ProtocolError: The frame, or one of its messages at this time, is not one of the protocol. Nothing of the
+                frame counts then, and the connection should end.
+        """
+        messages = decode_frame(frame)
+        for message in messages:
+            self._receive(message)
+        return messages
+
+    def _receive(self, message: Message) -> None:
+        self.state = self._follow(self._far_role, message)
+        if isinstance(message, Request):
+            if message.id <= self._last_far_id:
+                raise ProtocolError(f"the id {message.id} does not follow {self._last_far_id}")
+            self._last_far_id = message.id
+            self._running.add(message.id)
+        elif isinstance(message, Result | Error):
+            if message.id not in self._asked:
+                raise ProtocolError(f"there is no request {message.id} that waits for an answer")
+            self._asked.remove(message.id)
+        elif isinstance(message, Welcome):
+            self.frame_limit = message.frame_limit
+
+    def _follow(self, sender: Role, message: Message) -> State:
+        try:
+            return _TRANSITIONS[sender, self.state, type(message)]
+        except KeyError:
+            side, state = sender.name.lower(), self.state.name.lower()
+            raise ProtocolError(f"the {side} may not send {message.type!r} while the state is {state!r}") from None

@@ -1,0 +1,278 @@
+"""The vocabulary of the wire: one frozen type for each message, how it is written and how it is read.
+
+The tables here are those of ``docs/protocol.md``. Whether a message may come at this time and from that side is not
+decided here but in ``connection``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, TypeAlias
+
+from jchannel.errors import ProtocolError
+from jchannel.protocol.values import MAX_INTEGER, Attachment, Packed, shorten, to_json
+
+__all__ = [
+    "ERROR_KINDS",
+    "GOODBYE_REASONS",
+    "VALUE_FIELDS",
+    "Answer",
+    "Beat",
+    "Call",
+    "Cancel",
+    "Close",
+    "Echo",
+    "Encoded",
+    "Error",
+    "Goodbye",
+    "Hello",
+    "Message",
+    "Open",
+    "Request",
+    "Result",
+    "Welcome",
+    "encode",
+    "parse",
+]
+
+GOODBYE_REASONS: Final = frozenset({"closed", "token", "origin", "version", "taken", "replaced", "protocol"})
+ERROR_KINDS: Final = frozenset(
+    {"exception", "handler", "method", "callable", "private", "value", "channel", "busy", "cancelled", "ended"}
+)
+
+#: The field that holds values, and so attachments, of the messages that have any.
+VALUE_FIELDS: Final = {"echo": "args", "call": "args", "result": "value"}
+
+_MAX_CLIENT_LENGTH: Final = 64
+_MAX_SHOWN: Final = 40
+_MAX_ID: Final = MAX_INTEGER - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The page's first message. ``client`` names the page, the same after a reconnect or a reload."""
+
+    type: ClassVar = "hello"
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The server's answer to ``Hello``: its beat in seconds, its frame limit in bytes, and the channels alive."""
+
+    type: ClassVar = "welcome"
+    beat: float
+    frame_limit: int
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The last message of a side that ends the connection on purpose."""
+
+    type: ClassVar = "goodbye"
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The server's sign of life, for pages, which cannot see a WebSocket's pings."""
+
+    type: ClassVar = "beat"
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Asks the page to open a channel with an initialization function, given as JavaScript code."""
+
+    type: ClassVar = "open"
+    id: int
+    channel: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Asks the page to forget a channel."""
+
+    type: ClassVar = "close"
+    id: int
+    channel: int
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Asks for the arguments back."""
+
+    type: ClassVar = "echo"
+    id: int
+    channel: int
+    args: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Asks for a call of a method of the channel's handler."""
+
+    type: ClassVar = "call"
+    id: int
+    channel: int
+    name: str
+    args: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The answer to the request ``id``."""
+
+    type: ClassVar = "result"
+    id: int
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """The answer to a request that has failed."""
+
+    type: ClassVar = "error"
+    id: int
+    kind: str
+    name: str
+    message: str
+    stack: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Asks for the end of the sender's request ``id``, which is answered all the same."""
+
+    type: ClassVar = "cancel"
+    id: int
+
+
+Request: TypeAlias = Open | Close | Echo | Call
+Answer: TypeAlias = Result | Error
+Message: TypeAlias = Hello | Welcome | Goodbye | Beat | Request | Answer | Cancel
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A message as it leaves: its JSON, what is attached to it, and the bytes it takes in a frame, at most."""
+
+    text: str
+    attachments: tuple[Attachment, ...]
+    size: int
+
+
+def encode(message: Message) -> Encoded:
+    """Writes a message. The ``args`` or ``value`` of a message with values must be a ``Packed``."""
+    parts = [f'{{"type":"{message.type}"']
+    attachments: tuple[Attachment, ...] = ()
+    for name in message.__slots__:
+        value = getattr(message, name)
+        if isinstance(value, Packed):
+            parts.append(f'"{name}":{value.text}')
+            attachments = value.attachments
+        elif value is not None:
+            parts.append(f'"{name}":{to_json(value)}')
+    if attachments:
+        parts.append(f'"attachments":{to_json([attachment.describe() for attachment in attachments])}')
+    text = ",".join(parts) + "}"
+    size = len(text) if text.isascii() else len(text.encode())
+    return Encoded(text, attachments, size + sum(len(attachment.data) + 8 for attachment in attachments))
+
+
+def parse(fields: dict[str, Any]) -> Message:
+    """Reads a message from its JSON object, with its attachments back in their places.
+
+    Raises:
+        ProtocolError: The object is not a message of the protocol.
+    """
+    kind = fields.get("type")
+    entry = _READERS.get(kind) if isinstance(kind, str) else None
+    if entry is None:
+        raise ProtocolError(f"there is no message type {shorten(kind)}")
+    message_type, checks = entry
+    values = []
+    for name, check in checks:
+        value = fields.get(name, _MISSING)
+        if not check(value):
+            problem = "is missing" if value is _MISSING else f"cannot be {shorten(value)}"
+            raise ProtocolError(f"the field {name!r} of {kind!r} {problem}")
+        values.append(value)
+    return message_type(*values)
+
+
+_MISSING: Final = object()
+
+
+def _is_id(value: object) -> bool:
+    return type(value) is int and 1 <= value <= _MAX_ID
+
+
+def _is_ids(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_id, value))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_client(value: object) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= _MAX_CLIENT_LENGTH
+
+
+def _is_period(value: object) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf  # type: ignore[operator]
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+def _is_value(value: object) -> bool:
+    return value is not _MISSING
+
+
+def _is_reason(value: object) -> bool:
+    return isinstance(value, str) and value in GOODBYE_REASONS
+
+
+def _is_kind(value: object) -> bool:
+    return isinstance(value, str) and value in ERROR_KINDS
+
+
+def _is_stack(value: object) -> bool:
+    return value is _MISSING or isinstance(value, str)
+
+
+_Check: TypeAlias = Callable[[object], bool]
+
+
+def _make_welcome(beat: float, frame_limit: int, channels: list[int]) -> Welcome:
+    return Welcome(beat, frame_limit, tuple(channels))
+
+
+def _make_error(id: int, kind: str, name: str, message: str, stack: object) -> Error:  # noqa: A002 (the field's name)
+    return Error(id, kind, name, message, stack if isinstance(stack, str) else None)
+
+
+_READERS: Final[dict[str, tuple[Callable[..., Message], tuple[tuple[str, _Check], ...]]]] = {
+    "hello": (Hello, (("client", _is_client),)),
+    "welcome": (_make_welcome, (("beat", _is_period), ("frame_limit", _is_id), ("channels", _is_ids))),
+    "goodbye": (Goodbye, (("reason", _is_reason), ("message", _is_text))),
+    "beat": (Beat, ()),
+    "open": (Open, (("id", _is_id), ("channel", _is_id), ("code", _is_text))),
+    "close": (Close, (("id", _is_id), ("channel", _is_id))),
+    "echo": (Echo, (("id", _is_id), ("channel", _is_id), ("args", _is_list))),
+    "call": (Call, (("id", _is_id), ("channel", _is_id), ("name", _is_text), ("args", _is_list))),
+    "result": (Result, (("id", _is_id), ("value", _is_value))),
+    "error": (
+        _make_error,
+        (("id", _is_id), ("kind", _is_kind), ("name", _is_text), ("message", _is_text), ("stack", _is_stack)),
+    ),
+    "cancel": (Cancel, (("id", _is_id),)),
+}

@@ -1,0 +1,148 @@
+"""Where a server listens, and under which URL it is reached."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import trio
+
+__all__ = ["DEFAULT_PORT", "base_url", "check_url", "open_listeners"]
+
+#: The port that is tried first where none is asked for.
+DEFAULT_PORT: Final = 8889
+
+_MAX_PORT: Final = 65_535
+
+# How often another free port is tried when the one that IPv4 gave is taken on IPv6.
+_FREE_PORT_ATTEMPTS: Final = 16
+
+
+async def open_listeners(host: str, port: int | None) -> list[trio.SocketListener]:
+    """Opens the listening sockets, all on one port.
+
+    Args:
+        host: A name or an address. ``localhost`` means the loopback addresses of IPv4 and of IPv6.
+        port: The port; 0 for any free one; ``None`` for the default one or, where that is taken, a free one.
+
+    Raises:
+        TypeError, ValueError: The host or the port is not one.
+        OSError: The port is taken, or the host is not this machine's. The message names it.
+
+    Cancelling it leaves no socket open.
+    """
+    check_host(host)
+    check_port(port)
+    if port is None:
+        try:
+            return await _open_on(host, DEFAULT_PORT)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            port = 0
+    if port:
+        return await _open_on(host, port)
+    for _ in range(_FREE_PORT_ATTEMPTS - 1):
+        try:
+            return await _open_on(host, 0)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    return await _open_on(host, 0)
+
+
+def base_url(host: str, port: int) -> str:
+    """The URL of a server that listens there, without a slash at its end."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 (this asks where it listens, and does not make it listen)
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def check_url(url: str) -> str:
+    """Checks the URL of a server behind a proxy, and gives it without a slash at its end.
+
+    Raises:
+        TypeError: It is not a str.
+        ValueError: It is not an absolute http or https URL, or has a user, a query or a fragment.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a str, and not {url!r}")
+    try:
+        parts = urlsplit(url)
+        sound = parts.port != 0
+    except ValueError as error:
+        raise ValueError(f"{url!r} is not a URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not sound:
+        raise ValueError(f"url must be absolute, such as https://example.com/proxy/8889, and not {url!r}")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("url must have no user, query or fragment: the token is added by jchannel where it belongs")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def check_host(host: object) -> None:
+    """Refuses what cannot be a host.
+
+    Raises:
+        TypeError: It is not a str.
+        ValueError: It is empty.
+    """
+    if not isinstance(host, str):
+        raise TypeError(f"host must be a str, and not {host!r}")
+    if not host:
+        raise ValueError("host must not be empty: use '0.0.0.0' or '::' to listen on every address")
+
+
+def check_port(port: object) -> None:
+    """Refuses what cannot be a port.
+
+    Raises:
+        TypeError: It is not an int or ``None``.
+        ValueError: It is not from 0 to 65535.
+    """
+    if port is None:
+        return
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"port must be an int, or None for {DEFAULT_PORT} or a free one, and not {port!r}")
+    if not 0 <= port <= _MAX_PORT:
+        raise ValueError(f"port must be from 0 to {_MAX_PORT}, and it is {port}")
+
+
+async def _open_on(host: str, port: int) -> list[trio.SocketListener]:
+    """Opens the sockets of one host on one port. 0 becomes the port that the first address is given."""
+    listeners: list[trio.SocketListener] = []
+    missing: list[OSError] = []
+    try:
+        for address in await _resolve(host):
+            try:
+                listeners += await trio.open_tcp_listeners(port, host=address)
+            except OSError as error:
+                # A machine without IPv6, or without IPv4, has a localhost all the same.
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                missing.append(error)
+            else:
+                port = listeners[0].socket.getsockname()[1]
+        if not listeners:
+            raise missing[0]
+    except BaseException as error:
+        for listener in listeners:
+            listener.socket.close()
+        if not isinstance(error, OSError):
+            raise
+        problem = f"cannot be used: {error.strerror or error}"
+        if error.errno == errno.EADDRINUSE:
+            problem = "is taken: stop what uses it, or leave the port out to get a free one"
+        raise OSError(error.errno, f"port {port} of {host} {problem}") from error
+    return listeners
+
+
+async def _resolve(host: str) -> Sequence[str]:
+    # Browsers take localhost for both, whatever the machine's own tables say, and a free ::1 could be taken by others.
+    if host == "localhost":
+        return ("127.0.0.1", "::1")
+    # One by one, because trio gives each address of a name a free port of its own.
+    found = await trio.socket.getaddrinfo(host, None, type=trio.socket.SOCK_STREAM, flags=trio.socket.AI_PASSIVE)
+    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+    return addresses if len(addresses) > 1 else (host,)

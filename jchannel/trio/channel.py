@@ -1,0 +1,213 @@
+"""The server's channels: opening and closing them, and opening them again when a page comes back."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from jchannel.errors import ClosedError, PageLostError, RemoteError, StateError
+from jchannel.protocol.messages import Close, Open
+from jchannel.timeouts import check_timeout
+from jchannel.trio.endpoint import Endpoint, logger
+from jchannel.trio.handlers import Invoke, invoke
+from jchannel.trio.session import PendingRequest, Session
+
+if TYPE_CHECKING:
+    from jchannel.trio.server import Server
+
+__all__ = ["Channel"]
+
+
+class Channel(Endpoint):
+    """A channel between Python and whichever page is connected. ``Server.open_channel`` makes them.
+
+    A channel outlives a page: when a page comes back after a reload, a crash or a lost network, the channel is opened
+    in it again before anything else is sent, and calls made meanwhile wait for that, within their timeouts.
+
+    Attributes:
+        code: JavaScript that evaluates to the initialization function. It receives the page's side of the channel.
+        handler: The object that handles calls from the page, or ``None``.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        code: str,
+        nursery: trio.Nursery,
+        *,
+        handler: object = None,
+        run_method: Invoke = invoke,
+    ) -> None:
+        super().__init__(nursery, handler, tracebacks=server.tracebacks, run_method=run_method)
+        self.code = code
+        self._server = server
+        self._context_timeout: float | None = 3
+        # The channel's number while it is open or opening, and the session in which the page has opened it.
+        self._id: int | None = None
+        self._session: Session | None = None
+        self._opening: tuple[Session, PendingRequest] | None = None
+        self._value: Any = None
+        self._changed = trio.Event()
+        self._why_closed = "it has not been opened: call open() first"
+        self._failure: Exception | None = None
+        self._last_wait = ""
+
+    def __repr__(self) -> str:
+        state = "closed" if self._id is None else "open" if self._session else "opening"
+        return f"<{type(self).__module__}.{type(self).__qualname__} {state}, {self._server.url}>"
+
+    @property
+    def context_timeout(self) -> float | None:
+        """The timeout in seconds for opening and closing when the channel is used as a context manager. Default is 3.
+
+        Raises:
+            TypeError, ValueError: When it is set to what is not a timeout.
+        """
+        return self._context_timeout
+
+    @context_timeout.setter
+    def context_timeout(self, timeout: float | None) -> None:
+        check_timeout(timeout)
+        self._context_timeout = timeout
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the channel is open or being opened, with or without a page."""
+        return self._id is not None
+
+    async def open(self, timeout: float | None = 3) -> Any:
+        """Opens the channel: runs its code's initialization function in the page.
+
+        Args:
+            timeout: Seconds for the whole, waiting for a page included; ``None`` for no limit.
+
+        Returns:
+            What the initialization function returned.
+
+        Raises:
+            trio.TooSlowError: The time ran out. The channel is closed then.
+            StateError: It is open already.
+            FrontendError: The code is not that of a function, or the function raised. The channel is closed then.
+            ClosedError: The server is closed, or the channel was closed meanwhile.
+            ValueError: The code is larger than the connection takes at once, or the timeout is not one.
+
+        Cancelling it closes the channel.
+        """
+        limit = check_timeout(timeout)
+        if self._id is not None:
+            raise StateError("the channel is open already: close it before you open it again")
+        self._id, self._failure = self._server.register(self), None
+        with trio.move_on_after(limit):
+            try:
+                if self._server.session is not None:
+                    self.attach(self._server.session)
+                await self._wait_session()
+            except ClosedError:
+                if self._failure is not None:
+                    raise copy.copy(self._failure) from None
+                raise
+            except BaseException:
+                self._shut("opening it was given up")
+                raise
+            return self._value
+        raise trio.TooSlowError(f"the channel was not opened within {limit:g} s: {self._last_wait}")
+
+    async def close(self, timeout: float | None = 3) -> None:
+        """Closes the channel, on both sides. Calls under way in either direction end.
+
+        The channel is closed from the moment of the call, whatever follows. Closing a closed channel does nothing.
+
+        Args:
+            timeout: Seconds for the page to take note and for running handler methods to end; ``None`` for no limit.
+
+        Raises:
+            trio.TooSlowError: The time ran out.
+
+        Cancelling it stops the waiting; the channel is closed all the same.
+        """
+        limit = check_timeout(timeout)
+        closing = self._shut("it was closed")
+        with trio.move_on_after(limit):
+            await trio.lowlevel.checkpoint()
+            if closing is not None:
+                session, pending = closing
+                # A page that is gone, or has no such channel any more, has closed it by that.
+                with suppress(PageLostError, ClosedError):
+                    await session.wait_answer(pending)
+            await self._wait_idle()
+            return
+        raise trio.TooSlowError(
+            f"closing the channel was not confirmed within {limit:g} s; on this side it is closed all the same"
+        )
+
+    def attach(self, session: Session) -> None:
+        """Opens the channel in a page that has just connected. Called by the server, before anything else is sent."""
+        assert self._id is not None
+        channel, code = self._id, self.code
+        pending = session.send_request(lambda id_: Open(id_, channel, code))
+        self._opening = session, pending
+        self._nursery.start_soon(self._await_opened, session, pending, name="opening a channel")
+
+    def end(self, why: str) -> None:
+        """Ends the channel because its server, or what holds it, is closing. Does not wait."""
+        self._shut(why)
+
+    async def _await_opened(self, session: Session, pending: PendingRequest) -> None:
+        assert isinstance(pending.request, Open)
+        try:
+            value = await session.wait_answer(pending)
+        except PageLostError:
+            return  # The next page gets its own.
+        except (RemoteError, ClosedError) as error:
+            if self._id == pending.request.channel:
+                self._fail_opening(error)
+            return
+        if self._id == pending.request.channel and session.alive:
+            self._opening = None
+            self._session = session
+            self._value = value
+            self._notify()
+
+    def _fail_opening(self, error: Exception) -> None:
+        if self._session is not None:
+            logger.error("a channel could not be opened again in a new page: %s", error)
+        self._failure = error
+        self._shut("the page could not open it")
+
+    def _shut(self, why: str) -> tuple[Session, PendingRequest] | None:
+        """Closes this side at once. Gives the request that tells the page, where there is a page to be told."""
+        if self._id is None:
+            return None
+        channel, self._id = self._id, None
+        self._server.unregister(channel)
+        self._last_wait = self._explain_wait()
+        self._why_closed = why
+        self._end_calls(f"the channel is closed: {why}")
+        session = self._session
+        if self._opening is not None:
+            session, pending = self._opening
+            session.cancel_request(pending)
+            pending.fail(ClosedError(f"the channel is closed: {why}"))
+        self._opening = self._session = None
+        self._notify()
+        if session is None or not session.alive:
+            return None
+        return session, session.send_request(lambda id_: Close(id_, channel))
+
+    async def _wait_session(self) -> tuple[Session, int]:
+        while True:
+            if self._id is None:
+                raise ClosedError(f"the channel is closed: {self._why_closed}") from self._failure
+            if self._session is not None and self._session.alive:
+                return self._session, self._id
+            await self._changed.wait()
+
+    def _explain_wait(self) -> str:
+        return self._server.explain_wait() or "the page has not opened the channel yet"
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

@@ -1,0 +1,67 @@
+"""Finding the method of a handler that the far side asks for, and running it.
+
+The far side may call a handler's public methods and nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+
+__all__ = ["Invoke", "NothingToCallError", "find_method", "invoke"]
+
+#: Runs the method of a handler: gets the handler, the method's name and the arguments, and gives the result.
+Invoke: TypeAlias = Callable[[object, str, Sequence[Any]], Awaitable[Any]]
+
+
+class NothingToCallError(Exception):
+    """There is no method of that name to call. ``kind`` is the wire's word for why."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def find_method(handler: object, name: str) -> Callable[..., Any]:
+    """Finds the method of a handler that the far side may call.
+
+    Args:
+        handler: The channel's handler, or ``None`` where there is none.
+        name: The method's name, as the far side gave it.
+
+    Raises:
+        NothingToCallError: There is no handler; the name is private; there is no such attribute; or it is not a method.
+    """
+    if handler is None:
+        raise NothingToCallError("handler", f"cannot call {name!r}: the channel has no handler; set channel.handler")
+    if name.startswith("_"):
+        raise NothingToCallError("private", f"cannot call {name!r}: names that begin with an underscore are private")
+    # A property is looked at on the class: reading it on the handler would run its code for whoever asks.
+    is_property = isinstance(getattr(type(handler), name, None), property | functools.cached_property)
+    method = None if is_property else getattr(handler, name, _MISSING)
+    if method is _MISSING:
+        raise NothingToCallError("method", f"cannot call {name!r}: the handler has no such method{_suggest(handler)}")
+    if not callable(method):
+        kind = "a property" if is_property else f"of type {type(method).__name__}"
+        raise NothingToCallError("callable", f"cannot call {name!r}: it is {kind} and not a method")
+    return method
+
+
+async def invoke(handler: object, name: str, args: Sequence[Any]) -> Any:
+    """Runs the method of a handler in the present task, and awaits what it gives if that can be awaited.
+
+    Cancelling it cancels an async method; a sync one cannot be cancelled.
+    """
+    result = find_method(handler, name)(*args)
+    return await result if inspect.isawaitable(result) else result
+
+
+_MISSING = object()
+
+
+def _suggest(handler: object) -> str:
+    """The names that could have been meant. Only those of functions of the class, which nothing has to be run for."""
+    names = [name for name, _ in inspect.getmembers_static(type(handler), inspect.isfunction) if name[0] != "_"]
+    return f"; it has {', '.join(names)}" if names else ""

@@ -1,0 +1,50 @@
+"""Nurseries and closing that lose no exception: a single failure leaves as itself, and cleaning up replaces none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import trio
+
+__all__ = ["aclose_now", "open_flat_nursery"]
+
+
+@asynccontextmanager
+async def open_flat_nursery() -> AsyncIterator[trio.Nursery]:
+    """Opens a nursery. A failure that is alone in it leaves it as itself and not inside an exception group.
+
+    Several failures leave it as a group, as trio's own nurseries do. Cancellations beside a failure do not count: what
+    cancelled them goes on doing so one level higher.
+    """
+    try:
+        async with trio.open_nursery() as nursery:
+            yield nursery
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        failures = [leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)] or leaves[:1]
+        if len(failures) > 1:
+            raise
+        # The failure keeps the context that it had: the group, which holds the failure itself, says nothing more.
+        context = failures[0].__context__
+        try:
+            raise failures[0]
+        finally:
+            failures[0].__context__ = context
+
+
+async def aclose_now(resource: trio.abc.AsyncResource) -> None:
+    """Closes a resource at once, without any farewell. For ``finally`` blocks.
+
+    A cancellation from outside does not reach it: it would take the place of an exception that is on its way out.
+    """
+    with trio.CancelScope(shield=True):
+        await trio.aclose_forcefully(resource)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -1,0 +1,281 @@
+"""The Python peer: connects to a server as a page would, with a Python object as its handler.
+
+Tests, benchmarks and programs without a browser use it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, TypeAlias, cast
+from urllib.parse import parse_qs, urlsplit
+
+import trio
+import trio_websocket
+
+from jchannel.errors import ClosedError, KernelError, PageLostError, RefusedError
+from jchannel.protocol.connection import Connection, Role
+from jchannel.protocol.messages import Close, Goodbye, Hello, Message, Open, Request
+from jchannel.trio.access import subprotocols
+from jchannel.trio.addresses import check_url
+from jchannel.trio.endpoint import Endpoint
+from jchannel.trio.limits import Limits
+from jchannel.trio.link import Link, LinkClosed, WebSocketLink
+from jchannel.trio.nursery import aclose_now, open_flat_nursery
+from jchannel.trio.reception import RECEIVE_BUFFER, SOCKET_PATH
+from jchannel.trio.session import Session
+
+__all__ = ["OnOpen", "Peer", "PeerChannel", "open_peer"]
+
+logger = logging.getLogger("jchannel")
+
+_HTTP_PORT: Final = 80
+_HTTPS_PORT: Final = 443
+
+
+class PeerChannel(Endpoint):
+    """The peer's side of a channel that a server has opened.
+
+    Attributes:
+        code: The initialization function's code, which a page would run and the peer does not.
+        handler: The object that handles calls from the server, or ``None``.
+    """
+
+    def __init__(self, session: Session, request: Open, handler: object, nursery: trio.Nursery) -> None:
+        super().__init__(nursery, handler, tracebacks=False)
+        self.code = request.code
+        self._session = session
+        self._id = request.channel
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<{type(self).__module__}.{type(self).__qualname__} {self._id}, {state}>"
+
+    def end(self) -> None:
+        """Ends the channel because the server has closed it. Does not wait."""
+        self._closed = True
+        self._end_calls("the channel is closed: the server has closed it")
+
+    async def _wait_session(self) -> tuple[Session, int]:
+        if self._closed:
+            raise ClosedError("the channel is closed: the server has closed it")
+        if not self._session.alive:
+            raise PageLostError(f"the request cannot be sent: {self._session.why_ended}")
+        return self._session, self._id
+
+    def _explain_wait(self) -> str:
+        return "the server does not take what waits to be sent"
+
+
+#: Called with each channel that is opened, and its code; gives what a page's initialization function would return.
+OnOpen: TypeAlias = Callable[[PeerChannel, str], Any | Awaitable[Any]]
+
+
+class Peer:
+    """A connection to a server. ``open_peer`` makes them.
+
+    Attributes:
+        channels: The channels that the server has opened, by their numbers.
+    """
+
+    def __init__(self, handler: object, on_open: OnOpen | None, nursery: trio.Nursery) -> None:
+        self.channels: dict[int, PeerChannel] = {}
+        self._handler = handler
+        self._on_open = on_open
+        self._nursery = nursery
+        self._session: Session
+        self._changed = trio.Event()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is there."""
+        return self._session.alive
+
+    @property
+    def why_ended(self) -> str:
+        """Why the connection has ended; empty while it is there."""
+        return self._session.why_ended
+
+    async def wait_channel(self) -> PeerChannel:
+        """Waits until the server has opened a channel, and gives the first that is open.
+
+        Raises:
+            PageLostError: The connection has ended.
+
+        Cancelling it does nothing else.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self.channels:
+            if not self.connected:
+                raise PageLostError(f"no channel will be opened: {self.why_ended}")
+            await self._changed.wait()
+        return next(iter(self.channels.values()))
+
+    async def wait_ended(self) -> None:
+        """Waits until the connection has ended. Cancelling it does nothing else."""
+        await self._session.wait_ended()
+
+    def adopt(self, link: Link, connection: Connection, limits: Limits) -> Session:
+        """Makes the session of a link that has been welcomed. ``open_peer`` calls it, and runs it."""
+        self._session = Session(
+            link,
+            connection,
+            serve=self._serve,
+            limits=limits,
+            far_side="the server",
+            remote_error=KernelError,
+            heartbeat=None,
+        )
+        return self._session
+
+    def _serve(self, session: Session, request: Request) -> None:
+        if isinstance(request, Open):
+            self._nursery.start_soon(self._open_channel, session, request)
+            return
+        channel = self.channels.get(request.channel)
+        if channel is None:
+            session.answer_error(request, "channel", "", "the peer has no such channel")
+        elif isinstance(request, Close):
+            del self.channels[request.channel]
+            channel.end()
+            session.answer_value(request, None)
+        else:
+            channel.serve(session, request)
+
+    async def _open_channel(self, session: Session, request: Open) -> None:
+        channel = PeerChannel(session, request, self._handler, self._nursery)
+        with session.running_request(request):
+            value = None
+            try:
+                if self._on_open is not None:
+                    value = self._on_open(channel, request.code)
+                    value = await value if inspect.isawaitable(value) else value
+            except Exception as error:
+                logger.exception("on_open raised")
+                session.answer_error(request, "exception", type(error).__name__, str(error))
+                return
+            self.channels[request.channel] = channel
+            self._notify()
+            session.answer_value(request, value)
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+@asynccontextmanager
+async def open_peer(
+    url: str,
+    handler: object = None,
+    *,
+    token: str | None = None,
+    on_open: OnOpen | None = None,
+    client: str | None = None,
+    stream: trio.abc.Stream | None = None,
+    limits: Limits | None = None,
+) -> AsyncIterator[Peer]:
+    """Connects to a server for the time of an ``async with`` block.
+
+    Args:
+        url: ``Server.page_url``; or ``Server.url`` when the token is given beside it.
+        handler: The object that handles calls from the server, on every channel.
+        token: The server's token, where the URL does not carry it.
+        on_open: Called with each channel that is opened, and its code; sync or async. It may set the channel's handler,
+            and gives what ``Channel.open`` returns to the server. Without it a channel is opened with ``None``.
+        client: A name for this peer, of at most 64 characters. The server takes a second connection of the same name
+            for the first one come again. ``None`` for a random name.
+        stream: A stream to the server, instead of a TCP connection to the URL's host: for tests.
+        limits: The limits of what the server controls; ``None`` for the defaults.
+
+    Raises:
+        OSError: The server cannot be reached.
+        trio.TooSlowError: The server did not answer within ``Limits.handshake_seconds``.
+        RefusedError: The server refused the connection. The message is the server's.
+        TypeError, ValueError: An argument is not of its kind.
+
+    Leaving the block closes the connection. When it ends before, what is under way raises ``PageLostError``; the peer
+    does not connect again by itself.
+    """
+    address, found = _split_url(url)
+    token = found if token is None else token
+    limits = Limits() if limits is None else limits
+    connected = False
+    try:
+        async with open_flat_nursery() as nursery:
+            peer = Peer(handler, on_open, nursery)
+            with trio.move_on_after(limits.handshake_seconds) as timer:
+                if stream is None:
+                    stream = await _open_stream(address)
+                link = await _open_link(nursery, stream, address, token, limits)
+                connection, early = await _greet(link, client or secrets.token_urlsafe(12))
+            if timer.cancelled_caught:
+                raise trio.TooSlowError(f"{address} did not answer within {limits.handshake_seconds:g} s")
+            session = peer.adopt(link, connection, limits)
+            nursery.start_soon(session.run, early)
+            connected = True
+            try:
+                yield peer
+            finally:
+                session.end("closed", "the peer has closed the connection")
+                with trio.move_on_after(limits.close_seconds, shield=True):
+                    await session.wait_ended()
+                nursery.cancel_scope.cancel()
+    except trio_websocket.ConnectionRejected as error:
+        if connected:
+            raise  # It is another connection's, of the block.
+        raise RefusedError("forbidden", f"{address} refused the connection with HTTP {error.status_code}") from error
+    finally:
+        if stream is not None:
+            await aclose_now(stream)
+
+
+def _split_url(url: str) -> tuple[str, str]:
+    """The server's base URL, and the token from the fragment of a page URL."""
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a str, and not {url!r}")
+    base, _, fragment = url.partition("#")
+    values = parse_qs(fragment).get("jchannel", [""])
+    return check_url(base), values[0]
+
+
+async def _open_stream(address: str) -> trio.abc.Stream:
+    parts = urlsplit(address)
+    assert parts.hostname is not None
+    if parts.scheme == "https":
+        return await trio.open_ssl_over_tcp_stream(parts.hostname, parts.port or _HTTPS_PORT, https_compatible=True)
+    return await trio.open_tcp_stream(parts.hostname, parts.port or _HTTP_PORT)
+
+
+async def _open_link(nursery: trio.Nursery, stream: trio.abc.Stream, address: str, token: str, limits: Limits) -> Link:
+    parts = urlsplit(address)
+    websocket = await trio_websocket.wrap_client_stream(
+        nursery,
+        cast("trio.SocketStream", stream),
+        parts.netloc,
+        parts.path + SOCKET_PATH,
+        subprotocols=subprotocols(token),
+        max_message_size=limits.frame_bytes,
+        receive_buffer_size=RECEIVE_BUFFER,
+    )
+    return WebSocketLink(websocket)
+
+
+async def _greet(link: Link, client: str) -> tuple[Connection, list[Message]]:
+    """Says hello and waits for the welcome. Gives the messages that came behind it in the same frame."""
+    connection = Connection(Role.PAGE)
+    connection.send(Hello(client))
+    hello = connection.next_frame()
+    assert hello is not None
+    try:
+        with suppress(LinkClosed):  # A server that refuses may close before it has heard anything; it said why.
+            await link.send(hello)
+        welcome, *others = connection.receive(await link.receive())
+    except LinkClosed as closed:
+        raise PageLostError(f"the server went during the handshake: {closed}") from closed
+    if isinstance(welcome, Goodbye):
+        raise RefusedError(welcome.reason, welcome.message)
+    return connection, others

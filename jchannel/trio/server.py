@@ -1,0 +1,385 @@
+"""The server: listens, admits one page at a time, and owns the channels."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import trio
+
+from jchannel.errors import ClosedError, FrontendError, RefusedError
+from jchannel.frontend.page import PageApp
+from jchannel.protocol.connection import Connection
+from jchannel.protocol.messages import Call, Echo, Hello, Request, Welcome
+from jchannel.timeouts import check_timeout
+from jchannel.trio.access import Gate, check_origins, make_token
+from jchannel.trio.addresses import DEFAULT_PORT, base_url, check_url, open_listeners
+from jchannel.trio.channel import Channel
+from jchannel.trio.handlers import Invoke, invoke
+from jchannel.trio.http import HttpServer
+from jchannel.trio.limits import Limits
+from jchannel.trio.link import Link
+from jchannel.trio.nursery import aclose_now, open_flat_nursery
+from jchannel.trio.reception import Reception, refuse
+from jchannel.trio.session import Session
+
+__all__ = ["Server", "ServerStatistics", "open_server"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatistics:
+    """What a server has under way.
+
+    Attributes:
+        page_connected: Whether a page is connected.
+        connections: TCP connections, the page's WebSocket included.
+        channels: Channels that are open or being opened.
+        pending_requests: Requests to the page that have no answer yet.
+        running_requests: Requests of the page that are being answered.
+    """
+
+    page_connected: bool
+    connections: int
+    channels: int
+    pending_requests: int
+    running_requests: int
+
+
+class Server:
+    """A server that one page at a time can connect to. ``open_server`` makes them.
+
+    Attributes:
+        url: The URL under which the server is reached, without a slash at its end.
+        tracebacks: Whether the page gets the traceback of an exception that a Python handler raised.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        static: str | Path | None,
+        origins: frozenset[str],
+        limits: Limits,
+        heartbeat: float,
+        tracebacks: bool,
+    ) -> None:
+        parts = urlsplit(url)
+        self.url = url
+        self.tracebacks = tracebacks
+        self._token = make_token()
+        self._limits = limits
+        self._heartbeat = heartbeat
+        gate = Gate(self._token, frozenset({parts.hostname or ""}), origins)
+        self._page_app = PageApp(static, parts.path, gate.allows_host)
+        http = HttpServer(self._page_app, limits)
+        self._reception = Reception(gate, http, parts.path, limits, self._serve_page)
+        self._connections = 0
+        self._session: Session | None = None
+        self._page_changed = trio.Event()
+        self._channels: dict[int, Channel] = {}
+        self._last_channel = 0
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "page connected" if self.session else "no page connected"
+        return f"<{type(self).__module__}.{type(self).__qualname__} at {self.url}, {state}>"
+
+    @property
+    def token(self) -> str:
+        """The secret that lets a page connect. Whoever has it can call the handlers."""
+        return self._token
+
+    @property
+    def page_url(self) -> str:
+        """The URL that a browser opens to connect. It carries the token, so it is as secret as the token is."""
+        return f"{self.url}/#jchannel={self._token}"
+
+    def issue_browser_url(self) -> str:
+        """A URL that leads the first who opens it to ``page_url``, and nobody after.
+
+        It is for the command that starts a browser: other users of the machine can read commands, and tokens in them.
+        """
+        return self.url + self._page_app.issue_ticket(self.page_url)
+
+    @property
+    def session(self) -> Session | None:
+        """The session of the page that is connected, or ``None``."""
+        return self._session if self._session is not None and self._session.alive else None
+
+    @property
+    def limits(self) -> Limits:
+        """The server's limits."""
+        return self._limits
+
+    def statistics(self) -> ServerStatistics:
+        """What is under way now."""
+        session = self.session
+        return ServerStatistics(
+            page_connected=session is not None,
+            connections=self._connections,
+            channels=len(self._channels),
+            pending_requests=session.pending if session else 0,
+            running_requests=session.running if session else 0,
+        )
+
+    async def wait_page(self, timeout: float | None = None) -> None:
+        """Waits until a page is connected.
+
+        Args:
+            timeout: Seconds; ``None`` for no limit.
+
+        Raises:
+            trio.TooSlowError: The time ran out.
+            ClosedError: The server is closed.
+            TypeError, ValueError: The timeout is not one.
+
+        Cancelling it does nothing else.
+        """
+        limit = check_timeout(timeout)
+        with trio.move_on_after(limit):
+            await trio.lowlevel.checkpoint()
+            while self.session is None:
+                self._check_open()
+                await self._page_changed.wait()
+            return
+        raise trio.TooSlowError(f"waiting for a page took longer than {limit:g} s: {self.explain_wait()}")
+
+    @asynccontextmanager
+    async def open_channel(
+        self, code: str, *, handler: object = None, timeout: float | None = 3
+    ) -> AsyncIterator[Channel]:
+        """Opens a channel for the time of an ``async with`` block, and closes it afterwards.
+
+        Args:
+            code: JavaScript that evaluates to the initialization function, such as
+                ``"(channel) => { channel.handler = {add: (a, b) => a + b}; }"``.
+            handler: The object that handles calls from the page; it can be set later, too.
+            timeout: Seconds for opening and for closing, each; ``None`` for no limit.
+
+        Raises:
+            What ``Channel.open`` and ``Channel.close`` raise, and what the block raises. When the block raises, it is
+            that, and closing is given ``Limits.close_seconds``.
+
+        Cancelling it closes the channel, and tells the page.
+        """
+        async with self.hold_channel(code, handler=handler) as channel:
+            channel.context_timeout = timeout
+            await channel.open(timeout)
+            try:
+                yield channel
+            except BaseException:
+                with trio.move_on_after(self._limits.close_seconds, shield=True):
+                    await channel.close(None)
+                raise
+            await channel.close(channel.context_timeout)
+
+    @asynccontextmanager
+    async def hold_channel(
+        self, code: str, *, handler: object = None, run_method: Invoke = invoke
+    ) -> AsyncIterator[Channel]:
+        """Gives a channel that is not open, for those who open and close it themselves.
+
+        Args:
+            code: As in ``open_channel``.
+            handler: As in ``open_channel``.
+            run_method: Runs the handler's methods: for those who run them elsewhere than in the channel's nursery.
+
+        Raises:
+            TypeError: The code is not a str.
+        """
+        if not isinstance(code, str):
+            raise TypeError(f"the code of a channel must be a str of JavaScript, and not {code!r}")
+        async with open_flat_nursery() as nursery:
+            channel = Channel(self, code, nursery, handler=handler, run_method=run_method)
+            try:
+                yield channel
+            finally:
+                channel.end("its context was left")
+                nursery.cancel_scope.cancel()
+
+    # For the channels
+
+    def register(self, channel: Channel) -> int:
+        """Gives a channel that is being opened its number.
+
+        Raises:
+            ClosedError: The server is closed.
+        """
+        self._check_open()
+        self._last_channel += 1
+        self._channels[self._last_channel] = channel
+        return self._last_channel
+
+    def unregister(self, number: int) -> None:
+        """Forgets a channel that is being closed."""
+        del self._channels[number]
+
+    def explain_wait(self) -> str:
+        """What a channel waits for, when it waits for a page; empty when one is connected."""
+        return "" if self.session else f"no page is connected to {self.url}; open server.page_url in a browser"
+
+    # For open_server
+
+    async def serve_stream(self, stream: trio.abc.Stream) -> None:
+        """Serves one connection, over any stream, until its end, and closes it.
+
+        Cancelling it closes the stream.
+        """
+        if self._connections >= self._limits.connections:
+            await aclose_now(stream)
+            return
+        self._connections += 1
+        try:
+            await self._reception.receive(stream)
+        finally:
+            self._connections -= 1
+
+    async def _serve_page(self, link: Link, connection: Connection, hello: Hello) -> None:
+        """Serves a page that has said hello, until its connection ends."""
+        refusal = await self._make_way(hello)
+        if refusal is not None:
+            await refuse(link, connection, refusal)
+            return
+        session = Session(
+            link,
+            connection,
+            serve=self._serve_request,
+            limits=self._limits,
+            far_side="the page",
+            remote_error=FrontendError,
+            heartbeat=self._heartbeat,
+        )
+        session.client = hello.client
+        connection.send(Welcome(self._heartbeat, self._limits.frame_bytes, tuple(self._channels)))
+        self._session = session
+        for channel in list(self._channels.values()):
+            channel.attach(session)
+        self._page_changed.set()
+        self._page_changed = trio.Event()
+        await session.run()
+
+    async def _make_way(self, hello: Hello) -> RefusedError | None:
+        """Makes room for a page that connects; gives why not, where there is none."""
+        while not self._closed:
+            session = self._session
+            if session is None or session.finished:
+                return None
+            if session.alive and session.client != hello.client:
+                return RefusedError("taken", "another page is connected to this server, which takes one at a time")
+            session.end("replaced", "the page has connected anew")
+            await session.wait_ended()
+        return RefusedError("closed", "the server is closing")
+
+    def _serve_request(self, session: Session, request: Request) -> None:
+        assert isinstance(request, Call | Echo)
+        channel = self._channels.get(request.channel)
+        if channel is None:
+            session.answer_error(request, "channel", "", "the channel is closed in Python")
+        else:
+            channel.serve(session, request)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the server is closed")
+
+    async def aclose(self) -> None:
+        """Ends the page's session with a goodbye, and the channels. ``open_server`` calls it at the end of its block.
+
+        Cancelling it leaves out the goodbye.
+        """
+        self._closed = True
+        for channel in list(self._channels.values()):
+            channel.end("its server was closed")
+        self._page_changed.set()
+        session = self._session
+        if session is not None and not session.finished:
+            session.end("closed", "the server was closed")
+            await session.wait_ended()
+        else:
+            await trio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def open_server(
+    host: str = "localhost",
+    port: int | None = None,
+    *,
+    url: str | None = None,
+    static: str | Path | None = None,
+    open_browser: bool = False,
+    heartbeat: float = 15,
+    origins: Iterable[str] = (),
+    tracebacks: bool = False,
+    limits: Limits | None = None,
+    listeners: Sequence[trio.abc.Listener[Any]] | None = None,
+) -> AsyncIterator[Server]:
+    """Opens a server for the time of an ``async with`` block.
+
+    Args:
+        host: The name or address to listen on. ``localhost`` means the loopback addresses of IPv4 and of IPv6.
+        port: The port; 0 for any free one; ``None`` for 8889 or, where that is taken, a free one.
+        url: The URL under which pages reach the server, where a proxy is between, such as
+            ``https://example.com/proxy/8889``.
+        static: A folder of static files to serve, with the client's script inserted into its pages; ``None`` for a
+            plain page.
+        open_browser: Whether to open the page in the user's browser.
+        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
+        origins: Origins of pages that may connect, such as ``https://hub.example.com``, beside those of this machine
+            and of the server itself.
+        tracebacks: Whether the page gets the traceback of an exception that a Python handler raised, or only its type
+            and message.
+        limits: The limits of what a peer controls; ``None`` for the defaults.
+        listeners: Listeners to accept connections from, instead of sockets on ``host`` and ``port``: for tests, which
+            need no sockets. They are closed at the end.
+
+    Raises:
+        OSError: The port is taken, or the host is not this machine's. The message names it.
+        TypeError, ValueError: An argument is not of its kind.
+
+    Leaving the block closes the channels, says goodbye to the page and waits until all has ended. Cancelling it does
+    the same within ``Limits.close_seconds``.
+    """
+    limits = _check_limits(limits)
+    beat = check_timeout(heartbeat)
+    if not 0 < beat < float("inf"):
+        raise ValueError(f"heartbeat must be a positive, finite number of seconds, and it is {heartbeat!r}")
+    allowed = check_origins(origins)
+    public_url = None if url is None else check_url(url)
+    async with open_flat_nursery() as nursery:
+        if listeners is None:
+            sockets = await open_listeners(host, port)
+            port = sockets[0].socket.getsockname()[1]
+            listeners = list[trio.abc.Listener[Any]](sockets)
+        own_url = public_url or base_url(host, port or DEFAULT_PORT)
+        try:
+            server = Server(
+                own_url, static=static, origins=allowed, limits=limits, heartbeat=beat, tracebacks=tracebacks
+            )
+            serve = partial(trio.serve_listeners, server.serve_stream, list(listeners), handler_nursery=nursery)
+            nursery.start_soon(serve)
+            if open_browser:
+                target = server.issue_browser_url()
+                nursery.start_soon(partial(trio.to_thread.run_sync, webbrowser.open, target, abandon_on_cancel=True))
+            try:
+                yield server
+            finally:
+                with trio.move_on_after(2 * limits.close_seconds, shield=True):
+                    await server.aclose()
+        finally:
+            nursery.cancel_scope.cancel()
+            for listener in listeners:
+                await aclose_now(listener)
+
+
+def _check_limits(limits: Limits | None) -> Limits:
+    if limits is None:
+        return Limits()
+    if not isinstance(limits, Limits):
+        raise TypeError(f"limits must be a Limits, and not {limits!r}")
+    return limits

@@ -1,0 +1,386 @@
+"""A session: one connected socket, with the requests that are under way on it in both directions.
+
+It owns the only task that sends. Requests are made synchronously, so that a cancelled caller never leaves half a frame
+behind. It serves both ends: the server's, and the Python peer's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import trio
+
+from jchannel.errors import ClosedError, PageLostError, ProtocolError, RemoteError
+from jchannel.protocol.connection import Connection, State
+from jchannel.protocol.messages import (
+    Answer,
+    Beat,
+    Cancel,
+    Error,
+    Goodbye,
+    Message,
+    Request,
+    Result,
+)
+from jchannel.protocol.values import pack
+from jchannel.trio.limits import Limits
+from jchannel.trio.link import Link, LinkClosed
+from jchannel.trio.nursery import open_flat_nursery
+
+__all__ = ["PendingRequest", "Session"]
+
+logger = logging.getLogger("jchannel")
+
+
+class PendingRequest:
+    """A request that has been sent, until its sender has its outcome."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self._ended = trio.Event()
+        self._answer: Answer | None = None
+        self._error: BaseException | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is an outcome."""
+        return self._ended.is_set()
+
+    def answer(self, answer: Answer) -> None:
+        """Ends the request with the far side's answer."""
+        self._answer = answer
+        self._ended.set()
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the request with an error of this side. The first outcome counts."""
+        if not self.ended:
+            self._error = error
+            self._ended.set()
+
+    async def wait(self) -> None:
+        """Waits for the outcome. Cancelling it does nothing else."""
+        await self._ended.wait()
+
+    def unwrap(self, remote_error: type[RemoteError]) -> Any:
+        """The result, or the error raised."""
+        if self._error is not None:
+            # A copy for each: one error that ends many requests must not collect all their tracebacks.
+            raise type(self._error)(*self._error.args) from self._error.__cause__
+        if isinstance(self._answer, Result):
+            return self._answer.value
+        assert isinstance(self._answer, Error)
+        raise _to_exception(self._answer, remote_error)
+
+
+def _to_exception(error: Error, remote_error: type[RemoteError]) -> Exception:
+    if error.kind in ("channel", "ended", "cancelled"):
+        return ClosedError(error.message)
+    return remote_error(error.kind, error.name, error.message, error.stack)
+
+
+class Session:
+    """One connected socket. ``run`` lives as long as the connection.
+
+    Args:
+        link: The connection's link; the session closes it.
+        connection: The connection's protocol, ready.
+        serve: Called with each request of the far side. It must start whatever answers it, and not wait.
+        limits: The server's limits.
+        far_side: What the far side is called in messages for people.
+        remote_error: The exception that the far side's errors become.
+        heartbeat: Seconds between two pings, and the most that the answer may take. ``None``: the other side pings.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        connection: Connection,
+        *,
+        serve: Callable[[Session, Request], None],
+        limits: Limits,
+        far_side: str,
+        remote_error: type[RemoteError],
+        heartbeat: float | None,
+    ) -> None:
+        self.client = ""
+        self._link = link
+        self._connection = connection
+        self._serve = serve
+        self._limits = limits
+        self._far_side = far_side
+        self._remote_error = remote_error
+        self._heartbeat = heartbeat
+        self._pending: dict[int, PendingRequest] = {}
+        self._running: dict[int, trio.CancelScope] = {}
+        self._cancelled: set[int] = set()
+        self._wake_writer = trio.Event()
+        self._room_made = trio.Event()
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+        self._why = ""
+        self.goodbye: Goodbye | None = None
+
+    @property
+    def pending(self) -> int:
+        """The number of this side's requests that wait for their outcome."""
+        return len(self._pending)
+
+    @property
+    def running(self) -> int:
+        """The number of the far side's requests that run here."""
+        return len(self._running)
+
+    @property
+    def alive(self) -> bool:
+        """Whether requests can be made."""
+        return not self._why and self._connection.state is State.READY
+
+    @property
+    def why_ended(self) -> str:
+        """Why the session has ended, or is ending; empty while it is alive."""
+        return self._why
+
+    # Requests of this side
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what waits to be sent is below the limit."""
+        return self._connection.waiting_bytes <= self._limits.send_buffer_bytes
+
+    async def wait_room(self) -> None:
+        """Waits until there may be room to send, or the session has ended. Cancelling it does nothing else."""
+        await self._room_made.wait()
+
+    def send_request(self, make: Callable[[int], Request]) -> PendingRequest:
+        """Sends a request at once.
+
+        Args:
+            make: Makes the request's message for the id it is given.
+
+        Raises:
+            PageLostError: The session has ended.
+            ValueError: The request is larger than a frame may be.
+        """
+        if not self.alive:
+            raise PageLostError(f"the request cannot be sent: {self._why}")
+        request = make(self._connection.next_id())
+        self._send(request)
+        pending = PendingRequest(request)
+        self._pending[request.id] = pending
+        return pending
+
+    async def wait_answer(self, pending: PendingRequest) -> Any:
+        """Waits for the outcome of a request.
+
+        Cancelling it cancels the request on the far side, and waits at most ``Limits.cancel_seconds`` until it has
+        ended there.
+
+        Raises:
+            PageLostError: The session ended meanwhile.
+            RemoteError: The far side answered with an error.
+            ClosedError: The channel was closed meanwhile, on either side.
+        """
+        try:
+            await pending.wait()
+        except trio.Cancelled:
+            self.cancel_request(pending)
+            with trio.move_on_after(self._limits.cancel_seconds, shield=True):
+                await pending.wait()
+            raise
+        finally:
+            self._pending.pop(pending.request.id, None)
+        return pending.unwrap(self._remote_error)
+
+    def cancel_request(self, pending: PendingRequest) -> None:
+        """Tells the far side that a request is not wanted any more."""
+        if self.alive and not pending.ended:
+            self._send(Cancel(pending.request.id))
+
+    # Requests of the far side
+
+    def scope_of(self, request: Request) -> trio.CancelScope:
+        """The scope in which a request that has just come in will run."""
+        return self._running[request.id]
+
+    @contextmanager
+    def running_request(self, request: Request) -> Iterator[trio.CancelScope]:
+        """The scope round the code that answers a request; the far side's cancel, and the session's end, cancel it.
+
+        Whatever happens inside, the request is answered when it is left: as cancelled or ended if nothing else was
+        answered.
+        """
+        with self._running[request.id] as scope:
+            try:
+                yield scope
+            finally:
+                if request.id in self._running:
+                    self._answer_unfinished(request)
+                self._cancelled.discard(request.id)
+
+    def answer_value(self, request: Request, value: object, *, shown_as: str = "result") -> None:
+        """Answers a request with a value, or with the error that says why the value cannot be sent."""
+        try:
+            self._answer(Result(request.id, pack(value, field_name="value", shown_as=shown_as)))
+        except (TypeError, ValueError) as error:
+            self.answer_error(request, "value", type(error).__name__, str(error))
+
+    def answer_error(self, request: Request, kind: str, name: str, message: str, stack: str | None = None) -> None:
+        """Answers a request with an error. What is too long for a person to read is cut."""
+        if stack is not None:
+            stack = stack[-MAX_STACK:]
+        self._answer(Error(request.id, kind, name[:MAX_NAME], message[:MAX_MESSAGE], stack))
+
+    def _answer_unfinished(self, request: Request) -> None:
+        if request.id in self._cancelled:
+            self._answer(Error(request.id, "cancelled", "", "the request was cancelled by its sender"))
+        else:
+            self._answer(Error(request.id, "ended", "", "the channel was closed while the request was running"))
+
+    def _answer(self, answer: Answer) -> None:
+        if self.alive:
+            self._send(answer)
+        self._running.pop(answer.id)
+
+    # The connection
+
+    async def run(self, early: Sequence[Message] = ()) -> None:
+        """Runs the session until its connection ends. Cancelling it ends the connection without a goodbye.
+
+        ``early`` are messages that came in the same frame as the handshake's last.
+
+        The connection's own failures do not come out of here: they end the requests that are under way.
+        """
+        try:
+            with self._scope:
+                async with open_flat_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    if self._heartbeat is not None:
+                        nursery.start_soon(self._beat, self._heartbeat)
+                    await self._read(early)
+        finally:
+            self._end("the connection is closing")
+            with trio.move_on_after(self._limits.close_seconds, shield=True):
+                await self._link.aclose()
+            self._ended.set()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the session has ended and its link is closed."""
+        return self._ended.is_set()
+
+    async def wait_ended(self) -> None:
+        """Waits until the session has ended and its link is closed. Cancelling it does nothing else."""
+        await self._ended.wait()
+
+    def end(self, reason: str, message: str) -> None:
+        """Ends the session on purpose: says goodbye with a reason of the wire, and closes when that has been sent.
+
+        Sending it is given ``Limits.close_seconds``.
+        """
+        if self.alive:
+            self._send(Goodbye(reason, message))
+            self._end(message)
+            self._scope.deadline = min(self._scope.deadline, trio.current_time() + self._limits.close_seconds)
+
+    def _send(self, message: Message) -> None:
+        self._connection.send(message)
+        self._wake_writer.set()
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                frame = self._connection.next_frame()
+                if frame is not None:
+                    await self._link.send(frame)
+                    self._room_made.set()
+                    self._room_made = trio.Event()
+                elif self._connection.state is State.ENDED:
+                    self._scope.cancel()
+                    return
+                else:
+                    self._wake_writer = trio.Event()
+                    await self._wake_writer.wait()
+        except LinkClosed as closed:
+            self._lose(closed)
+
+    async def _beat(self, period: float) -> None:
+        while True:
+            await trio.sleep(period)
+            if self.alive:
+                self._send(Beat())
+            with trio.move_on_after(period) as deadline:
+                try:
+                    await self._link.ping()
+                except LinkClosed as closed:
+                    self._lose(closed)
+            if deadline.cancelled_caught:
+                self._lose(f"it did not answer a ping within {period:g} s")
+
+    async def _read(self, early: Sequence[Message]) -> None:
+        try:
+            for message in early:
+                self._handle(message)
+            while True:
+                frame = await self._link.receive()
+                if self._connection.state is State.ENDED:
+                    continue
+                for message in self._connection.receive(frame):
+                    self._handle(message)
+        except LinkClosed as closed:
+            self._lose(closed)
+        except ProtocolError as error:
+            logger.warning("%s broke the protocol: %s", self._far_side, error)
+            if self.alive:
+                self.end("protocol", f"{self._far_side} broke the protocol: {error}")
+                await trio.sleep_forever()
+            self._scope.cancel()
+
+    def _handle(self, message: Message) -> None:
+        if isinstance(message, Result | Error):
+            pending = self._pending.pop(message.id, None)
+            if pending is not None:
+                pending.answer(message)
+        elif isinstance(message, Request):
+            self._handle_request(message)
+        elif isinstance(message, Cancel):
+            scope = self._running.get(message.id)
+            if scope is not None:
+                self._cancelled.add(message.id)
+                scope.cancel()
+        elif isinstance(message, Goodbye):
+            self.goodbye = message
+            self._end(f"{self._far_side} has closed the connection: {message.message}")
+            self._scope.cancel()
+
+    def _handle_request(self, request: Request) -> None:
+        # The scope is there from now on, and not from when its task runs: a cancel may stand in the same frame.
+        self._running[request.id] = trio.CancelScope()
+        if len(self._running) > self._limits.running_requests:
+            message = f"too many calls at once: {self._limits.running_requests:,} are running already"
+            self.answer_error(request, "busy", "", message)
+        else:
+            self._serve(self, request)
+
+    def _lose(self, how: LinkClosed | str) -> None:
+        self._end(f"the connection to {self._far_side} was lost: {how}")
+        self._scope.cancel()
+
+    def _end(self, why: str) -> None:
+        """Ends all that is under way. The first reason counts."""
+        if self._why:
+            return
+        self._why = why
+        for pending in self._pending.values():
+            pending.fail(PageLostError(f"the request has no answer: {why}. It may have run; it is not sent again"))
+        for scope in self._running.values():
+            scope.cancel()
+        self._room_made.set()
+
+
+#: Of an error that is sent, the most characters of its name, its message and its stack.
+MAX_NAME = 200
+MAX_MESSAGE = 20_000
+MAX_STACK = 20_000

@@ -1,0 +1,259 @@
+"""Headless Chromium for tests, whatever loop the test runs on.
+
+Playwright runs on an asyncio loop in a thread of its own, so that neither `trio.run` nor `asyncio.run` in the test's
+thread meets it. Trio tests await the methods of `BrowserThread` and `PageHandle`; all others use the same methods,
+blocking, under `sync`: directly in a plain test, and through `asyncio.to_thread` in an asyncio program.
+
+Nothing here can hang: whatever is asked of Chromium gets `TIMEOUT` seconds.
+"""
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Error as PlaywrightError
+
+from tests.browser.loop_thread import LoopThread
+
+TIMEOUT = 20.0
+"""Seconds that Chromium has for whatever is asked of it."""
+
+FLAGS = (
+    "--no-sandbox",  # Chromium refuses to run as root without it.
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+class ChromiumMissingError(Exception):
+    """There is no Chromium on this machine."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no command `chromium` on this machine: scripts/setup installs it")
+
+
+class BrowserThread:
+    """A headless Chromium and the thread that drives it.
+
+    A context manager: Chromium runs and answers between entering and leaving, which closes it and ends the thread.
+
+    Attributes:
+        sync: The blocking form of the methods.
+    """
+
+    def __init__(self) -> None:
+        self._loop_thread = LoopThread(_run_chromium, name="chromium", timeout=TIMEOUT)
+        self._contexts: set[BrowserContext] = set()
+        self._browser: Browser
+        self.sync = SyncBrowser(self)
+
+    def __enter__(self) -> Self:
+        """Starts Chromium.
+
+        Raises:
+            ChromiumMissingError: There is none on this machine.
+        """
+        self._browser = self._loop_thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._loop_thread.stop()
+
+    async def open(self, url: str) -> "PageHandle":
+        """Opens a page that shares nothing (cookies, storage, cache) with any other, and waits until it has loaded.
+
+        Args:
+            url: Where to go.
+
+        Returns:
+            The page.
+
+        Raises:
+            PlaywrightError: The address could not be opened.
+            TimeoutError: It has not loaded within `TIMEOUT` seconds.
+
+        Cancelling it gives up waiting; `close_pages` closes what has been opened.
+        """
+        return await self._loop_thread.wait_in_trio(self._open(url))
+
+    async def close_pages(self) -> None:
+        """Closes every page that is open. Cancelling it may leave some open."""
+        await self._loop_thread.wait_in_trio(self._close_pages())
+
+    async def _open(self, url: str) -> "PageHandle":
+        context = await self._browser.new_context()
+        self._contexts.add(context)
+        context.set_default_timeout(TIMEOUT * 1000)
+        page = _Page(await context.new_page())
+        await page.go_to(url)
+        return PageHandle(page, self._loop_thread)
+
+    async def _close_pages(self) -> None:
+        while self._contexts:
+            await self._contexts.pop().close()
+
+
+@contextlib.asynccontextmanager
+async def _run_chromium() -> AsyncGenerator[Browser]:
+    executable = shutil.which("chromium")
+    if executable is None:
+        raise ChromiumMissingError
+    async with (
+        async_playwright() as playwright,
+        await playwright.chromium.launch(executable_path=executable, args=FLAGS) as browser,
+    ):
+        yield browser
+
+
+class SyncBrowser:
+    """The methods of `BrowserThread`, blocking."""
+
+    def __init__(self, browser: BrowserThread) -> None:
+        self._browser = browser
+
+    def open(self, url: str) -> "PageHandle":
+        """As `BrowserThread.open`."""
+        return self._browser._loop_thread.wait_blocking(self._browser._open(url))
+
+    def close_pages(self) -> None:
+        """As `BrowserThread.close_pages`."""
+        self._browser._loop_thread.wait_blocking(self._browser._close_pages())
+
+
+class PageHandle:
+    """A page in a browser context of its own.
+
+    Every method raises `PlaywrightError` when Chromium reports a failure and `TimeoutError` after `TIMEOUT` seconds.
+    Cancelling one gives up waiting for Chromium; what has been asked of it may still happen.
+
+    Attributes:
+        sync: The blocking form of the methods.
+    """
+
+    def __init__(self, page: "_Page", loop_thread: LoopThread[Browser]) -> None:
+        self._page = page
+        self._loop_thread = loop_thread
+        self.sync = SyncPageHandle(page, loop_thread)
+
+    @property
+    def console(self) -> list[str]:
+        """What the page has complained about so far: `console error: …` and, uncaught exceptions, `page error: …`."""
+        return list(self._page.complaints)
+
+    async def evaluate(self, expression: str) -> Any:
+        """Evaluates JavaScript in the page, awaits it when it is a promise, and returns its value, a JSON value."""
+        return await self._loop_thread.wait_in_trio(self._page.evaluate(expression))
+
+    async def wait_for(self, condition: str) -> Any:
+        """Waits until a JavaScript expression is true, looking at each animation frame, and returns its value."""
+        return await self._loop_thread.wait_in_trio(self._page.wait_for(condition))
+
+    async def reload(self) -> None:
+        """Loads the page again, as F5 does, and waits until it has loaded."""
+        await self._loop_thread.wait_in_trio(self._page.reload())
+
+    async def screenshot(self, path: Path) -> None:
+        """Saves what the page shows as a PNG file."""
+        await self._loop_thread.wait_in_trio(self._page.screenshot(path))
+
+    async def go_offline(self) -> None:
+        """Takes the page's network away: new requests fail, and an open WebSocket stalls but stays open."""
+        await self._loop_thread.wait_in_trio(self._page.set_offline(offline=True))
+
+    async def go_online(self) -> None:
+        """Gives the page its network back."""
+        await self._loop_thread.wait_in_trio(self._page.set_offline(offline=False))
+
+    async def close(self) -> None:
+        """Closes the page. Nothing happens when it is closed already."""
+        await self._loop_thread.wait_in_trio(self._page.close())
+
+
+class SyncPageHandle:
+    """The methods of `PageHandle`, blocking."""
+
+    def __init__(self, page: "_Page", loop_thread: LoopThread[Browser]) -> None:
+        self._page = page
+        self._loop_thread = loop_thread
+
+    def evaluate(self, expression: str) -> Any:
+        """As `PageHandle.evaluate`."""
+        return self._loop_thread.wait_blocking(self._page.evaluate(expression))
+
+    def wait_for(self, condition: str) -> Any:
+        """As `PageHandle.wait_for`."""
+        return self._loop_thread.wait_blocking(self._page.wait_for(condition))
+
+    def reload(self) -> None:
+        """As `PageHandle.reload`."""
+        self._loop_thread.wait_blocking(self._page.reload())
+
+    def screenshot(self, path: Path) -> None:
+        """As `PageHandle.screenshot`."""
+        self._loop_thread.wait_blocking(self._page.screenshot(path))
+
+    def go_offline(self) -> None:
+        """As `PageHandle.go_offline`."""
+        self._loop_thread.wait_blocking(self._page.set_offline(offline=True))
+
+    def go_online(self) -> None:
+        """As `PageHandle.go_online`."""
+        self._loop_thread.wait_blocking(self._page.set_offline(offline=False))
+
+    def close(self) -> None:
+        """As `PageHandle.close`."""
+        self._loop_thread.wait_blocking(self._page.close())
+
+
+class _Page:
+    """A Playwright page and its context. Its coroutines run in the loop's thread only."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self.complaints: list[str] = []
+        page.on("console", self._on_console)
+        page.on("pageerror", self._on_page_error)
+
+    async def go_to(self, url: str) -> None:
+        await self._page.goto(url)
+
+    async def evaluate(self, expression: str) -> Any:
+        return await self._page.evaluate(expression)
+
+    async def wait_for(self, condition: str) -> Any:
+        try:
+            handle = await self._page.wait_for_function(condition)
+            return await handle.json_value()
+        except (PlaywrightError, asyncio.CancelledError) as error:
+            error.add_note(f"waiting for {condition!r}; the page's console: {self.complaints}")
+            raise
+
+    async def reload(self) -> None:
+        await self._page.reload()
+
+    async def screenshot(self, path: Path) -> None:
+        await self._page.screenshot(path=path)
+
+    async def set_offline(self, *, offline: bool) -> None:
+        await self._page.context.set_offline(offline)
+
+    async def close(self) -> None:
+        await self._page.context.close()
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(f"console error: {message.text}")
+
+    def _on_page_error(self, error: PlaywrightError) -> None:
+        self.complaints.append(f"page error: {error.stack or error.message}")

@@ -1,0 +1,47 @@
+"""What every test can use: the hypothesis profiles, and a Python process of its own."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+CHECKOUT = Path(__file__).parent.parent
+
+# A health check that looks at the clock would make a verdict depend on the machine's load.
+_SLOW = [hypothesis.HealthCheck.too_slow]
+
+# The same examples in every run. To search for new ones: pytest --hypothesis-profile=search
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=_SLOW)
+hypothesis.settings.register_profile("search", max_examples=5_000, deadline=None, suppress_health_check=_SLOW)
+hypothesis.settings.load_profile("ci")
+
+FreshPython = Callable[[str], str]
+"""Runs a program in a new Python process and returns what it printed."""
+
+
+@pytest.fixture
+def fresh_python() -> FreshPython:
+    """A function that runs a program in a new Python process, where warnings are errors, and returns what it printed.
+
+    For tests of what an import loads, and for those that import trio-asyncio, which changes asyncio for the whole
+    process. The test fails, with what the program wrote, when it ends with another status than 0.
+    """
+
+    def run(program: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", program],
+            cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        if done.returncode != 0:
+            pytest.fail(f"the program ended with status {done.returncode}\n{done.stdout}\n{done.stderr}", pytrace=False)
+        return done.stdout
+
+    return run

@@ -110,16 +110,17 @@ def check_origins(origins: Iterable[str]) -> frozenset[str]:
     """
     if isinstance(origins, str):
         raise TypeError(f"origins must be several strings: write [{origins!r}]")
-    checked = frozenset(origins)
-    for origin in checked:
+    checked = set()
+    for origin in origins:
         if not isinstance(origin, str):
             raise TypeError(f"an origin must be a str, and not {origin!r}")
-        parts = urlsplit(origin)
-        if not parts.scheme or not parts.netloc or parts.path or parts.query or parts.fragment:
+        scheme, _, name = origin.partition("://")
+        if not scheme or not _host_name(name) or any(character in "/?#@" for character in name):
             raise ValueError(
                 f"{origin!r} is not an origin: write it as a browser does, such as https://example.com:8443"
             )
-    return checked
+        checked.add(origin.lower())  # As browsers send it.
+    return frozenset(checked)
 
 
 def is_local_name(name: str) -> bool:

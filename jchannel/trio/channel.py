@@ -151,9 +151,14 @@ class Channel(Endpoint):
         self._opening = session, pending
         self._nursery.start_soon(self._await_opened, session, pending, name="opening a channel")
 
-    def end(self, why: str) -> None:
-        """Ends the channel because its server, or what holds it, is closing. Does not wait."""
-        self._shut(why)
+    def end(self, why: str, *, tell: bool) -> None:
+        """Ends the channel because what it belongs to is closing. Does not wait.
+
+        Args:
+            why: The reason, as the end of a sentence about the channel.
+            tell: Whether to tell the page. A server that is closing says goodbye for all of them.
+        """
+        self._shut(why, tell=tell)
 
     async def _await_opened(self, session: Session, pending: PendingRequest) -> None:
         assert isinstance(pending.request, Open)
@@ -177,7 +182,7 @@ class Channel(Endpoint):
         self._failure = error
         self._shut("the page could not open it")
 
-    def _shut(self, why: str) -> tuple[Session, PendingRequest] | None:
+    def _shut(self, why: str, *, tell: bool = True) -> tuple[Session, PendingRequest] | None:
         """Closes this side at once. Gives the request that tells the page, where there is a page to be told."""
         if self._id is None:
             return None
@@ -185,15 +190,16 @@ class Channel(Endpoint):
         self._server.unregister(channel)
         self._last_wait = self._explain_wait()
         self._why_closed = why
-        self._end_calls(f"the channel is closed: {why}")
+        self._end_calls(f"the channel is closed: {why}", tell=tell)
         session = self._session
         if self._opening is not None:
             session, pending = self._opening
-            session.cancel_request(pending)
+            if tell:
+                session.cancel_request(pending)
             pending.fail(ClosedError(f"the channel is closed: {why}"))
         self._opening = self._session = None
         self._notify()
-        if session is None or not session.alive:
+        if session is None or not session.alive or not tell:
             return None
         return session, session.send_request(lambda id_: Close(id_, channel))
 
@@ -206,6 +212,8 @@ class Channel(Endpoint):
             await self._changed.wait()
 
     def _explain_wait(self) -> str:
+        if self._session is not None and self._session.alive:
+            return "the page does not take what waits to be sent"
         return self._server.explain_wait() or "the page has not opened the channel yet"
 
     def _notify(self) -> None:

@@ -145,10 +145,11 @@ class Endpoint(ABC):
                 if not self._handling:
                     self._idle.set()
 
-    def _end_calls(self, why: str) -> None:
+    def _end_calls(self, why: str, *, tell: bool) -> None:
         """Ends the calls under way in both directions, because the channel is closing."""
         for pending, session in self._calls.items():
-            session.cancel_request(pending)
+            if tell:
+                session.cancel_request(pending)
             pending.fail(ClosedError(why))
         for scope in self._handling:
             scope.cancel()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeAlias, cast
 from urllib.parse import parse_qs, urlsplit
@@ -58,7 +58,7 @@ class PeerChannel(Endpoint):
     def end(self) -> None:
         """Ends the channel because the server has closed it. Does not wait."""
         self._closed = True
-        self._end_calls("the channel is closed: the server has closed it")
+        self._end_calls("the channel is closed: the server has closed it", tell=False)
 
     async def _wait_session(self) -> tuple[Session, int]:
         if self._closed:
@@ -131,6 +131,13 @@ class Peer:
             heartbeat=None,
         )
         return self._session
+
+    async def run(self, early: Sequence[Message]) -> None:
+        """Runs the session until it ends. ``open_peer`` calls it."""
+        try:
+            await self._session.run(early)
+        finally:
+            self._notify()
 
     def _serve(self, session: Session, request: Request) -> None:
         if isinstance(request, Open):
@@ -215,7 +222,7 @@ async def open_peer(
             if timer.cancelled_caught:
                 raise trio.TooSlowError(f"{address} did not answer within {limits.handshake_seconds:g} s")
             session = peer.adopt(link, connection, limits)
-            nursery.start_soon(session.run, early)
+            nursery.start_soon(peer.run, early)
             connected = True
             try:
                 yield peer

@@ -112,11 +112,6 @@ class Server:
         """The session of the page that is connected, or ``None``."""
         return self._session if self._session is not None and self._session.alive else None
 
-    @property
-    def limits(self) -> Limits:
-        """The server's limits."""
-        return self._limits
-
     def statistics(self) -> ServerStatistics:
         """What is under way now."""
         session = self.session
@@ -200,7 +195,7 @@ class Server:
             try:
                 yield channel
             finally:
-                channel.end("its context was left")
+                channel.end("its context was left", tell=True)
                 nursery.cancel_scope.cancel()
 
     # For the channels
@@ -295,7 +290,7 @@ class Server:
         """
         self._closed = True
         for channel in list(self._channels.values()):
-            channel.end("its server was closed")
+            channel.end("its server was closed", tell=False)
         self._page_changed.set()
         session = self._session
         if session is not None and not session.finished:

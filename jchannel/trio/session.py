@@ -7,8 +7,9 @@ behind. It serves both ends: the server's, and the Python peer's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import trio
@@ -160,12 +161,12 @@ class Session:
         Args:
             make: Makes the request's message for the id it is given.
 
+        The session must be alive.
+
         Raises:
-            PageLostError: The session has ended.
             ValueError: The request is larger than a frame may be.
         """
-        if not self.alive:
-            raise PageLostError(f"the request cannot be sent: {self._why}")
+        assert self.alive, self._why
         request = make(self._connection.next_id())
         self._send(request)
         pending = PendingRequest(request)
@@ -256,10 +257,10 @@ class Session:
         try:
             with self._scope:
                 async with open_flat_nursery() as nursery:
-                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._until_lost, self._write)
                     if self._heartbeat is not None:
-                        nursery.start_soon(self._beat, self._heartbeat)
-                    await self._read(early)
+                        nursery.start_soon(self._until_lost, partial(self._beat, self._heartbeat))
+                    await self._until_lost(partial(self._read, early))
         finally:
             self._end("the connection is closing")
             with trio.move_on_after(self._limits.close_seconds, shield=True):
@@ -289,35 +290,36 @@ class Session:
         self._connection.send(message)
         self._wake_writer.set()
 
-    async def _write(self) -> None:
+    async def _until_lost(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Does a part of the session's work until the link is closed, which ends the session."""
         try:
-            while True:
-                frame = self._connection.next_frame()
-                if frame is not None:
-                    await self._link.send(frame)
-                    self._room_made.set()
-                    self._room_made = trio.Event()
-                elif self._connection.state is State.ENDED:
-                    self._scope.cancel()
-                    return
-                else:
-                    self._wake_writer = trio.Event()
-                    await self._wake_writer.wait()
+            await work()
         except LinkClosed as closed:
             self._lose(closed)
 
-    async def _beat(self, period: float) -> None:
+    async def _write(self) -> None:
         while True:
-            await trio.sleep(period)
-            if self.alive:
-                self._send(Beat())
+            frame = self._connection.next_frame()
+            if frame is not None:
+                await self._link.send(frame)
+                self._room_made.set()
+                self._room_made = trio.Event()
+            elif self._connection.state is State.ENDED:
+                self._scope.cancel()
+                return
+            else:
+                self._wake_writer = trio.Event()
+                await self._wake_writer.wait()
+
+    async def _beat(self, period: float) -> None:
+        await trio.sleep(period)
+        while self.alive:
+            self._send(Beat())
             with trio.move_on_after(period) as deadline:
-                try:
-                    await self._link.ping()
-                except LinkClosed as closed:
-                    self._lose(closed)
+                await self._link.ping()
             if deadline.cancelled_caught:
                 self._lose(f"it did not answer a ping within {period:g} s")
+            await trio.sleep(period)
 
     async def _read(self, early: Sequence[Message]) -> None:
         try:
@@ -329,8 +331,6 @@ class Session:
                     continue
                 for message in self._connection.receive(frame):
                     self._handle(message)
-        except LinkClosed as closed:
-            self._lose(closed)
         except ProtocolError as error:
             logger.warning("%s broke the protocol: %s", self._far_side, error)
             if self.alive:

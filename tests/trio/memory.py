@@ -77,6 +77,18 @@ class MemoryServer:
             await trio.aclose_forcefully(stream)
             nursery.cancel_scope.cancel()
 
+    async def hold_page(self, task_status: trio.TaskStatus[Page]) -> None:
+        """Connects a page for as long as the task lives: for a page that outlives its server."""
+        async with self.open_page() as page:
+            task_status.started(page)
+            await trio.sleep_forever()
+
+    async def hold_peer(self, task_status: trio.TaskStatus[Peer]) -> None:
+        """Connects a peer for as long as the task lives."""
+        async with self.open_peer() as peer:
+            task_status.started(peer)
+            await trio.sleep_forever()
+
 
 class Page:
     """A page that a test plays: it sends what it is told, and gives what it receives."""

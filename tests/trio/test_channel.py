@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from jchannel.errors import ClosedError, FrontendError, KernelError, PageLostError, StateError
-from jchannel.protocol.messages import Call, Cancel, Close, Echo, Error, Hello, Open, Result, Welcome
+from jchannel.protocol.messages import Call, Cancel, Close, Echo, Error, Goodbye, Hello, Open, Result, Welcome
 from jchannel.protocol.values import pack
 from jchannel.trio import Channel, Limits, PeerChannel
 from tests.trio.memory import Page, open_memory_server
@@ -330,7 +330,9 @@ class TestTimeouts:
     ) -> None:
         async with open_memory_server(url="http://example.com/app") as memory:
             async with memory.server.hold_channel("code") as channel:
-                with pytest.raises(trio.TooSlowError, match=r"no page is connected to http://example\.com/app") as caught:
+                with pytest.raises(
+                    trio.TooSlowError, match=r"no page is connected to http://example\.com/app"
+                ) as caught:
                     await channel.open(timeout=5)
             assert memory.server.token not in str(caught.value)
             assert memory.server.statistics().channels == 0
@@ -657,6 +659,34 @@ class TestClosing:
                     await (await peer.wait_channel()).call("leave")
                 assert not channel.is_open
 
+    async def test_closing_waits_for_the_clean_up_of_running_handler_methods(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        class Careful:
+            cleaned = False
+
+            async def work(self) -> None:
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await trio.sleep(2)
+                    self.cleaned = True
+
+        handler = Careful()
+        async with open_memory_server() as memory, memory.open_peer() as peer, trio.open_nursery() as nursery:
+
+            async def call(channel: PeerChannel) -> None:
+                with pytest.raises(ClosedError):
+                    await channel.call("work", timeout=None)
+
+            async with memory.server.hold_channel("code", handler=handler) as channel:
+                await channel.open()
+                nursery.start_soon(call, await peer.wait_channel())
+                await trio.testing.wait_all_tasks_blocked()
+                await channel.close()
+                assert handler.cleaned
+
     async def test_a_call_to_a_channel_that_python_has_closed_is_an_error(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
@@ -744,6 +774,21 @@ class TestALostPage:
                     await answer_open(page, "at last")
                     await trio.testing.wait_all_tasks_blocked()
                 assert opened == ["at last"]
+
+    async def test_an_answer_to_opening_with_a_goodbye_behind_it_leaves_the_channel_to_the_next_page(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_memory_server() as memory, memory.server.hold_channel("code") as channel:
+            async with trio.open_nursery() as nursery:
+                async with memory.open_page() as page:
+                    nursery.start_soon(channel.open, None)
+                    request = await page.expect(Open)
+                    await page.send(result(request.id, None), Goodbye("closed", "the page has closed"))
+                    await trio.testing.wait_all_tasks_blocked()
+                    assert "opening" in repr(channel)
+                async with memory.open_page() as page:
+                    await answer_open(page)
+                    assert "open," in repr(channel)
 
     async def test_a_channel_that_a_new_page_cannot_open_is_closed_and_says_why(
         self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture

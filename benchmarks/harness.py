@@ -1,0 +1,64 @@
+"""What the benchmarks share: headless Chromium with one page, and medians over several runs."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def find_chromium() -> str:
+    """The path of Chromium.
+
+    Raises:
+        SystemExit: There is none.
+    """
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        path = shutil.which(name)
+        if path is not None:
+            return path
+    raise SystemExit("The benchmark needs Chromium: sudo apt install chromium")
+
+
+def browser_command(url: str, profile: str) -> list[str]:
+    """The command that shows a page in headless Chromium, with a profile of its own."""
+    return [find_chromium(), *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}", url]
+
+
+@asynccontextmanager
+async def open_page(url: str) -> AsyncIterator[None]:
+    """Shows a page in headless Chromium for the time of the block."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = browser_command(url, profile)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                partial(trio.run_process, command, capture_stdout=True, capture_stderr=True, check=False)
+            )
+            yield
+            nursery.cancel_scope.cancel()
+
+
+def median(values: Sequence[float]) -> float:
+    """The median."""
+    return statistics.median(values)
+
+
+def show(label: str, values: Sequence[float], unit: str, shown: Callable[[float], str] = "{:,.2f}".format) -> None:
+    """Prints the median of several runs, with the least and the greatest."""
+    print(f"{label:<44} {shown(median(values)):>10} {unit:<8} ({shown(min(values))} to {shown(max(values))})")

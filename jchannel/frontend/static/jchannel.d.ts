@@ -1,0 +1,178 @@
+/** A communication channel between this page and Python. It is made by the client when Python opens it. */
+declare class Channel {
+    #private;
+    /** The number of the channel, the same on both sides. */
+    readonly id: number;
+    /** The object whose methods Python calls; `null` at first. Methods that begin with an underscore are private. */
+    handler: object | null;
+    /**
+     * Calls a method of the channel's handler in Python.
+     *
+     * The arguments are encoded before this returns, so changing them afterwards changes nothing.
+     *
+     * @param name - The method's name.
+     * @param args - Its arguments: JSON values, and anywhere inside them typed arrays, ArrayBuffers and DataViews.
+     * @returns What the method returned. It rejects with
+     *   - `KernelError` when the method raised, or when there is none of that name;
+     *   - `StateError` when the channel is closed, the page is not connected, or the connection is lost before the answer
+     *     comes; then the call may have run, and it is not sent again;
+     *   - `TypeError` or `RangeError` when an argument cannot be sent; the message names its place.
+     */
+    call(name: string, ...args: unknown[]): Promise<unknown>;
+    /**
+     * Sends arguments to Python and receives them back, to test whether they come through unchanged.
+     *
+     * @param args - The arguments.
+     * @returns The arguments. It rejects as `call` does.
+     */
+    echo(...args: unknown[]): Promise<unknown[]>;
+    /**
+     * The signal that aborts when Python cancels the call that is being handled, when the channel is closed, or when the
+     * connection is lost. A method that has read it is waited for after that; one that has not is left to itself.
+     *
+     * It can be read only while a handler method of this channel is being called, before its first `await`.
+     *
+     * @throws StateError at any other time.
+     */
+    get signal(): AbortSignal;
+}
+
+/** The outside world that the client uses: sockets, time and randomness. Tests put their own in its place. */
+/** The part of a WebSocket that the client uses. */
+interface SocketLike {
+    binaryType: string;
+    readonly readyState: number;
+    send(data: string | ArrayBuffer | Blob): void;
+    close(): void;
+    addEventListener(type: 'open' | 'close' | 'error', listener: () => void): void;
+    addEventListener(type: 'message', listener: (event: {
+        readonly data: unknown;
+    }) => void): void;
+}
+/** A WebSocket class: the browser's, Node's (from version 22 on), or one of a package such as `ws`. */
+type SocketClass = new (url: string, protocols: string[]) => SocketLike;
+
+/**
+ * The vocabulary of the wire: the type of each message, who sends it, how it is written and how it is read.
+ *
+ * The tables here are those of `docs/protocol.md`. Whether a message may come at this time is not decided here but in
+ * `connection.ts`.
+ */
+
+declare const GOODBYE_REASONS: readonly ["closed", "token", "origin", "version", "taken", "replaced", "protocol"];
+type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
+
+/** When to try to connect again, and when to give up. */
+/** How the client connects again. All times are in seconds. */
+interface RetryPolicy {
+    /** The longest wait before the second attempt. Default 0.25. */
+    readonly base: number;
+    /** By what the longest wait grows with each attempt. Default 2. */
+    readonly factor: number;
+    /** The longest wait there is. Default 10. */
+    readonly cap: number;
+    /** The time without success, spent waiting and trying, after which the client stops. Default 600. */
+    readonly giveUpAfter: number;
+}
+
+/** The client: stays connected to a server as long as that makes sense, and says how it stands. */
+
+/**
+ * How a client stands.
+ *
+ * - `connecting`: an attempt is under way;
+ * - `connected`: calls can be made;
+ * - `waiting`: the connection was lost or could not be made, and there will be another attempt;
+ * - `stopped`: there will be none, for the reason in `stopReason`.
+ */
+type ClientState = 'connecting' | 'connected' | 'waiting' | 'stopped';
+/** Why a client has stopped. */
+interface StopReason {
+    /** In one word: what the server's goodbye or this side's said, or `unreachable`. */
+    readonly reason: GoodbyeReason | 'unreachable';
+    /** In a sentence for a person. */
+    readonly message: string;
+}
+/** Where and how to connect. */
+interface ConnectOptions {
+    /** The server's base URL, with the scheme http or https, such as `http://localhost:8889`. */
+    readonly url: string;
+    /** The server's token. */
+    readonly token: string;
+    /** The name of this page, of 1 to 64 characters, the same after a reload. Default: a random one. */
+    readonly clientId?: string;
+    /** The WebSocket class. Default: the global one. */
+    readonly WebSocket?: SocketClass;
+    /** How to connect again, in seconds. */
+    readonly reconnect?: Partial<RetryPolicy>;
+}
+/**
+ * A client of one server. `connect` makes it.
+ *
+ * It dispatches a `statechange` event, which has no further fields, after each change of `state`.
+ */
+declare class Client extends EventTarget {
+    #private;
+    /** How the client stands. */
+    get state(): ClientState;
+    /** Why the client has stopped; `null` as long as it has not. */
+    get stopReason(): StopReason | null;
+    /** The channels that are open now, by their ids. */
+    get channels(): ReadonlyMap<number, Channel>;
+    /** The name of this page, by which the server knows it again. */
+    get clientId(): string;
+    /** Closes the connection for good, and with it all channels. The server is told. */
+    close(): void;
+}
+/**
+ * Connects to a server, and stays connected: after a lost connection the client tries again, quietly and more and more
+ * rarely, until `reconnect.giveUpAfter`. It stops when the server says goodbye.
+ *
+ * @param options - Where and how to connect.
+ * @returns The client, in the state `connecting`.
+ * @throws TypeError, RangeError when an option is not as it must be.
+ */
+declare function connect(options: ConnectOptions): Client;
+
+/** The errors that the client raises, each named after who is to blame. Refused values are TypeError and RangeError. */
+/** What was asked cannot be done in the present state of the connection or the channel. */
+declare class StateError extends Error {
+}
+/** The other side sent what the protocol does not allow. The connection ends with it. */
+declare class ProtocolError extends Error {
+}
+/**
+ * Python answered a call with an error: its method raised, or its handler has nothing to call under that name.
+ *
+ * `name` is the name of the exception's Python type, such as `ValueError`, and `message` is the exception's message.
+ */
+declare class KernelError extends Error {
+    /**
+     * What went wrong, in one word: `exception` when the method raised; `handler`, `method`, `callable` or `private` when
+     * there was nothing to call; `value` when what the method returned cannot be sent.
+     */
+    readonly kind: string;
+    /** The Python traceback, where the server was told to send it. */
+    readonly traceback: string | undefined;
+    constructor(kind: string, name: string, message: string, traceback?: string);
+}
+
+/**
+ * The ES module. Importing it does nothing: `connect` connects to a server that is given, `connectPage` to the server
+ * that served the page.
+ */
+
+/**
+ * Connects a page to the server that served it. The token comes from the fragment of the page's address, as
+ * `server.page_url` has it, or after a reload from the tab's session storage.
+ *
+ * @param options - `url` is the server's base URL. Default: that of the server that served this module.
+ * @returns The client. Without a token it is stopped, with a reason that says what to do.
+ * @throws TypeError when `url` is not given and this module was not served by a server of jchannel.
+ */
+declare function connectPage(options?: {
+    readonly url?: string;
+}): Client;
+
+export { Channel, Client, KernelError, ProtocolError, StateError, connect, connectPage };
+export type { ClientState, ConnectOptions, RetryPolicy, SocketClass, SocketLike, StopReason };

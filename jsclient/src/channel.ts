@@ -1,0 +1,65 @@
+/** The page's end of a channel, as its initialization function gets it. */
+
+import { currentSignal } from './invocation.js';
+
+/** Makes the requests of one channel. */
+export interface Requester {
+  call(name: string, args: readonly unknown[]): Promise<unknown>;
+  echo(args: readonly unknown[]): Promise<unknown>;
+}
+
+/** A communication channel between this page and Python. It is made by the client when Python opens it. */
+export class Channel {
+  /** The number of the channel, the same on both sides. */
+  readonly id: number;
+
+  /** The object whose methods Python calls; `null` at first. Methods that begin with an underscore are private. */
+  handler: object | null = null;
+
+  readonly #requester: Requester;
+
+  /** @internal */
+  constructor(id: number, requester: Requester) {
+    this.id = id;
+    this.#requester = requester;
+  }
+
+  /**
+   * Calls a method of the channel's handler in Python.
+   *
+   * The arguments are encoded before this returns, so changing them afterwards changes nothing.
+   *
+   * @param name - The method's name.
+   * @param args - Its arguments: JSON values, and anywhere inside them typed arrays, ArrayBuffers and DataViews.
+   * @returns What the method returned. It rejects with
+   *   - `KernelError` when the method raised, or when there is none of that name;
+   *   - `StateError` when the channel is closed, the page is not connected, or the connection is lost before the answer
+   *     comes; then the call may have run, and it is not sent again;
+   *   - `TypeError` or `RangeError` when an argument cannot be sent; the message names its place.
+   */
+  call(name: string, ...args: unknown[]): Promise<unknown> {
+    return this.#requester.call(name, args);
+  }
+
+  /**
+   * Sends arguments to Python and receives them back, to test whether they come through unchanged.
+   *
+   * @param args - The arguments.
+   * @returns The arguments. It rejects as `call` does.
+   */
+  echo(...args: unknown[]): Promise<unknown[]> {
+    return this.#requester.echo(args) as Promise<unknown[]>;
+  }
+
+  /**
+   * The signal that aborts when Python cancels the call that is being handled, when the channel is closed, or when the
+   * connection is lost. A method that has read it is waited for after that; one that has not is left to itself.
+   *
+   * It can be read only while a handler method of this channel is being called, before its first `await`.
+   *
+   * @throws StateError at any other time.
+   */
+  get signal(): AbortSignal {
+    return currentSignal(this.id);
+  }
+}

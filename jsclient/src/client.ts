@@ -1,0 +1,255 @@
+/** The client: stays connected to a server as long as that makes sense, and says how it stands. */
+
+import type { Channel } from './channel.js';
+import { Channels } from './channels.js';
+import { findEnvironment, type Environment, type SocketClass } from './environment.js';
+import { StateError } from './errors.js';
+import { HANDSHAKE_TIMEOUT, Link, type Address } from './link.js';
+import type { RequestBody } from './protocol/connection.js';
+import type { GoodbyeReason } from './protocol/messages.js';
+import { makeRetryPolicy, Retry, type RetryPolicy } from './retry.js';
+import { describeThrown } from './thrown.js';
+
+/** The time in seconds after which a connection has lasted, so that its loss is not a sign of a sick server. */
+export const LASTING = 10;
+
+const TOKEN = /^[\w-]+$/u;
+const CLIENT_ID = /^.{1,64}$/su;
+const MAX_REASON_LENGTH = 500;
+
+/**
+ * How a client stands.
+ *
+ * - `connecting`: an attempt is under way;
+ * - `connected`: calls can be made;
+ * - `waiting`: the connection was lost or could not be made, and there will be another attempt;
+ * - `stopped`: there will be none, for the reason in `stopReason`.
+ */
+export type ClientState = 'connecting' | 'connected' | 'waiting' | 'stopped';
+
+/** Why a client has stopped. */
+export interface StopReason {
+  /** In one word: what the server's goodbye or this side's said, or `unreachable`. */
+  readonly reason: GoodbyeReason | 'unreachable';
+  /** In a sentence for a person. */
+  readonly message: string;
+}
+
+/** Where and how to connect. */
+export interface ConnectOptions {
+  /** The server's base URL, with the scheme http or https, such as `http://localhost:8889`. */
+  readonly url: string;
+  /** The server's token. */
+  readonly token: string;
+  /** The name of this page, of 1 to 64 characters, the same after a reload. Default: a random one. */
+  readonly clientId?: string;
+  /** The WebSocket class. Default: the global one. */
+  readonly WebSocket?: SocketClass;
+  /** How to connect again, in seconds. */
+  readonly reconnect?: Partial<RetryPolicy>;
+}
+
+interface Settings extends Address {
+  readonly retry: RetryPolicy;
+}
+
+/**
+ * A client of one server. `connect` makes it.
+ *
+ * It dispatches a `statechange` event, which has no further fields, after each change of `state`.
+ */
+export class Client extends EventTarget {
+  readonly #settings: Settings;
+  readonly #environment: Environment;
+  readonly #channels = new Channels((body) => this.#request(body));
+  readonly #retry: Retry;
+  readonly #stopWatching: () => void;
+  #state: ClientState = 'connecting';
+  #stopReason: StopReason | null = null;
+  #link: Link | undefined;
+  #since: number;
+  #wait: { readonly timer: unknown; readonly delay: number } | undefined;
+
+  /** @internal */
+  constructor(settings: Settings, environment: Environment) {
+    super();
+    this.#settings = settings;
+    this.#environment = environment;
+    this.#retry = new Retry(settings.retry, () => environment.random());
+    this.#since = environment.now();
+    this.#stopWatching = environment.onAwake(() => {
+      this.#hurry();
+    });
+  }
+
+  /** How the client stands. */
+  get state(): ClientState {
+    return this.#state;
+  }
+
+  /** Why the client has stopped; `null` as long as it has not. */
+  get stopReason(): StopReason | null {
+    return this.#stopReason;
+  }
+
+  /** The channels that are open now, by their ids. */
+  get channels(): ReadonlyMap<number, Channel> {
+    return this.#channels.list();
+  }
+
+  /** The name of this page, by which the server knows it again. */
+  get clientId(): string {
+    return this.#settings.clientId;
+  }
+
+  /** Closes the connection for good, and with it all channels. The server is told. */
+  close(): void {
+    if (this.#state !== 'stopped') {
+      this.#link?.close({ reason: 'closed', message: 'The page has closed its connection.' });
+      this.stop({ reason: 'closed', message: 'The page has closed its client.' });
+    }
+  }
+
+  /** @internal Makes an attempt to connect. */
+  start(): void {
+    this.#wait = undefined;
+    this.#since = this.#environment.now();
+    const events = {
+      onWelcome: (channels: readonly number[]) => {
+        this.#welcome(channels);
+      },
+      onEnd: (farewell: StopReason | null) => {
+        this.#end(farewell);
+      },
+    };
+    try {
+      this.#link = new Link(this.#settings, this.#channels, events, this.#environment);
+    } catch (error) {
+      const { message } = describeThrown(error, MAX_REASON_LENGTH);
+      const { socketUrl } = this.#settings;
+      this.stop({ reason: 'unreachable', message: `The page cannot connect to ${socketUrl}: ${message}` });
+      return;
+    }
+    this.#setState('connecting');
+  }
+
+  /** @internal Stops for good. There must be no link any more. */
+  stop(reason: StopReason): void {
+    this.#link = undefined;
+    this.#environment.clearTimeout(this.#wait?.timer);
+    this.#stopWatching();
+    this.#stopReason = reason;
+    this.#channels.keepOnly(new Set(), `The channel is closed, for the client has stopped: ${reason.message}`);
+    this.#setState('stopped');
+  }
+
+  #welcome(channels: readonly number[]): void {
+    this.#since = this.#environment.now();
+    this.#retry.succeed();
+    this.#channels.keepOnly(new Set(channels), 'The server closed the channel while the page was not connected.');
+    this.#setState('connected');
+  }
+
+  #end(farewell: StopReason | null): void {
+    this.#link = undefined;
+    const time = (this.#environment.now() - this.#since) / 1000;
+    if (farewell !== null) {
+      this.stop(farewell);
+      return;
+    }
+    if (this.#state === 'connecting') {
+      this.#retry.spend(Math.min(time, HANDSHAKE_TIMEOUT));
+    } else if (time >= LASTING) {
+      this.#retry.last();
+    }
+    const delay = this.#retry.next();
+    if (delay === null) {
+      this.stop({
+        reason: 'unreachable',
+        message:
+          `The server could not be reached at ${this.#settings.socketUrl} ` +
+          `for ${String(this.#settings.retry.giveUpAfter)} seconds. Reload the page to try again.`,
+      });
+      return;
+    }
+    this.#since = this.#environment.now();
+    const timer = this.#environment.setTimeout(() => {
+      this.#hurry();
+    }, delay * 1000);
+    this.#wait = { timer, delay };
+    this.#setState('waiting');
+  }
+
+  /** Ends a wait. */
+  #hurry(): void {
+    if (this.#wait !== undefined) {
+      const { timer, delay } = this.#wait;
+      this.#environment.clearTimeout(timer);
+      // While the machine sleeps, the clock goes on but nothing is tried: that does not count.
+      this.#retry.spend(Math.min(delay, (this.#environment.now() - this.#since) / 1000));
+      this.start();
+    }
+  }
+
+  #request(body: RequestBody): Promise<unknown> {
+    if (this.#state === 'connected' && this.#link !== undefined) {
+      return this.#link.session.request(body);
+    }
+    return Promise.reject(
+      new StateError(
+        this.#state === 'connecting'
+          ? 'The page is not connected to the server: an attempt to connect is under way.'
+          : 'The page is not connected to the server: the connection was lost, and the page will try again soon.',
+      ),
+    );
+  }
+
+  #setState(state: ClientState): void {
+    if (state !== this.#state) {
+      this.#state = state;
+      this.dispatchEvent(new Event('statechange'));
+    }
+  }
+}
+
+/**
+ * Connects to a server, and stays connected: after a lost connection the client tries again, quietly and more and more
+ * rarely, until `reconnect.giveUpAfter`. It stops when the server says goodbye.
+ *
+ * @param options - Where and how to connect.
+ * @returns The client, in the state `connecting`.
+ * @throws TypeError, RangeError when an option is not as it must be.
+ */
+export function connect(options: ConnectOptions): Client {
+  return connectFrom(findEnvironment(options.WebSocket), options);
+}
+
+/** Does what `connect` does, in an environment that is given. */
+export function connectFrom(environment: Environment, options: ConnectOptions): Client {
+  const { token, clientId = environment.newName() } = options;
+  // Callers in JavaScript are not held to the types.
+  if (typeof (token as unknown) !== 'string' || !TOKEN.test(token)) {
+    throw new TypeError('The option token must be the token that the server has given.');
+  }
+  if (typeof (clientId as unknown) !== 'string' || !CLIENT_ID.test(clientId)) {
+    throw new TypeError('The option clientId must be a string of 1 to 64 characters.');
+  }
+  const socketUrl = makeSocketUrl(options.url);
+  const retry = makeRetryPolicy(options.reconnect ?? {});
+  const client = new Client({ socketUrl, token, clientId, retry }, environment);
+  client.start();
+  return client;
+}
+
+function makeSocketUrl(base: unknown): string {
+  const url = typeof base === 'string' && URL.canParse(base) ? new URL(base) : undefined;
+  if (url === undefined || !/^https?:$/u.test(url.protocol) || url.search !== '' || url.hash !== '') {
+    throw new TypeError(
+      `The option url must be the server's base URL, such as http://localhost:8889, without a query and a fragment; ` +
+        `it is ${String(base)}.`,
+    );
+  }
+  url.protocol = url.protocol.replace('http', 'ws');
+  url.pathname = `${url.pathname.replace(/\/+$/u, '')}/socket`;
+  return url.href;
+}

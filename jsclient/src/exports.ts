@@ -1,0 +1,5 @@
+/** The public names that the ES module and the injected script have in common. */
+
+export { Channel } from './channel.js';
+export { Client, connect } from './client.js';
+export { KernelError, ProtocolError, StateError } from './errors.js';

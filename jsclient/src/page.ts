@@ -1,0 +1,118 @@
+/** How a page that a server has served finds that server, its token, and the name it had before a reload. */
+
+import { Client, connectFrom, type StopReason } from './client.js';
+import { findEnvironment, type Environment } from './environment.js';
+import { DEFAULT_RETRY_POLICY } from './retry.js';
+
+const TOKEN_PART = 'jchannel=';
+const TOKEN = /^[\w-]+$/u;
+
+/** The part of a window that is used here. */
+export interface PageWindow {
+  readonly location: Pick<Location, 'pathname' | 'search' | 'hash' | 'reload'>;
+  readonly history: Pick<History, 'state' | 'replaceState'>;
+  readonly sessionStorage: Pick<Storage, 'getItem' | 'setItem'>;
+  addEventListener(type: 'hashchange', listener: () => void): void;
+}
+
+/**
+ * The base URL of the server that has served one of the client's scripts.
+ *
+ * @param script - The script's URL, `<base>/jchannel/<name>.js`.
+ * @throws TypeError when the URL is not of that form.
+ */
+export function findBase(script: string): string {
+  const base = /^(https?:\/\/[^?#]*)\/jchannel\/[^/?#]+\.js(?:[?#].*)?$/su.exec(script)?.[1];
+  if (base === undefined) {
+    throw new TypeError(
+      'The URL of the jchannel server cannot be told from the URL of its script, which should end with ' +
+        `/jchannel/inject.js and is ${script === '' ? 'not known' : script}.`,
+    );
+  }
+  return base;
+}
+
+/**
+ * Connects the page to the server that served it. The token comes from the page's address, which keeps it no longer, or
+ * after a reload from the tab's session storage.
+ *
+ * @param base - The server's base URL.
+ * @param page - The page's window.
+ * @returns The client. Without a token it is stopped, with a reason that says what to do.
+ */
+export function connectWindow(base: string, page: PageWindow, environment = findEnvironment()): Client {
+  const storage = new TabStorage(page, base);
+  takeToken(page, storage);
+  // The address of a server that was started again differs from the old one in its fragment alone: browsers stay in the
+  // page then.
+  page.addEventListener('hashchange', () => {
+    if (takeToken(page, storage)) {
+      page.location.reload();
+    }
+  });
+  const clientId = storage.get('client') ?? environment.newName();
+  storage.set('client', clientId);
+  const token = storage.get('token');
+  if (token !== null && TOKEN.test(token)) {
+    return connectFrom(environment, { url: base, token, clientId });
+  }
+  return makeStopped(clientId, environment, {
+    reason: 'token',
+    message: `The page has no token of the server at ${base}. Open the address that server.page_url gives in Python.`,
+  });
+}
+
+function makeStopped(clientId: string, environment: Environment, reason: StopReason): Client {
+  const client = new Client({ socketUrl: '', token: '', clientId, retry: DEFAULT_RETRY_POLICY }, environment);
+  client.stop(reason);
+  return client;
+}
+
+/** Moves the token from the page's address into the storage. Tells whether there was one. */
+function takeToken({ location, history }: PageWindow, storage: TabStorage): boolean {
+  const parts = location.hash.slice(1).split('&');
+  const part = parts.find((other) => other.startsWith(TOKEN_PART));
+  if (part === undefined) {
+    return false;
+  }
+  storage.set('token', part.slice(TOKEN_PART.length));
+  const rest = parts.filter((other) => !other.startsWith(TOKEN_PART)).join('&');
+  history.replaceState(history.state, '', location.pathname + location.search + (rest === '' ? '' : `#${rest}`));
+  return true;
+}
+
+/**
+ * What a tab remembers over reloads about one server. Where a page may not store anything, it is forgotten when the
+ * page ends.
+ */
+class TabStorage {
+  readonly #page: PageWindow;
+  readonly #base: string;
+  readonly #values = new Map<string, string>();
+
+  constructor(page: PageWindow, base: string) {
+    this.#page = page;
+    this.#base = base;
+  }
+
+  get(name: string): string | null {
+    try {
+      return this.#values.get(name) ?? this.#page.sessionStorage.getItem(this.#keyOf(name));
+    } catch {
+      return null;
+    }
+  }
+
+  set(name: string, value: string): void {
+    this.#values.set(name, value);
+    try {
+      this.#page.sessionStorage.setItem(this.#keyOf(name), value);
+    } catch {
+      // Refused by the browser's settings or the frame's sandbox: the values above serve this page.
+    }
+  }
+
+  #keyOf(name: string): string {
+    return `jchannel.${name} ${this.#base}`;
+  }
+}

@@ -1,0 +1,176 @@
+/** Attachments: the bytes that travel beside the JSON, what they are on the wire, and how they get to their places. */
+
+import { ProtocolError } from '../errors.js';
+import { shorten } from './shorten.js';
+
+/** Attachments begin at multiples of this in their frame, so that typed arrays can look at them in place. */
+export const ALIGNMENT = 8;
+
+/** The most dimensions an array may have: as many as every NumPy takes. */
+export const MAX_DIMENSIONS = 32;
+
+/** Which field of a message holds values. */
+export type ValueField = 'args' | 'value';
+
+type TypedArrayConstructor = new (
+  buffer: ArrayBuffer,
+  byteOffset: number,
+  length: number,
+) => ArrayBufferView<ArrayBuffer>;
+
+interface ElementType {
+  readonly size: number;
+  readonly Array: TypedArrayConstructor;
+}
+
+// Every engine that runs this is little-endian, as the wire is.
+const ELEMENT_TYPES: ReadonlyMap<unknown, ElementType> = new Map<string, ElementType>([
+  ['bytes', { size: 1, Array: Uint8Array }],
+  ['int8', { size: 1, Array: Int8Array }],
+  ['uint8', { size: 1, Array: Uint8Array }],
+  ['int16', { size: 2, Array: Int16Array }],
+  ['uint16', { size: 2, Array: Uint16Array }],
+  ['int32', { size: 4, Array: Int32Array }],
+  ['uint32', { size: 4, Array: Uint32Array }],
+  ['int64', { size: 8, Array: BigInt64Array }],
+  ['uint64', { size: 8, Array: BigUint64Array }],
+  ['float32', { size: 4, Array: Float32Array }],
+  ['float64', { size: 8, Array: Float64Array }],
+]);
+
+type Path = readonly (string | number)[];
+
+/** Bytes that travel beside the JSON. */
+export interface Attachment {
+  /** The way from the message to its place, beginning with `args` or `value`. */
+  readonly path: Path;
+  /** `bytes` or the name of an element type, such as `float32`. */
+  readonly type: string;
+  /** The dimensions, or `undefined` where the sender gave none. */
+  readonly shape: readonly number[] | undefined;
+  /** A copy of the bytes. */
+  readonly data: Uint8Array<ArrayBuffer>;
+}
+
+/** Whether this is an array's dimensions. */
+export function isShape(value: unknown): value is number[] {
+  return (
+    Array.isArray(value) &&
+    value.length <= MAX_DIMENSIONS &&
+    value.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 0)
+  );
+}
+
+/** The number of elements that an array of these dimensions has. */
+export function countElements(shape: readonly number[]): number {
+  return shape.reduce((product, dimension) => product * dimension, 1);
+}
+
+/**
+ * Puts the attachments of a received message into their places.
+ *
+ * @param fields - The message as it was parsed.
+ * @param field - Its field that holds values.
+ * @param frame - The binary frame.
+ * @param offset - Where in the frame the attachments before this message's end.
+ * @returns Where in the frame this message's attachments end.
+ * @throws ProtocolError when the attachments are not as the protocol has them.
+ */
+export function restore(
+  fields: Record<string, unknown>,
+  field: ValueField,
+  frame: Uint8Array<ArrayBuffer>,
+  offset: number,
+): number {
+  const entries = fields['attachments'];
+  if (!Array.isArray(entries) || entries.length === 0) {
+    throw new ProtocolError('attachments must be an array of one or more objects');
+  }
+  let end = offset;
+  for (const entry of entries as unknown[]) {
+    if (typeof entry !== 'object' || entry === null) {
+      throw new ProtocolError('an attachment must be an object');
+    }
+    const { path, type, shape, size } = entry as Record<string, unknown>;
+    const element = ELEMENT_TYPES.get(type);
+    if (element === undefined) {
+      throw new ProtocolError(`there is no attachment of type ${shorten(type)}`);
+    }
+    if (!Number.isSafeInteger(size) || (size as number) < 0 || (size as number) % element.size !== 0) {
+      throw new ProtocolError(`an attachment of type ${String(type)} cannot have the size ${shorten(size)}`);
+    }
+    const bytes = size as number;
+    if (shape !== undefined && (type === 'bytes' || !isShape(shape) || countElements(shape) * element.size !== bytes)) {
+      throw new ProtocolError(
+        `an attachment of type ${String(type)} and size ${String(bytes)} cannot have the shape ${shorten(shape)}`,
+      );
+    }
+    const start = end + padding(end);
+    if (start + bytes > frame.length) {
+      throw new ProtocolError('a binary frame is shorter than its attachments');
+    }
+    if (frame.subarray(end, start).some((byte) => byte !== 0)) {
+      throw new ProtocolError('the padding before an attachment is not zero');
+    }
+    end = start + bytes;
+    place(fields, field, path, makeArray(element, frame, start, bytes, shape));
+  }
+  return end;
+}
+
+/** The number of bytes from an offset to the next one where an attachment may begin. */
+export function padding(offset: number): number {
+  return (ALIGNMENT - (offset % ALIGNMENT)) % ALIGNMENT;
+}
+
+function makeArray(
+  element: ElementType,
+  frame: Uint8Array<ArrayBuffer>,
+  start: number,
+  bytes: number,
+  shape: readonly number[] | undefined,
+): object {
+  // A small attachment is copied, so that keeping it does not keep the whole frame.
+  const array =
+    bytes * 2 > frame.length
+      ? new element.Array(frame.buffer, start, bytes / element.size)
+      : new element.Array(frame.buffer.slice(start, start + bytes), 0, bytes / element.size);
+  if (shape !== undefined) {
+    Object.defineProperty(array, 'shape', { value: [...shape], writable: true, configurable: true, enumerable: false });
+  }
+  return array;
+}
+
+function place(fields: Record<string, unknown>, field: ValueField, path: unknown, array: object): void {
+  if (!Array.isArray(path) || path[0] !== field) {
+    throw new ProtocolError(`the path of an attachment must be an array that begins with ${field}`);
+  }
+  let container: Record<string | number, unknown> = fields;
+  let key: string | number = field;
+  for (const next of (path as unknown[]).slice(1)) {
+    const inside = container[key];
+    if (!isOwnKey(inside, next)) {
+      throw new ProtocolError(`the path of an attachment, ${shorten(path)}, leads to nothing`);
+    }
+    container = inside as Record<string | number, unknown>;
+    key = next as string | number;
+  }
+  if (container[key] !== null) {
+    throw new ProtocolError(`the path of an attachment, ${shorten(path)}, leads to something that is not null`);
+  }
+  // The key is an own one, so this sets it even where it is `__proto__`.
+  container[key] = array;
+}
+
+function isOwnKey(container: unknown, key: unknown): boolean {
+  if (Array.isArray(container)) {
+    return Number.isInteger(key) && (key as number) >= 0 && (key as number) < container.length;
+  }
+  return (
+    typeof container === 'object' &&
+    container !== null &&
+    !ArrayBuffer.isView(container) &&
+    typeof key === 'string' &&
+    Object.hasOwn(container, key)
+  );
+}

@@ -1,0 +1,148 @@
+/** Frames: arrays of messages as text, or as bytes where any of them has attachments; and which messages share one. */
+
+import { ProtocolError } from '../errors.js';
+import { padding, restore } from './attachments.js';
+import { parseMessage, valueFieldOf, type Encoded, type Message } from './messages.js';
+import { checkDepth, MAX_DEPTH } from './values.js';
+
+/** A batch ends before it exceeds this number of bytes, unless it is one message. */
+export const BATCH_LIMIT = 256 * 1024;
+
+/** What a frame takes beside its messages, at most: the length field and the brackets. */
+export const FRAME_OVERHEAD = 8;
+
+const LENGTH_SIZE = 4;
+
+/** A binary frame, in pieces that follow each other. */
+export interface BinaryFrame {
+  readonly parts: readonly Uint8Array<ArrayBuffer>[];
+  /** The length of all parts together, in bytes. */
+  readonly size: number;
+}
+
+/** A frame that leaves. */
+export type Frame = string | BinaryFrame;
+
+/**
+ * Tells how many of the messages that wait leave together.
+ *
+ * @param waiting - The messages, at least one, in their order.
+ * @returns How many of them, from the first on, make one frame.
+ */
+export function countBatch(waiting: readonly Encoded[]): number {
+  let size = FRAME_OVERHEAD;
+  let length = 0;
+  for (const message of waiting) {
+    size += message.size + 1;
+    if (length > 0 && size > BATCH_LIMIT) {
+      break;
+    }
+    length++;
+  }
+  return length;
+}
+
+/** Makes one frame of messages: text, or bytes where any of them has attachments. */
+export function encodeFrame(messages: readonly Encoded[]): Frame {
+  const text = `[${messages.map((message) => message.text).join(',')}]`;
+  const attachments = messages.flatMap((message) => message.attachments);
+  if (attachments.length === 0) {
+    return text;
+  }
+  const json = new TextEncoder().encode(text);
+  const head = new Uint8Array(LENGTH_SIZE + json.length);
+  new DataView(head.buffer).setUint32(0, json.length, true);
+  head.set(json, LENGTH_SIZE);
+  const parts: Uint8Array<ArrayBuffer>[] = [head];
+  let size = head.length;
+  for (const { data } of attachments) {
+    const zeros = padding(size);
+    if (zeros > 0) {
+      parts.push(new Uint8Array(zeros));
+    }
+    parts.push(data);
+    size += zeros + data.length;
+  }
+  return { parts, size };
+}
+
+/**
+ * Reads the messages of a frame.
+ *
+ * @param frame - The text of a text frame, or the bytes of a binary one.
+ * @returns The messages, with typed arrays at the places of their attachments. A typed array that makes up the larger
+ *   part of its frame looks at the frame's buffer; others have a buffer of their own.
+ * @throws ProtocolError when the frame is not one of the protocol, and no other error whatever the frame is.
+ */
+export function decodeFrame(frame: string | ArrayBuffer): Message[] {
+  return typeof frame === 'string' ? decodeText(frame) : decodeBinary(new Uint8Array(frame));
+}
+
+function decodeText(text: string): Message[] {
+  return parseObjects(text).map((object) => {
+    if (valueFieldOf(object['type']) !== undefined && object['attachments'] !== undefined) {
+      throw new ProtocolError('a message in a text frame cannot have attachments');
+    }
+    return parseMessage(object);
+  });
+}
+
+function decodeBinary(bytes: Uint8Array<ArrayBuffer>): Message[] {
+  if (bytes.length < LENGTH_SIZE) {
+    throw new ProtocolError('a binary frame is shorter than its length field');
+  }
+  const begin = LENGTH_SIZE + new DataView(bytes.buffer).getUint32(0, true);
+  if (begin > bytes.length) {
+    throw new ProtocolError('a binary frame is shorter than its JSON');
+  }
+  let end = begin;
+  let attached = 0;
+  const messages = parseObjects(decodeUtf8(bytes.subarray(LENGTH_SIZE, begin))).map((object) => {
+    const field = valueFieldOf(object['type']);
+    if (field !== undefined && object['attachments'] !== undefined) {
+      end = restore(object, field, bytes, end);
+      attached++;
+    }
+    return parseMessage(object);
+  });
+  if (attached === 0) {
+    throw new ProtocolError('a binary frame must have attachments');
+  }
+  if (end !== bytes.length) {
+    throw new ProtocolError(`a binary frame has ${String(bytes.length - end)} bytes after its last attachment`);
+  }
+  return messages;
+}
+
+function decodeUtf8(bytes: Uint8Array<ArrayBuffer>): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new ProtocolError('the JSON of a binary frame is not UTF-8');
+  }
+}
+
+function parseObjects(text: string): Record<string, unknown>[] {
+  let objects: unknown;
+  try {
+    objects = JSON.parse(text);
+  } catch (error) {
+    throw new ProtocolError(`a frame is not JSON: ${(error as SyntaxError).message}`);
+  }
+  if (!Array.isArray(objects) || objects.length === 0) {
+    throw new ProtocolError('a frame must be a JSON array of one or more messages');
+  }
+  // Each level takes at least two characters, so that most frames need no check.
+  const mayBeDeep = text.length > 2 * MAX_DEPTH;
+  for (const object of objects as unknown[]) {
+    if (typeof object !== 'object' || object === null || Array.isArray(object)) {
+      throw new ProtocolError('a message must be a JSON object');
+    }
+    const { type } = object as Record<string, unknown>;
+    const field = valueFieldOf(type);
+    if (mayBeDeep && field !== undefined) {
+      checkDepth((object as Record<string, unknown>)[field], field);
+    }
+  }
+  return objects as Record<string, unknown>[];
+}

@@ -1,0 +1,275 @@
+/**
+ * The vocabulary of the wire: the type of each message, who sends it, how it is written and how it is read.
+ *
+ * The tables here are those of `docs/protocol.md`. Whether a message may come at this time is not decided here but in
+ * `connection.ts`.
+ */
+
+import { ProtocolError } from '../errors.js';
+import { ALIGNMENT, type Attachment, type ValueField } from './attachments.js';
+import { shorten } from './shorten.js';
+import { pack } from './values.js';
+
+/** The two sides of a connection: `server` listens (Python), `page` connects. */
+export type Role = 'page' | 'server';
+
+const GOODBYE_REASONS = ['closed', 'token', 'origin', 'version', 'taken', 'replaced', 'protocol'] as const;
+
+const ERROR_KINDS = [
+  'exception',
+  'handler',
+  'method',
+  'callable',
+  'private',
+  'value',
+  'channel',
+  'busy',
+  'cancelled',
+  'ended',
+] as const;
+
+export type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
+export type ErrorKind = (typeof ERROR_KINDS)[number];
+
+/** The page's first message. `client` names the page, the same after a reconnect or a reload. */
+export interface Hello {
+  readonly type: 'hello';
+  readonly client: string;
+}
+
+/** The server's answer to `hello`: its beat in seconds, its frame limit in bytes, and the channels that are alive. */
+export interface Welcome {
+  readonly type: 'welcome';
+  readonly beat: number;
+  readonly frame_limit: number;
+  readonly channels: readonly number[];
+}
+
+/** The last message of a side that ends the connection on purpose. */
+export interface Goodbye {
+  readonly type: 'goodbye';
+  readonly reason: GoodbyeReason;
+  readonly message: string;
+}
+
+/** The server's sign of life. */
+export interface Beat {
+  readonly type: 'beat';
+}
+
+/** Asks the page to open a channel with an initialization function, given as code. */
+export interface Open {
+  readonly type: 'open';
+  readonly id: number;
+  readonly channel: number;
+  readonly code: string;
+}
+
+/** Asks the page to forget a channel. */
+export interface Close {
+  readonly type: 'close';
+  readonly id: number;
+  readonly channel: number;
+}
+
+/** Asks for the arguments back. */
+export interface Echo {
+  readonly type: 'echo';
+  readonly id: number;
+  readonly channel: number;
+  readonly args: readonly unknown[];
+}
+
+/** Asks for a call of a method of the channel's handler. */
+export interface Call {
+  readonly type: 'call';
+  readonly id: number;
+  readonly channel: number;
+  readonly name: string;
+  readonly args: readonly unknown[];
+}
+
+/** The answer to the request `id`. */
+export interface Result {
+  readonly type: 'result';
+  readonly id: number;
+  readonly value: unknown;
+}
+
+/** The answer to a request that has failed. */
+export interface ErrorAnswer {
+  readonly type: 'error';
+  readonly id: number;
+  readonly kind: ErrorKind;
+  readonly name: string;
+  readonly message: string;
+  readonly stack?: string;
+}
+
+/** Asks for the end of the sender's request `id`, which is answered all the same. */
+export interface Cancel {
+  readonly type: 'cancel';
+  readonly id: number;
+}
+
+export type Request = Open | Close | Echo | Call;
+export type Answer = Result | ErrorAnswer;
+export type Message = Hello | Welcome | Goodbye | Beat | Request | Answer | Cancel;
+
+/** A message as it leaves: its JSON, what is attached to it, and the bytes it takes in a frame, at most. */
+export interface Encoded {
+  readonly text: string;
+  readonly attachments: readonly Attachment[];
+  readonly size: number;
+}
+
+interface Field {
+  readonly name: string;
+  readonly check: (value: unknown) => boolean;
+  readonly optional?: true;
+  readonly values?: ValueField;
+}
+
+interface Definition {
+  readonly sender: Role | 'both';
+  readonly fields: readonly Field[];
+}
+
+const isText = (value: unknown): boolean => typeof value === 'string';
+const isClient = (value: unknown): boolean => typeof value === 'string' && /^.{1,64}$/su.test(value);
+const isId = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
+const isPeriod = (value: unknown): boolean => Number.isFinite(value) && (value as number) > 0;
+const isReason = (value: unknown): boolean => GOODBYE_REASONS.includes(value as GoodbyeReason);
+const isKind = (value: unknown): boolean => ERROR_KINDS.includes(value as ErrorKind);
+const isPresent = (value: unknown): boolean => value !== undefined;
+const isIds = (value: unknown): boolean => Array.isArray(value) && value.every(isId);
+
+const ID: Field = { name: 'id', check: isId };
+const CHANNEL: Field = { name: 'channel', check: isId };
+const ARGS: Field = { name: 'args', check: Array.isArray, values: 'args' };
+const MESSAGE: Field = { name: 'message', check: isText };
+
+const VOCABULARY: ReadonlyMap<unknown, Definition> = new Map<Message['type'], Definition>([
+  ['hello', { sender: 'page', fields: [{ name: 'client', check: isClient }] }],
+  [
+    'welcome',
+    {
+      sender: 'server',
+      fields: [
+        { name: 'beat', check: isPeriod },
+        { name: 'frame_limit', check: isId },
+        { name: 'channels', check: isIds },
+      ],
+    },
+  ],
+  ['goodbye', { sender: 'both', fields: [{ name: 'reason', check: isReason }, MESSAGE] }],
+  ['beat', { sender: 'server', fields: [] }],
+  ['open', { sender: 'server', fields: [ID, CHANNEL, { name: 'code', check: isText }] }],
+  ['close', { sender: 'server', fields: [ID, CHANNEL] }],
+  ['echo', { sender: 'both', fields: [ID, CHANNEL, ARGS] }],
+  ['call', { sender: 'both', fields: [ID, CHANNEL, { name: 'name', check: isText }, ARGS] }],
+  ['result', { sender: 'both', fields: [ID, { name: 'value', check: isPresent, values: 'value' }] }],
+  [
+    'error',
+    {
+      sender: 'both',
+      fields: [
+        ID,
+        { name: 'kind', check: isKind },
+        { name: 'name', check: isText },
+        MESSAGE,
+        { name: 'stack', check: isText, optional: true },
+      ],
+    },
+  ],
+  ['cancel', { sender: 'both', fields: [ID] }],
+]);
+
+/** Tells whether messages of this type are for this side to send. */
+export function maySend(role: Role, type: Message['type']): boolean {
+  const sender = VOCABULARY.get(type)?.sender;
+  return sender === 'both' || sender === role;
+}
+
+/** The field that holds the values of messages of this type, if they have any. */
+export function valueFieldOf(type: unknown): ValueField | undefined {
+  return VOCABULARY.get(type)?.fields.find((field) => field.values !== undefined)?.values;
+}
+
+/**
+ * Writes a message.
+ *
+ * @throws TypeError, RangeError when its arguments or its value cannot be sent, as `pack` does.
+ */
+export function encodeMessage(message: Message): Encoded {
+  let text = `{"type":"${message.type}"`;
+  let attachments: readonly Attachment[] = [];
+  for (const { name, values } of definitionOf(message.type).fields) {
+    const value = (message as unknown as Record<string, unknown>)[name];
+    if (values !== undefined) {
+      const packed = pack(value, values);
+      text += `,"${name}":${packed.text}`;
+      attachments = packed.attachments;
+    } else if (value !== undefined) {
+      text += `,"${name}":${JSON.stringify(value)}`;
+    }
+  }
+  if (attachments.length > 0) {
+    text += `,"attachments":${JSON.stringify(attachments.map(describe))}`;
+  }
+  text += '}';
+  const size = attachments.reduce((sum, { data }) => sum + data.length + ALIGNMENT, utf8Length(text));
+  return { text, attachments, size };
+}
+
+function describe({ path, type, shape, data }: Attachment): unknown {
+  return { path, type, shape, size: data.length };
+}
+
+// A search for units, not characters: engines do it twice as fast as the loop below counts.
+const BEYOND_ASCII = /[\u0080-\uffff]/;
+
+function utf8Length(text: string): number {
+  let length = text.length;
+  if (!BEYOND_ASCII.test(text)) {
+    return length;
+  }
+  for (let index = 0; index < text.length; index++) {
+    const unit = text.charCodeAt(index);
+    if (unit > 0x7f) {
+      // A surrogate is half of four bytes.
+      length += unit < 0x800 || (unit & 0xf800) === 0xd800 ? 1 : 2;
+    }
+  }
+  return length;
+}
+
+/**
+ * Reads a message from its JSON object, with its attachments back in their places.
+ *
+ * @throws ProtocolError when the object is not a message of the protocol.
+ */
+export function parseMessage(object: Record<string, unknown>): Message {
+  const type = object['type'];
+  const message: Record<string, unknown> = { type };
+  for (const { name, check, optional } of definitionOf(type).fields) {
+    const value = Object.hasOwn(object, name) ? object[name] : undefined;
+    if (value === undefined && optional) {
+      continue;
+    }
+    if (!check(value)) {
+      const problem = value === undefined ? 'is missing' : `cannot be ${shorten(value)}`;
+      throw new ProtocolError(`the field ${name} of the message ${String(type)} ${problem}`);
+    }
+    message[name] = value;
+  }
+  return message as unknown as Message;
+}
+
+function definitionOf(type: unknown): Definition {
+  const definition = VOCABULARY.get(type);
+  if (definition === undefined) {
+    throw new ProtocolError(`there is no message of the type ${shorten(type)}`);
+  }
+  return definition;
+}

@@ -1,0 +1,46 @@
+/** What can be told of a value that was thrown. Anything can be thrown in JavaScript, and telling must not throw. */
+
+/** The name, the message and the stack of a thrown value, as an `error` message has them. */
+export interface Thrown {
+  readonly name: string;
+  readonly message: string;
+  readonly stack?: string;
+}
+
+/**
+ * Describes a thrown value.
+ *
+ * @param thrown - The value: an Error in general, but it can be any.
+ * @param limit - The most characters of each text.
+ */
+export function describeThrown(thrown: unknown, limit: number): Thrown {
+  const isError = attempt(() => thrown instanceof Error || Object.prototype.toString.call(thrown) === '[object Error]');
+  const error = isError === true ? (thrown as Error) : undefined;
+  const name = textOf(() => (error === undefined ? nameType(thrown) : error.name)) ?? 'Error';
+  const message = textOf(() => (error === undefined ? thrown : error.message)) ?? 'It cannot be shown as a text.';
+  const stack = attempt(() => error?.stack);
+  return {
+    name: name.slice(0, limit),
+    message: message.slice(0, limit),
+    ...(typeof stack === 'string' ? { stack: stack.slice(0, limit) } : {}),
+  };
+}
+
+function nameType(value: unknown): string {
+  if (typeof value !== 'object' || value === null) {
+    return value === null ? 'null' : typeof value;
+  }
+  return value.constructor.name;
+}
+
+function textOf(read: () => unknown): string | undefined {
+  return attempt(() => String(read()));
+}
+
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,226 @@
+/** Stand-ins for what lies outside of the client: sockets, the environment, and a server that speaks the protocol. */
+
+import { vi } from 'vitest';
+import { connectFrom, type Client, type ConnectOptions } from '../src/client.js';
+import type { Environment, SocketLike } from '../src/environment.js';
+import { Connection, type RequestBody } from '../src/protocol/connection.js';
+import type { Answer, Message } from '../src/protocol/messages.js';
+import { joinFrame } from './join-frame.js';
+
+type Listener = (event: { readonly data: unknown }) => void;
+
+/** A WebSocket without a network. */
+export class FakeSocket implements SocketLike {
+  binaryType = 'blob';
+  readyState = 0;
+  isClosed = false;
+  readonly url: string;
+  readonly protocols: readonly string[];
+  readonly sent: (string | ArrayBuffer | Blob)[] = [];
+  readonly #listeners = new Map<string, Listener[]>();
+
+  constructor(url: string, protocols: string[]) {
+    this.url = url;
+    this.protocols = protocols;
+  }
+
+  addEventListener(type: string, listener: Listener): void {
+    this.#listeners.set(type, [...(this.#listeners.get(type) ?? []), listener]);
+  }
+
+  send(data: string | ArrayBuffer | Blob): void {
+    this.sent.push(data);
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.readyState = 2;
+  }
+
+  /** What the network does: the handshake succeeds. */
+  open(): void {
+    this.readyState = 1;
+    this.#dispatch('open');
+  }
+
+  /** What the network does: a frame arrives. */
+  arrive(data: string | ArrayBuffer): void {
+    this.#dispatch('message', data);
+  }
+
+  /** What the network does: the connection ends, or was never made. */
+  lose(): void {
+    this.readyState = 3;
+    this.#dispatch('error');
+    this.#dispatch('close');
+  }
+
+  #dispatch(type: string, data?: unknown): void {
+    for (const listener of this.#listeners.get(type) ?? []) {
+      listener({ data });
+    }
+  }
+}
+
+/** An environment whose sockets, randomness and awakenings are the test's, and whose time is that of the fake timers. */
+export class FakeEnvironment implements Environment {
+  readonly sockets: FakeSocket[] = [];
+  readonly WebSocket: Environment['WebSocket'];
+  Blob: typeof Blob | null = null;
+  luck = 0.5;
+  awakeListeners: (() => void)[] = [];
+
+  constructor() {
+    const { sockets } = this;
+    this.WebSocket = class extends FakeSocket {
+      constructor(url: string, protocols: string[]) {
+        super(url, protocols);
+        sockets.push(this);
+      }
+    };
+  }
+
+  get socket(): FakeSocket {
+    const socket = this.sockets.at(-1);
+    if (socket === undefined) {
+      throw new Error('no socket was made');
+    }
+    return socket;
+  }
+
+  setTimeout(callback: () => void, delay: number): unknown {
+    return setTimeout(callback, delay);
+  }
+
+  clearTimeout(timer: unknown): void {
+    clearTimeout(timer as number);
+  }
+
+  now(): number {
+    return Date.now();
+  }
+
+  random(): number {
+    return this.luck;
+  }
+
+  newName(): string {
+    return 'random-name';
+  }
+
+  onAwake(listener: () => void): () => void {
+    this.awakeListeners.push(listener);
+    return () => {
+      this.awakeListeners = this.awakeListeners.filter((other) => other !== listener);
+    };
+  }
+
+  awake(): void {
+    for (const listener of this.awakeListeners) {
+      listener();
+    }
+  }
+}
+
+/** A server's side of one fake socket. */
+export class FakeServer {
+  readonly connection = new Connection('server');
+  readonly socket: FakeSocket;
+  #read = 0;
+
+  constructor(socket: FakeSocket) {
+    this.socket = socket;
+  }
+
+  /** Makes the connection, up to and including the welcome. */
+  welcome(channels: readonly number[] = [], options: { beat?: number; frameLimit?: number } = {}): void {
+    this.socket.open();
+    this.receive();
+    const { beat = 15, frameLimit = 67_108_864 } = options;
+    this.send({ type: 'welcome', beat, frame_limit: frameLimit, channels });
+  }
+
+  /** Sends messages in one frame. */
+  send(...messages: Message[]): void {
+    for (const message of messages) {
+      this.connection.send(message);
+    }
+    this.#transmit();
+  }
+
+  /** Sends a request, and gives its id. */
+  request(body: RequestBody): number {
+    const id = this.connection.request(body);
+    this.#transmit();
+    return id;
+  }
+
+  /** Sends a request, and gives its answer after everything that runs has run. */
+  async ask(body: RequestBody): Promise<Answer> {
+    const id = this.request(body);
+    return this.answerTo(id);
+  }
+
+  /** The answer to a request, after everything that runs has run. */
+  async answerTo(id: number): Promise<Answer> {
+    const answers = (await this.settle()).filter((message) => 'id' in message && message.id === id);
+    if (answers.length !== 1) {
+      throw new Error(`the request ${String(id)} has ${String(answers.length)} answers`);
+    }
+    return answers[0] as Answer;
+  }
+
+  /** What the page has sent since the last time, after everything that runs has run. */
+  async settle(): Promise<Message[]> {
+    await vi.advanceTimersByTimeAsync(0);
+    return this.receive();
+  }
+
+  /** What the page has sent since the last time. */
+  receive(): Message[] {
+    const frames = this.socket.sent.slice(this.#read);
+    this.#read += frames.length;
+    return frames.flatMap((frame) => {
+      if (frame instanceof Blob) {
+        throw new Error('this test expects no Blob');
+      }
+      return this.connection.receive(frame);
+    });
+  }
+
+  #transmit(): void {
+    for (let frame = this.connection.nextFrame(); frame !== null; frame = this.connection.nextFrame()) {
+      this.socket.arrive(joinFrame(frame));
+    }
+  }
+}
+
+/** A client that is connected to a fake server. */
+export interface Fixture {
+  readonly environment: FakeEnvironment;
+  readonly client: Client;
+  readonly server: FakeServer;
+}
+
+/** Makes a client that has not been welcomed yet. */
+export function makeClient(options: Partial<ConnectOptions> = {}): Omit<Fixture, 'server'> {
+  const environment = new FakeEnvironment();
+  const client = connectFrom(environment, { url: 'http://localhost:8889', token: 'secret', ...options });
+  return { environment, client };
+}
+
+/** Makes a client and a server that has welcomed it. */
+export function makeConnected(options: { beat?: number; frameLimit?: number } = {}): Fixture {
+  const { environment, client } = makeClient();
+  const server = new FakeServer(environment.socket);
+  server.welcome([], options);
+  return { environment, client, server };
+}
+
+/** The client's next connection after a lost one, welcomed. */
+export function reconnect({ environment }: Fixture, channels: readonly number[] = []): FakeServer {
+  vi.advanceTimersByTime(10_000);
+  const server = new FakeServer(environment.socket);
+  server.welcome(channels);
+  return server;
+}

@@ -14,6 +14,7 @@ from jchannel.errors import ProtocolError
 from jchannel.protocol.frames import decode_frame, encode_frame
 from jchannel.protocol.messages import (
     Beat,
+    Broken,
     Call,
     Cancel,
     Close,
@@ -24,8 +25,12 @@ from jchannel.protocol.messages import (
     Hello,
     Message,
     Open,
+    Pipe,
     Request,
     Result,
+    Stop,
+    StreamInfo,
+    Ticket,
     Welcome,
     encode,
 )
@@ -61,8 +66,8 @@ class State(Enum):
     ENDED = auto()
 
 
-_EITHER: Final = (Echo, Call, Result, Error, Cancel)
-_BY_SERVER: Final = (Beat, Open, Close, *_EITHER)
+_EITHER: Final = (Echo, Call, Pipe, Result, Error, Cancel, Stop, Broken)
+_BY_SERVER: Final = (Beat, Open, Close, Ticket, *_EITHER)
 
 # The state that a message leads to, by the side that sends it and the state it is sent in. The rest is an error.
 _TRANSITIONS: Final[dict[tuple[Role, State, type[Message]], State]] = {
@@ -89,6 +94,8 @@ class Connection:
         self._far_role = Role.PAGE if role is Role.SERVER else Role.SERVER
         self._last_id = 0
         self._last_far_id = 0
+        self._last_stream = 0
+        self._last_far_stream = 0
         self._asked: set[int] = set()
         self._running: set[int] = set()
         self._waiting: deque[Encoded] = deque()
@@ -112,6 +119,10 @@ class Connection:
     def next_id(self) -> int:
         """The id of the next request. The request must be the next one sent."""
         return self._last_id + 1
+
+    def next_stream(self) -> int:
+        """The number of the next stream of this side, which the next message with a stream must have."""
+        return self._last_stream + 1
 
     def send(self, message: Message) -> None:
         """Queues a message for the next frame.
@@ -138,6 +149,9 @@ class Connection:
                 "send less at a time"
             )
         self.state = state
+        stream = _stream_of(message)
+        if stream is not None:
+            self._last_stream = stream.id
         if isinstance(message, Request):
             self._last_id = message.id
             self._asked.add(message.id)
@@ -185,6 +199,26 @@ class Connection:
             self._asked.remove(message.id)
         elif isinstance(message, Welcome):
             self.frame_limit = message.frame_limit
+        elif isinstance(message, Broken):
+            self._check_announced(message.stream, self._last_far_stream)
+        elif isinstance(message, Stop | Ticket):
+            self._check_announced(message.stream, self._last_stream)
+        stream = _stream_of(message)
+        if stream is not None:
+            self._receive_stream(stream)
+
+    def _receive_stream(self, stream: StreamInfo) -> None:
+        if stream.id <= self._last_far_stream:
+            raise ProtocolError(f"the stream number {stream.id} does not follow {self._last_far_stream}")
+        self._last_far_stream = stream.id
+        if self._far_role is Role.PAGE and stream.ticket is not None:
+            raise ProtocolError("a page's stream has no ticket of its own")
+        if self._far_role is Role.SERVER and (stream.ticket is None) == (stream.data is None):
+            raise ProtocolError("a server's stream has either its data or a ticket")
+
+    def _check_announced(self, stream: int, last: int) -> None:
+        if stream > last:
+            raise ProtocolError(f"no stream {stream} has been announced")
 
     def _follow(self, sender: Role, message: Message) -> State:
         try:
@@ -192,3 +226,7 @@ class Connection:
         except KeyError:
             side, state = sender.name.lower(), self.state.name.lower()
             raise ProtocolError(f"the {side} may not send {message.type!r} while the state is {state!r}") from None
+
+
+def _stream_of(message: Message) -> StreamInfo | None:
+    return message.stream if isinstance(message, Call | Pipe | Result) else None

@@ -50,13 +50,13 @@ def decode_frame(frame: str | bytes) -> list[Message]:
     for fields in objects:
         if not isinstance(fields, dict):
             raise ProtocolError("a message must be a JSON object")
-        value_field = VALUE_FIELDS.get(str(fields.get("type")))
-        if value_field is not None:
-            if may_be_deep:
-                check_depth(fields.get(value_field) if value_field == "args" else [fields.get(value_field)])
-            if "attachments" in fields:
-                offset = restore(fields, value_field, binary, offset)
-                attached = True
+        value_fields = VALUE_FIELDS.get(str(fields.get("type")), ())
+        if may_be_deep:
+            for name in value_fields:
+                check_depth(fields.get(name) if name == "args" else [fields.get(name)])
+        if value_fields and "attachments" in fields:
+            offset = restore(fields, value_fields, binary, offset)
+            attached = True
         messages.append(parse(fields))
     if offset != len(binary) or attached == isinstance(frame, str):
         raise ProtocolError("a frame is binary when messages have attachments, holds them and nothing after them")

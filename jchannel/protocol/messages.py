@@ -7,6 +7,7 @@ decided here but in ``connection``.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias
@@ -20,6 +21,7 @@ __all__ = [
     "VALUE_FIELDS",
     "Answer",
     "Beat",
+    "Broken",
     "Call",
     "Cancel",
     "Close",
@@ -30,8 +32,12 @@ __all__ = [
     "Hello",
     "Message",
     "Open",
+    "Pipe",
     "Request",
     "Result",
+    "Stop",
+    "StreamInfo",
+    "Ticket",
     "Welcome",
     "encode",
     "parse",
@@ -42,12 +48,35 @@ ERROR_KINDS: Final = frozenset(
     {"exception", "handler", "method", "callable", "private", "value", "channel", "busy", "cancelled", "ended"}
 )
 
-#: The field that holds values, and so attachments, of the messages that have any.
-VALUE_FIELDS: Final = {"echo": "args", "call": "args", "result": "value"}
+#: The fields that may hold attachments, of the messages that have any. The values come first.
+VALUE_FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    "echo": ("args",),
+    "call": ("args", "stream"),
+    "pipe": ("stream",),
+    "result": ("value", "stream"),
+}
 
 _MAX_CLIENT_LENGTH: Final = 64
 _MAX_SHOWN: Final = 40
+_TICKET: Final = re.compile("[A-Za-z0-9_-]{22}")
 _MAX_ID: Final = MAX_INTEGER - 1
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """The announcement of a stream.
+
+    Attributes:
+        id: Its number.
+        total: Its length in bytes, or ``None`` where its source does not know it.
+        data: The whole stream, or ``None`` where it comes beside the messages.
+        ticket: Where a page fetches a stream of the server that is not whole in ``data``.
+    """
+
+    id: int
+    total: int | None = None
+    data: bytes | None = None
+    ticket: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +151,17 @@ class Call:
     channel: int
     name: str
     args: Any
+    stream: StreamInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """Sends a stream, and asks for it back."""
+
+    type: ClassVar = "pipe"
+    id: int
+    channel: int
+    stream: StreamInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +171,7 @@ class Result:
     type: ClassVar = "result"
     id: int
     value: Any
+    stream: StreamInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +194,36 @@ class Cancel:
     id: int
 
 
-Request: TypeAlias = Open | Close | Echo | Call
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Tells the page where to post its stream ``stream``, which somebody has begun to read."""
+
+    type: ClassVar = "ticket"
+    stream: int
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Tells a stream's source that its reader wants no more."""
+
+    type: ClassVar = "stop"
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Tells a stream's reader that its source has failed, and with which exception."""
+
+    type: ClassVar = "broken"
+    stream: int
+    name: str
+    message: str
+
+
+Request: TypeAlias = Open | Close | Echo | Call | Pipe
 Answer: TypeAlias = Result | Error
-Message: TypeAlias = Hello | Welcome | Goodbye | Beat | Request | Answer | Cancel
+Message: TypeAlias = Hello | Welcome | Goodbye | Beat | Request | Answer | Cancel | Ticket | Stop | Broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +244,10 @@ def encode(message: Message) -> Encoded:
         if isinstance(value, Packed):
             parts.append(f'"{name}":{value.text}')
             attachments = value.attachments
+        elif isinstance(value, StreamInfo):
+            parts.append(f'"{name}":{_write_stream(value)}')
+            if value.data is not None:
+                attachments += (Attachment((name, "data"), "bytes", None, value.data),)
         elif value is not None:
             parts.append(f'"{name}":{to_json(value)}')
     if attachments:
@@ -183,6 +255,17 @@ def encode(message: Message) -> Encoded:
     text = ",".join(parts) + "}"
     size = len(text) if text.isascii() else len(text.encode())
     return Encoded(text, attachments, size + sum(len(attachment.data) + 8 for attachment in attachments))
+
+
+def _write_stream(info: StreamInfo) -> str:
+    fields: dict[str, object] = {"id": info.id}
+    if info.total is not None:
+        fields["total"] = info.total
+    if info.data is not None:
+        fields["data"] = None
+    if info.ticket is not None:
+        fields["ticket"] = info.ticket
+    return to_json(fields)
 
 
 def parse(fields: dict[str, Any]) -> Message:
@@ -245,6 +328,28 @@ def _is_kind(value: object) -> bool:
     return isinstance(value, str) and value in ERROR_KINDS
 
 
+def _is_ticket(value: object) -> bool:
+    return isinstance(value, str) and _TICKET.fullmatch(value) is not None
+
+
+def _is_stream(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_id(value.get("id"))
+        and ("total" not in value or _is_count(value["total"]))
+        and ("data" not in value or isinstance(value["data"], bytes))
+        and ("ticket" not in value or _is_ticket(value["ticket"]))
+    )
+
+
+def _is_optional_stream(value: object) -> bool:
+    return value is _MISSING or _is_stream(value)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _MAX_ID
+
+
 def _is_stack(value: object) -> bool:
     return value is _MISSING or isinstance(value, str)
 
@@ -254,6 +359,26 @@ _Check: TypeAlias = Callable[[object], bool]
 
 def _make_welcome(beat: float, frame_limit: int, channels: list[int]) -> Welcome:
     return Welcome(beat, frame_limit, tuple(channels))
+
+
+def _make_stream(fields: object) -> StreamInfo | None:
+    if not isinstance(fields, dict):
+        return None
+    return StreamInfo(fields["id"], fields.get("total"), fields.get("data"), fields.get("ticket"))
+
+
+def _make_call(id: int, channel: int, name: str, args: list[Any], stream: object) -> Call:  # noqa: A002 (as above)
+    return Call(id, channel, name, args, _make_stream(stream))
+
+
+def _make_pipe(id: int, channel: int, stream: dict[str, Any]) -> Pipe:  # noqa: A002 (as above)
+    info = _make_stream(stream)
+    assert info is not None
+    return Pipe(id, channel, info)
+
+
+def _make_result(id: int, value: Any, stream: object) -> Result:  # noqa: A002 (as above)
+    return Result(id, value, _make_stream(stream))
 
 
 def _make_error(id: int, kind: str, name: str, message: str, stack: object) -> Error:  # noqa: A002 (the field's name)
@@ -268,11 +393,18 @@ _READERS: Final[dict[str, tuple[Callable[..., Message], tuple[tuple[str, _Check]
     "open": (Open, (("id", _is_id), ("channel", _is_id), ("code", _is_text))),
     "close": (Close, (("id", _is_id), ("channel", _is_id))),
     "echo": (Echo, (("id", _is_id), ("channel", _is_id), ("args", _is_list))),
-    "call": (Call, (("id", _is_id), ("channel", _is_id), ("name", _is_text), ("args", _is_list))),
-    "result": (Result, (("id", _is_id), ("value", _is_value))),
+    "call": (
+        _make_call,
+        (("id", _is_id), ("channel", _is_id), ("name", _is_text), ("args", _is_list), ("stream", _is_optional_stream)),
+    ),
+    "pipe": (_make_pipe, (("id", _is_id), ("channel", _is_id), ("stream", _is_stream))),
+    "result": (_make_result, (("id", _is_id), ("value", _is_value), ("stream", _is_optional_stream))),
     "error": (
         _make_error,
         (("id", _is_id), ("kind", _is_kind), ("name", _is_text), ("message", _is_text), ("stack", _is_stack)),
     ),
     "cancel": (Cancel, (("id", _is_id),)),
+    "ticket": (Ticket, (("stream", _is_id), ("ticket", _is_ticket))),
+    "stop": (Stop, (("stream", _is_id),)),
+    "broken": (Broken, (("stream", _is_id), ("name", _is_text), ("message", _is_text))),
 }

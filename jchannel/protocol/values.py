@@ -26,7 +26,18 @@ from jchannel.errors import ProtocolError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ALIGNMENT", "MAX_DEPTH", "MAX_INTEGER", "Attachment", "Packed", "check_depth", "pack", "restore", "shorten", "to_json"]
+__all__ = [
+    "ALIGNMENT",
+    "MAX_DEPTH",
+    "MAX_INTEGER",
+    "Attachment",
+    "Packed",
+    "check_depth",
+    "pack",
+    "restore",
+    "shorten",
+    "to_json",
+]
 
 #: The deepest nesting of lists and dicts in one argument or result.
 MAX_DEPTH: Final = 200
@@ -228,7 +239,9 @@ class _Walk:
 
     def _attach_array(self, value: np.ndarray[Any, Any]) -> None:
         if isinstance(value, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())):
-            raise TypeError(f"{self._place()} is a masked array, whose mask would be lost: send filled(), or both parts")
+            raise TypeError(
+                f"{self._place()} is a masked array, whose mask would be lost: send filled(), or both parts"
+            )
         name = value.dtype.name
         if name not in _FORMATS:
             reason = f"is a NumPy array of {name}, which JavaScript has no typed array for: convert it with astype()"
@@ -239,7 +252,9 @@ class _Walk:
     def _attach(self, kind: str, shape: tuple[int, ...] | None, data: bytes) -> None:
         """Takes the bytes aside. What stays at their place in the JSON is None."""
         if shape is not None and len(shape) > MAX_DIMENSIONS:
-            raise ValueError(f"{self._place()} has {len(shape)} dimensions, and {MAX_DIMENSIONS} are the most: reshape it")
+            raise ValueError(
+                f"{self._place()} has {len(shape)} dimensions, and {MAX_DIMENSIONS} are the most: reshape it"
+            )
         self.attachments.append(Attachment(tuple(self.path), kind, shape, data))
 
     def _place(self) -> str:
@@ -278,12 +293,12 @@ def _type_name(value: object) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def restore(message: dict[str, Any], field_name: str, binary: memoryview, offset: int) -> int:
+def restore(message: dict[str, Any], field_names: Collection[str], binary: memoryview, offset: int) -> int:
     """Puts a message's attachments back to their places.
 
     Args:
         message: The message as JSON gave it, with a field ``attachments`` not yet checked; it is changed in place.
-        field_name: The field that holds the message's values.
+        field_names: The fields that may hold attachments.
         binary: The whole frame.
         offset: Where in the frame the attachments not yet taken begin.
 
@@ -304,7 +319,7 @@ def restore(message: dict[str, Any], field_name: str, binary: memoryview, offset
         if type(size) is not int or size < 0 or start + size > len(binary) or any(binary[offset:start]):
             raise ProtocolError(f"an attachment of size {shorten(size)} does not fit into its frame")
         offset = start + size
-        _set_at(message, field_name, entry.get("path"), _revive(entry, binary[start:offset]))
+        _set_at(message, field_names, entry.get("path"), _revive(entry, binary[start:offset]))
     return offset
 
 
@@ -327,9 +342,9 @@ def check_depth(values: object) -> None:
     raise ProtocolError(f"a value is nested deeper than {MAX_DEPTH} levels")
 
 
-def _set_at(message: dict[str, Any], field_name: str, path: object, value: object) -> None:
+def _set_at(message: dict[str, Any], field_names: Collection[str], path: object, value: object) -> None:
     """Puts a value to its place, where a null must stand."""
-    if not isinstance(path, list) or not path or path[0] != field_name:
+    if not isinstance(path, list) or not path or path[0] not in field_names:
         raise ProtocolError(f"{shorten(path)} is not an attachment's path")
     container: Any = message
     for position, key in enumerate(path):

@@ -17,7 +17,7 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from jchannel.frontend.asgi import AsgiApp
 from jchannel.trio.limits import Limits
-from jchannel.trio.streams import ReplayStream
+from jchannel.trio.replay import ReplayStream
 
 __all__ = ["HttpServer"]
 

@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final, TypeAlias, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,6 +22,7 @@ from jchannel.protocol.connection import Connection, Role
 from jchannel.protocol.messages import Close, Goodbye, Hello, Message, Open, Request
 from jchannel.trio.access import subprotocols
 from jchannel.trio.addresses import check_url
+from jchannel.trio.carrier import PeerCarrier
 from jchannel.trio.endpoint import Endpoint
 from jchannel.trio.limits import Limits
 from jchannel.trio.link import Link, LinkClosed, WebSocketLink
@@ -119,7 +121,7 @@ class Peer:
         """Waits until the connection has ended. Cancelling it does nothing else."""
         await self._session.wait_ended()
 
-    def adopt(self, link: Link, connection: Connection, limits: Limits) -> Session:
+    def adopt(self, link: Link, connection: Connection, limits: Limits, carrier: PeerCarrier) -> Session:
         """Makes the session of a link that has been welcomed. ``open_peer`` calls it, and runs it."""
         self._session = Session(
             link,
@@ -128,6 +130,7 @@ class Peer:
             limits=limits,
             far_side="the server",
             remote_error=KernelError,
+            carrier=carrier,
             heartbeat=None,
         )
         return self._session
@@ -182,7 +185,7 @@ async def open_peer(
     token: str | None = None,
     on_open: OnOpen | None = None,
     client: str | None = None,
-    stream: trio.abc.Stream | None = None,
+    connect: Callable[[], Awaitable[trio.abc.Stream]] | None = None,
     limits: Limits | None = None,
 ) -> AsyncIterator[Peer]:
     """Connects to a server for the time of an ``async with`` block.
@@ -195,7 +198,8 @@ async def open_peer(
             and gives what ``Channel.open`` returns to the server. Without it a channel is opened with ``None``.
         client: A name for this peer, of at most 64 characters. The server takes a second connection of the same name
             for the first one come again. ``None`` for a random name.
-        stream: A stream to the server, instead of a TCP connection to the URL's host: for tests.
+        connect: Opens a connection to the server, instead of TCP to the URL's host: for tests. It is called once for the
+            messages, and once for each stream that does not travel inside them.
         limits: The limits of what the server controls; ``None`` for the defaults.
 
     Raises:
@@ -210,18 +214,21 @@ async def open_peer(
     address, found = _split_url(url)
     token = found if token is None else token
     limits = Limits() if limits is None else limits
+    connect = partial(_open_stream, address) if connect is None else connect
     connected = False
+    stream = None
     try:
         async with open_flat_nursery() as nursery:
             peer = Peer(handler, on_open, nursery)
             with trio.move_on_after(limits.handshake_seconds) as timer:
-                if stream is None:
-                    stream = await _open_stream(address)
+                stream = await connect()
                 link = await _open_link(nursery, stream, address, token, limits)
                 connection, early = await _greet(link, client or secrets.token_urlsafe(12))
             if timer.cancelled_caught:
                 raise trio.TooSlowError(f"{address} did not answer within {limits.handshake_seconds:g} s")
-            session = peer.adopt(link, connection, limits)
+            parts = urlsplit(address)
+            carrier = PeerCarrier(nursery, connect, parts.netloc, parts.path)
+            session = peer.adopt(link, connection, limits, carrier)
             nursery.start_soon(peer.run, early)
             connected = True
             try:

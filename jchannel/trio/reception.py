@@ -21,7 +21,7 @@ from jchannel.trio.http import HttpServer
 from jchannel.trio.limits import Limits
 from jchannel.trio.link import Link, LinkClosed, WebSocketLink
 from jchannel.trio.nursery import aclose_now
-from jchannel.trio.streams import ReplayStream
+from jchannel.trio.replay import ReplayStream
 
 __all__ = ["RECEIVE_BUFFER", "SOCKET_PATH", "Reception", "refuse"]
 

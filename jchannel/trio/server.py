@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 import trio
 
 from jchannel.errors import ClosedError, FrontendError, RefusedError
+from jchannel.frontend.asgi import Receive, Scope, Send
 from jchannel.frontend.page import PageApp
 from jchannel.protocol.connection import Connection
-from jchannel.protocol.messages import Call, Echo, Hello, Request, Welcome
+from jchannel.protocol.messages import Call, Echo, Hello, Pipe, Request, Welcome
 from jchannel.timeouts import check_timeout
 from jchannel.trio.access import Gate, check_origins, make_token
 from jchannel.trio.addresses import DEFAULT_PORT, base_url, check_url, open_listeners
@@ -28,6 +29,8 @@ from jchannel.trio.link import Link
 from jchannel.trio.nursery import aclose_now, open_flat_nursery
 from jchannel.trio.reception import Reception, refuse
 from jchannel.trio.session import Session
+from jchannel.trio.stream_table import ServerCarrier
+from jchannel.trio.tickets import STREAMS_PATH, Tickets
 
 __all__ = ["Server", "ServerStatistics", "open_server"]
 
@@ -42,6 +45,7 @@ class ServerStatistics:
         channels: Channels that are open or being opened.
         pending_requests: Requests to the page that have no answer yet.
         running_requests: Requests of the page that are being answered.
+        streams: Streams, of both directions, that have not ended.
     """
 
     page_connected: bool
@@ -49,6 +53,7 @@ class ServerStatistics:
     channels: int
     pending_requests: int
     running_requests: int
+    streams: int
 
 
 class Server:
@@ -72,12 +77,14 @@ class Server:
         parts = urlsplit(url)
         self.url = url
         self.tracebacks = tracebacks
+        self._prefix = parts.path
         self._token = make_token()
         self._limits = limits
         self._heartbeat = heartbeat
         gate = Gate(self._token, frozenset({parts.hostname or ""}), origins)
         self._page_app = PageApp(static, parts.path, gate.allows_host)
-        http = HttpServer(self._page_app, limits)
+        self._tickets = Tickets()
+        http = HttpServer(self._serve_http, limits)
         self._reception = Reception(gate, http, parts.path, limits, self._serve_page)
         self._connections = 0
         self._session: Session | None = None
@@ -121,6 +128,7 @@ class Server:
             channels=len(self._channels),
             pending_requests=session.pending if session else 0,
             running_requests=session.running if session else 0,
+            streams=len(session.streams) if session else 0,
         )
 
     async def wait_page(self, timeout: float | None = None) -> None:
@@ -248,6 +256,7 @@ class Server:
             limits=self._limits,
             far_side="the page",
             remote_error=FrontendError,
+            carrier=ServerCarrier(self._tickets),
             heartbeat=self._heartbeat,
         )
         session.client = hello.client
@@ -258,6 +267,13 @@ class Server:
         self._page_changed.set()
         self._page_changed = trio.Event()
         await session.run()
+
+    async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].removeprefix(self._prefix)
+        if scope["type"] == "http" and path.startswith(STREAMS_PATH):
+            await self._tickets.serve(path.removeprefix(STREAMS_PATH), scope, receive, send)
+        else:
+            await self._page_app(scope, receive, send)
 
     async def _make_way(self, hello: Hello) -> RefusedError | None:
         """Makes room for a page that connects; gives why not, where there is none."""
@@ -272,7 +288,7 @@ class Server:
         return RefusedError("closed", "the server is closing")
 
     def _serve_request(self, session: Session, request: Request) -> None:
-        assert isinstance(request, Call | Echo)
+        assert isinstance(request, Call | Echo | Pipe)
         channel = self._channels.get(request.channel)
         if channel is None:
             session.answer_error(request, "channel", "", "the channel is closed in Python")

@@ -19,17 +19,22 @@ from jchannel.protocol.connection import Connection, State
 from jchannel.protocol.messages import (
     Answer,
     Beat,
+    Broken,
     Cancel,
     Error,
     Goodbye,
     Message,
     Request,
     Result,
+    Stop,
+    Ticket,
 )
 from jchannel.protocol.values import pack
 from jchannel.trio.limits import Limits
 from jchannel.trio.link import Link, LinkClosed
 from jchannel.trio.nursery import open_flat_nursery
+from jchannel.trio.outgoing import OutgoingStream
+from jchannel.trio.stream_table import Carrier, StreamTable
 
 __all__ = ["PendingRequest", "Session"]
 
@@ -50,10 +55,18 @@ class PendingRequest:
         """Whether there is an outcome."""
         return self._ended.is_set()
 
-    def answer(self, answer: Answer) -> None:
-        """Ends the request with the far side's answer."""
+    def answer(self, answer: Answer) -> bool:
+        """Ends the request with the far side's answer. Tells whether it is the outcome: the first one counts."""
+        if self.ended:
+            return False
         self._answer = answer
         self._ended.set()
+        return True
+
+    @property
+    def result(self) -> Result | None:
+        """The far side's result, if that is the outcome."""
+        return self._answer if isinstance(self._answer, Result) else None
 
     def fail(self, error: BaseException) -> None:
         """Ends the request with an error of this side. The first outcome counts."""
@@ -65,13 +78,13 @@ class PendingRequest:
         """Waits for the outcome. Cancelling it does nothing else."""
         await self._ended.wait()
 
-    def unwrap(self, remote_error: type[RemoteError]) -> Any:
+    def unwrap(self, remote_error: type[RemoteError]) -> Result:
         """The result, or the error raised."""
         if self._error is not None:
             # A copy for each: one error that ends many requests must not collect all their tracebacks.
             raise type(self._error)(*self._error.args) from self._error.__cause__
         if isinstance(self._answer, Result):
-            return self._answer.value
+            return self._answer
         assert isinstance(self._answer, Error)
         raise _to_exception(self._answer, remote_error)
 
@@ -92,6 +105,7 @@ class Session:
         limits: The server's limits.
         far_side: What the far side is called in messages for people.
         remote_error: The exception that the far side's errors become.
+        carrier: Carries the bytes of streams.
         heartbeat: Seconds between two pings, and the most that the answer may take. ``None``: the other side pings.
     """
 
@@ -104,8 +118,13 @@ class Session:
         limits: Limits,
         far_side: str,
         remote_error: type[RemoteError],
+        carrier: Carrier,
         heartbeat: float | None,
     ) -> None:
+        #: The streams of both directions that come and go beside the messages.
+        self.streams = StreamTable(
+            self._tell, connection.next_stream, carrier, lambda name, text: remote_error("exception", name, text)
+        )
         self.client = ""
         self._link = link
         self._connection = connection
@@ -173,7 +192,7 @@ class Session:
         self._pending[request.id] = pending
         return pending
 
-    async def wait_answer(self, pending: PendingRequest) -> Any:
+    async def wait_answer(self, pending: PendingRequest) -> Result:
         """Waits for the outcome of a request.
 
         Cancelling it cancels the request on the far side, and waits at most ``Limits.cancel_seconds`` until it has
@@ -190,6 +209,8 @@ class Session:
             self.cancel_request(pending)
             with trio.move_on_after(self._limits.cancel_seconds, shield=True):
                 await pending.wait()
+            if pending.result is not None and pending.result.stream is not None:
+                self.streams.refuse(pending.result.stream)
             raise
         finally:
             self._pending.pop(pending.request.id, None)
@@ -197,8 +218,8 @@ class Session:
 
     def cancel_request(self, pending: PendingRequest) -> None:
         """Tells the far side that a request is not wanted any more."""
-        if self.alive and not pending.ended:
-            self._send(Cancel(pending.request.id))
+        if not pending.ended:
+            self._tell(Cancel(pending.request.id))
 
     # Requests of the far side
 
@@ -227,6 +248,24 @@ class Session:
             self._answer(Result(request.id, pack(value, field_name="value", shown_as=shown_as)))
         except (TypeError, ValueError) as error:
             self.answer_error(request, "value", type(error).__name__, str(error))
+
+    def answer_stream(self, request: Request, stream: OutgoingStream, data: bytes | None) -> None:
+        """Answers a request with a stream.
+
+        Args:
+            request: The request.
+            stream: The stream.
+            data: The whole of it, where it is short and ready.
+
+        Raises:
+            ValueError: Its announcement is larger than a frame may be.
+        """
+        if not self.alive:
+            stream.stop()
+            return
+        info = self.streams.announce(stream, data)
+        self._answer(Result(request.id, pack(None, field_name="value", shown_as="result"), info))
+        self.streams.announced(stream, info)
 
     def answer_error(self, request: Request, kind: str, name: str, message: str, stack: str | None = None) -> None:
         """Answers a request with an error. What is too long for a person to read is cut."""
@@ -286,6 +325,10 @@ class Session:
             self._end(message)
             self._scope.deadline = min(self._scope.deadline, trio.current_time() + self._limits.close_seconds)
 
+    def _tell(self, message: Message) -> None:
+        if self.alive:
+            self._send(message)
+
     def _send(self, message: Message) -> None:
         self._connection.send(message)
         self._wake_writer.set()
@@ -341,8 +384,11 @@ class Session:
     def _handle(self, message: Message) -> None:
         if isinstance(message, Result | Error):
             pending = self._pending.pop(message.id, None)
-            if pending is not None:
-                pending.answer(message)
+            wanted = pending is not None and pending.answer(message)
+            if not wanted and isinstance(message, Result) and message.stream is not None:
+                self.streams.refuse(message.stream)
+        elif isinstance(message, Ticket | Stop | Broken):
+            self.streams.handle(message)
         elif isinstance(message, Request):
             self._handle_request(message)
         elif isinstance(message, Cancel):
@@ -377,6 +423,7 @@ class Session:
             pending.fail(PageLostError(f"the request has no answer: {why}. It may have run; it is not sent again"))
         for scope in self._running.values():
             scope.cancel()
+        self.streams.end(PageLostError(f"the stream is not whole: {why}"))
         self._room_made.set()
 
 

@@ -48,10 +48,15 @@ class MemoryServer:
         self.server = server
         self.listener = listener
 
+    async def connect(self) -> MemoryStream:
+        """Connects a stream."""
+        await trio.lowlevel.checkpoint()
+        return self.listener.connect()
+
     @asynccontextmanager
     async def open_peer(self, handler: object = None, **options: Any) -> AsyncIterator[Peer]:
         """Connects a Python peer."""
-        async with open_peer(self.server.page_url, handler, stream=self.listener.connect(), **options) as peer:
+        async with open_peer(self.server.page_url, handler, connect=self.connect, **options) as peer:
             yield peer
 
     @asynccontextmanager

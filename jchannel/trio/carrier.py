@@ -1,0 +1,152 @@
+"""Streams of the Python peer: fetched and posted over HTTP, as a page does it.
+
+h11 speaks HTTP; connections are streams, as many as are open at once, each used for one stream.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final
+
+import h11
+import trio
+
+from jchannel.errors import ProtocolError, StateError
+from jchannel.trio.incoming import IncomingStream
+from jchannel.trio.nursery import aclose_now
+from jchannel.trio.outgoing import OutgoingStream, SourceFailedError
+from jchannel.trio.stream_table import Carrier, combine
+from jchannel.trio.tickets import STREAMS_PATH
+
+__all__ = ["PeerCarrier"]
+
+logger = logging.getLogger("jchannel")
+
+#: The most that one post carries, in bytes.
+SEGMENT: Final = 4 * 2**20
+
+#: How long a stream that broke off waits to be told why, in seconds.
+BROKEN_SECONDS: Final = 1
+
+_RECEIVE: Final = 256 * 2**10
+_BROKEN_OFF: Final = (h11.RemoteProtocolError, ProtocolError, trio.BrokenResourceError, trio.ClosedResourceError, OSError)
+
+
+class PeerCarrier(Carrier):
+    """The peer's side: it is the client.
+
+    Args:
+        nursery: The peer's nursery.
+        connect: Opens a stream to the server.
+        host: The server's name, for the Host header.
+        prefix: The path of the server's URL; empty or ``/like/this``.
+    """
+
+    def __init__(
+        self, nursery: trio.Nursery, connect: Callable[[], Awaitable[trio.abc.Stream]], host: str, prefix: str
+    ) -> None:
+        self._nursery = nursery
+        self._connect = connect
+        self._host = host
+        self._path = prefix + STREAMS_PATH
+
+    def offer(self, stream: OutgoingStream) -> str | None:
+        """As ``Carrier.offer``: the server will ask for it."""
+        return None
+
+    def request(self, stream: IncomingStream) -> str | None:
+        """As ``Carrier.request``."""
+        self._nursery.start_soon(self._fetch, stream)
+        return None
+
+    def post(self, stream: OutgoingStream, ticket: str) -> None:
+        """As ``Carrier.post``."""
+        self._nursery.start_soon(self._post, stream, ticket)
+
+    async def _fetch(self, stream: IncomingStream) -> None:
+        assert stream.info.ticket is not None
+        with trio.CancelScope() as scope:
+            stream.on_end = combine(stream.on_end, scope.cancel)
+            try:
+                async with _open_exchange(await self._connect(), self._host) as exchange:
+                    await exchange.get(self._path + stream.info.ticket, stream)
+            except _BROKEN_OFF as error:
+                # What the source raised comes beside the stream, and may come a little later than its breaking off.
+                with trio.move_on_after(BROKEN_SECONDS):
+                    await stream.wait_over()
+                stream.fail(StateError(f"the stream broke off: {error!r}"))
+
+    async def _post(self, stream: OutgoingStream, ticket: str) -> None:
+        with trio.CancelScope() as scope:
+            stream.on_end = combine(stream.on_end, lambda: scope.cancel() if stream.stopped else None)
+            try:
+                async with _open_exchange(await self._connect(), self._host) as exchange:
+                    wanted = True
+                    while wanted:
+                        offset = stream.taken
+                        data = await stream.take(SEGMENT)
+                        target = f"{self._path}{ticket}?offset={offset}" + ("" if data else "&end=1")
+                        wanted = await exchange.post(target, data) and bool(data)
+            except SourceFailedError:
+                return  # The reader has been told.
+            except _BROKEN_OFF as error:
+                logger.warning("posting a stream failed: %r", error)
+            stream.stop()
+
+
+@asynccontextmanager
+async def _open_exchange(stream: trio.abc.Stream, host: str) -> AsyncIterator[_Exchange]:
+    try:
+        yield _Exchange(stream, host)
+    finally:
+        await aclose_now(stream)
+
+
+class _Exchange:
+    """Requests and responses over one connection, one after the other."""
+
+    def __init__(self, stream: trio.abc.Stream, host: str) -> None:
+        self._stream = stream
+        self._host = host
+        self._http = h11.Connection(h11.CLIENT)
+
+    async def get(self, target: str, stream: IncomingStream) -> None:
+        """Fetches a stream."""
+        await self._send(h11.Request(method="GET", target=target, headers=[("host", self._host)]), h11.EndOfMessage())
+        status = await self._receive_status()
+        if status != HTTPStatus.OK:
+            raise ProtocolError(f"the server answers {status} to a stream's ticket")
+        while isinstance(event := await self._receive(), h11.Data):
+            if not await stream.feed(bytes(event.data)):
+                return
+        stream.finish()
+
+    async def post(self, target: str, data: bytes) -> bool:
+        """Posts a part of a stream. Tells whether more is wanted."""
+        headers = [("host", self._host), ("content-length", str(len(data)))]
+        request = h11.Request(method="POST", target=target, headers=headers)
+        await self._send(request, h11.Data(data=data), h11.EndOfMessage())
+        status = await self._receive_status()
+        while not isinstance(await self._receive(), h11.EndOfMessage):
+            pass
+        self._http.start_next_cycle()
+        return status == HTTPStatus.NO_CONTENT
+
+    async def _send(self, *events: h11.Event) -> None:
+        await self._stream.send_all(b"".join(self._http.send(event) or b"" for event in events))
+
+    async def _receive_status(self) -> int:
+        response = await self._receive()
+        assert isinstance(response, h11.Response)
+        return response.status_code
+
+    async def _receive(self) -> h11.Event:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(await self._stream.receive_some(_RECEIVE))
+        if isinstance(event, h11.ConnectionClosed):
+            raise ProtocolError("the server has closed the connection")
+        assert isinstance(event, h11.Event)
+        return event

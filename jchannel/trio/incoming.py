@@ -1,0 +1,140 @@
+"""A stream that this side receives: what has arrived, up to a bounded amount, until its reader takes it.
+
+How the bytes get here (a message, posts, an HTTP response) is not its concern.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from jchannel.errors import StateError
+from jchannel.protocol.messages import StreamInfo
+
+__all__ = ["IncomingStream"]
+
+#: How much may have arrived that the reader has not taken, in bytes. More waits with its sender.
+READ_AHEAD: Final = 2**20
+
+
+class IncomingStream:
+    """A stream that this side receives.
+
+    Args:
+        info: Its announcement.
+        begin: Called when it is read for the first time, unless it is whole already: makes its source send.
+        stop: Called when its reader wants no more before its end: makes its source stop.
+    """
+
+    def __init__(self, info: StreamInfo, *, begin: Callable[[], None], stop: Callable[[], None]) -> None:
+        self.info = info
+        self.total = info.total if info.data is None else len(info.data)
+        #: Whether somebody has begun to read it.
+        self.begun = False
+        self.received = 0
+        #: Whether a part of it is being received.
+        self.feeding = False
+        #: Called once when nothing more will arrive, or be wanted.
+        self.on_end: Callable[[], None] = lambda: None
+        self._begin = begin
+        self._stop = stop
+        self._pieces: deque[bytes] = deque([info.data] if info.data else [])
+        self._waiting = 0
+        self._ended = info.data is not None
+        self._error: Exception | None = None
+        self._changed = trio.Event()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will arrive, or be wanted."""
+        return self._ended or self._error is not None
+
+    async def receive(self) -> bytes:
+        """Gives what arrived next, and waits for it.
+
+        Returns:
+            The next bytes, as many as came together; empty at the end of the stream.
+
+        Raises:
+            The error that ended the stream.
+
+        Cancelling it loses nothing.
+        """
+        if not self.begun:
+            self.begun = True
+            if not self.over:
+                self._begin()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._pieces:
+            if self._error is not None:
+                raise copy.copy(self._error) from self._error.__cause__
+            if self._ended:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return b""
+            await self._changed.wait()
+        piece = self._pieces.popleft()
+        self._waiting -= len(piece)
+        self._notify()
+        return piece
+
+    async def aclose(self) -> None:
+        """Ends the stream: its source is stopped, and what has arrived is dropped. Cancelling it changes nothing."""
+        self.fail(StateError("the stream was closed by its reader"), stop=True)
+        await trio.lowlevel.checkpoint()
+
+    async def feed(self, data: bytes) -> bool:
+        """Takes bytes that have arrived, and waits until there is room for more.
+
+        Returns:
+            Whether more is wanted.
+
+        Cancelling it while it waits loses nothing: the bytes have been taken.
+        """
+        if self.over:
+            return False
+        if data:
+            self.received += len(data)
+            self._pieces.append(data)
+            self._waiting += len(data)
+            self._notify()
+        while self._waiting > READ_AHEAD and not self.over:
+            await self._changed.wait()
+        return not self.over
+
+    def finish(self) -> None:
+        """Ends the stream at its end. One that is shorter or longer than announced is broken."""
+        if self.over:
+            return
+        if self.total is not None and self.total != self.received:
+            size = f"it has {self.received:,} bytes, and {self.total:,} were announced"
+            self.fail(StateError(f"the stream is not whole: {size}"))
+            return
+        self._ended = True
+        self._notify()
+        self.on_end()
+
+    def fail(self, error: Exception, *, stop: bool = False) -> None:
+        """Ends the stream with an error, which its reader gets after what has arrived; at once when it stops itself."""
+        if stop:
+            self._pieces.clear()
+            self._waiting = 0
+        if self.over:
+            return
+        self._error = error
+        if stop:
+            self._stop()
+        self._notify()
+        self.on_end()
+
+    async def wait_over(self) -> None:
+        """Waits until nothing more will arrive, or be wanted. Cancelling it does nothing else."""
+        while not self.over:
+            await self._changed.wait()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

@@ -1,0 +1,123 @@
+"""Streams over HTTP: the tickets that lead to them, and what a GET and a POST with one does.
+
+A ticket is all that is needed to read or write its stream, so it is random, works for one stream of one session, and is
+worth nothing when that has ended. Host and Origin say nothing about it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import parse_qs
+
+import trio
+
+from jchannel.errors import StateError
+from jchannel.frontend.asgi import Receive, Scope, Send, respond
+from jchannel.trio.incoming import IncomingStream
+from jchannel.trio.outgoing import OutgoingStream, SourceFailedError
+
+__all__ = ["STREAMS_PATH", "Tickets"]
+
+#: Where the streams are, below the server's base URL.
+STREAMS_PATH: Final = "/streams/"
+
+# A page of another origin, such as a notebook's, must be able to read the answer.
+_HEADERS: Final = {"access-control-allow-origin": "*", "cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+
+class Tickets:
+    """The tickets of a server. It is an ASGI app for the paths below ``STREAMS_PATH``."""
+
+    def __init__(self) -> None:
+        self._outgoing: dict[str, OutgoingStream] = {}
+        self._incoming: dict[str, IncomingStream] = {}
+
+    def __len__(self) -> int:
+        return len(self._outgoing) + len(self._incoming)
+
+    def issue_outgoing(self, stream: OutgoingStream) -> tuple[str, Callable[[], None]]:
+        """A ticket to fetch a stream with, once, and what takes it back."""
+        ticket = secrets.token_urlsafe(16)
+        self._outgoing[ticket] = stream
+        return ticket, lambda: self._drop(ticket)
+
+    def issue_incoming(self, stream: IncomingStream) -> tuple[str, Callable[[], None]]:
+        """A ticket to post a stream with, and what takes it back."""
+        ticket = secrets.token_urlsafe(16)
+        self._incoming[ticket] = stream
+        return ticket, lambda: self._drop(ticket)
+
+    def _drop(self, ticket: str) -> None:
+        self._outgoing.pop(ticket, None)
+        self._incoming.pop(ticket, None)
+
+    async def serve(self, ticket: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request. Cancelling it breaks the response off."""
+        outgoing = self._outgoing.pop(ticket, None) if scope["method"] == "GET" else None
+        incoming = self._incoming.get(ticket) if scope["method"] == "POST" else None
+        if outgoing is not None:
+            await _send_stream(outgoing, receive, send)
+        elif incoming is not None:
+            query = parse_qs(scope["query_string"].decode("latin-1"))
+            await _respond(send, await _receive_stream(incoming, query, receive))
+        else:
+            await _respond(send, HTTPStatus.GONE)
+
+
+async def _respond(send: Send, status: HTTPStatus) -> None:
+    await respond(send, status, b"", _HEADERS)
+
+
+async def _send_stream(stream: OutgoingStream, receive: Receive, send: Send) -> None:
+    """Sends a stream as the body of a response. One that fails leaves the response without its end."""
+    headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+    headers.append((b"content-type", b"application/octet-stream"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_when_gone, stream, receive)
+        await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+        try:
+            while data := await stream.take():
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        except SourceFailedError:
+            # The application returns in the middle of its response, and hypercorn closes the connection without the
+            # last chunk: no reader can take that for a whole stream.
+            pass
+        else:
+            if not stream.stopped:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        nursery.cancel_scope.cancel()
+
+
+async def _stop_when_gone(stream: OutgoingStream, receive: Receive) -> None:
+    """Stops a stream whose client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    stream.stop()
+
+
+async def _receive_stream(stream: IncomingStream, query: dict[str, list[str]], receive: Receive) -> HTTPStatus:
+    """Takes the next part of a stream from the body of a request. Answers when there is room for more."""
+    if stream.over:
+        return HTTPStatus.GONE
+    if query.get("offset") != [str(stream.received)] or stream.feeding:
+        stream.fail(StateError("the stream is broken: a part of it came out of its order"))
+        return HTTPStatus.CONFLICT
+    stream.feeding = True
+    try:
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                stream.fail(StateError("the stream is broken: the connection was lost in the middle of a part"))
+                return HTTPStatus.GONE
+            if not await stream.feed(message.get("body", b"")):
+                return HTTPStatus.GONE
+            more = message.get("more_body", False)
+    finally:
+        stream.feeding = False
+    if query.get("end") == ["1"]:
+        stream.finish()
+    return HTTPStatus.NO_CONTENT

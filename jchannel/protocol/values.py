@@ -26,7 +26,18 @@ from jchannel.errors import ProtocolError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ALIGNMENT", "MAX_DEPTH", "MAX_INTEGER", "Attachment", "Packed", "check_depth", "pack", "restore", "shorten", "to_json"]
+__all__ = [
+    "ALIGNMENT",
+    "MAX_DEPTH",
+    "MAX_INTEGER",
+    "Attachment",
+    "Packed",
+    "check_depth",
+    "pack",
+    "restore",
+    "shorten",
+    "to_json",
+]
 
 #: The deepest nesting of lists and dicts in one argument or result.
 MAX_DEPTH: Final = 200
@@ -228,7 +239,9 @@ class _Walk:
 
     def _attach_array(self, value: np.ndarray[Any, Any]) -> None:
         if isinstance(value, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())):
-            raise TypeError(f"{self._place()} is a masked array, whose mask would be lost: send filled(), or both parts")
+            raise TypeError(
+                f"{self._place()} is a masked array, whose mask would be lost: send filled(), or both parts"
+            )
         name = value.dtype.name
         if name not in _FORMATS:
             reason = f"is a NumPy array of {name}, which JavaScript has no typed array for: convert it with astype()"
@@ -239,7 +252,9 @@ class _Walk:
     def _attach(self, kind: str, shape: tuple[int, ...] | None, data: bytes) -> None:
         """Takes the bytes aside. What stays at their place in the JSON is None."""
         if shape is not None and len(shape) > MAX_DIMENSIONS:
-            raise ValueError(f"{self._place()} has {len(shape)} dimensions, and {MAX_DIMENSIONS} are the most: reshape it")
+            raise ValueError(
+                f"{self._place()} has {len(shape)} dimensions, and {MAX_DIMENSIONS} are the most: reshape it"
+            )
         self.attachments.append(Attachment(tuple(self.path), kind, shape, data))
 
     def _place(self) -> str:

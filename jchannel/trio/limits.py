@@ -22,8 +22,8 @@ class Limits:
         connections: TCP connections at once. One more is closed without a word.
         head_bytes: Size of an HTTP request's head. hypercorn's own limit for heads it reads itself is the same.
         handshake_seconds: Time for a request's head, a WebSocket handshake and a page's ``hello``, each.
-        frame_bytes: Size of one WebSocket message in either direction, 4 KiB at least. A proxy may allow less: jupyter-server-proxy
-            about 10 MB.
+        frame_bytes: Size of one WebSocket message in either direction, 4 KiB at least. A proxy may allow less:
+            jupyter-server-proxy about 10 MB.
         running_requests: Calls of one page that run or wait to be answered at once. One more is answered with an error.
         send_buffer_bytes: What may wait to be sent to one page before new calls and answers wait, too.
         cancel_seconds: How long a cancelled call waits for the far side to have ended it.

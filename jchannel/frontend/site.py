@@ -38,7 +38,7 @@ class _Site(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         if isinstance(response, RedirectResponse):
-            # To a folder's name with a slash after it. Relative: only the browser knows where a proxy has put the server.
+            # To a folder's name with a slash after it. Relative, because a proxy may have put the server anywhere.
             name = quote(scope["path"].rpartition("/")[2], safe="")
             query = scope["query_string"].decode("latin-1")
             response.headers["location"] = f"./{name}/?{query}" if query else f"./{name}/"

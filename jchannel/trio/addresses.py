@@ -124,18 +124,23 @@ async def _open_on(host: str, port: int) -> list[trio.SocketListener]:
                 missing.append(error)
             else:
                 port = listeners[0].socket.getsockname()[1]
-        if not listeners:
-            raise missing[0]
     except BaseException as error:
         for listener in listeners:
             listener.socket.close()
-        if not isinstance(error, OSError):
-            raise
-        problem = f"cannot be used: {error.strerror or error}"
-        if error.errno == errno.EADDRINUSE:
-            problem = "is taken: stop what uses it, or leave the port out to get a free one"
-        raise OSError(error.errno, f"port {port} of {host} {problem}") from error
+        if isinstance(error, OSError):
+            raise _explain(error, host, port) from error
+        raise
+    if not listeners:
+        raise _explain(missing[0], host, port) from missing[0]
     return listeners
+
+
+def _explain(error: OSError, host: str, port: int) -> OSError:
+    """The error with the names of the host and the port in it."""
+    problem = f"cannot be used: {error.strerror or error}"
+    if error.errno == errno.EADDRINUSE:
+        problem = "is taken: stop what uses it, or leave the port out to get a free one"
+    return OSError(error.errno, f"port {port} of {host} {problem}")
 
 
 async def _resolve(host: str) -> Sequence[str]:

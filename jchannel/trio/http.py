@@ -48,8 +48,17 @@ class HttpServer:
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_close_when_cancelled, stream)
-            await TCPServer(self._app, self._config, self._context, {}, cast("Any", stream))
+            await _StreamServer(self._app, self._config, self._context, {}, cast("Any", stream))
             nursery.cancel_scope.cancel()
+
+
+class _StreamServer(TCPServer):
+    """hypercorn's server of one stream, which ends when its stream has ended."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        # Its timer for a client that asks nothing would go on for seconds, and the connection count for as long.
+        await self.idle_task.stop()
 
 
 async def _close_when_cancelled(stream: ReplayStream) -> None:

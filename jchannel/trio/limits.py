@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Final
 
 from jchannel.protocol.connection import FRAME_LIMIT
 
-__all__ = ["Limits"]
+__all__ = ["MIN_FRAME_BYTES", "Limits"]
+
+#: The least that ``Limits.frame_bytes`` may be: whatever the library itself has to say fits into it.
+MIN_FRAME_BYTES: Final = 4 * 2**10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,8 +22,8 @@ class Limits:
         connections: TCP connections at once. One more is closed without a word.
         head_bytes: Size of an HTTP request's head. hypercorn's own limit for heads it reads itself is the same.
         handshake_seconds: Time for a request's head, a WebSocket handshake and a page's ``hello``, each.
-        frame_bytes: Size of one WebSocket message in either direction. A proxy may allow less: jupyter-server-proxy
-            about 10 MB.
+        frame_bytes: Size of one WebSocket message in either direction, 4 KiB at least. A proxy may allow less:
+            jupyter-server-proxy about 10 MB.
         running_requests: Calls of one page that run or wait to be answered at once. One more is answered with an error.
         send_buffer_bytes: What may wait to be sent to one page before new calls and answers wait, too.
         cancel_seconds: How long a cancelled call waits for the far side to have ended it.
@@ -48,3 +52,7 @@ class Limits:
                 raise TypeError(f"the limit {field.name} must be {kind}, and not {value!r}")
             if not 0 < value < math.inf:
                 raise ValueError(f"the limit {field.name} must be positive and finite, and it is {value!r}")
+        if self.frame_bytes < MIN_FRAME_BYTES:
+            raise ValueError(
+                f"the limit frame_bytes must be at least {MIN_FRAME_BYTES:,}, and it is {self.frame_bytes}"
+            )

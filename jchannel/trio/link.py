@@ -39,8 +39,10 @@ class Link(ABC):
     async def ping(self) -> None:
         """Returns when the far side has shown that it is there. Cancelling it is harmless.
 
+        When the link is lost meanwhile it may never return: the receiver notices that.
+
         Raises:
-            LinkClosed: The link is closed or lost.
+            LinkClosed: The link is closed.
         """
 
     @abstractmethod

@@ -138,7 +138,7 @@ class Reception:
             return None
         link = WebSocketLink(await proposal.accept(subprotocol=select_subprotocol(offered)))
         if refusal is not None:
-            await refuse(link, Connection(Role.SERVER), refusal)
+            await refuse(link, Connection(Role.SERVER), refusal, seconds=self.limits.close_seconds)
             return None
         return link
 
@@ -152,23 +152,26 @@ class Reception:
             return None
         except ProtocolError as error:
             logger.warning("a page broke the protocol: %s", error)
-            await refuse(link, connection, RefusedError("protocol", f"the page broke the protocol: {error}"))
+            refusal = RefusedError("protocol", f"the page broke the protocol: {error}")
+            await refuse(link, connection, refusal, seconds=self.limits.close_seconds)
             return None
         # A goodbye may stand in the same frame.
         return (connection, message) if isinstance(message, Hello) and connection.state is State.HELLO else None
 
 
-async def refuse(link: Link, connection: Connection, refusal: RefusedError) -> None:
-    """Says goodbye on a link that no session has, and closes it.
+async def refuse(link: Link, connection: Connection, refusal: RefusedError, *, seconds: float) -> None:
+    """Says goodbye on a link that no session has, and closes it: at once, where that takes longer than ``seconds``.
 
     Cancelling it closes the link without a word.
     """
-    try:
-        if connection.state is not State.ENDED:
-            connection.send(Goodbye(refusal.reason, str(refusal)))
-            frame = connection.next_frame()
-            assert frame is not None
-            await link.send(frame)
-    except LinkClosed as closed:
-        logger.debug("a refused page went before it could hear why: %s", closed)
-    await link.aclose()
+    with trio.move_on_after(seconds):
+        try:
+            if connection.state is not State.ENDED:
+                connection.send(Goodbye(refusal.reason, str(refusal)))
+                frame = connection.next_frame()
+                assert frame is not None
+                await link.send(frame)
+        except LinkClosed as closed:
+            logger.debug("a refused page went before it could hear why: %s", closed)
+        finally:
+            await link.aclose()

@@ -247,7 +247,7 @@ class Server:
         """Serves a page that has said hello, until its connection ends."""
         refusal = await self._make_way(hello)
         if refusal is not None:
-            await refuse(link, connection, refusal)
+            await refuse(link, connection, refusal, seconds=self._limits.close_seconds)
             return
         session = Session(
             link,

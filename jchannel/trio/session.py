@@ -268,10 +268,12 @@ class Session:
         self.streams.announced(stream, info)
 
     def answer_error(self, request: Request, kind: str, name: str, message: str, stack: str | None = None) -> None:
-        """Answers a request with an error. What is too long for a person to read is cut."""
-        if stack is not None:
-            stack = stack[-MAX_STACK:]
-        self._answer(Error(request.id, kind, name[:MAX_NAME], message[:MAX_MESSAGE], stack))
+        """Answers a request with an error. What is too long for a person to read, or for a frame, is cut."""
+        error = Error(request.id, kind, name[:MAX_NAME], message[:MAX_MESSAGE], stack and stack[-MAX_STACK:])
+        try:
+            self._answer(error)
+        except ValueError:
+            self._answer(Error(request.id, kind, name[:MIN_TEXT], message[:MIN_TEXT]))
 
     def _answer_unfinished(self, request: Request) -> None:
         if request.id in self._cancelled:
@@ -431,3 +433,6 @@ class Session:
 MAX_NAME = 200
 MAX_MESSAGE = 20_000
 MAX_STACK = 20_000
+
+#: What of a name and a message fits into the smallest frame, even if every character takes six bytes.
+MIN_TEXT = 200

@@ -259,14 +259,14 @@ class TestErrors:
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
         async with (
-            open_memory_server(limits=Limits(frame_bytes=1_000)) as memory,
+            open_memory_server(limits=Limits(frame_bytes=5_000)) as memory,
             memory.open_peer(Calculator()) as peer,
             memory.server.open_channel("code") as channel,
         ):
-            with pytest.raises(ValueError, match="larger than the connection takes at once, 1,000 bytes"):
-                await channel.call("add", "x" * 1_000)
-            with pytest.raises(ValueError, match="1,000 bytes"):
-                await (await peer.wait_channel()).call("add", "x" * 1_000)
+            with pytest.raises(ValueError, match="larger than the connection takes at once, 5,000 bytes"):
+                await channel.call("add", "x" * 5_000)
+            with pytest.raises(ValueError, match="5,000 bytes"):
+                await (await peer.wait_channel()).call("add", "x" * 5_000)
             assert await channel.call("add", 1, 1) == 2
 
     async def test_a_result_larger_than_a_frame_is_an_error_of_its_call(
@@ -274,13 +274,25 @@ class TestErrors:
     ) -> None:
         class Large:
             def get(self) -> bytes:
-                return bytes(1_000)
+                return bytes(5_000)
 
-        async with open_memory_server(limits=Limits(frame_bytes=1_000)) as memory, memory.open_peer() as peer:
+        async with open_memory_server(limits=Limits(frame_bytes=5_000)) as memory, memory.open_peer() as peer:
             async with memory.server.open_channel("code", handler=Large()):
                 with pytest.raises(KernelError, match="larger than the connection takes at once") as caught:
                     await (await peer.wait_channel()).call("get")
                 assert caught.value.kind == "value"
+
+    async def test_an_error_that_is_larger_than_a_frame_is_cut(self, autojump_clock: trio.testing.MockClock) -> None:
+        class Verbose:
+            def fail(self) -> None:
+                raise ValueError("\x00" * 10_000)
+
+        limits = Limits(frame_bytes=4_096)
+        async with open_memory_server(limits=limits, tracebacks=True) as memory, memory.open_peer() as peer:
+            async with memory.server.open_channel("code", handler=Verbose()):
+                with pytest.raises(KernelError) as caught:
+                    await (await peer.wait_channel()).call("fail")
+                assert caught.value.message == "\x00" * 200
 
     async def test_the_name_of_a_method_must_be_a_string(self, autojump_clock: trio.testing.MockClock) -> None:
         async with open_memory_server() as memory, memory.server.hold_channel("code") as channel:
@@ -558,8 +570,8 @@ class TestOpening:
                 await channel.close()
 
     async def test_code_that_is_larger_than_a_frame_is_refused(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with open_memory_server(limits=Limits(frame_bytes=500)) as memory, memory.open_peer():
-            async with memory.server.hold_channel("x" * 500) as channel:
+        async with open_memory_server(limits=Limits(frame_bytes=4_096)) as memory, memory.open_peer():
+            async with memory.server.hold_channel("x" * 4_096) as channel:
                 with pytest.raises(ValueError, match="larger"):
                     await channel.open()
                 assert memory.server.statistics().channels == 0

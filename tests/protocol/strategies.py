@@ -1,0 +1,110 @@
+"""Hypothesis strategies for values and messages, and a comparison that takes types and bytes into account."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from jchannel.protocol.messages import (
+    ERROR_KINDS,
+    GOODBYE_REASONS,
+    VALUE_FIELDS,
+    Beat,
+    Call,
+    Cancel,
+    Close,
+    Echo,
+    Error,
+    Goodbye,
+    Hello,
+    Message,
+    Open,
+    Result,
+    Welcome,
+)
+from jchannel.protocol.values import MAX_INTEGER, pack
+
+ELEMENT_TYPES = (
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float32",
+    "float64",
+)
+
+# Lone surrogates are among the texts that JavaScript has. A high one with a low one after it is a character.
+texts = st.text() | st.sampled_from(["\ud800", "x\udfff", "\udc00\ud800"])
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-MAX_INTEGER, MAX_INTEGER)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts
+)
+
+
+@st.composite
+def arrays(draw: st.DrawFn) -> "np.ndarray[Any, Any]":
+    """NumPy arrays of up to three dimensions, with any bits in their elements."""
+    dtype = np.dtype(draw(st.sampled_from(ELEMENT_TYPES)))
+    shape = tuple(draw(st.lists(st.integers(0, 3), max_size=3)))
+    size = math.prod(shape) * dtype.itemsize
+    return np.frombuffer(draw(st.binary(min_size=size, max_size=size)), dtype).reshape(shape)
+
+
+def _containers(items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(items, max_size=4) | st.dictionaries(texts, items, max_size=4)
+
+
+json_values = st.recursive(scalars, _containers, max_leaves=12)
+values = st.recursive(scalars | st.binary(max_size=20) | arrays(), _containers, max_leaves=12)
+
+_ids = st.integers(1, MAX_INTEGER - 1)
+_args = st.lists(values, max_size=3)
+
+messages: st.SearchStrategy[Message] = st.one_of(
+    st.builds(Hello, st.text(min_size=1, max_size=64)),
+    st.builds(
+        Welcome, st.floats(0, exclude_min=True, allow_infinity=False), _ids, st.lists(_ids, max_size=4).map(tuple)
+    ),
+    st.builds(Goodbye, st.sampled_from(sorted(GOODBYE_REASONS)), texts),
+    st.just(Beat()),
+    st.builds(Open, _ids, _ids, texts),
+    st.builds(Close, _ids, _ids),
+    st.builds(Echo, _ids, _ids, _args),
+    st.builds(Call, _ids, _ids, texts, _args),
+    st.builds(Result, _ids, values),
+    st.builds(Error, _ids, st.sampled_from(sorted(ERROR_KINDS)), texts, texts, st.none() | texts),
+    st.builds(Cancel, _ids),
+)
+
+
+def packed(message: Any) -> Any:
+    """The message with its values packed, as it must be to be encoded."""
+    name = VALUE_FIELDS.get(message.type)
+    if name is None:
+        return message
+    return dataclasses.replace(message, **{name: pack(getattr(message, name), field_name=name, shown_as=name)})
+
+
+def same(left: object, right: object) -> bool:
+    """Whether two values or messages are equal in their types, their element types, their shapes and their bytes."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+        return left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(same, left, right))
+    if dataclasses.is_dataclass(left) and dataclasses.is_dataclass(right):
+        return all(same(getattr(left, field.name), getattr(right, field.name)) for field in dataclasses.fields(left))
+    return left == right

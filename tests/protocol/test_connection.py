@@ -1,0 +1,333 @@
+"""What may follow what on a connection, and how what waits becomes frames."""
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jchannel.errors import ProtocolError
+from jchannel.protocol.connection import BATCH_LIMIT, FRAME_LIMIT, Connection, Role, State
+from jchannel.protocol.frames import encode_frame
+from jchannel.protocol.messages import (
+    Beat,
+    Call,
+    Cancel,
+    Close,
+    Echo,
+    Error,
+    Goodbye,
+    Hello,
+    Message,
+    Open,
+    Result,
+    Welcome,
+    encode,
+)
+from jchannel.protocol.values import Packed
+from tests.protocol.strategies import messages, packed
+
+EMPTY = Packed("[]")
+ONE_OF_EACH: tuple[Message, ...] = (
+    Hello("x"),
+    Welcome(1, FRAME_LIMIT, ()),
+    Goodbye("closed", ""),
+    Beat(),
+    Open(1, 1, ""),
+    Close(1, 1),
+    Echo(1, 1, EMPTY),
+    Call(1, 1, "", EMPTY),
+    Result(1, EMPTY),
+    Error(1, "busy", "", ""),
+    Cancel(1),
+)
+
+
+def frame(*batch: Message) -> str | bytes:
+    return encode_frame([encode(message) for message in batch])
+
+
+def connect() -> tuple[Connection, Connection]:
+    """A server's connection and a page's, both ready."""
+    server, page = Connection(Role.SERVER), Connection(Role.PAGE)
+    page.send(Hello("x"))
+    move(page, server)
+    server.send(Welcome(15, FRAME_LIMIT, ()))
+    move(server, page)
+    return server, page
+
+
+def move(sender: Connection, receiver: Connection) -> list[Message]:
+    """Takes everything that waits from the one side to the other."""
+    received = []
+    while (waiting := sender.next_frame()) is not None:
+        received += receiver.receive(waiting)
+    return received
+
+
+def in_state(role: Role, state: State) -> Connection:
+    """A connection of a side in a state, with a request of each side under way where that is possible."""
+    server, page = Connection(Role.SERVER), Connection(Role.PAGE)
+    steps = {
+        State.OPENING: 0,
+        State.HELLO: 1,
+        State.READY: 2,
+        State.ENDED: 3,
+    }[state]
+    conversation: list[tuple[Connection, Connection, list[Message]]] = [
+        (page, server, [Hello("x")]),
+        (server, page, [Welcome(1, FRAME_LIMIT, ()), Echo(1, 1, EMPTY)]),
+        (page, server, [Echo(1, 1, EMPTY), Goodbye("closed", "")]),
+    ]
+    for sender, receiver, batch in conversation[:steps]:
+        for message in batch:
+            sender.send(message)
+        move(sender, receiver)
+    if state is State.READY:
+        page.send(Echo(1, 1, EMPTY))
+        move(page, server)
+    connection = server if role is Role.SERVER else page
+    assert connection.state is state
+    return connection
+
+
+ALLOWED = {
+    (Role.PAGE, State.OPENING): {"hello", "goodbye"},
+    (Role.SERVER, State.OPENING): {"goodbye"},
+    (Role.PAGE, State.HELLO): {"goodbye"},
+    (Role.SERVER, State.HELLO): {"welcome", "goodbye"},
+    (Role.PAGE, State.READY): {"goodbye", "echo", "call", "result", "error", "cancel"},
+    (Role.SERVER, State.READY): {"goodbye", "beat", "open", "close", "echo", "call", "result", "error", "cancel"},
+    (Role.PAGE, State.ENDED): set[str](),
+    (Role.SERVER, State.ENDED): set[str](),
+}
+
+
+@pytest.mark.parametrize(("role", "state"), list(itertools.product(Role, State)))
+@pytest.mark.parametrize("message", ONE_OF_EACH, ids=lambda message: message.type)
+def test_a_side_sends_what_its_state_allows_and_nothing_else(role: Role, state: State, message: Message) -> None:
+    connection = in_state(role, state)
+    if isinstance(message, Open | Close | Echo | Call):
+        message = type(message)(connection.next_id(), *[getattr(message, name) for name in message.__slots__[1:]])
+    if message.type in ALLOWED[role, state]:
+        connection.send(message)
+        assert connection.next_frame() == frame(message)
+    else:
+        with pytest.raises(ProtocolError, match=f"may not send '{message.type}' while"):
+            connection.send(message)
+        assert connection.next_frame() is None
+
+
+@pytest.mark.parametrize(("role", "state"), list(itertools.product(Role, State)))
+@pytest.mark.parametrize("message", ONE_OF_EACH, ids=lambda message: message.type)
+def test_a_side_receives_what_its_state_allows_and_nothing_else(role: Role, state: State, message: Message) -> None:
+    far_role = Role.PAGE if role is Role.SERVER else Role.SERVER
+    connection = in_state(role, state)
+    if isinstance(message, Open | Close | Echo | Call):
+        message = type(message)(2, *[getattr(message, name) for name in message.__slots__[1:]])
+    if message.type in ALLOWED[far_role, state]:
+        assert [received.type for received in connection.receive(frame(message))] == [message.type]
+    else:
+        with pytest.raises(ProtocolError, match=f"may not send '{message.type}' while"):
+            connection.receive(frame(message))
+
+
+def test_a_page_takes_the_frame_limit_from_the_welcome() -> None:
+    server, page = Connection(Role.SERVER), Connection(Role.PAGE)
+    page.send(Hello("x"))
+    move(page, server)
+    server.send(Welcome(15, 1000, ()))
+    move(server, page)
+    assert (server.frame_limit, page.frame_limit) == (1000, 1000)
+
+
+def test_requests_are_counted_by_each_side_on_its_own() -> None:
+    server, page = connect()
+    assert (server.next_id(), page.next_id()) == (1, 1)
+    server.send(Open(1, 1, ""))
+    assert (server.next_id(), page.next_id()) == (2, 1)
+
+
+def test_a_request_with_another_id_than_the_next_is_not_sent() -> None:
+    server, _ = connect()
+    with pytest.raises(ProtocolError, match="the next request's id is 1 and not 2"):
+        server.send(Close(2, 1))
+
+
+def test_a_request_is_under_way_until_it_is_answered() -> None:
+    server, page = connect()
+    server.send(Echo(1, 1, EMPTY))
+    move(server, page)
+    assert (server.unanswered, page.running) == (1, 1)
+    page.send(Result(1, EMPTY))
+    assert page.running == 0
+    assert move(page, server) == [Result(1, [])]
+    assert server.unanswered == 0
+
+
+def test_requests_are_answered_in_any_order() -> None:
+    server, page = connect()
+    for number in (1, 2, 3):
+        server.send(Echo(number, 1, EMPTY))
+    move(server, page)
+    page.send(Error(3, "busy", "", ""))
+    page.send(Result(1, EMPTY))
+    page.send(Result(2, EMPTY))
+    assert [message.type for message in move(page, server)] == ["error", "result", "result"]
+    assert (server.unanswered, page.running) == (0, 0)
+
+
+def test_a_cancelled_request_is_still_answered() -> None:
+    server, page = connect()
+    server.send(Echo(1, 1, EMPTY))
+    server.send(Cancel(1))
+    assert [message.type for message in move(server, page)] == ["echo", "cancel"]
+    page.send(Error(1, "cancelled", "", ""))
+    move(page, server)
+    assert server.unanswered == 0
+
+
+def test_a_cancel_of_a_request_that_has_been_answered_is_not_sent() -> None:
+    server, page = connect()
+    server.send(Echo(1, 1, EMPTY))
+    move(server, page)
+    page.send(Result(1, EMPTY))
+    move(page, server)
+    server.send(Cancel(1))
+    assert server.next_frame() is None
+
+
+def test_a_cancel_that_has_crossed_its_answer_is_received() -> None:
+    server, _ = connect()
+    assert server.receive(frame(Cancel(7))) == [Cancel(7)]
+
+
+def test_a_second_answer_is_not_sent() -> None:
+    server, page = connect()
+    server.send(Echo(1, 1, EMPTY))
+    move(server, page)
+    page.send(Result(1, EMPTY))
+    with pytest.raises(ProtocolError, match="there is no request 1 to answer"):
+        page.send(Error(1, "busy", "", ""))
+
+
+def test_a_second_answer_that_is_received_breaks_the_protocol() -> None:
+    server, page = connect()
+    server.send(Echo(1, 1, EMPTY))
+    move(server, page)
+    server.receive(frame(Result(1, EMPTY)))
+    with pytest.raises(ProtocolError, match="there is no request 1 that waits for an answer"):
+        server.receive(frame(Result(1, EMPTY)))
+
+
+def test_an_answer_to_nothing_breaks_the_protocol() -> None:
+    server, _ = connect()
+    with pytest.raises(ProtocolError, match="there is no request 9 that waits"):
+        server.receive(frame(Error(9, "busy", "", "")))
+
+
+@pytest.mark.parametrize("number", [4, 5])
+def test_an_id_that_does_not_grow_breaks_the_protocol(number: int) -> None:
+    server, _ = connect()
+    server.receive(frame(Echo(5, 1, EMPTY)))
+    with pytest.raises(ProtocolError, match=f"the id {number} does not follow 5"):
+        server.receive(frame(Echo(number, 1, EMPTY)))
+
+
+def test_an_id_may_be_left_out() -> None:
+    server, _ = connect()
+    server.receive(frame(Echo(5, 1, EMPTY), Echo(9, 1, EMPTY)))
+    assert server.running == 2
+
+
+# Frames
+
+
+def test_nothing_waits_at_first() -> None:
+    connection = Connection(Role.PAGE)
+    assert (connection.next_frame(), connection.waiting_bytes) == (None, 0)
+
+
+def test_what_waits_leaves_in_one_frame() -> None:
+    server, _ = connect()
+    batch = (Open(1, 1, "x"), Beat(), Close(2, 1))
+    for message in batch:
+        server.send(message)
+    assert server.waiting_bytes == sum(encode(message).size for message in batch)
+    assert server.next_frame() == frame(*batch)
+    assert (server.next_frame(), server.waiting_bytes) == (None, 0)
+
+
+def test_a_batch_ends_before_it_exceeds_its_limit() -> None:
+    server, _ = connect()
+    code = "x" * (BATCH_LIMIT // 4)
+    for number in range(1, 6):
+        server.send(Open(number, 1, code))
+    sizes = []
+    while (waiting := server.next_frame()) is not None:
+        sizes.append(len(json.loads(waiting)))
+        assert len(waiting) - 2 <= BATCH_LIMIT
+    assert sizes == [3, 2]
+
+
+def test_a_batch_may_be_as_large_as_its_limit() -> None:
+    server, _ = connect()
+    empty = encode(Open(1, 1, "")).size
+    first = Open(1, 1, "x" * (BATCH_LIMIT // 2 - empty))
+    second = Open(2, 1, "x" * (BATCH_LIMIT // 2 - empty - 1))
+    server.send(first)
+    server.send(second)
+    assert server.next_frame() == frame(first, second)
+
+
+def test_a_message_larger_than_a_batch_leaves_alone() -> None:
+    server, _ = connect()
+    large = Open(1, 1, "x" * (BATCH_LIMIT + 1))
+    server.send(large)
+    server.send(Beat())
+    assert [server.next_frame(), server.next_frame()] == [frame(large), frame(Beat())]
+
+
+def test_a_message_larger_than_a_frame_is_refused_with_both_sizes_and_leaves_no_trace() -> None:
+    server = Connection(Role.SERVER, frame_limit=1000)
+    server.receive(frame(Hello("x")))
+    server.send(Welcome(15, 1000, ()))
+    server.next_frame()
+    with pytest.raises(ValueError, match=r"a message of 1,\d\d\d bytes is larger .* 1,000 bytes: send less at a time"):
+        server.send(Open(1, 1, "x" * 1000))
+    assert (server.next_id(), server.unanswered, server.next_frame()) == (1, 0, None)
+
+
+def test_an_answer_larger_than_a_frame_can_be_given_again() -> None:
+    server, _ = connect()
+    server.frame_limit = 1000
+    server.receive(frame(Echo(1, 1, EMPTY)))
+    with pytest.raises(ValueError, match="send less at a time"):
+        server.send(Result(1, Packed("[" + "1," * 1000 + "1]")))
+    server.send(Error(1, "value", "", ""))
+    assert server.next_frame() == frame(Error(1, "value", "", ""))
+
+
+def test_no_frame_is_larger_than_its_limit() -> None:
+    server, _ = connect()
+    largest = FRAME_LIMIT - 16 - encode(Open(1, 1, "")).size
+    server.send(Open(1, 1, "x" * largest))
+    sent = server.next_frame()
+    assert isinstance(sent, str)
+    assert len(sent) <= FRAME_LIMIT
+    with pytest.raises(ValueError, match="is larger than the connection takes at once"):
+        server.send(Open(2, 1, "x" * (largest + 1)))
+
+
+batches = st.lists(messages, min_size=1, max_size=3).map(lambda batch: frame(*map(packed, batch)))
+
+
+@given(st.sampled_from(Role), st.sampled_from(State), st.lists(st.text() | st.binary() | batches, max_size=4))
+def test_any_frames_give_messages_or_a_protocol_error(role: Role, state: State, received: list[str | bytes]) -> None:
+    connection = in_state(role, state)
+    for given_frame in received:
+        try:
+            assert connection.receive(given_frame)
+        except ProtocolError:
+            return

@@ -1,0 +1,108 @@
+"""The golden vectors, which hold this implementation of the wire and that in TypeScript together."""
+
+import base64
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jchannel.errors import ProtocolError
+from jchannel.protocol.connection import Connection, Role, State
+from jchannel.protocol.frames import decode_frame, encode_frame
+from jchannel.protocol.messages import VALUE_FIELDS, Hello, Message, Welcome, encode
+from jchannel.protocol.values import Packed
+from tests.protocol.strategies import packed, same
+
+VECTORS = Path(__file__).parent.parent / "vectors"
+
+
+def read(name: str) -> list[Any]:
+    """The vectors of a file, as parameters that bear their names."""
+    vectors = json.loads((VECTORS / name).read_text(encoding="utf-8"))
+    return [pytest.param(vector, id=vector["name"]) for vector in vectors]
+
+
+def frame_of(vector: dict[str, Any]) -> str | bytes:
+    frame: str = vector["frame"]
+    return base64.b64decode(frame, validate=True) if vector["binary"] else frame
+
+
+def revive(value: object) -> object:
+    """The value with the attachments that are written in it."""
+    if isinstance(value, list):
+        return [revive(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() != {"$attachment"}:
+        return {key: revive(item) for key, item in value.items()}
+    attachment = value["$attachment"]
+    data = base64.b64decode(attachment["base64"], validate=True)
+    if attachment["type"] == "bytes":
+        return data
+    array = np.frombuffer(data, attachment["type"])
+    return array.reshape(attachment["shape"]) if "shape" in attachment else array
+
+
+def attachments_in(value: object) -> Iterator[dict[str, object]]:
+    """The attachments that are written in a value, in their order."""
+    if isinstance(value, dict) and value.keys() == {"$attachment"}:
+        yield value["$attachment"]
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from attachments_in(item)
+
+
+def packed_as(message: Message, shapeless: Iterator[bool]) -> Message:
+    """The message with its values packed. Python sends every array with its shape; some vectors have it left out."""
+    message = packed(message)
+    name = VALUE_FIELDS.get(message.type)
+    if name is None:
+        return message
+    value: Packed = getattr(message, name)
+    attachments = tuple(
+        dataclasses.replace(attachment, shape=None) if next(shapeless) else attachment
+        for attachment in value.attachments
+    )
+    changes: dict[str, Any] = {name: Packed(value.text, attachments)}
+    return dataclasses.replace(message, **changes)
+
+
+def fields_of(message: Message) -> dict[str, object]:
+    """The message as an object of the vectors."""
+    fields = {name: getattr(message, name) for name in message.__slots__}
+    fields = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+    return {"type": message.type} | {name: value for name, value in fields.items() if (name, value) != ("stack", None)}
+
+
+@pytest.mark.parametrize("vector", read("frames.json"))
+def test_decoding_the_frame_gives_the_messages(vector: dict[str, Any]) -> None:
+    decoded = [fields_of(message) for message in decode_frame(frame_of(vector))]
+    assert same(decoded, [revive(message) for message in vector["messages"]])
+
+
+@pytest.mark.parametrize("vector", read("frames.json"))
+def test_encoding_the_messages_gives_the_frame(vector: dict[str, Any]) -> None:
+    shapeless = ("shape" not in attachment for attachment in attachments_in(vector["messages"]))
+    batch = [packed_as(message, shapeless) for message in decode_frame(frame_of(vector))]
+    assert encode_frame([encode(message) for message in batch]) == frame_of(vector)
+
+
+@pytest.mark.parametrize("vector", read("invalid.json"))
+def test_a_frame_that_breaks_the_protocol_is_refused(vector: dict[str, Any]) -> None:
+    connection = Connection(Role[vector["role"].upper()])
+    hello, welcome = Hello("x"), Welcome(15, 1_000_000, ())
+    if connection.role is Role.PAGE:
+        connection.send(hello)
+    if vector["state"] == "ready":
+        if connection.role is Role.PAGE:
+            connection.receive(encode_frame([encode(welcome)]))
+        else:
+            connection.receive(encode_frame([encode(hello)]))
+            connection.send(welcome)
+        assert connection.state is State.READY
+    with pytest.raises(ProtocolError):
+        connection.receive(frame_of(vector))

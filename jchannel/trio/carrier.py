@@ -145,7 +145,7 @@ class _Exchange:
 
     async def _receive(self) -> h11.Event:
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._stream.receive_some(_RECEIVE))
+            self._http.receive_data(bytes(await self._stream.receive_some(_RECEIVE)))
         if isinstance(event, h11.ConnectionClosed):
             raise ProtocolError("the server has closed the connection")
         assert isinstance(event, h11.Event)

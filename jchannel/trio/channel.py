@@ -163,7 +163,7 @@ class Channel(Endpoint):
     async def _await_opened(self, session: Session, pending: PendingRequest) -> None:
         assert isinstance(pending.request, Open)
         try:
-            value = (await session.wait_answer(pending)).value
+            value = await session.wait_answer(pending)
         except PageLostError:
             return  # The next page gets its own.
         except (RemoteError, ClosedError) as error:

@@ -5,12 +5,16 @@ What is the same for the server's channels and the Python peer's is here.
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
 
 import trio
 
@@ -18,7 +22,8 @@ from jchannel.errors import ClosedError
 from jchannel.metagenerator import MetaGenerator
 from jchannel.protocol.messages import Call, Echo, Pipe, Request, StreamInfo
 from jchannel.protocol.values import Packed, pack
-from jchannel.sources import check_source, is_stream, open_source
+from jchannel.progress import Progress, check_progress
+from jchannel.sources import check_source, open_source
 from jchannel.timeouts import check_timeout
 from jchannel.trio.handlers import Invoke, NothingToCallError, invoke
 from jchannel.trio.incoming import IncomingStream
@@ -26,10 +31,7 @@ from jchannel.trio.outgoing import OutgoingStream
 from jchannel.trio.session import PendingRequest, Session
 from jchannel.trio.stream_table import combine
 
-__all__ = ["Endpoint", "Progress"]
-
-#: Called with the number of bytes that have been taken, and the total or ``None``.
-Progress: TypeAlias = Callable[[int, int | None], object]
+__all__ = ["Endpoint"]
 
 logger = logging.getLogger("jchannel")
 
@@ -122,6 +124,7 @@ class Endpoint(ABC):
         limit = check_timeout(timeout)
         check_name(name)
         check_source(stream)
+        check_progress(progress)
         return await self._request(
             lambda id_, channel, info: Call(id_, channel, name, args, info),
             limit,
@@ -142,6 +145,7 @@ class Endpoint(ABC):
         """
         limit = check_timeout(timeout)
         check_source(stream)
+        check_progress(progress)
         piped: MetaGenerator = await self._request(
             lambda id_, channel, info: Pipe(id_, channel, cast("StreamInfo", info)),
             limit,
@@ -174,7 +178,7 @@ class Endpoint(ABC):
         else:
             # Nothing else comes here: only a server opens and closes channels, and the peer answers that itself.
             assert isinstance(request, Call | Pipe)
-            incoming = None if request.stream is None else self._accept(session, request.stream)
+            incoming = None if request.stream is None else self._own(session.streams.accept(request.stream))
             if not self._handling:
                 self._idle = trio.Event()
             self._handling.add(session.scope_of(request))
@@ -205,8 +209,8 @@ class Endpoint(ABC):
         with trio.move_on_after(limit) as scope:
             try:
                 if source is not None:
-                    outgoing = await self._open_outgoing(source)
-                    outgoing.on_progress = _restart(scope, limit, progress)
+                    outgoing = await self._open_outgoing(source, progress)
+                    outgoing.on_taken = partial(_restart, scope, limit)
                 data = await outgoing.wait_short() if outgoing is not None else None
                 session, channel = await self._wait_session()
                 while not session.has_room:
@@ -218,16 +222,14 @@ class Endpoint(ABC):
                     session.streams.announced(outgoing, info)
                 self._calls[pending] = session
                 try:
-                    result = await session.wait_answer(pending)
+                    value = await session.wait_answer(pending)
                 finally:
                     del self._calls[pending]
             except BaseException:
                 if outgoing is not None:
                     outgoing.stop()
                 raise
-            if result.stream is None:
-                return result.value
-            return self._give(self._accept(session, result.stream), limit)
+            return value if pending.stream is None else self._give(self._own(pending.stream), limit)
         if pending is None:
             raise trio.TooSlowError(f"{what} was not sent within {limit:g} s: {self._explain_wait()}")
         without = " without progress" if source is not None else ""
@@ -261,7 +263,7 @@ class Endpoint(ABC):
 
     async def _answer(self, session: Session, request: Request, value: object) -> None:
         """Answers a request with what a method returned, a value or a stream."""
-        if not is_stream(value):
+        if not _is_stream(value):
             session.answer_value(request, value)
             return
         outgoing = await self._open_outgoing(value)
@@ -271,10 +273,9 @@ class Endpoint(ABC):
             outgoing.stop()
             raise
 
-    async def _open_outgoing(self, source: object) -> OutgoingStream:
+    async def _open_outgoing(self, source: object, progress: Progress | None = None) -> OutgoingStream:
         """Opens a source and begins to read it, in the channel's nursery."""
-        opened = await open_source(source, trio.to_thread.run_sync)
-        outgoing = OutgoingStream(opened, opened.total)
+        outgoing = OutgoingStream(await open_source(source, trio.to_thread.run_sync), progress)
         self._streams.add(outgoing)
         self._nursery.start_soon(self._run_outgoing, outgoing)
         return outgoing
@@ -285,8 +286,8 @@ class Endpoint(ABC):
         finally:
             self._streams.discard(outgoing)
 
-    def _accept(self, session: Session, info: StreamInfo) -> IncomingStream:
-        incoming = session.streams.accept(info)
+    def _own(self, incoming: IncomingStream) -> IncomingStream:
+        """Makes a stream one of the channel's, to end with it."""
         if not incoming.over:
             self._streams.add(incoming)
             incoming.on_end = combine(incoming.on_end, lambda: self._streams.discard(incoming))
@@ -300,7 +301,14 @@ class Endpoint(ABC):
                 return await incoming.receive()
             raise trio.TooSlowError(f"no part of the stream arrived within {limit:g} s")
 
-        return MetaGenerator(receive, incoming.aclose, trio.to_thread.run_sync, incoming.total)
+        token = trio.lowlevel.current_trio_token()
+
+        def abandon() -> None:
+            # The garbage collector calls it, in any thread, maybe after the end of everything.
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(incoming.drop)
+
+        return MetaGenerator(receive, incoming.aclose, trio.to_thread.run_sync, incoming.total, abandon=abandon)
 
     def _release(self, scope: trio.CancelScope) -> None:
         self._handling.discard(scope)
@@ -327,15 +335,14 @@ class Endpoint(ABC):
             await self._idle.wait()
 
 
-def _restart(scope: trio.CancelScope, limit: float, progress: Progress | None) -> Progress:
-    """What is called with each progress: it gives the request its whole time again, and tells the user."""
+def _is_stream(value: object) -> bool:
+    """Whether what a method returned is sent as a stream: an async iterable, a path or a file. Bytes are a value."""
+    return hasattr(type(value), "__aiter__") or isinstance(value, Path | io.IOBase)
 
-    def on_progress(done: int, total: int | None) -> None:
-        scope.deadline = trio.current_time() + limit
-        if progress is not None:
-            progress(done, total)
 
-    return on_progress
+def _restart(scope: trio.CancelScope, limit: float) -> None:
+    """Gives a request its whole time again, because there was progress."""
+    scope.deadline = trio.current_time() + limit
 
 
 def pack_args(args: tuple[object, ...]) -> Packed:

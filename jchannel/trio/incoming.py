@@ -83,8 +83,12 @@ class IncomingStream:
 
     async def aclose(self) -> None:
         """Ends the stream: its source is stopped, and what has arrived is dropped. Cancelling it changes nothing."""
-        self.fail(StateError("the stream was closed by its reader"), stop=True)
+        self.drop()
         await trio.lowlevel.checkpoint()
+
+    def drop(self) -> None:
+        """As ``aclose``, without a checkpoint."""
+        self.fail(StateError("the stream was closed by its reader"), stop=True)
 
     async def feed(self, data: bytes) -> bool:
         """Takes bytes that have arrived, and waits until there is room for more.
@@ -106,10 +110,10 @@ class IncomingStream:
         return not self.over
 
     def finish(self) -> None:
-        """Ends the stream at its end. One that is shorter or longer than announced is broken."""
+        """Ends the stream at its end. One that is shorter than announced is broken; a file may have grown."""
         if self.over:
             return
-        if self.total is not None and self.total != self.received:
+        if self.total is not None and self.received < self.total:
             size = f"it has {self.received:,} bytes, and {self.total:,} were announced"
             self.fail(StateError(f"the stream is not whole: {size}"))
             return

@@ -8,12 +8,15 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 import trio
 
-__all__ = ["INLINE_BYTES", "INLINE_SECONDS", "OutgoingStream", "Source", "SourceFailedError"]
+from jchannel.progress import Progress, ProgressReporter
+from jchannel.sources import Source
+
+__all__ = ["INLINE_BYTES", "INLINE_SECONDS", "OutgoingStream", "SourceFailedError"]
 
 logger = logging.getLogger("jchannel")
 
@@ -30,14 +33,6 @@ READ_AHEAD: Final = 2**20
 _PIECE: Final = 256 * 2**10
 
 
-class Source(Protocol):
-    """What is read: pieces of bytes, none of them empty. ``aclose`` runs what its end has to run."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
-
-    async def aclose(self) -> None: ...
-
-
 class SourceFailedError(Exception):
     """The source of a stream raised. The exception is the cause."""
 
@@ -47,21 +42,22 @@ class OutgoingStream:
 
     Args:
         source: Where its bytes come from. It is closed in the end, whatever happens.
-        total: Its length in bytes, or ``None`` where it is not known.
+        progress: Told of what has been read of the source, or ``None``.
     """
 
-    def __init__(self, source: Source, total: int | None) -> None:
-        self.total = total
+    def __init__(self, source: Source, progress: Progress | None = None) -> None:
+        self.total = source.total
         self.taken = 0
         #: Whether it was ended before its end.
         self.stopped = False
-        #: Called with each number of bytes that has been taken, and the total.
-        self.on_progress: Callable[[int, int | None], None] = lambda done, total: None
+        #: Called whenever bytes have been taken.
+        self.on_taken: Callable[[], None] = lambda: None
         #: Called once when the source has raised, before its reader can notice.
         self.on_failure: Callable[[Exception], None] = lambda error: None
         #: Called once when nothing more will be taken.
         self.on_end: Callable[[], None] = lambda: None
         self._source = source
+        self._progress = progress
         self._pieces: deque[bytes] = deque()
         self._waiting = 0
         self._exhausted = False
@@ -81,11 +77,12 @@ class OutgoingStream:
         A source that raises fails its stream and nothing else.
         """
         try:
-            with self._scope:
+            with self._scope, ProgressReporter(self._progress, self.total) as reporter:
                 async for piece in self._source:
                     self._pieces.append(piece)
                     self._waiting += len(piece)
                     self._notify()
+                    reporter.advance(len(piece))
                     while self._waiting >= READ_AHEAD:
                         await self._changed.wait()
         except Exception as error:
@@ -112,7 +109,7 @@ class OutgoingStream:
         if not self._exhausted or self._error is not None or self._waiting > INLINE_BYTES:
             return None
         data = self._take(math.inf)
-        self._end()
+        self.end()
         return data
 
     async def take(self, limit: float = _PIECE) -> bytes:
@@ -128,10 +125,10 @@ class OutgoingStream:
         """
         while not self._pieces:
             if self._error is not None:
-                self._end()
+                self.end()
                 raise SourceFailedError from self._error
             if self._exhausted:
-                self._end()
+                self.end()
                 return b""
             await self._changed.wait()
         return self._take(limit)
@@ -144,7 +141,13 @@ class OutgoingStream:
         self._waiting = 0
         self._exhausted = True
         self._notify()
-        self._end()
+        self.end()
+
+    def end(self) -> None:
+        """Says that nobody else will begin to take it. Whoever has begun goes on to its end."""
+        if not self._ended:
+            self._ended = True
+            self.on_end()
 
     def _take(self, limit: float) -> bytes:
         taken: list[bytes] = []
@@ -155,7 +158,7 @@ class OutgoingStream:
         self._waiting -= size
         self.taken += size
         self._notify()
-        self.on_progress(self.taken, self.total)
+        self.on_taken()
         return taken[0] if len(taken) == 1 else b"".join(taken)
 
     async def _close_source(self) -> None:
@@ -164,11 +167,6 @@ class OutgoingStream:
         except Exception:
             # The stream has ended for its reader already: there is nobody left whom it could be raised to.
             logger.exception("closing the source of a stream raised")
-
-    def _end(self) -> None:
-        if not self._ended:
-            self._ended = True
-            self.on_end()
 
     def _notify(self) -> None:
         self._changed.set()

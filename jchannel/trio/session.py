@@ -30,6 +30,7 @@ from jchannel.protocol.messages import (
     Ticket,
 )
 from jchannel.protocol.values import pack
+from jchannel.trio.incoming import IncomingStream
 from jchannel.trio.limits import Limits
 from jchannel.trio.link import Link, LinkClosed
 from jchannel.trio.nursery import open_flat_nursery
@@ -48,6 +49,8 @@ class PendingRequest:
         self.request = request
         self._ended = trio.Event()
         self._answer: Answer | None = None
+        #: The stream that came with the answer.
+        self.stream: IncomingStream | None = None
         self._error: BaseException | None = None
 
     @property
@@ -55,18 +58,14 @@ class PendingRequest:
         """Whether there is an outcome."""
         return self._ended.is_set()
 
-    def answer(self, answer: Answer) -> bool:
+    def answer(self, answer: Answer, stream: IncomingStream | None) -> bool:
         """Ends the request with the far side's answer. Tells whether it is the outcome: the first one counts."""
         if self.ended:
             return False
         self._answer = answer
+        self.stream = stream
         self._ended.set()
         return True
-
-    @property
-    def result(self) -> Result | None:
-        """The far side's result, if that is the outcome."""
-        return self._answer if isinstance(self._answer, Result) else None
 
     def fail(self, error: BaseException) -> None:
         """Ends the request with an error of this side. The first outcome counts."""
@@ -78,13 +77,13 @@ class PendingRequest:
         """Waits for the outcome. Cancelling it does nothing else."""
         await self._ended.wait()
 
-    def unwrap(self, remote_error: type[RemoteError]) -> Result:
+    def unwrap(self, remote_error: type[RemoteError]) -> Any:
         """The result, or the error raised."""
         if self._error is not None:
             # A copy for each: one error that ends many requests must not collect all their tracebacks.
             raise type(self._error)(*self._error.args) from self._error.__cause__
         if isinstance(self._answer, Result):
-            return self._answer
+            return self._answer.value
         assert isinstance(self._answer, Error)
         raise _to_exception(self._answer, remote_error)
 
@@ -192,8 +191,8 @@ class Session:
         self._pending[request.id] = pending
         return pending
 
-    async def wait_answer(self, pending: PendingRequest) -> Result:
-        """Waits for the outcome of a request.
+    async def wait_answer(self, pending: PendingRequest) -> Any:
+        """Waits for the outcome of a request, and gives its value. The stream of an answer is with the request.
 
         Cancelling it cancels the request on the far side, and waits at most ``Limits.cancel_seconds`` until it has
         ended there.
@@ -209,8 +208,8 @@ class Session:
             self.cancel_request(pending)
             with trio.move_on_after(self._limits.cancel_seconds, shield=True):
                 await pending.wait()
-            if pending.result is not None and pending.result.stream is not None:
-                self.streams.refuse(pending.result.stream)
+            if pending.stream is not None:
+                pending.stream.drop()
             raise
         finally:
             self._pending.pop(pending.request.id, None)
@@ -386,9 +385,11 @@ class Session:
     def _handle(self, message: Message) -> None:
         if isinstance(message, Result | Error):
             pending = self._pending.pop(message.id, None)
-            wanted = pending is not None and pending.answer(message)
-            if not wanted and isinstance(message, Result) and message.stream is not None:
-                self.streams.refuse(message.stream)
+            # A stream is there at once, and not when its request's task runs: it may break in the same frame.
+            info = message.stream if isinstance(message, Result) else None
+            stream = None if info is None else self.streams.accept(info)
+            if (pending is None or not pending.answer(message, stream)) and stream is not None:
+                stream.drop()
         elif isinstance(message, Ticket | Stop | Broken):
             self.streams.handle(message)
         elif isinstance(message, Request):

@@ -102,6 +102,7 @@ class StreamTable:
 
         def fail(error: Exception) -> None:
             self._send(Broken(info.id, type(error).__name__[:MAX_NAME], str(error)[:MAX_MESSAGE]))
+            stream.end()
 
         stream.on_failure = fail
         if stream.error is not None:
@@ -112,13 +113,8 @@ class StreamTable:
         stream = IncomingStream(info, begin=lambda: self._begin(stream), stop=lambda: self._send(Stop(info.id)))
         if not stream.over:
             self._incoming[info.id] = stream
-            stream.on_end = lambda: self._incoming.pop(info.id, None)
+            stream.on_end = combine(stream.on_end, lambda: self._incoming.pop(info.id, None))
         return stream
-
-    def refuse(self, info: StreamInfo) -> None:
-        """Stops a stream of the far side that nobody waits for any more."""
-        if info.data is None:
-            self._send(Stop(info.id))
 
     def handle(self, message: Ticket | Stop | Broken) -> None:
         """What the far side says of a stream. One that has ended has crossed it."""

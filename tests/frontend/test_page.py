@@ -11,7 +11,7 @@ from jchannel.frontend.page import CLIENT_PATH, PageApp
 from jchannel.trio import Limits
 from jchannel.trio.access import Gate
 from jchannel.trio.http import HttpServer
-from jchannel.trio.streams import ReplayStream
+from jchannel.trio.replay import ReplayStream
 from tests.frontend.helpers import call
 from tests.trio.helpers import HttpClient
 

@@ -11,7 +11,7 @@ from jchannel.frontend.page import PageApp
 from jchannel.frontend.site import insert_script, open_site
 from jchannel.trio import Limits
 from jchannel.trio.http import HttpServer
-from jchannel.trio.streams import ReplayStream
+from jchannel.trio.replay import ReplayStream
 from tests.frontend.helpers import call
 from tests.trio.helpers import HttpClient
 

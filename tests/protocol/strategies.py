@@ -12,6 +12,7 @@ from jchannel.protocol.messages import (
     GOODBYE_REASONS,
     VALUE_FIELDS,
     Beat,
+    Broken,
     Call,
     Cancel,
     Close,
@@ -21,7 +22,11 @@ from jchannel.protocol.messages import (
     Hello,
     Message,
     Open,
+    Pipe,
     Result,
+    Stop,
+    StreamInfo,
+    Ticket,
     Welcome,
 )
 from jchannel.protocol.values import MAX_INTEGER, pack
@@ -70,6 +75,11 @@ values = st.recursive(scalars | st.binary(max_size=20) | arrays(), _containers, 
 _ids = st.integers(1, MAX_INTEGER - 1)
 _args = st.lists(values, max_size=3)
 
+_tickets = st.text("abcXYZ019-_", min_size=22, max_size=22)
+_streams = st.builds(
+    StreamInfo, _ids, st.none() | st.integers(0, MAX_INTEGER - 1), st.none() | st.binary(), st.none() | _tickets
+)
+
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Hello, st.text(min_size=1, max_size=64)),
     st.builds(
@@ -80,17 +90,21 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Open, _ids, _ids, texts),
     st.builds(Close, _ids, _ids),
     st.builds(Echo, _ids, _ids, _args),
-    st.builds(Call, _ids, _ids, texts, _args),
-    st.builds(Result, _ids, values),
+    st.builds(Call, _ids, _ids, texts, _args, st.none() | _streams),
+    st.builds(Pipe, _ids, _ids, _streams),
+    st.builds(Result, _ids, values, st.none() | _streams),
     st.builds(Error, _ids, st.sampled_from(sorted(ERROR_KINDS)), texts, texts, st.none() | texts),
     st.builds(Cancel, _ids),
+    st.builds(Ticket, _ids, _tickets),
+    st.builds(Stop, _ids),
+    st.builds(Broken, _ids, texts, texts),
 )
 
 
 def packed(message: Any) -> Any:
     """The message with its values packed, as it must be to be encoded."""
-    name = VALUE_FIELDS.get(message.type)
-    if name is None:
+    name = VALUE_FIELDS.get(message.type, ("stream",))[0]
+    if name == "stream":
         return message
     return dataclasses.replace(message, **{name: pack(getattr(message, name), field_name=name, shown_as=name)})
 

@@ -13,7 +13,7 @@ import pytest
 from jchannel.errors import ProtocolError
 from jchannel.protocol.connection import Connection, Role, State
 from jchannel.protocol.frames import decode_frame, encode_frame
-from jchannel.protocol.messages import VALUE_FIELDS, Hello, Message, Welcome, encode
+from jchannel.protocol.messages import VALUE_FIELDS, Hello, Message, StreamInfo, Welcome, encode
 from jchannel.protocol.values import Packed
 from tests.protocol.strategies import packed, same
 
@@ -59,8 +59,8 @@ def attachments_in(value: object) -> Iterator[dict[str, object]]:
 def packed_as(message: Message, shapeless: Iterator[bool]) -> Message:
     """The message with its values packed. Python sends every array with its shape; some vectors have it left out."""
     message = packed(message)
-    name = VALUE_FIELDS.get(message.type)
-    if name is None:
+    name = VALUE_FIELDS.get(message.type, ("stream",))[0]
+    if name == "stream":
         return message
     value: Packed = getattr(message, name)
     attachments = tuple(
@@ -75,7 +75,10 @@ def fields_of(message: Message) -> dict[str, object]:
     """The message as an object of the vectors."""
     fields = {name: getattr(message, name) for name in message.__slots__}
     fields = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
-    return {"type": message.type} | {name: value for name, value in fields.items() if (name, value) != ("stack", None)}
+    if isinstance(fields.get("stream"), StreamInfo):
+        fields["stream"] = {key: value for key, value in dataclasses.asdict(fields["stream"]).items() if value is not None}
+    optional = {name for name in ("stack", "stream") if fields.get(name) is None}
+    return {"type": message.type} | {name: value for name, value in fields.items() if name not in optional}
 
 
 @pytest.mark.parametrize("vector", read("frames.json"))

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 from jchannel.frontend.asgi import AsgiApp, Receive, Scope, Send, respond
 from jchannel.trio import Limits
 from jchannel.trio.http import HttpServer
-from jchannel.trio.streams import ReplayStream
+from jchannel.trio.replay import ReplayStream
 from tests.trio.helpers import HttpClient, read_all
 
 StreamPair = Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]]

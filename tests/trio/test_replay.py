@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from jchannel.trio.streams import ReplayStream
+from jchannel.trio.replay import ReplayStream
 from tests.trio.helpers import read_all
 
 

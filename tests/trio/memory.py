@@ -88,9 +88,9 @@ class MemoryServer:
             task_status.started(page)
             await trio.sleep_forever()
 
-    async def hold_peer(self, task_status: trio.TaskStatus[Peer]) -> None:
+    async def hold_peer(self, handler: object = None, *, task_status: trio.TaskStatus[Peer]) -> None:
         """Connects a peer for as long as the task lives."""
-        async with self.open_peer() as peer:
+        async with self.open_peer(handler) as peer:
             task_status.started(peer)
             await trio.sleep_forever()
 

@@ -1,0 +1,617 @@
+"""Byte streams between a server and the Python peer, in memory: both directions, and everything that ends one."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import io
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from jchannel.errors import ClosedError, PageLostError, RemoteError, StateError
+from jchannel.metagenerator import MetaGenerator
+from jchannel.protocol.messages import Broken, Call, Cancel, Open, Pipe, Result, Stop, StreamInfo, Ticket
+from jchannel.protocol.values import pack
+from jchannel.trio import Channel, Limits, PeerChannel
+from jchannel.trio.incoming import READ_AHEAD as INCOMING_AHEAD
+from jchannel.trio.outgoing import INLINE_BYTES, READ_AHEAD
+from tests.trio.memory import MemoryServer, Page, open_memory_server
+
+Side = Channel | PeerChannel
+
+
+class Source:
+    """An async generator that says how far it is and whether its end has run."""
+
+    def __init__(self, count: float = float("inf"), size: int = 1_000, *, fails: bool = False) -> None:
+        self.given = 0
+        self.ended = trio.Event()
+        self.pieces = self._make(count, size, fails=fails)
+
+    async def _make(self, count: float, size: int, *, fails: bool) -> AsyncIterator[bytes]:
+        try:
+            while self.given < count:
+                await trio.lowlevel.checkpoint()
+                self.given += 1
+                yield bytes(size)
+            if fails:
+                raise ValueError("the source has failed")
+        finally:
+            self.ended.set()
+
+
+class Handler:
+    def __init__(self) -> None:
+        self.source = Source()
+        self.begun = trio.Event()
+        self.kept: list[MetaGenerator] = []
+        self.errors: list[Exception] = []
+
+    async def digest(self, stream: MetaGenerator, *rest: object) -> list[object]:
+        data = await stream.join()
+        return [len(data), hashlib.sha256(data).hexdigest(), *rest]
+
+    def give(self) -> AsyncIterator[bytes]:
+        return self.source.pieces
+
+    def give_path(self, path: str) -> Path:
+        return Path(path)
+
+    def ignore(self, stream: MetaGenerator) -> str:
+        return "ignored"
+
+    def keep(self, stream: MetaGenerator) -> None:
+        self.kept.append(stream)
+
+    async def read_slowly(self, stream: MetaGenerator) -> int:
+        self.begun.set()
+        try:
+            async for _ in stream:
+                await trio.sleep(1)
+        except Exception as error:
+            self.errors.append(error)
+            raise
+        return stream.bytes_received
+
+    async def break_off(self, stream: MetaGenerator) -> int:
+        async with stream:
+            async for chunk in stream:
+                return len(chunk)
+        return 0
+
+
+class Ends:
+    """Both ends of a channel, with their handlers."""
+
+    def __init__(self, memory: MemoryServer, near: Side, far: Side, handler: Handler) -> None:
+        self.memory = memory
+        self.near = near
+        self.far = far
+        #: The handler of the far side.
+        self.handler = handler
+
+    async def check_nothing_left(self) -> None:
+        """Nothing of any stream is left: no entry, no ticket, no task, no connection."""
+        await trio.testing.wait_all_tasks_blocked()
+        statistics = self.memory.server.statistics()
+        assert (statistics.streams, statistics.pending_requests, statistics.running_requests) == (0, 0, 0)
+        assert statistics.connections == 1
+        assert not len(self.memory.server._tickets)
+        for side in (self.near, self.far):
+            assert not side._streams
+            assert not side._nursery.child_tasks or side is self.far
+
+
+@pytest.fixture(params=["to the page", "to Python"])
+def direction(request: pytest.FixtureRequest) -> str:
+    """Which way a request goes: streams as arguments go the same way, and those as results the other."""
+    return str(request.param)
+
+
+@asynccontextmanager
+async def open_ends(direction: str, **options: Any) -> AsyncIterator[Ends]:
+    handler = Handler()
+    async with open_memory_server(**options) as memory:
+        to_page = direction == "to the page"
+        async with (
+            memory.open_peer(handler if to_page else None) as peer,
+            memory.server.open_channel("code", handler=None if to_page else handler) as channel,
+        ):
+            far = await peer.wait_channel()
+            yield Ends(memory, channel, far, handler) if to_page else Ends(memory, far, channel, handler)
+
+
+SIZES = [
+    0,
+    1,
+    INLINE_BYTES - 1,
+    INLINE_BYTES,
+    INLINE_BYTES + 1,
+    READ_AHEAD - 1,
+    READ_AHEAD,
+    READ_AHEAD + 1,
+    INCOMING_AHEAD + READ_AHEAD + 1,
+    5 * 2**20,
+]
+
+
+class TestBytesArriveWhole:
+    @pytest.mark.parametrize("size", SIZES)
+    async def test_as_an_argument(self, autojump_clock: trio.testing.MockClock, direction: str, size: int) -> None:
+        data = random.Random(size).randbytes(size)
+        async with open_ends(direction) as ends:
+            expected = [size, hashlib.sha256(data).hexdigest(), "rest"]
+            assert await ends.near.call_with_stream("digest", data, "rest", timeout=60) == expected
+            await ends.check_nothing_left()
+
+    @pytest.mark.parametrize("size", SIZES)
+    async def test_through_a_pipe(self, autojump_clock: trio.testing.MockClock, direction: str, size: int) -> None:
+        data = random.Random(size).randbytes(size)
+        async with open_ends(direction) as ends:
+            async with await ends.near.pipe(data, timeout=60) as piped:
+                assert await piped.join() == data
+            await ends.check_nothing_left()
+
+    @pytest.mark.parametrize("count", [0, 1, 20, 3_000])
+    async def test_as_a_result(self, autojump_clock: trio.testing.MockClock, direction: str, count: int) -> None:
+        async with open_ends(direction) as ends:
+            ends.handler.source = Source(count)
+            async with await ends.near.call("give") as stream:
+                assert len(await stream.join()) == count * 1_000
+            assert ends.handler.source.ended.is_set()
+            await ends.check_nothing_left()
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda path: path,
+            lambda path: io.BytesIO(path.read_bytes()),
+            lambda path: [path.read_bytes()] * 1,
+            lambda path: iter([path.read_bytes()]),
+            lambda path: bytearray(path.read_bytes()),
+            lambda path: memoryview(path.read_bytes()),
+        ],
+    )
+    async def test_from_every_kind_of_source(
+        self, direction: str, tmp_path: Path, make: Callable[[Path], object]
+    ) -> None:
+        data = random.Random(7).randbytes(100_000)
+        path = tmp_path / "data"
+        path.write_bytes(data)
+        async with open_ends(direction) as ends:
+            size, _ = await ends.near.call_with_stream("digest", make(path))
+            assert size == len(data)
+            async with await ends.near.call("give_path", str(path)) as stream:
+                assert stream.total == len(data)
+                assert await stream.join() == data
+
+    async def test_from_a_trio_receive_stream(self, autojump_clock: trio.testing.MockClock, direction: str) -> None:
+        send, receive = trio.testing.memory_stream_one_way_pair()
+        async with open_ends(direction) as ends, trio.open_nursery() as nursery:
+
+            async def feed() -> None:
+                async with send:
+                    for _ in range(10):
+                        await send.send_all(bytes(100))
+
+            nursery.start_soon(feed)
+            size, _ = await ends.near.call_with_stream("digest", receive)
+            assert size == 1_000
+
+    async def test_a_hundred_streams_at_once(self, autojump_clock: trio.testing.MockClock, direction: str) -> None:
+        async with open_ends(direction, limits=Limits(connections=300)) as ends:
+            answers: dict[int, object] = {}
+
+            async def call(number: int) -> None:
+                size, _, rest = await ends.near.call_with_stream("digest", bytes(50_000 + number), number, timeout=60)
+                answers[rest] = size
+
+            async with trio.open_nursery() as nursery:
+                for number in range(100):
+                    nursery.start_soon(call, number)
+            assert answers == {number: 50_000 + number for number in range(100)}
+            await ends.check_nothing_left()
+
+
+class TestWhatCannotBeSent:
+    @pytest.mark.parametrize("stream", ["text", 5, None, io.StringIO("text"), object()])
+    async def test_is_refused_before_anything_is_sent(
+        self, autojump_clock: trio.testing.MockClock, direction: str, stream: object
+    ) -> None:
+        async with open_ends(direction) as ends:
+            with pytest.raises(TypeError):
+                await ends.near.call_with_stream("digest", stream)
+            with pytest.raises(TypeError):
+                await ends.near.pipe(stream)
+            await ends.check_nothing_left()
+
+    async def test_a_path_that_does_not_exist_is_an_error_of_the_call(self, direction: str, tmp_path: Path) -> None:
+        async with open_ends(direction) as ends:
+            with pytest.raises(FileNotFoundError):
+                await ends.near.call_with_stream("digest", tmp_path / "missing")
+            await ends.check_nothing_left()
+
+    async def test_progress_must_be_callable(self, autojump_clock: trio.testing.MockClock, direction: str) -> None:
+        async with open_ends(direction) as ends:
+            with pytest.raises(TypeError, match="progress"):
+                await ends.near.call_with_stream("digest", b"x", progress=5)  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match="progress"):
+                await ends.near.pipe(b"x", progress=5)  # type: ignore[arg-type]
+
+
+class TestBackpressure:
+    async def test_a_slow_reader_slows_the_source(self, autojump_clock: trio.testing.MockClock, direction: str) -> None:
+        source = Source(size=10_000)
+        bound = READ_AHEAD + INCOMING_AHEAD + 5 * 2**20
+        async with open_ends(direction) as ends, trio.open_nursery() as nursery:
+            nursery.start_soon(ignore_errors, ends.near.call_with_stream, "read_slowly", source.pieces)
+            await ends.handler.begun.wait()
+            await trio.sleep(100)
+            assert source.given * 10_000 < bound
+            # Calls are answered meanwhile.
+            assert await ends.near.echo("still here") == ["still here"]
+            nursery.cancel_scope.cancel()
+
+    async def test_a_result_that_is_read_slowly_slows_its_source(
+        self, autojump_clock: trio.testing.MockClock, direction: str
+    ) -> None:
+        async with open_ends(direction) as ends:
+            ends.handler.source = Source(size=10_000)
+            async with await ends.near.call("give") as stream:
+                async for _ in stream:
+                    break
+                await trio.sleep(100)
+                assert ends.handler.source.given * 10_000 < READ_AHEAD + INCOMING_AHEAD + 5 * 2**20
+            await ends.handler.source.ended.wait()
+            await ends.check_nothing_left()
+
+
+async def ignore_errors(call: Callable[..., Any], *args: Any, **options: Any) -> None:
+    try:
+        await call(*args, **options)
+    except (RemoteError, StateError, trio.TooSlowError):
+        pass
+
+
+class TestASourceThatRaises:
+    @pytest.mark.parametrize("count", [0, 10, 3_000])
+    async def test_gives_its_reader_the_error(
+        self, autojump_clock: trio.testing.MockClock, direction: str, count: int
+    ) -> None:
+        async with open_ends(direction) as ends:
+            ends.handler.source = Source(count, fails=True)
+            async with await ends.near.call("give") as stream:
+                with pytest.raises(RemoteError, match="ValueError: the source has failed"):
+                    await stream.join()
+                with pytest.raises(RemoteError, match="ValueError: the source has failed"):
+                    await stream.join()
+            await ends.check_nothing_left()
+
+    async def test_as_an_argument_reaches_the_method(
+        self, autojump_clock: trio.testing.MockClock, direction: str
+    ) -> None:
+        async with open_ends(direction) as ends:
+            with pytest.raises(RemoteError, match="the source has failed"):
+                await ends.near.call_with_stream("digest", Source(3_000, fails=True).pieces)
+            assert await ends.near.echo(1) == [1]
+            await ends.check_nothing_left()
+
+    async def test_by_what_it_yields_gives_its_reader_the_error(
+        self, autojump_clock: trio.testing.MockClock, direction: str
+    ) -> None:
+        async def numbers() -> AsyncIterator[int]:
+            yield 5
+
+        async with open_ends(direction) as ends:
+            with pytest.raises(RemoteError, match="int"):
+                await ends.near.call_with_stream("digest", numbers())
+            await ends.check_nothing_left()
+
+    async def test_at_its_end_is_logged_and_ends_nothing(
+        self, autojump_clock: trio.testing.MockClock, direction: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def careless() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield bytes(1_000)
+            finally:
+                raise ZeroDivisionError
+
+        async with open_ends(direction) as ends:
+            assert await ends.near.call_with_stream("break_off", careless()) > 0
+            await ends.check_nothing_left()
+        assert "closing the source of a stream raised" in caplog.text
+
+
+class TestAReaderThatStopsEarly:
+    async def test_stops_the_source_at_once(self, autojump_clock: trio.testing.MockClock, direction: str) -> None:
+        source = Source()
+        async with open_ends(direction) as ends:
+            assert await ends.near.call_with_stream("break_off", source.pieces) > 0
+            await source.ended.wait()
+            await ends.check_nothing_left()
+
+    async def test_by_closing_a_result_stops_its_source(
+        self, autojump_clock: trio.testing.MockClock, direction: str
+    ) -> None:
+        async with open_ends(direction) as ends:
+            stream = await ends.near.call("give")
+            await stream.aclose()
+            await stream.aclose()
+            await ends.handler.source.ended.wait()
+            await ends.check_nothing_left()
+
+    async def test_by_being_cancelled_stops_its_source(
+        self, autojump_clock: trio.testing.MockClock, direction: str
+    ) -> None:
+        async with open_ends(direction) as ends:
+            with trio.move_on_after(1):
+                async with await ends.near.call("give", timeout=None) as stream:
+                    async for _ in stream:
+                        await trio.sleep(10)
+            await ends.handler.source.ended.wait()
+            await ends.check_nothing_left()
+
+    async def test_by_forgetting_a_result_stops_its_source(
+        self, autojump_clock: trio.testing.MockClock, direction: str
+    ) -> None:
+        async with open_ends(direction) as ends:
+            await ends.near.call("give")
+            gc.collect()
+            await ends.handler.source.ended.wait()
+            await ends.check_nothing_left()
+
+    async def test_without_having_begun_stops_the_source(
+        self, autojump_clock: trio.testing.MockClock, direction: str
+    ) -> None:
+        source = Source()
+        async with open_ends(direction) as ends:
+            assert await ends.near.call_with_stream("ignore", source.pieces) == "ignored"
+            await source.ended.wait()
+            await ends.check_nothing_left()
+
+    async def test_a_method_that_kept_a_stream_it_has_not_begun_reads_an_error(
+        self, autojump_clock: trio.testing.MockClock, direction: str
+    ) -> None:
+        async with open_ends(direction) as ends:
+            await ends.near.call_with_stream("keep", Source().pieces)
+            with pytest.raises(StateError, match="its call has ended"):
+                await ends.handler.kept[0].join()
+
+    async def test_a_call_that_is_cancelled_stops_its_source_and_its_reader(
+        self, autojump_clock: trio.testing.MockClock, direction: str
+    ) -> None:
+        source = Source()
+        async with open_ends(direction) as ends:
+            with trio.move_on_after(5):
+                await ends.near.call_with_stream("read_slowly", source.pieces, timeout=None)
+            await source.ended.wait()
+            await ends.check_nothing_left()
+
+
+class TestWhatIsAboveEndsIt:
+    async def test_closing_the_channel_ends_every_stream_with_an_error_that_says_so(
+        self, autojump_clock: trio.testing.MockClock, direction: str
+    ) -> None:
+        source, handler = Source(), Handler()
+        async with open_memory_server() as memory, memory.open_peer(handler):
+            async with memory.server.hold_channel("code", handler=handler) as channel:
+                await channel.open()
+                stream = await channel.call("give")
+                await channel.call_with_stream("keep", b"")
+                async with trio.open_nursery() as nursery:
+
+                    async def call() -> None:
+                        with pytest.raises(ClosedError, match="it was closed"):
+                            await channel.call_with_stream("read_slowly", source.pieces, timeout=None)
+
+                    nursery.start_soon(call)
+                    await handler.begun.wait()
+                    await channel.close()
+                with pytest.raises(ClosedError, match="it was closed"):
+                    await stream.join()
+                await source.ended.wait()
+                await handler.source.ended.wait()
+                assert memory.server.statistics().streams == 0
+
+    async def test_losing_the_page_ends_every_stream_with_an_error_that_says_so(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        source, handler = Source(), Handler()
+        async with open_memory_server() as memory, memory.server.hold_channel("code", handler=handler) as channel:
+            async with trio.open_nursery() as nursery:
+                async with memory.open_peer(handler) as peer:
+                    await channel.open()
+                    stream = await channel.call("give")
+                    far_stream = await (await peer.wait_channel()).call("give")
+
+                    async def call() -> None:
+                        with pytest.raises(PageLostError):
+                            await channel.call_with_stream("read_slowly", source.pieces, timeout=None)
+
+                    nursery.start_soon(call)
+                    await handler.begun.wait()
+                with pytest.raises(PageLostError, match="the stream is not whole"):
+                    await stream.join()
+                with pytest.raises(StateError):
+                    await far_stream.join()
+                await source.ended.wait()
+            assert not len(memory.server._tickets)
+
+    async def test_stopping_the_server_ends_every_stream(self, autojump_clock: trio.testing.MockClock) -> None:
+        source, handler = Source(), Handler()
+        async with trio.open_nursery() as nursery:
+            async with open_memory_server() as memory:
+                peer = await nursery.start(memory.hold_peer, handler)
+                async with memory.server.hold_channel("code") as channel:
+                    await channel.open()
+
+                    async def call() -> None:
+                        with pytest.raises(ClosedError, match="its server was closed"):
+                            await channel.call_with_stream("read_slowly", source.pieces, timeout=None)
+
+                    async with trio.open_nursery() as inner:
+                        inner.start_soon(call)
+                        await handler.begun.wait()
+                        await memory.server.aclose()
+            await source.ended.wait()
+            assert not peer.connected
+            nursery.cancel_scope.cancel()
+
+
+class TestTimeouts:
+    async def test_a_stream_that_moves_lives_longer_than_the_timeout(
+        self, autojump_clock: trio.testing.MockClock, direction: str
+    ) -> None:
+        async def slow() -> AsyncIterator[bytes]:
+            for _ in range(20):
+                await trio.sleep(2)
+                yield bytes(100)
+
+        async with open_ends(direction) as ends:
+            assert (await ends.near.call_with_stream("digest", slow(), timeout=3))[0] == 2_000
+            ends.handler.give = slow  # type: ignore[method-assign]
+            async with await ends.near.call("give", timeout=3) as stream:
+                assert len(await stream.join()) == 2_000
+
+    async def test_a_stream_that_is_stuck_times_out(
+        self, autojump_clock: trio.testing.MockClock, direction: str
+    ) -> None:
+        ended = trio.Event()
+
+        async def stuck() -> AsyncIterator[bytes]:
+            try:
+                yield bytes(100_000)
+                await trio.sleep_forever()
+            finally:
+                ended.set()
+
+        async with open_ends(direction) as ends:
+            with pytest.raises(trio.TooSlowError, match="not answered within 3 s without progress"):
+                await ends.near.call_with_stream("digest", stuck(), timeout=3)
+            await ended.wait()
+            ended = trio.Event()
+            ends.handler.give = stuck  # type: ignore[method-assign]
+            async with await ends.near.call("give", timeout=3) as stream:
+                with pytest.raises(trio.TooSlowError, match="no part of the stream arrived within 3 s"):
+                    await stream.join()
+            await ends.check_nothing_left()
+
+
+async def test_progress_is_told(autojump_clock: trio.testing.MockClock, direction: str) -> None:
+    told: list[tuple[int, int | None]] = []
+
+    def progress(done: int, total: int | None) -> None:
+        told.append((done, total))
+
+    async with open_ends(direction) as ends:
+        await ends.near.call_with_stream("digest", bytes(500_000), progress=progress)
+        assert told[0] == (0, 500_000)
+        assert told[-1] == (500_000, 500_000)
+        async with await ends.near.pipe(iter([b"a", b"b"]), progress=progress) as piped:
+            assert await piped.join() == b"ab"
+        assert told[-1] == (2, None)
+
+
+class TestThePagesSide:
+    """A page that a test plays, message by message."""
+
+    @asynccontextmanager
+    async def open(self, handler: object = None) -> AsyncIterator[tuple[MemoryServer, Page, Channel, int, trio.Nursery]]:
+        async with open_memory_server() as memory, memory.open_page() as page:
+            async with memory.server.hold_channel("code", handler=handler) as channel, trio.open_nursery() as nursery:
+                nursery.start_soon(channel.open)
+                request = await page.expect(Open)
+                await page.send(Result(request.id, pack(None, field_name="value", shown_as="result")))
+                await trio.testing.wait_all_tasks_blocked()
+                yield memory, page, channel, request.channel, nursery
+                nursery.cancel_scope.cancel()
+
+    async def test_a_ticket_is_sent_when_the_reader_begins(self, autojump_clock: trio.testing.MockClock) -> None:
+        handler = Handler()
+        async with self.open(handler) as (memory, page, _, number, _):
+            args = pack([], field_name="args", shown_as="args")
+            await page.send(Call(1, number, "digest", args, StreamInfo(1)))
+            ticket = await page.expect(Ticket)
+            assert ticket.stream == 1
+            assert len(ticket.ticket) == 22
+            post = f"/streams/{ticket.ticket}"
+            assert await self.request(memory, "POST", f"{post}?offset=0", b"abc") == 204
+            assert await self.request(memory, "POST", f"{post}?offset=3&end=1", b"def") == 204
+            answer = await page.expect(Result)
+            assert answer.value == [6, hashlib.sha256(b"abcdef").hexdigest()]
+            assert await self.request(memory, "POST", f"{post}?offset=6", b"more") == 410
+
+    async def test_a_part_out_of_its_order_breaks_the_stream(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with self.open(Handler()) as (memory, page, _, number, _):
+            args = pack([], field_name="args", shown_as="args")
+            await page.send(Call(1, number, "read_slowly", args, StreamInfo(1)))
+            ticket = await page.expect(Ticket)
+            assert await self.request(memory, "POST", f"/streams/{ticket.ticket}?offset=5", b"abc") == 409
+            assert await self.request(memory, "POST", f"/streams/{ticket.ticket}?offset=0", b"abc") == 410
+
+    @pytest.mark.parametrize(
+        ("method", "target"),
+        [("GET", "/streams/" + 22 * "x"), ("POST", "/streams/" + 22 * "x"), ("PUT", "/streams/" + 22 * "x"), ("GET", "/streams/")],
+    )
+    async def test_an_unknown_ticket_leads_nowhere(
+        self, autojump_clock: trio.testing.MockClock, method: str, target: str
+    ) -> None:
+        async with self.open() as (memory, _, _, _, _):
+            assert await self.request(memory, method, target, b"") == 410
+
+    async def test_a_ticket_fetches_once(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with self.open() as (memory, page, channel, _, nursery):
+            nursery.start_soon(channel.call_with_stream, "f", bytes(100_000))
+            request = await page.expect(Call)
+            assert request.stream is not None
+            assert request.stream.total == 100_000
+            assert await self.request(memory, "GET", f"/streams/{request.stream.ticket}", b"") == 200
+            assert await self.request(memory, "GET", f"/streams/{request.stream.ticket}", b"") == 410
+
+    async def test_the_stream_of_an_answer_that_nobody_waits_for_is_stopped(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with self.open() as (_, page, channel, _, _):
+            with pytest.raises(trio.TooSlowError):
+                await channel.call("f", timeout=1)
+            request = await page.expect(Call)
+            await page.expect(Cancel)
+            none = pack(None, field_name="value", shown_as="result")
+            await page.send(Result(request.id, none, StreamInfo(1)))
+            assert (await page.expect(Stop)).stream == 1
+
+    async def test_what_is_said_of_a_stream_that_has_ended_is_ignored(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with self.open(Handler()) as (_, page, channel, number, nursery):
+            args = pack([], field_name="args", shown_as="args")
+            await page.send(Call(1, number, "digest", args, StreamInfo(1, 3, b"abc")), Broken(1, "Error", "late"))
+            assert (await page.expect(Result)).value[0] == 3
+            nursery.start_soon(channel.pipe, b"short")
+            request = await page.expect(Pipe)
+            assert request.stream == StreamInfo(1, 5, b"short")
+            await page.send(Stop(1))
+            assert await self.still_alive(page, number)
+
+    async def still_alive(self, page: Page, number: int) -> bool:
+        await page.send(Call(2, number, "ignored", pack([], field_name="args", shown_as="args")))
+        await page.receive()
+        return True
+
+    async def request(self, memory: MemoryServer, method: str, target: str, body: bytes) -> int:
+        """An HTTP request on a connection of its own; gives the status."""
+        stream = memory.listener.connect()
+        head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        await stream.send_all(head.encode() + body)
+        answer = b""
+        while data := await stream.receive_some():
+            answer += data
+        return int(answer.split()[1])

@@ -50,7 +50,7 @@ ECHO_PAGE = """
 (channel) => new Promise((resolve) => {
     const socket = new WebSocket(%s);
     socket.onmessage = (event) => socket.send(event.data);
-    socket.onopen = resolve;
+    socket.onopen = () => resolve();
 })
 """
 

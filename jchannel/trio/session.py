@@ -256,6 +256,7 @@ class Session:
 
         The connection's own failures do not come out of here: they end the requests that are under way.
         """
+        farewell = 0.0  # A session that is cancelled has no time for the link's closing handshake.
         try:
             with self._scope:
                 async with open_flat_nursery() as nursery:
@@ -263,9 +264,10 @@ class Session:
                     if self._heartbeat is not None:
                         nursery.start_soon(self._until_lost, partial(self._beat, self._heartbeat))
                     await self._until_lost(partial(self._read, early))
+            farewell = self._limits.close_seconds
         finally:
             self._end("the connection is closing")
-            with trio.move_on_after(self._limits.close_seconds, shield=True):
+            with trio.move_on_after(farewell, shield=True):
                 await self._link.aclose()
             self._ended.set()
 

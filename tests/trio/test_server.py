@@ -430,6 +430,14 @@ class TestThePeer:
                     pass
             assert caught.value.reason == "token"
 
+    async def test_cancelling_a_peer_takes_no_time(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with open_memory_server() as memory:
+            began = trio.current_time()
+            with trio.move_on_after(5):
+                async with memory.open_peer():
+                    await trio.sleep_forever()
+            assert trio.current_time() - began == pytest.approx(5)
+
     async def test_a_peer_without_a_token_is_refused(self) -> None:
         async with open_server(port=0) as server:
             with pytest.raises(RefusedError, match="the token is wrong"):

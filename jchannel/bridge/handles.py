@@ -236,7 +236,7 @@ class ChannelHandle:
         check_timeout(timeout)
         made = _Made()
         return Operation(
-            self.portal, lambda: self._open(methods, lambda channel: channel.open(timeout), made), made.undo
+            self.portal, lambda: self._open(methods, lambda channel: channel.begin_open(timeout), made), made.undo
         )
 
     def enter(self, methods: Methods, timeout: float | None, facade: F) -> Operation[F]:
@@ -252,7 +252,7 @@ class ChannelHandle:
             if channel.is_open:
                 made.owner = None
                 return wait(None)
-            return wait(channel.open(timeout))
+            return wait(channel.begin_open(timeout))
 
         made = _Made()
         return Operation(self.portal, lambda: self._open(methods, ask, made), made.undo)
@@ -264,7 +264,7 @@ class ChannelHandle:
         def close(owner: Owner[Channel] | None) -> Awaitable[None]:
             if owner is None:
                 return _do_nothing()
-            return owner.begin(lambda channel: _close(owner, channel, channel.close(timeout)))
+            return owner.begin(lambda channel: _close(owner, channel, channel.begin_close(timeout)))
 
         def begin() -> Awaitable[None]:
             try:
@@ -279,13 +279,13 @@ class ChannelHandle:
         check_timeout(timeout)
         check_name(name)
         packed = pack_args(args)
-        return self._ask(lambda channel: channel.call_packed(name, packed, timeout))
+        return self._ask(lambda channel: channel.begin_call(name, packed, timeout))
 
     def echo(self, args: tuple[object, ...], timeout: float | None) -> Operation[list[Any]]:
         """As the core's ``echo``. The arguments are packed now, and may be changed afterwards."""
         check_timeout(timeout)
         packed = pack_args(args)
-        return self._ask(lambda channel: channel.echo_packed(packed, timeout))
+        return self._ask(lambda channel: channel.begin_echo(packed, timeout))
 
     def _ask(self, ask: Callable[[Channel], Awaitable[R]]) -> Operation[R]:
         def find_owner() -> Owner[Channel]:
@@ -312,7 +312,7 @@ class ChannelHandle:
                 owner = self._owner = Owner(manager, "the channel", self._server.owner)
                 self._server.owner.start_child(owner)
             made.owner = owner
-            return owner.begin(lambda channel: _open(owner, channel, ask(channel)))
+            return owner.begin(lambda channel: _begin_opening(owner, channel, ask))
 
         return self._server.begin(start)
 
@@ -320,22 +320,33 @@ class ChannelHandle:
         return await self._methods.run(self.handler, name, args)
 
 
-async def _open(owner: Owner[Channel], channel: Channel, opening: Awaitable[R]) -> R:
-    """Waits until a channel is open. One that is not has no use for its owner."""
+def _begin_opening(owner: Owner[Channel], channel: Channel, ask: Callable[[Channel], Awaitable[R]]) -> Awaitable[R]:
     try:
-        return await opening
+        return _finish_opening(owner, channel, ask(channel))
     except BaseException:
-        if not channel.is_open:
-            owner.stop()
+        _drop_unless_open(owner, channel)
         raise
 
 
+async def _finish_opening(owner: Owner[Channel], channel: Channel, opening: Awaitable[R]) -> R:
+    try:
+        return await opening
+    except BaseException:
+        _drop_unless_open(owner, channel)
+        raise
+
+
+def _drop_unless_open(owner: Owner[Channel], channel: Channel) -> None:
+    """Stops the owner of a channel that is not open. It may have been opened again already."""
+    if not channel.is_open:
+        owner.stop()
+
+
 async def _close(owner: Owner[Channel], channel: Channel, closing: Awaitable[None]) -> None:
-    """Waits until a channel is closed, and its owner has ended. It may have been opened again already."""
+    """Waits until a channel is closed, and its owner has ended."""
     try:
         await closing
     finally:
-        if not channel.is_open:
-            owner.stop()
+        _drop_unless_open(owner, channel)
     if owner.stopping:
         await owner.wait_ended()

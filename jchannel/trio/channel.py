@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -96,14 +97,31 @@ class Channel(Endpoint):
 
         Cancelling it closes the channel.
         """
+        return await self.begin_open(timeout)
+
+    def begin_open(self, timeout: float | None) -> Awaitable[Any]:
+        """As ``open``, for those who make requests in another thread. The channel is being opened from now on.
+
+        What is given must be awaited at once; it does the waiting.
+        """
         limit = check_timeout(timeout)
         if self._id is not None:
             raise StateError("the channel is open already: close it before you open it again")
-        self._id, self._failure = self._server.register(self), None
+        number = self._server.register(self)
+        self._id, self._failure = number, None
+        if self._server.session is not None:
+            try:
+                self.attach(self._server.session)
+            except BaseException:
+                self._shut("opening it was given up")
+                raise
+        return self._finish_opening(number, limit)
+
+    async def _finish_opening(self, number: int, limit: float) -> Any:
+        if self._id != number:
+            raise ClosedError(f"the channel is closed: {self._why_closed}")
         with trio.move_on_after(limit):
             try:
-                if self._server.session is not None:
-                    self.attach(self._server.session)
                 await self._wait_session()
             except ClosedError:
                 if self._failure is not None:
@@ -128,8 +146,17 @@ class Channel(Endpoint):
 
         Cancelling it stops the waiting; the channel is closed all the same.
         """
+        await self.begin_close(timeout)
+
+    def begin_close(self, timeout: float | None) -> Awaitable[None]:
+        """As ``close``, for those who make requests in another thread. The channel is closed from now on.
+
+        What is given must be awaited at once; it does the waiting.
+        """
         limit = check_timeout(timeout)
-        closing = self._shut("it was closed")
+        return self._finish_closing(self._shut("it was closed"), limit)
+
+    async def _finish_closing(self, closing: tuple[Session, PendingRequest] | None, limit: float) -> None:
         with trio.move_on_after(limit):
             await trio.lowlevel.checkpoint()
             if closing is not None:
@@ -203,13 +230,17 @@ class Channel(Endpoint):
             return None
         return session, session.send_request(lambda id_: Close(id_, channel))
 
+    def _find_session(self) -> tuple[Session, int] | None:
+        if self._id is None:
+            raise ClosedError(f"the channel is closed: {self._why_closed}") from self._failure
+        if self._session is not None and self._session.alive:
+            return self._session, self._id
+        return None
+
     async def _wait_session(self) -> tuple[Session, int]:
-        while True:
-            if self._id is None:
-                raise ClosedError(f"the channel is closed: {self._why_closed}") from self._failure
-            if self._session is not None and self._session.alive:
-                return self._session, self._id
+        while (found := self._find_session()) is None:
             await self._changed.wait()
+        return found
 
     def _explain_wait(self) -> str:
         if self._session is not None and self._session.alive:

@@ -8,16 +8,19 @@ from __future__ import annotations
 import logging
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
 
-from jchannel.errors import ClosedError
+from jchannel.errors import ClosedError, PageLostError, StateError
 from jchannel.protocol.messages import Call, Echo, Request
 from jchannel.protocol.values import Packed, pack
 from jchannel.timeouts import check_timeout
 from jchannel.trio.handlers import Invoke, NothingToCallError, invoke
+from jchannel.trio.line import Line, Place
 from jchannel.trio.session import PendingRequest, Session
 
 __all__ = ["Endpoint"]
@@ -40,9 +43,12 @@ class Endpoint(ABC):
         self._nursery = nursery
         self._tracebacks = tracebacks
         self._run_method = run_method
+        self._line: deque[_Asked] = deque()
         self._calls: dict[PendingRequest, Session] = {}
         self._handling: set[trio.CancelScope] = set()
         self._idle = trio.Event()
+        # Where the methods wait to begin.
+        self._entrance = Line()
 
     async def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
         """Calls a method of the far side's handler.
@@ -65,13 +71,17 @@ class Endpoint(ABC):
         Cancelling it, and a time that runs out, cancel the call on the far side, and wait until it has ended there, at
         most ``Limits.cancel_seconds``.
         """
-        return await self.call_packed(name, pack_args(args), timeout)
+        return await self.begin_call(name, pack_args(args), timeout)
 
-    async def call_packed(self, name: str, args: Packed, timeout: float | None) -> Any:
-        """As ``call``, with arguments that were packed before: for those who take them over from another thread."""
+    def begin_call(self, name: str, args: Packed, timeout: float | None) -> Awaitable[Any]:
+        """As ``call``, with arguments that were packed before: for those who make requests in another thread.
+
+        The call is made now: it leaves before every call and echo that is made later. What is given must be awaited
+        at once; it does the waiting.
+        """
         limit = check_timeout(timeout)
         check_name(name)
-        return await self._request(lambda id_, channel: Call(id_, channel, name, args), limit, f"the call of {name!r}")
+        return self._request(lambda id_, channel: Call(id_, channel, name, args), limit, f"the call of {name!r}")
 
     async def echo(self, *args: object, timeout: float | None = 3) -> list[Any]:
         """Sends arguments to the far side and receives them back. It is there for debugging and tests.
@@ -81,13 +91,12 @@ class Endpoint(ABC):
         Returns:
             The arguments, as a list.
         """
-        return await self.echo_packed(pack_args(args), timeout)
+        return await self.begin_echo(pack_args(args), timeout)
 
-    async def echo_packed(self, args: Packed, timeout: float | None) -> list[Any]:
-        """As ``echo``, with arguments that were packed before."""
+    def begin_echo(self, args: Packed, timeout: float | None) -> Awaitable[list[Any]]:
+        """As ``echo``, with arguments that were packed before, and made now as by ``begin_call``."""
         limit = check_timeout(timeout)
-        echoed: list[Any] = await self._request(lambda id_, channel: Echo(id_, channel, args), limit, "the echo")
-        return echoed
+        return self._request(lambda id_, channel: Echo(id_, channel, args), limit, "the echo")
 
     def serve(self, session: Session, request: Request) -> None:
         """Starts what answers a request of the far side. Called by the session; it must not wait."""
@@ -99,38 +108,69 @@ class Endpoint(ABC):
             if not self._handling:
                 self._idle = trio.Event()
             self._handling.add(session.scope_of(request))
-            self._nursery.start_soon(self._run_call, session, request, name=f"handler method {request.name!r}")
+            place = self._entrance.take_place()
+            self._nursery.start_soon(self._run_call, session, request, place, name=f"handler method {request.name!r}")
+
+    @abstractmethod
+    def _find_session(self) -> tuple[Session, int] | None:
+        """Gives the session in which the channel is open, and the channel's id; ``None`` when there is none now.
+
+        Raises:
+            ClosedError, PageLostError: There will be none.
+        """
 
     @abstractmethod
     async def _wait_session(self) -> tuple[Session, int]:
-        """Waits until there is a session in which the channel is open; gives it and the channel's id."""
+        """As ``_find_session``, but waits until there is a session."""
 
     @abstractmethod
     def _explain_wait(self) -> str:
         """What ``_wait_session`` waits for, as a sentence."""
 
-    async def _request(self, make: Callable[[int, int], Request], limit: float, what: str) -> Any:
-        pending = None
+    def _request(self, make: Callable[[int, int], Request], limit: float, what: str) -> Awaitable[Any]:
+        asked = _Asked(make)
+        self._line.append(asked)
+        with suppress(StateError):  # Whoever waits for it hears of it.
+            self._send_line()
+        return self._finish_request(asked, limit, what)
+
+    def _send_line(self) -> None:
+        """Sends the requests that wait to be sent, in their order, as far as there is room for them."""
+        while self._line:
+            found = self._find_session()
+            if found is None or not found[0].has_room:
+                return
+            asked = self._line.popleft()
+            asked.send(*found)
+            if asked.pending is not None:
+                self._calls[asked.pending] = found[0]
+
+    async def _finish_request(self, asked: _Asked, limit: float, what: str) -> Any:
         with trio.move_on_after(limit):
-            session, channel = await self._wait_session()
-            while not session.has_room:
-                await session.wait_room()
-                session, channel = await self._wait_session()
-            pending = session.send_request(lambda id_: make(id_, channel))
-            self._calls[pending] = session
+            try:
+                while asked.waiting:
+                    session, _ = await self._wait_session()
+                    if not session.has_room:
+                        await session.wait_room()
+                    self._send_line()
+            finally:
+                if asked.waiting:
+                    self._line.remove(asked)
+            session, pending = asked.unwrap()
             try:
                 return await session.wait_answer(pending)
             finally:
                 del self._calls[pending]
-        if pending is None:
+        if asked.pending is None:
             raise trio.TooSlowError(f"{what} was not sent within {limit:g} s: {self._explain_wait()}")
         raise trio.TooSlowError(f"{what} was not answered within {limit:g} s, and has been cancelled")
 
-    async def _run_call(self, session: Session, call: Call) -> None:
+    async def _run_call(self, session: Session, call: Call, place: Place) -> None:
         with session.running_request(call) as scope:
             try:
-                # A sync method has no checkpoint, and may have been cancelled before it began.
-                await trio.lowlevel.checkpoint_if_cancelled()
+                # Methods begin in the order of their calls; one that was cancelled before does not begin.
+                await place.reach_front()
+                place.leave()
                 value = await self._run_method(self.handler, call.name, call.args)
             except NothingToCallError as error:
                 session.answer_error(call, error.kind, "", str(error))
@@ -141,6 +181,7 @@ class Endpoint(ABC):
             else:
                 session.answer_value(call, value)
             finally:
+                place.leave()
                 self._handling.discard(scope)
                 if not self._handling:
                     self._idle.set()
@@ -158,6 +199,40 @@ class Endpoint(ABC):
         """Waits until no method of the handler is running."""
         if self._handling:
             await self._idle.wait()
+
+
+class _Asked:
+    """A request of this side: in the line of those that wait to be sent, and then sent.
+
+    Attributes:
+        pending: The request, when it has been sent.
+    """
+
+    def __init__(self, make: Callable[[int, int], Request]) -> None:
+        self.pending: PendingRequest | None = None
+        self._make = make
+        self._session: Session
+        self._error: Exception | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it waits to be sent."""
+        return self.pending is None and self._error is None
+
+    def send(self, session: Session, channel: int) -> None:
+        """Sends it. Errors are for ``unwrap``."""
+        self._session = session
+        try:
+            self.pending = session.send_request(lambda id_: self._make(id_, channel))
+        except (PageLostError, ValueError) as error:
+            self._error = error
+
+    def unwrap(self) -> tuple[Session, PendingRequest]:
+        """Gives the session and the request that was sent, or raises why it could not be."""
+        if self._error is not None:
+            raise self._error
+        assert self.pending is not None
+        return self._session, self.pending
 
 
 def pack_args(args: tuple[object, ...]) -> Packed:

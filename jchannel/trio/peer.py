@@ -61,6 +61,9 @@ class PeerChannel(Endpoint):
         self._end_calls("the channel is closed: the server has closed it", tell=False)
 
     async def _wait_session(self) -> tuple[Session, int]:
+        return self._find_session()
+
+    def _find_session(self) -> tuple[Session, int]:
         if self._closed:
             raise ClosedError("the channel is closed: the server has closed it")
         if not self._session.alive:

@@ -130,8 +130,8 @@ def test_a_page_is_answered_by_the_facade_inside_a_trio_asyncio_loop(
 import asyncio, json, subprocess, sys, tempfile
 import trio, trio_asyncio
 import jchannel
-sys.path.insert(0, "benchmarks")
-from harness import browser_command
+sys.path.insert(0, ".")
+from benchmarks.harness import browser_command
 
 class Handler:
     async def add(self, a, b):

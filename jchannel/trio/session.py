@@ -337,10 +337,8 @@ class Session:
                     self._handle(message)
         except ProtocolError as error:
             logger.warning("%s broke the protocol: %s", self._far_side, error)
-            if self.alive:
-                self.end("protocol", f"{self._far_side} broke the protocol: {error}")
-                await trio.sleep_forever()
-            self._scope.cancel()
+            self.end("protocol", f"{self._far_side} broke the protocol: {error}")
+            await trio.sleep_forever()  # Until the goodbye has been sent, or its time is over.
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, Result | Error):

@@ -270,6 +270,20 @@ class TestClosing:
             await page.send(Hello("late"))
             assert (await page.expect(Goodbye)).reason == "closed"
 
+    async def test_a_session_that_is_ending_takes_nothing_more_from_its_page_and_sends_no_beat(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        limits = Limits(close_seconds=3)
+        async with open_memory_server(limits=limits, heartbeat=1) as memory, memory.open_page() as page:
+            session = memory.server.session
+            assert session is not None
+            block_writing(session)
+            began = trio.current_time()
+            session.end("closed", "enough")
+            await page.link.send("nonsense")
+            await session.wait_ended()
+            assert trio.current_time() - began <= 2 * 3
+
     async def test_an_error_in_the_block_comes_out_as_itself(self, autojump_clock: trio.testing.MockClock) -> None:
         error = LookupError("of the block")
         with pytest.raises(LookupError) as caught:
@@ -459,6 +473,12 @@ class TestThePeer:
         with pytest.raises(OSError, match="connect"):
             async with open_peer(f"http://127.0.0.1:{port}"):
                 pass
+
+    async def test_a_server_without_tls_under_an_https_address_is_given_up(self) -> None:
+        async with open_server(port=0) as server:
+            with pytest.raises(trio.TooSlowError, match="did not answer"):
+                async with open_peer(server.page_url.replace("http", "https"), limits=Limits(handshake_seconds=0.2)):
+                    pass
 
     async def test_a_server_that_says_nothing_is_given_up(self, autojump_clock: trio.testing.MockClock) -> None:
         client, server = trio.testing.memory_stream_pair()

@@ -20,7 +20,6 @@ from jchannel.protocol.messages import Call, Echo, Request
 from jchannel.protocol.values import Packed, pack
 from jchannel.timeouts import check_timeout
 from jchannel.trio.handlers import Invoke, NothingToCallError, invoke
-from jchannel.trio.line import Line, Place
 from jchannel.trio.session import PendingRequest, Session
 
 __all__ = ["Endpoint"]
@@ -47,8 +46,7 @@ class Endpoint(ABC):
         self._calls: dict[PendingRequest, Session] = {}
         self._handling: set[trio.CancelScope] = set()
         self._idle = trio.Event()
-        # Where the methods wait to begin.
-        self._entrance = Line()
+        self._arrived: deque[tuple[Session, Call]] = deque()
 
     async def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
         """Calls a method of the far side's handler.
@@ -108,8 +106,9 @@ class Endpoint(ABC):
             if not self._handling:
                 self._idle = trio.Event()
             self._handling.add(session.scope_of(request))
-            place = self._entrance.take_place()
-            self._nursery.start_soon(self._run_call, session, request, place, name=f"handler method {request.name!r}")
+            # trio runs new tasks in any order. Each takes the oldest call, so that methods begin in the order of calls.
+            self._arrived.append((session, request))
+            self._nursery.start_soon(self._run_next_call)
 
     @abstractmethod
     def _find_session(self) -> tuple[Session, int] | None:
@@ -165,12 +164,12 @@ class Endpoint(ABC):
             raise trio.TooSlowError(f"{what} was not sent within {limit:g} s: {self._explain_wait()}")
         raise trio.TooSlowError(f"{what} was not answered within {limit:g} s, and has been cancelled")
 
-    async def _run_call(self, session: Session, call: Call, place: Place) -> None:
+    async def _run_next_call(self) -> None:
+        session, call = self._arrived.popleft()
         with session.running_request(call) as scope:
             try:
-                # Methods begin in the order of their calls; one that was cancelled before does not begin.
-                await place.reach_front()
-                place.leave()
+                # A sync method has no checkpoint, and may have been cancelled before it began.
+                await trio.lowlevel.checkpoint_if_cancelled()
                 value = await self._run_method(self.handler, call.name, call.args)
             except NothingToCallError as error:
                 session.answer_error(call, error.kind, "", str(error))
@@ -181,7 +180,6 @@ class Endpoint(ABC):
             else:
                 session.answer_value(call, value)
             finally:
-                place.leave()
                 self._handling.discard(scope)
                 if not self._handling:
                     self._idle.set()

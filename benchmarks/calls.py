@@ -3,7 +3,7 @@
 In the same run a bare WebSocket echo is the floor: the same page, trio-websocket and nothing else. The asyncio facade
 is measured in a plain asyncio loop, where trio runs in its own thread.
 
-    python benchmarks/calls.py [--runs N]
+    python -m benchmarks.calls [--runs N]
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 
 import trio
 import trio_websocket
-from harness import browser_command, open_page, show
 
 import jchannel
 import jchannel.trio
+from benchmarks.harness import browser_command, open_page, show
 
 ONE_BY_ONE = 300
 AT_ONCE = 2_000
@@ -50,7 +50,7 @@ ECHO_PAGE = """
 (channel) => new Promise((resolve) => {
     const socket = new WebSocket(%s);
     socket.onmessage = (event) => socket.send(event.data);
-    socket.onopen = resolve;
+    socket.onopen = () => resolve();
 })
 """
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import logging
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ import trio
 from jchannel.errors import ClosedError, PageLostError, RemoteError, StateError
 from jchannel.protocol.messages import Close, Open
 from jchannel.timeouts import check_timeout
-from jchannel.trio.endpoint import Endpoint, logger
+from jchannel.trio.endpoint import Endpoint
 from jchannel.trio.handlers import Invoke, invoke
 from jchannel.trio.session import PendingRequest, Session
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from jchannel.trio.server import Server
 
 __all__ = ["Channel"]
+
+logger = logging.getLogger("jchannel")
 
 
 class Channel(Endpoint):
@@ -96,15 +100,32 @@ class Channel(Endpoint):
 
         Cancelling it closes the channel.
         """
+        return await self.begin_open(timeout)
+
+    def begin_open(self, timeout: float | None) -> Awaitable[Any]:
+        """As ``open``, for those who make requests in another thread. The channel is being opened from now on.
+
+        What is given must be awaited at once; it does the waiting.
+        """
         limit = check_timeout(timeout)
         if self._id is not None:
             raise StateError("the channel is open already: close it before you open it again")
-        self._id, self._failure = self._server.register(self), None
+        number = self._server.register(self)
+        self._id, self._failure = number, None
+        if self._server.session is not None:
+            try:
+                self.attach(self._server.session)
+            except BaseException:
+                self._shut("opening it was given up")
+                raise
+        return self._finish_opening(number, limit)
+
+    async def _finish_opening(self, number: int, limit: float) -> Any:
+        if self._id != number:
+            raise ClosedError(f"the channel is closed: {self._why_closed}")
         with trio.move_on_after(limit):
             try:
-                if self._server.session is not None:
-                    self.attach(self._server.session)
-                await self._wait_session()
+                await self.wait_session()
             except ClosedError:
                 if self._failure is not None:
                     raise copy.copy(self._failure) from None
@@ -128,8 +149,17 @@ class Channel(Endpoint):
 
         Cancelling it stops the waiting; the channel is closed all the same.
         """
+        await self.begin_close(timeout)
+
+    def begin_close(self, timeout: float | None) -> Awaitable[None]:
+        """As ``close``, for those who make requests in another thread. The channel is closed from now on.
+
+        What is given must be awaited at once; it does the waiting.
+        """
         limit = check_timeout(timeout)
-        closing = self._shut("it was closed")
+        return self._finish_closing(self._shut("it was closed"), limit)
+
+    async def _finish_closing(self, closing: tuple[Session, PendingRequest] | None, limit: float) -> None:
         with trio.move_on_after(limit):
             await trio.lowlevel.checkpoint()
             if closing is not None:
@@ -137,7 +167,7 @@ class Channel(Endpoint):
                 # A page that is gone, or has no such channel any more, has closed it by that.
                 with suppress(PageLostError, ClosedError):
                     await session.wait_answer(pending)
-            await self._wait_idle()
+            await self._service.wait_idle()
             return
         raise trio.TooSlowError(
             f"closing the channel was not confirmed within {limit:g} s; on this side it is closed all the same"
@@ -188,9 +218,9 @@ class Channel(Endpoint):
             return None
         channel, self._id = self._id, None
         self._server.unregister(channel)
-        self._last_wait = self._explain_wait()
+        self._last_wait = self.explain_wait()
         self._why_closed = why
-        self._end_calls(f"the channel is closed: {why}", tell=tell)
+        self._end_all(f"the channel is closed: {why}", tell=tell)
         session = self._session
         if self._opening is not None:
             session, pending = self._opening
@@ -203,15 +233,19 @@ class Channel(Endpoint):
             return None
         return session, session.send_request(lambda id_: Close(id_, channel))
 
-    async def _wait_session(self) -> tuple[Session, int]:
-        while True:
-            if self._id is None:
-                raise ClosedError(f"the channel is closed: {self._why_closed}") from self._failure
-            if self._session is not None and self._session.alive:
-                return self._session, self._id
-            await self._changed.wait()
+    def find_session(self) -> tuple[Session, int] | None:
+        if self._id is None:
+            raise ClosedError(f"the channel is closed: {self._why_closed}") from self._failure
+        if self._session is not None and self._session.alive:
+            return self._session, self._id
+        return None
 
-    def _explain_wait(self) -> str:
+    async def wait_session(self) -> tuple[Session, int]:
+        while (found := self.find_session()) is None:
+            await self._changed.wait()
+        return found
+
+    def explain_wait(self) -> str:
         if self._session is not None and self._session.alive:
             return "the page does not take what waits to be sent"
         return self._server.explain_wait() or "the page has not opened the channel yet"

@@ -60,16 +60,19 @@ class PeerChannel(Endpoint):
     def end(self) -> None:
         """Ends the channel because the server has closed it. Does not wait."""
         self._closed = True
-        self._end_calls("the channel is closed: the server has closed it", tell=False)
+        self._end_all("the channel is closed: the server has closed it", tell=False)
 
-    async def _wait_session(self) -> tuple[Session, int]:
+    async def wait_session(self) -> tuple[Session, int]:
+        return self.find_session()
+
+    def find_session(self) -> tuple[Session, int]:
         if self._closed:
             raise ClosedError("the channel is closed: the server has closed it")
         if not self._session.alive:
             raise PageLostError(f"the request cannot be sent: {self._session.why_ended}")
         return self._session, self._id
 
-    def _explain_wait(self) -> str:
+    def explain_wait(self) -> str:
         return "the server does not take what waits to be sent"
 
 

@@ -294,6 +294,7 @@ class Session:
 
         The connection's own failures do not come out of here: they end the requests that are under way.
         """
+        farewell = 0.0  # A session that is cancelled has no time for the link's closing handshake.
         try:
             with self._scope:
                 async with open_flat_nursery() as nursery:
@@ -301,9 +302,10 @@ class Session:
                     if self._heartbeat is not None:
                         nursery.start_soon(self._until_lost, partial(self._beat, self._heartbeat))
                     await self._until_lost(partial(self._read, early))
+            farewell = self._limits.close_seconds
         finally:
             self._end("the connection is closing")
-            with trio.move_on_after(self._limits.close_seconds, shield=True):
+            with trio.move_on_after(farewell, shield=True):
                 await self._link.aclose()
             self._ended.set()
 
@@ -377,10 +379,8 @@ class Session:
                     self._handle(message)
         except ProtocolError as error:
             logger.warning("%s broke the protocol: %s", self._far_side, error)
-            if self.alive:
-                self.end("protocol", f"{self._far_side} broke the protocol: {error}")
-                await trio.sleep_forever()
-            self._scope.cancel()
+            self.end("protocol", f"{self._far_side} broke the protocol: {error}")
+            await trio.sleep_forever()  # Until the goodbye has been sent, or its time is over.
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, Result | Error):

@@ -3,10 +3,10 @@
 import { Channel } from './channel.js';
 import { StateError } from './errors.js';
 import { evaluateCode } from './evaluate.js';
-import type { RequestBody } from './protocol/connection.js';
+import type { GivenStream, RequestDraft } from './session.js';
 
 /** Makes a request on the present connection. */
-export type MakeRequest = (body: RequestBody) => Promise<unknown>;
+export type MakeRequest = (draft: RequestDraft, stream?: GivenStream) => Promise<unknown>;
 
 interface Entry {
   readonly channel: Channel;
@@ -66,15 +66,16 @@ export class Channels {
 
   #create(id: number, code: string): Entry {
     let over: string | undefined;
-    const request = (body: RequestBody): Promise<unknown> =>
-      over === undefined ? this.#request(body) : Promise.reject(new StateError(over));
+    const request: MakeRequest = (draft, stream) =>
+      over === undefined ? this.#request(draft, stream) : Promise.reject(new StateError(over));
     const channel = new Channel(id, {
-      call: (name, args) =>
+      call: (name, args, stream) =>
         // Callers in JavaScript are not held to the types.
         typeof (name as unknown) === 'string'
-          ? request({ type: 'call', channel: id, name, args })
+          ? request({ type: 'call', channel: id, name, args }, stream)
           : Promise.reject(new TypeError('The name of the method must be a string.')),
       echo: (args) => request({ type: 'echo', channel: id, args }),
+      pipe: (stream) => request({ type: 'pipe', channel: id }, stream),
     });
     // The entry is there before the code runs, which may use the channel at once.
     const { promise: opened, resolve } = makeDeferred();

@@ -5,9 +5,9 @@ import { Channels } from './channels.js';
 import { findEnvironment, type Environment, type SocketClass } from './environment.js';
 import { StateError } from './errors.js';
 import { HANDSHAKE_TIMEOUT, Link, type Address } from './link.js';
-import type { RequestBody } from './protocol/connection.js';
 import type { GoodbyeReason } from './protocol/messages.js';
 import { makeRetryPolicy, Retry, type RetryPolicy } from './retry.js';
+import type { GivenStream, RequestDraft } from './session.js';
 import { describeThrown } from './thrown.js';
 
 /** The time in seconds after which a connection has lasted, so that its loss is not a sign of a sick server. */
@@ -61,7 +61,7 @@ interface Settings extends Address {
 export class Client extends EventTarget {
   readonly #settings: Settings;
   readonly #environment: Environment;
-  readonly #channels = new Channels((body) => this.#request(body));
+  readonly #channels = new Channels((draft, stream) => this.#request(draft, stream));
   readonly #retry: Retry;
   readonly #stopWatching: () => void;
   #state: ClientState = 'connecting';
@@ -191,9 +191,9 @@ export class Client extends EventTarget {
     }
   }
 
-  #request(body: RequestBody): Promise<unknown> {
+  #request(draft: RequestDraft, stream?: GivenStream): Promise<unknown> {
     if (this.#state === 'connected' && this.#link !== undefined) {
-      return this.#link.session.request(body);
+      return this.#link.session.request(draft, stream);
     }
     return Promise.reject(
       new StateError(
@@ -234,14 +234,15 @@ export function connectFrom(environment: Environment, options: ConnectOptions): 
   if (typeof (clientId as unknown) !== 'string' || !CLIENT_ID.test(clientId)) {
     throw new TypeError('The option clientId must be a string of 1 to 64 characters.');
   }
-  const socketUrl = makeSocketUrl(options.url);
+  const streamsUrl = makeUrl(options.url, 'streams');
+  const socketUrl = makeUrl(options.url, 'socket').replace(/^http/u, 'ws');
   const retry = makeRetryPolicy(options.reconnect ?? {});
-  const client = new Client({ socketUrl, token, clientId, retry }, environment);
+  const client = new Client({ socketUrl, streamsUrl, token, clientId, retry }, environment);
   client.start();
   return client;
 }
 
-function makeSocketUrl(base: unknown): string {
+function makeUrl(base: unknown, name: string): string {
   const url = typeof base === 'string' && URL.canParse(base) ? new URL(base) : undefined;
   if (url === undefined || !/^https?:$/u.test(url.protocol) || url.search !== '' || url.hash !== '') {
     throw new TypeError(
@@ -249,7 +250,6 @@ function makeSocketUrl(base: unknown): string {
         `it is ${String(base)}.`,
     );
   }
-  url.protocol = url.protocol.replace('http', 'ws');
-  url.pathname = `${url.pathname.replace(/\/+$/u, '')}/socket`;
+  url.pathname = `${url.pathname.replace(/\/+$/u, '')}/${name}`;
   return url.href;
 }

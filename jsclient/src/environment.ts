@@ -1,4 +1,4 @@
-/** The outside world that the client uses: sockets, time and randomness. Tests put their own in its place. */
+/** The outside world that the client uses: sockets, HTTP, time and randomness. Tests put their own in its place. */
 
 /** The part of a WebSocket that the client uses. */
 export interface SocketLike {
@@ -18,6 +18,7 @@ export interface Environment {
   readonly WebSocket: SocketClass;
   /** Wraps large frames, which browsers send faster so; `null` where that does not help. */
   readonly Blob: typeof Blob | null;
+  fetch(url: string, options: RequestInit): Promise<Response>;
   setTimeout(callback: () => void, delay: number): unknown;
   clearTimeout(timer: unknown): void;
   /** The wall clock, which goes on while the machine sleeps. */
@@ -48,6 +49,7 @@ export function findEnvironment(WebSocketClass?: SocketClass): Environment {
     WebSocket: Socket,
     // Outside of pages Blobs gain nothing, and some libraries let later messages overtake them.
     Blob: scope.document === undefined ? null : Blob,
+    fetch: (url, options) => fetch(url, options),
     setTimeout: (callback, delay) => setTimeout(callback, delay),
     clearTimeout: (timer) => {
       clearTimeout(timer as number);

@@ -3,3 +3,4 @@
 export { Channel } from './channel.js';
 export { Client, connect } from './client.js';
 export { KernelError, ProtocolError, StateError } from './errors.js';
+export { MetaGenerator } from './meta-generator.js';

@@ -9,7 +9,9 @@ import { connectWindow, findBase } from './page.js';
 export * from './exports.js';
 export type { ClientState, ConnectOptions, StopReason } from './client.js';
 export type { SocketClass, SocketLike } from './environment.js';
+export type { RecordOptions } from './meta-generator.js';
 export type { RetryPolicy } from './retry.js';
+export type { Bytes, StreamSource } from './source.js';
 
 /**
  * Connects a page to the server that served it. The token comes from the fragment of the page's address, as

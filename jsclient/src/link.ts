@@ -7,6 +7,7 @@ import { Connection } from './protocol/connection.js';
 import type { GoodbyeReason, Message } from './protocol/messages.js';
 import { Session } from './session.js';
 import { Socket } from './socket.js';
+import { Streams } from './streams.js';
 import { Watchdog } from './watchdog.js';
 import { Writer } from './writer.js';
 
@@ -17,6 +18,8 @@ export const HANDSHAKE_TIMEOUT = 10;
 export interface Address {
   /** The URL of the socket. */
   readonly socketUrl: string;
+  /** The URL below which the server has the streams. */
+  readonly streamsUrl: string;
   readonly token: string;
   readonly clientId: string;
 }
@@ -39,6 +42,8 @@ const LOST =
   'The connection to the server was lost before the answer came. ' +
   'The call may have run; it is not sent again by itself.';
 
+const STREAM_LOST = 'The connection to the server was lost before the stream had ended.';
+
 /** One attempt to connect and the connection that it becomes. */
 export class Link {
   /** The requests on this connection. */
@@ -59,7 +64,8 @@ export class Link {
     this.#writer = new Writer(this.#connection, (frame) => {
       this.#socket.send(frame);
     });
-    this.session = new Session(this.#connection, channels, this.#writer);
+    const streams = new Streams(this.#connection, this.#writer, address.streamsUrl, environment);
+    this.session = new Session(this.#connection, channels, this.#writer, streams);
     const socketEvents = {
       onOpen: () => {
         this.#connection.send({ type: 'hello', client: address.clientId });
@@ -131,16 +137,20 @@ export class Link {
   }
 
   #end(farewell: Farewell | null): void {
-    this.#stop(farewell === null ? LOST : farewell.message);
+    if (farewell === null) {
+      this.#stop(LOST, STREAM_LOST);
+    } else {
+      this.#stop(farewell.message);
+    }
     this.#socket.close();
     this.#events.onEnd(farewell);
   }
 
-  #stop(message: string): void {
+  #stop(message: string, streamMessage = message): void {
     this.#isOver = true;
     this.#environment.clearTimeout(this.#handshakeTimer);
     this.#watchdog?.stop();
-    this.session.end(message);
+    this.session.end(message, streamMessage);
   }
 
   #sayGoodbye({ reason, message }: Farewell): void {

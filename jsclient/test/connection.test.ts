@@ -3,7 +3,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { ProtocolError, StateError } from '../src/errors.js';
 import { Connection } from '../src/protocol/connection.js';
-import type { Message } from '../src/protocol/messages.js';
+import { encodeFrame } from '../src/protocol/frames.js';
+import { encodeMessage, type Message } from '../src/protocol/messages.js';
 import { joinFrame } from './join-frame.js';
 
 let page: Connection;
@@ -173,6 +174,76 @@ describe('a request', () => {
       frames++;
     }
     expect(frames).toBe(9);
+  });
+});
+
+describe('a stream', () => {
+  const ticket = 'AAAAAAAAAAAAAAAAAAAAAA';
+
+  beforeEach(() => {
+    shakeHands();
+  });
+
+  test('has a number of its own on each side', () => {
+    expect([page.nextStream, server.nextStream]).toStrictEqual([1, 1]);
+    const id = page.request({ type: 'pipe', channel: 1, stream: { id: 1 } });
+    deliver(page, server);
+    server.send({ type: 'result', id, value: null, stream: { id: 1, ticket } });
+    deliver(server, page);
+    expect([page.nextStream, server.nextStream]).toStrictEqual([2, 2]);
+  });
+
+  test('can be fetched, posted, stopped and broken', () => {
+    page.request({ type: 'pipe', channel: 1, stream: { id: 1 } });
+    server.request({ type: 'pipe', channel: 1, stream: { id: 1, ticket } });
+    deliver(page, server);
+    deliver(server, page);
+    const fromServer: Message[] = [
+      { type: 'ticket', stream: 1, ticket },
+      { type: 'stop', stream: 1 },
+      { type: 'broken', stream: 1, name: 'E', message: 'm' },
+    ];
+    fromServer.forEach((message) => {
+      server.send(message);
+    });
+    page.send({ type: 'stop', stream: 1 });
+    page.send({ type: 'broken', stream: 1, name: 'E', message: 'm' });
+    expect(deliver(server, page)).toStrictEqual(fromServer);
+    expect(deliver(page, server)).toStrictEqual([fromServer[1], fromServer[2]]);
+  });
+
+  const data = new Uint8Array(1);
+  test.each<[string, 'page' | 'server', Message]>([
+    ['of a number that was used', 'page', { type: 'pipe', id: 9, channel: 1, stream: { id: 1 } }],
+    ['of the page with a ticket', 'page', { type: 'pipe', id: 9, channel: 1, stream: { id: 9, ticket } }],
+    ['of the server without data and ticket', 'server', { type: 'pipe', id: 9, channel: 1, stream: { id: 9 } }],
+    [
+      'of the server with data and ticket',
+      'server',
+      { type: 'call', id: 9, channel: 1, name: 'f', args: [], stream: { id: 9, data, ticket } },
+    ],
+    ['that was not announced cannot be broken', 'page', { type: 'broken', stream: 2, name: 'E', message: 'm' }],
+    ['that was not announced cannot be stopped', 'page', { type: 'stop', stream: 2 }],
+    ['that was not announced gets no ticket', 'server', { type: 'ticket', stream: 2, ticket }],
+    ['beside a value', 'page', { type: 'result', id: 1, value: 0, stream: { id: 2 } }],
+    ['as the answer to an echo', 'page', { type: 'result', id: 1, value: null, stream: { id: 2 } }],
+    ['must be the answer to a pipe', 'page', { type: 'result', id: 2, value: null }],
+  ])('%s is refused on both sides', (_, sender, message) => {
+    page.request({ type: 'pipe', channel: 1, stream: { id: 1 } });
+    server.request({ type: 'echo', channel: 1, args: [] });
+    server.request({ type: 'pipe', channel: 1, stream: { id: 1, data } });
+    deliver(page, server);
+    deliver(server, page);
+    const [from, to] = sender === 'page' ? [page, server] : [server, page];
+    expect(() => {
+      from.send(message);
+    }).toThrow(StateError);
+    expect(() => to.receive(joinFrame(encodeFrame([encodeMessage(message)])))).toThrow(ProtocolError);
+  });
+
+  test('that an unknown request is answered with is refused for that', () => {
+    const frame = `[{"type":"result","id":1,"value":null,"stream":{"id":1,"ticket":"${ticket}"}}]`;
+    expect(() => page.receive(frame)).toThrow('there is no request 1 that waits for an answer');
   });
 });
 

@@ -1,4 +1,4 @@
-/** Stand-ins for what lies outside of the client: sockets, the environment, and a server that speaks the protocol. */
+/** Stand-ins for what lies outside of the client: sockets, HTTP, the environment, and a server with the protocol. */
 
 import { vi } from 'vitest';
 import { connectFrom, type Client, type ConnectOptions } from '../src/client.js';
@@ -62,9 +62,84 @@ export class FakeSocket implements SocketLike {
   }
 }
 
-/** An environment whose sockets, randomness and awakenings are the test's, and whose time is that of the fake timers. */
+/** An HTTP request that a test answers. */
+export class FakeExchange {
+  readonly url: string;
+  readonly method: string;
+  readonly body: Blob | undefined;
+  readonly signal: AbortSignal;
+  readonly response: Promise<Response>;
+  #resolve!: (response: Response) => void;
+  #reject!: (error: unknown) => void;
+  #controller!: ReadableStreamDefaultController<Uint8Array>;
+
+  constructor(url: string, { method = 'GET', body, signal, ...others }: RequestInit) {
+    if (signal === undefined || signal === null || Object.keys(others).length > 0) {
+      throw new Error('requests have a signal, and no option but the method and the body');
+    }
+    this.url = url;
+    this.method = method;
+    this.body = body as Blob | undefined;
+    this.signal = signal;
+    this.response = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    signal.addEventListener('abort', () => {
+      this.fail(signal.reason);
+    });
+  }
+
+  /** What the server does: it answers a POST. */
+  answer(status: number, body: string | ReadableStream | null = null): void {
+    this.#resolve(new Response(body, { status }));
+  }
+
+  /** What the server does: it begins to answer a GET with bytes. */
+  begin(...chunks: (Uint8Array<ArrayBuffer> | string)[]): void {
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        this.#controller = controller;
+      },
+    });
+    this.#resolve(new Response(body, { status: 200 }));
+    this.signal.addEventListener('abort', () => {
+      this.breakOff(this.signal.reason);
+    });
+    this.give(...chunks);
+  }
+
+  /** What the server does: more bytes of the answer to a GET. */
+  give(...chunks: (Uint8Array<ArrayBuffer> | string)[]): void {
+    for (const chunk of chunks) {
+      this.#controller.enqueue(typeof chunk === 'string' ? new TextEncoder().encode(chunk) : chunk);
+    }
+  }
+
+  /** What the server does: the end of the answer to a GET. */
+  finish(): void {
+    this.#controller.close();
+  }
+
+  /** What the network does: the answer to a GET breaks off. */
+  breakOff(error: unknown): void {
+    try {
+      this.#controller.error(error);
+    } catch {
+      // It has ended.
+    }
+  }
+
+  /** What the network does: there is no answer. */
+  fail(error: unknown): void {
+    this.#reject(error);
+  }
+}
+
+/** An environment whose network, randomness and awakenings are the test's, and whose time is that of the fake timers. */
 export class FakeEnvironment implements Environment {
   readonly sockets: FakeSocket[] = [];
+  readonly exchanges: FakeExchange[] = [];
   readonly WebSocket: Environment['WebSocket'];
   Blob: typeof Blob | null = null;
   luck = 0.5;
@@ -86,6 +161,21 @@ export class FakeEnvironment implements Environment {
       throw new Error('no socket was made');
     }
     return socket;
+  }
+
+  /** The last HTTP request. */
+  get exchange(): FakeExchange {
+    const exchange = this.exchanges.at(-1);
+    if (exchange === undefined) {
+      throw new Error('no request was made');
+    }
+    return exchange;
+  }
+
+  fetch(url: string, options: RequestInit): Promise<Response> {
+    const exchange = new FakeExchange(url, options);
+    this.exchanges.push(exchange);
+    return exchange.response;
   }
 
   setTimeout(callback: () => void, delay: number): unknown {

@@ -279,6 +279,14 @@ describe('outside of a browser', () => {
     client.close();
   });
 
+  test('streams are fetched with the global fetch', () => {
+    const response = Promise.resolve(new Response());
+    const fetch = vi.fn(() => response);
+    vi.stubGlobal('fetch', fetch);
+    expect(findEnvironment(FakeSocket).fetch('http://localhost/', { method: 'POST' })).toBe(response);
+    expect(fetch).toHaveBeenCalledWith('http://localhost/', { method: 'POST' });
+  });
+
   test('frames are not wrapped in Blobs', () => {
     expect(findEnvironment(FakeSocket).Blob).toBeNull();
   });

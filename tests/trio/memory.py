@@ -20,11 +20,11 @@ AnyMessage = TypeVar("AnyMessage", bound=Message)
 MemoryStream = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
 
 
-class MemoryListener(trio.abc.Listener[MemoryStream]):
+class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
     """Accepts streams of memory."""
 
     def __init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[MemoryStream](1000)
+        self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](1000)
 
     def connect(self) -> MemoryStream:
         """Connects; gives the client's end."""
@@ -32,7 +32,13 @@ class MemoryListener(trio.abc.Listener[MemoryStream]):
         self._send.send_nowait(server)
         return client
 
-    async def accept(self) -> MemoryStream:
+    def connect_in_lockstep(self) -> trio.abc.Stream:
+        """Connects by a stream whose sending waits for the receiver; gives the client's end."""
+        client, server = trio.testing.lockstep_stream_pair()
+        self._send.send_nowait(server)
+        return client
+
+    async def accept(self) -> trio.abc.Stream:
         """As trio's."""
         return await self._receive.receive()
 
@@ -48,10 +54,10 @@ class MemoryServer:
         self.server = server
         self.listener = listener
 
-    async def connect(self) -> MemoryStream:
-        """Connects a stream."""
+    async def connect(self) -> trio.abc.Stream:
+        """Connects a stream with backpressure: what is sent waits until it is received."""
         await trio.lowlevel.checkpoint()
-        return self.listener.connect()
+        return self.listener.connect_in_lockstep()
 
     @asynccontextmanager
     async def open_peer(self, handler: object = None, **options: Any) -> AsyncIterator[Peer]:

@@ -144,6 +144,33 @@ class TestCalls:
                 await page.send(result(first.id, first.name))
         assert answers == ["b", "a"]
 
+    async def test_methods_begin_in_the_order_of_their_calls(self, autojump_clock: trio.testing.MockClock) -> None:
+        class Recorder:
+            begun: list[int]
+
+            def note(self, number: int) -> None:
+                self.begun.append(number)
+
+            async def note_and_wait(self, number: int) -> None:
+                self.begun.append(number)
+                await trio.lowlevel.checkpoint()
+
+        handler = Recorder()
+        handler.begun = []
+        async with open_memory_server() as memory, memory.open_page() as page:
+            async with memory.server.hold_channel("code", handler=handler) as channel, trio.open_nursery() as nursery:
+                nursery.start_soon(channel.open)
+                number = await answer_open(page)
+                calls = [
+                    Call(
+                        id_, number, ("note", "note_and_wait")[id_ % 2], pack([id_], field_name="args", shown_as="args")
+                    )
+                    for id_ in range(1, 51)
+                ]
+                await page.send(*calls, Cancel(20))
+                await trio.testing.wait_all_tasks_blocked()
+        assert handler.begun == [id_ for id_ in range(1, 51) if id_ != 20]
+
     async def test_waiting_calls_leave_in_one_frame(self, autojump_clock: trio.testing.MockClock) -> None:
         async with open_memory_server() as memory, memory.open_page() as page:
             async with memory.server.hold_channel("code") as channel, trio.open_nursery() as nursery:

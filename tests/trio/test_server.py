@@ -270,6 +270,20 @@ class TestClosing:
             await page.send(Hello("late"))
             assert (await page.expect(Goodbye)).reason == "closed"
 
+    async def test_a_session_that_is_ending_takes_nothing_more_from_its_page_and_sends_no_beat(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        limits = Limits(close_seconds=3)
+        async with open_memory_server(limits=limits, heartbeat=1) as memory, memory.open_page() as page:
+            session = memory.server.session
+            assert session is not None
+            block_writing(session)
+            began = trio.current_time()
+            session.end("closed", "enough")
+            await page.link.send("nonsense")
+            await session.wait_ended()
+            assert trio.current_time() - began <= 2 * 3
+
     async def test_an_error_in_the_block_comes_out_as_itself(self, autojump_clock: trio.testing.MockClock) -> None:
         error = LookupError("of the block")
         with pytest.raises(LookupError) as caught:
@@ -308,8 +322,8 @@ class TestClosing:
                 await trio.testing.wait_all_tasks_blocked()
                 assert memory.server.statistics().connections == 0
                 assert memory.server.statistics().pending_requests == 0
-                assert not channel._calls
-                assert not channel._handling
+                assert not channel._requests.pending
+                assert not channel._service.running
                 assert trio.lowlevel.current_statistics().tasks_living == before
 
 
@@ -430,6 +444,14 @@ class TestThePeer:
                     pass
             assert caught.value.reason == "token"
 
+    async def test_cancelling_a_peer_takes_no_time(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with open_memory_server() as memory:
+            began = trio.current_time()
+            with trio.move_on_after(5):
+                async with memory.open_peer():
+                    await trio.sleep_forever()
+            assert trio.current_time() - began == pytest.approx(5)
+
     async def test_a_peer_without_a_token_is_refused(self) -> None:
         async with open_server(port=0) as server:
             with pytest.raises(RefusedError, match="the token is wrong"):
@@ -441,7 +463,7 @@ class TestThePeer:
     ) -> None:
         async with open_memory_server() as memory:
             with pytest.raises(RefusedError, match="HTTP 403") as caught:
-                async with open_peer("http://evil.example", stream=memory.listener.connect()):
+                async with open_peer("http://evil.example", connect=memory.connect):
                     pass
             assert caught.value.reason == "forbidden"
 
@@ -452,10 +474,20 @@ class TestThePeer:
             async with open_peer(f"http://127.0.0.1:{port}"):
                 pass
 
+    async def test_a_server_without_tls_under_an_https_address_is_given_up(self) -> None:
+        async with open_server(port=0) as server:
+            with pytest.raises(trio.TooSlowError, match="did not answer"):
+                async with open_peer(server.page_url.replace("http", "https"), limits=Limits(handshake_seconds=0.2)):
+                    pass
+
     async def test_a_server_that_says_nothing_is_given_up(self, autojump_clock: trio.testing.MockClock) -> None:
         client, server = trio.testing.memory_stream_pair()
+
+        async def connect() -> trio.abc.Stream:
+            return client
+
         with pytest.raises(trio.TooSlowError, match="http://localhost did not answer within 10 s"):
-            async with open_peer("http://localhost", stream=client):
+            async with open_peer("http://localhost", connect=connect):
                 pass
         assert await server.receive_some()
         assert await server.receive_some() == b""

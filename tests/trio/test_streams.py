@@ -105,8 +105,9 @@ class Ends:
         assert statistics.connections == 1
         assert not len(self.memory.server._tickets)
         for side in (self.near, self.far):
-            assert not side._streams
-            assert not side._nursery.child_tasks or side is self.far
+            assert not len(side._streams)
+            assert not side._requests.pending
+            assert not side._service.running
 
 
 @pytest.fixture(params=["to the page", "to Python"])
@@ -424,8 +425,8 @@ class TestWhatIsAboveEndsIt:
     async def test_losing_the_page_ends_every_stream_with_an_error_that_says_so(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        source, handler = Source(), Handler()
-        async with open_memory_server() as memory, memory.server.hold_channel("code", handler=handler) as channel:
+        source, handler, near = Source(), Handler(), Handler()
+        async with open_memory_server() as memory, memory.server.hold_channel("code", handler=near) as channel:
             async with trio.open_nursery() as nursery:
                 async with memory.open_peer(handler) as peer:
                     await channel.open()
@@ -443,6 +444,7 @@ class TestWhatIsAboveEndsIt:
                 with pytest.raises(StateError):
                     await far_stream.join()
                 await source.ended.wait()
+                await near.source.ended.wait()
             assert not len(memory.server._tickets)
 
     async def test_stopping_the_server_ends_every_stream(self, autojump_clock: trio.testing.MockClock) -> None:
@@ -505,7 +507,7 @@ class TestTimeouts:
             await ends.check_nothing_left()
 
 
-async def test_progress_is_told(autojump_clock: trio.testing.MockClock, direction: str) -> None:
+async def test_progress_is_told(direction: str) -> None:
     told: list[tuple[int, int | None]] = []
 
     def progress(done: int, total: int | None) -> None:

@@ -1,3 +1,95 @@
+/** A byte stream as its reader gets it. */
+/** How records are read. */
+interface RecordOptions {
+    /** The most bytes of one record, its separator included; `Infinity` for no limit. Default 64 MiB. */
+    readonly limit?: number;
+}
+/**
+ * A byte stream from Python, which can be read once, in one of several ways or in one after the other.
+ *
+ * Nothing is fetched before it is read, and no faster than it is read. Whoever stops reading early, by leaving a loop
+ * over it, by `aclose` or by cancelling `stream`, stops its source in Python.
+ *
+ * All ways to read it reject with
+ * - `KernelError` when its source in Python has raised, after what it had given before;
+ * - `StateError` when it broke off, when the channel or the connection that it belongs to has ended, when the request
+ *   that it belongs to was cancelled, when it was closed by its reader, and while something else reads it.
+ */
+declare class MetaGenerator implements AsyncIterable<Uint8Array<ArrayBuffer>> {
+    #private;
+    /** The number of bytes that have been received so far. */
+    get received(): number;
+    /** The length of the whole stream in bytes, where its source knows it. */
+    get total(): number | undefined;
+    /** The chunks as they come. None is empty. */
+    [Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array<ArrayBuffer>>;
+    /** Everything that is left, as one array. */
+    join(): Promise<Uint8Array<ArrayBuffer>>;
+    /**
+     * Pieces of one size.
+     *
+     * @param limit - The size in bytes. Default 8192. The last piece may be shorter.
+     * @throws RangeError when it is not an integer from 1 on.
+     */
+    byLimit(limit?: number): AsyncIterableIterator<Uint8Array<ArrayBuffer>>;
+    /**
+     * Records that end with a separator, which is a part of them. The last one may be without.
+     *
+     * @param separator - The separator: bytes, or a text that stands for its UTF-8. Default: a line feed.
+     * @param options - `limit` is the most bytes of one record, by default 64 MiB. A longer one stops the stream, and
+     *   reading it rejects with a RangeError.
+     * @throws TypeError, RangeError when the separator is neither or is empty, or the limit is not an integer from 1 on.
+     */
+    bySeparator(separator?: string | Uint8Array, options?: RecordOptions): AsyncIterableIterator<Uint8Array<ArrayBuffer>>;
+    /**
+     * Lines of text, without the `\n` or `\r\n` at their ends.
+     *
+     * @param options - `limit` is the most bytes of one line, as for `bySeparator`.
+     * @returns The lines. Reading them rejects with a TypeError, and stops the stream, when one is not UTF-8.
+     * @throws RangeError when the limit is not an integer from 1 on.
+     */
+    lines(options?: RecordOptions): AsyncIterableIterator<string>;
+    /** What is left, as a plain ReadableStream: always the same one, and a byte stream where the browser has them. */
+    get stream(): ReadableStream<Uint8Array<ArrayBuffer>>;
+    /**
+     * Ends the stream: its source in Python is stopped. Reading rejects from then on with a StateError. A stream that has
+     * ended stays as it is.
+     */
+    aclose(): Promise<void>;
+}
+
+/**
+ * The vocabulary of the wire: the type of each message, who sends it, how it is written and how it is read.
+ *
+ * The tables here are those of `docs/protocol.md`. Whether a message may come at this time is not decided here but in
+ * `connection.ts`.
+ */
+
+declare const GOODBYE_REASONS: readonly ["closed", "token", "origin", "version", "taken", "replaced", "protocol"];
+type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
+
+/** The outside world that the client uses: sockets, HTTP, time and randomness. Tests put their own in its place. */
+/** The part of a WebSocket that the client uses. */
+interface SocketLike {
+    binaryType: string;
+    readonly readyState: number;
+    send(data: string | ArrayBuffer | Blob): void;
+    close(): void;
+    addEventListener(type: 'open' | 'close' | 'error', listener: () => void): void;
+    addEventListener(type: 'message', listener: (event: {
+        readonly data: unknown;
+    }) => void): void;
+}
+/** A WebSocket class: the browser's, Node's (from version 22 on), or one of a package such as `ws`. */
+type SocketClass = new (url: string, protocols: string[]) => SocketLike;
+
+/** What holds bytes. */
+type Bytes = ArrayBuffer | ArrayBufferView;
+/** What can be sent as a stream. */
+type StreamSource = AsyncIterable<Bytes> | Iterable<Bytes> | ReadableStream<Bytes> | Blob | Response | ArrayBuffer | ArrayBufferView;
+
+/** The page's end of a channel, as its initialization function gets it. */
+
 /** A communication channel between this page and Python. It is made by the client when Python opens it. */
 declare class Channel {
     #private;
@@ -12,13 +104,35 @@ declare class Channel {
      *
      * @param name - The method's name.
      * @param args - Its arguments: JSON values, and anywhere inside them typed arrays, ArrayBuffers and DataViews.
-     * @returns What the method returned. It rejects with
+     * @returns What the method returned: a value, or a `MetaGenerator` when it returned a stream. It rejects with
      *   - `KernelError` when the method raised, or when there is none of that name;
      *   - `StateError` when the channel is closed, the page is not connected, or the connection is lost before the answer
      *     comes; then the call may have run, and it is not sent again;
      *   - `TypeError` or `RangeError` when an argument cannot be sent; the message names its place.
      */
     call(name: string, ...args: unknown[]): Promise<unknown>;
+    /**
+     * Calls a method of the channel's handler in Python with a byte stream as its first argument.
+     *
+     * The stream is read no faster than Python reads it. When Python wants no more of it, when the channel is closed or
+     * the connection is lost, it is closed: the `finally` of a generator runs, a `ReadableStream` is cancelled. When it
+     * throws, the method's reader gets an error with that name and message.
+     *
+     * @param name - The method's name.
+     * @param stream - The stream: an async iterable or an iterable of `Uint8Array`s, a `ReadableStream`, a `Blob`, a
+     *   `File`, a `Response`, a typed array or an `ArrayBuffer`.
+     * @param args - The method's other arguments, as for `call`.
+     * @returns As `call`. It rejects as `call` does, and with a `TypeError` when the stream is nothing of the above, or
+     *   cannot be read any more; then nothing is sent.
+     */
+    callWithStream(name: string, stream: StreamSource, ...args: unknown[]): Promise<unknown>;
+    /**
+     * Sends a byte stream to Python and receives it back, to test whether it comes through unchanged.
+     *
+     * @param stream - The stream, as for `callWithStream`.
+     * @returns The stream. It rejects as `callWithStream` does.
+     */
+    pipe(stream: StreamSource): Promise<MetaGenerator>;
     /**
      * Sends arguments to Python and receives them back, to test whether they come through unchanged.
      *
@@ -36,31 +150,6 @@ declare class Channel {
      */
     get signal(): AbortSignal;
 }
-
-/** The outside world that the client uses: sockets, time and randomness. Tests put their own in its place. */
-/** The part of a WebSocket that the client uses. */
-interface SocketLike {
-    binaryType: string;
-    readonly readyState: number;
-    send(data: string | ArrayBuffer | Blob): void;
-    close(): void;
-    addEventListener(type: 'open' | 'close' | 'error', listener: () => void): void;
-    addEventListener(type: 'message', listener: (event: {
-        readonly data: unknown;
-    }) => void): void;
-}
-/** A WebSocket class: the browser's, Node's (from version 22 on), or one of a package such as `ws`. */
-type SocketClass = new (url: string, protocols: string[]) => SocketLike;
-
-/**
- * The vocabulary of the wire: the type of each message, who sends it, how it is written and how it is read.
- *
- * The tables here are those of `docs/protocol.md`. Whether a message may come at this time is not decided here but in
- * `connection.ts`.
- */
-
-declare const GOODBYE_REASONS: readonly ["closed", "token", "origin", "version", "taken", "replaced", "protocol"];
-type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
 
 /** When to try to connect again, and when to give up. */
 /** How the client connects again. All times are in seconds. */
@@ -174,5 +263,5 @@ declare function connectPage(options?: {
     readonly url?: string;
 }): Client;
 
-export { Channel, Client, KernelError, ProtocolError, StateError, connect, connectPage };
-export type { ClientState, ConnectOptions, RetryPolicy, SocketClass, SocketLike, StopReason };
+export { Channel, Client, KernelError, MetaGenerator, ProtocolError, StateError, connect, connectPage };
+export type { Bytes, ClientState, ConnectOptions, RecordOptions, RetryPolicy, SocketClass, SocketLike, StopReason, StreamSource };

@@ -12,6 +12,9 @@ export const MAX_DIMENSIONS = 32;
 /** Which field of a message holds values. */
 export type ValueField = 'args' | 'value';
 
+/** Which field of a message can hold attachments. */
+export type AttachmentField = ValueField | 'stream';
+
 type TypedArrayConstructor = new (
   buffer: ArrayBuffer,
   byteOffset: number,
@@ -42,7 +45,7 @@ type Path = readonly (string | number)[];
 
 /** Bytes that travel beside the JSON. */
 export interface Attachment {
-  /** The way from the message to its place, beginning with `args` or `value`. */
+  /** The way from the message to its place, beginning with `args`, `value` or `stream`. */
   readonly path: Path;
   /** `bytes` or the name of an element type, such as `float32`. */
   readonly type: string;
@@ -70,7 +73,7 @@ export function countElements(shape: readonly number[]): number {
  * Puts the attachments of a received message into their places.
  *
  * @param fields - The message as it was parsed.
- * @param field - Its field that holds values.
+ * @param allowed - Its fields that can hold attachments.
  * @param frame - The binary frame.
  * @param offset - Where in the frame the attachments before this message's end.
  * @returns Where in the frame this message's attachments end.
@@ -78,7 +81,7 @@ export function countElements(shape: readonly number[]): number {
  */
 export function restore(
   fields: Record<string, unknown>,
-  field: ValueField,
+  allowed: readonly AttachmentField[],
   frame: Uint8Array<ArrayBuffer>,
   offset: number,
 ): number {
@@ -92,6 +95,9 @@ export function restore(
       throw new ProtocolError('an attachment must be an object');
     }
     const { path, type, shape, size } = entry as Record<string, unknown>;
+    if (type !== 'bytes' && Array.isArray(path) && path[0] === 'stream') {
+      throw new ProtocolError(`what a stream holds must be bytes, and is of type ${shorten(type)}`);
+    }
     const element = ELEMENT_TYPES.get(type);
     if (element === undefined) {
       throw new ProtocolError(`there is no attachment of type ${shorten(type)}`);
@@ -113,7 +119,7 @@ export function restore(
       throw new ProtocolError('the padding before an attachment is not zero');
     }
     end = start + bytes;
-    place(fields, field, path, makeArray(element, frame, start, bytes, shape));
+    place(fields, allowed, path, makeArray(element, frame, start, bytes, shape));
   }
   return end;
 }
@@ -141,9 +147,15 @@ function makeArray(
   return array;
 }
 
-function place(fields: Record<string, unknown>, field: ValueField, path: unknown, array: object): void {
-  if (!Array.isArray(path) || path[0] !== field) {
-    throw new ProtocolError(`the path of an attachment must be an array that begins with ${field}`);
+function place(
+  fields: Record<string, unknown>,
+  allowed: readonly AttachmentField[],
+  path: unknown,
+  array: object,
+): void {
+  const field = allowed.find((name) => Array.isArray(path) && path[0] === name);
+  if (!Array.isArray(path) || field === undefined) {
+    throw new ProtocolError(`the path of an attachment must be an array that begins with ${allowed.join(' or ')}`);
   }
   let container: Record<string | number, unknown> = fields;
   let key: string | number = field;

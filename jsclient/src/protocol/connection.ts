@@ -1,5 +1,5 @@
 /**
- * The states of one connection: what may follow what, for the connection as a whole and for each request.
+ * The states of one connection: what may follow what, for the connection as a whole, for each request and each stream.
  *
  * A `Connection` belongs to one side of one socket. Messages go in and frames come out; frames go in and messages come
  * out. It does no I/O and knows no time.
@@ -17,9 +17,12 @@ import {
   type Encoded,
   type Message,
   type Open,
+  type Pipe,
   type Request,
   type Role,
+  type StreamInfo,
 } from './messages.js';
+import type { Packed } from './values.js';
 
 /** The protocol's version, as the WebSocket's subprotocol has it. */
 export const VERSION = 'jchannel.v1';
@@ -30,8 +33,16 @@ export const FRAME_LIMIT = 64 * 1024 * 1024;
 /** How far a connection is. */
 export type ConnectionState = 'opening' | 'hello' | 'ready' | 'ended';
 
-/** A request before it has its id. */
-export type RequestBody = Omit<Open, 'id'> | Omit<Close, 'id'> | Omit<Echo, 'id'> | Omit<Call, 'id'>;
+/** A request before it has its id. The arguments of a call may have been packed before. */
+export type RequestBody =
+  | Omit<Open, 'id'>
+  | Omit<Close, 'id'>
+  | Omit<Echo, 'id'>
+  | (Omit<Call, 'id' | 'args'> & { readonly args: readonly unknown[] | Packed })
+  | Omit<Pipe, 'id'>;
+
+// Three texts, of which JSON may make six bytes for each character, and then some.
+const BYTES_PER_ERROR_CHARACTER = 24;
 
 type Step = 'hello' | 'welcome' | 'goodbye' | 'other';
 
@@ -49,7 +60,7 @@ const STEPS: Readonly<Partial<Record<Message['type'], Step>>> = {
   goodbye: 'goodbye',
 };
 
-const REQUESTS: ReadonlySet<Message['type']> = new Set<Request['type']>(['open', 'close', 'echo', 'call']);
+const REQUESTS: ReadonlySet<Message['type']> = new Set<Request['type']>(['open', 'close', 'echo', 'call', 'pipe']);
 const ANSWERS: ReadonlySet<Message['type']> = new Set<Answer['type']>(['result', 'error']);
 
 /** One side of a connection. */
@@ -59,8 +70,10 @@ export class Connection {
   #frameLimit: number;
   #lastId = 0;
   #lastFarId = 0;
-  readonly #asked = new Set<number>();
-  readonly #running = new Set<number>();
+  #lastStream = 0;
+  #lastFarStream = 0;
+  readonly #asked = new Map<number, Request['type']>();
+  readonly #running = new Map<number, Request['type']>();
   #queue: Encoded[] = [];
 
   /**
@@ -80,6 +93,16 @@ export class Connection {
   /** The largest frame that may be sent, in bytes. */
   get frameLimit(): number {
     return this.#frameLimit;
+  }
+
+  /** The number of the next stream that this side announces. */
+  get nextStream(): number {
+    return this.#lastStream + 1;
+  }
+
+  /** The most characters of each text of an error that surely fits into a frame. */
+  get errorLimit(): number {
+    return Math.floor(this.#frameLimit / BYTES_PER_ERROR_CHARACTER);
   }
 
   /** The number of messages that no frame has taken yet. */
@@ -105,9 +128,9 @@ export class Connection {
    */
   request(body: RequestBody): number {
     const id = this.#lastId + 1;
-    this.send({ ...body, id });
+    this.send({ ...body, id } as Request);
     this.#lastId = id;
-    this.#asked.add(id);
+    this.#asked.set(id, body.type);
     return id;
   }
 
@@ -116,7 +139,8 @@ export class Connection {
    * dropped, for its answer has crossed it.
    *
    * @throws TypeError, RangeError when its values cannot be sent, or when it is larger than the other side takes.
-   * @throws StateError when the message may not be sent in this state, or answers what was not asked.
+   * @throws StateError when the message may not be sent in this state, answers what was not asked, or is of a stream
+   *   that was not announced.
    */
   send(message: Message): void {
     const state = this.#follow(this.role, message);
@@ -128,6 +152,10 @@ export class Connection {
     }
     if (isAnswer(message) && !this.#running.has(message.id)) {
       throw new StateError(`There is no request ${String(message.id)} to answer.`);
+    }
+    const fault = findFault(message, this.role, this.#running, this.#lastStream, this.#lastFarStream);
+    if (fault !== undefined) {
+      throw new StateError(`A ${this.role} cannot send this ${message.type}: ${fault}.`);
     }
     const encoded = encodeMessage(message);
     const size = encoded.size + FRAME_OVERHEAD;
@@ -141,6 +169,7 @@ export class Connection {
     if (isAnswer(message)) {
       this.#running.delete(message.id);
     }
+    this.#lastStream = streamOf(message)?.id ?? this.#lastStream;
     this.#queue.push(encoded);
   }
 
@@ -161,13 +190,19 @@ export class Connection {
   }
 
   #take(message: Message): boolean {
-    const state = this.#follow(this.role === 'page' ? 'server' : 'page', message);
+    const farRole = this.role === 'page' ? 'server' : 'page';
+    const state = this.#follow(farRole, message);
     if (state === undefined) {
       throw new ProtocolError(
         `the message ${message.type} cannot come to a ${this.role} while its connection is ${this.#state}`,
       );
     }
+    const fault = findFault(message, farRole, this.#asked, this.#lastFarStream, this.#lastStream);
+    if (fault !== undefined) {
+      throw new ProtocolError(fault);
+    }
     this.#state = state;
+    this.#lastFarStream = streamOf(message)?.id ?? this.#lastFarStream;
     if (message.type === 'welcome') {
       this.#frameLimit = message.frame_limit;
     } else if (message.type === 'cancel') {
@@ -177,7 +212,7 @@ export class Connection {
         throw new ProtocolError(`the id ${String(message.id)} does not follow ${String(this.#lastFarId)}`);
       }
       this.#lastFarId = message.id;
-      this.#running.add(message.id);
+      this.#running.set(message.id, message.type);
     } else if (isAnswer(message) && !this.#asked.delete(message.id)) {
       throw new ProtocolError(`there is no request ${String(message.id)} that waits for an answer`);
     }
@@ -187,6 +222,70 @@ export class Connection {
   #follow(sender: Role, message: Message): ConnectionState | undefined {
     return maySend(sender, message.type) ? TRANSITIONS[this.#state][STEPS[message.type] ?? 'other'] : undefined;
   }
+}
+
+/**
+ * Finds what is wrong about the streams that a message is about.
+ *
+ * @param sender - The message's sender.
+ * @param asked - What the other side has asked of the sender, by its id.
+ * @param last - The number of the last stream that the sender announced.
+ * @param lastFar - The number of the last stream that the other side announced.
+ */
+function findFault(
+  message: Message,
+  sender: Role,
+  asked: ReadonlyMap<number, Request['type']>,
+  last: number,
+  lastFar: number,
+): string | undefined {
+  switch (message.type) {
+    case 'call':
+    case 'pipe':
+      return findStreamFault(message.stream, sender, last);
+    case 'result':
+      return (
+        findStreamFault(message.stream, sender, last) ??
+        findResultFault(message.stream !== undefined, message.value, asked.get(message.id))
+      );
+    case 'broken':
+      return message.stream > last ? `there is no stream ${String(message.stream)} of its sender` : undefined;
+    case 'stop':
+    case 'ticket':
+      return message.stream > lastFar ? `there is no stream ${String(message.stream)} of its receiver` : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function findStreamFault(stream: StreamInfo | undefined, sender: Role, last: number): string | undefined {
+  if (stream === undefined) {
+    return undefined;
+  }
+  const { id, data, ticket } = stream;
+  if (id <= last) {
+    return `the number ${String(id)} of a stream does not follow ${String(last)}`;
+  }
+  if (sender === 'page') {
+    return ticket === undefined ? undefined : 'a stream of the page cannot have a ticket';
+  }
+  return (data === undefined) === (ticket === undefined)
+    ? 'a stream of the server must have either its data or a ticket'
+    : undefined;
+}
+
+function findResultFault(isStream: boolean, value: unknown, request?: Request['type']): string | undefined {
+  if (isStream && value !== null) {
+    return 'the value beside a stream must be null';
+  }
+  const isStrange = isStream ? request !== 'call' && request !== 'pipe' : request === 'pipe';
+  return isStrange && request !== undefined
+    ? `the answer to the request ${request} ${isStream ? 'cannot' : 'must'} be a stream`
+    : undefined;
+}
+
+function streamOf(message: Message): StreamInfo | undefined {
+  return message.type === 'call' || message.type === 'pipe' || message.type === 'result' ? message.stream : undefined;
 }
 
 function isRequest(message: Message): message is Request {

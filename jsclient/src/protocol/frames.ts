@@ -2,7 +2,7 @@
 
 import { ProtocolError } from '../errors.js';
 import { padding, restore } from './attachments.js';
-import { parseMessage, valueFieldOf, type Encoded, type Message } from './messages.js';
+import { attachmentFieldsOf, parseMessage, valueFieldOf, type Encoded, type Message } from './messages.js';
 import { checkDepth, MAX_DEPTH } from './values.js';
 
 /** A batch ends before it exceeds this number of bytes, unless it is one message. */
@@ -80,7 +80,7 @@ export function decodeFrame(frame: string | ArrayBuffer): Message[] {
 
 function decodeText(text: string): Message[] {
   return parseObjects(text).map((object) => {
-    if (valueFieldOf(object['type']) !== undefined && object['attachments'] !== undefined) {
+    if (attachmentFieldsOf(object['type']).length > 0 && object['attachments'] !== undefined) {
       throw new ProtocolError('a message in a text frame cannot have attachments');
     }
     return parseMessage(object);
@@ -98,9 +98,9 @@ function decodeBinary(bytes: Uint8Array<ArrayBuffer>): Message[] {
   let end = begin;
   let attached = 0;
   const messages = parseObjects(decodeUtf8(bytes.subarray(LENGTH_SIZE, begin))).map((object) => {
-    const field = valueFieldOf(object['type']);
-    if (field !== undefined && object['attachments'] !== undefined) {
-      end = restore(object, field, bytes, end);
+    const fields = attachmentFieldsOf(object['type']);
+    if (fields.length > 0 && object['attachments'] !== undefined) {
+      end = restore(object, fields, bytes, end);
       attached++;
     }
     return parseMessage(object);

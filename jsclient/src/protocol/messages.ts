@@ -6,9 +6,9 @@
  */
 
 import { ProtocolError } from '../errors.js';
-import { ALIGNMENT, type Attachment, type ValueField } from './attachments.js';
+import { ALIGNMENT, type Attachment, type AttachmentField, type ValueField } from './attachments.js';
 import { shorten } from './shorten.js';
-import { pack } from './values.js';
+import { pack, Packed } from './values.js';
 
 /** The two sides of a connection: `server` listens (Python), `page` connects. */
 export type Role = 'page' | 'server';
@@ -80,20 +80,42 @@ export interface Echo {
   readonly args: readonly unknown[];
 }
 
-/** Asks for a call of a method of the channel's handler. */
+/** The announcement of a stream that its sender has. */
+export interface StreamInfo {
+  /** The stream's number. */
+  readonly id: number;
+  /** Its length in bytes, where its source knows it. */
+  readonly total?: number;
+  /** The whole stream, when it is short and ready. */
+  readonly data?: Uint8Array<ArrayBuffer>;
+  /** Where to fetch a stream of the server that is not in `data`. */
+  readonly ticket?: string;
+}
+
+/** Asks for a call of a method of the channel's handler. The stream, if there is one, is its first argument. */
 export interface Call {
   readonly type: 'call';
   readonly id: number;
   readonly channel: number;
   readonly name: string;
   readonly args: readonly unknown[];
+  readonly stream?: StreamInfo;
 }
 
-/** The answer to the request `id`. */
+/** Gives a stream and asks for it back. */
+export interface Pipe {
+  readonly type: 'pipe';
+  readonly id: number;
+  readonly channel: number;
+  readonly stream: StreamInfo;
+}
+
+/** The answer to the request `id`: a value, or a stream beside the value null. */
 export interface Result {
   readonly type: 'result';
   readonly id: number;
   readonly value: unknown;
+  readonly stream?: StreamInfo;
 }
 
 /** The answer to a request that has failed. */
@@ -112,9 +134,31 @@ export interface Cancel {
   readonly id: number;
 }
 
-export type Request = Open | Close | Echo | Call;
+/** Tells the page where to post its stream: the reader begins to read. */
+export interface Ticket {
+  readonly type: 'ticket';
+  readonly stream: number;
+  readonly ticket: string;
+}
+
+/** Tells the source of a stream that its reader wants no more. */
+export interface Stop {
+  readonly type: 'stop';
+  readonly stream: number;
+}
+
+/** Tells the reader of a stream that its source has failed. */
+export interface Broken {
+  readonly type: 'broken';
+  readonly stream: number;
+  readonly name: string;
+  readonly message: string;
+}
+
+export type Request = Open | Close | Echo | Call | Pipe;
 export type Answer = Result | ErrorAnswer;
-export type Message = Hello | Welcome | Goodbye | Beat | Request | Answer | Cancel;
+export type StreamMessage = Ticket | Stop | Broken;
+export type Message = Hello | Welcome | Goodbye | Beat | Request | Answer | Cancel | StreamMessage;
 
 /** A message as it leaves: its JSON, what is attached to it, and the bytes it takes in a frame, at most. */
 export interface Encoded {
@@ -128,6 +172,8 @@ interface Field {
   readonly check: (value: unknown) => boolean;
   readonly optional?: true;
   readonly values?: ValueField;
+  /** Whether the field announces a stream. */
+  readonly announces?: true;
 }
 
 interface Definition {
@@ -144,10 +190,29 @@ const isKind = (value: unknown): boolean => ERROR_KINDS.includes(value as ErrorK
 const isPresent = (value: unknown): boolean => value !== undefined;
 const isIds = (value: unknown): boolean => Array.isArray(value) && value.every(isId);
 
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+const isTicket = (value: unknown): boolean => typeof value === 'string' && /^[\w-]{22}$/.test(value);
+
+function isStream(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return false;
+  }
+  const { id, total, data, ticket } = value as Record<string, unknown>;
+  return (
+    isId(id) &&
+    (total === undefined || isCount(total)) &&
+    // Nothing but an attachment puts bytes here.
+    (data === undefined || data instanceof Uint8Array) &&
+    (ticket === undefined || isTicket(ticket))
+  );
+}
+
 const ID: Field = { name: 'id', check: isId };
 const CHANNEL: Field = { name: 'channel', check: isId };
 const ARGS: Field = { name: 'args', check: Array.isArray, values: 'args' };
 const MESSAGE: Field = { name: 'message', check: isText };
+const STREAM: Field = { name: 'stream', check: isStream, announces: true };
+const NUMBER: Field = { name: 'stream', check: isId };
 
 const VOCABULARY: ReadonlyMap<unknown, Definition> = new Map<Message['type'], Definition>([
   ['hello', { sender: 'page', fields: [{ name: 'client', check: isClient }] }],
@@ -167,8 +232,21 @@ const VOCABULARY: ReadonlyMap<unknown, Definition> = new Map<Message['type'], De
   ['open', { sender: 'server', fields: [ID, CHANNEL, { name: 'code', check: isText }] }],
   ['close', { sender: 'server', fields: [ID, CHANNEL] }],
   ['echo', { sender: 'both', fields: [ID, CHANNEL, ARGS] }],
-  ['call', { sender: 'both', fields: [ID, CHANNEL, { name: 'name', check: isText }, ARGS] }],
-  ['result', { sender: 'both', fields: [ID, { name: 'value', check: isPresent, values: 'value' }] }],
+  [
+    'call',
+    {
+      sender: 'both',
+      fields: [ID, CHANNEL, { name: 'name', check: isText }, ARGS, { ...STREAM, optional: true }],
+    },
+  ],
+  ['pipe', { sender: 'both', fields: [ID, CHANNEL, STREAM] }],
+  [
+    'result',
+    {
+      sender: 'both',
+      fields: [ID, { name: 'value', check: isPresent, values: 'value' }, { ...STREAM, optional: true }],
+    },
+  ],
   [
     'error',
     {
@@ -183,6 +261,9 @@ const VOCABULARY: ReadonlyMap<unknown, Definition> = new Map<Message['type'], De
     },
   ],
   ['cancel', { sender: 'both', fields: [ID] }],
+  ['ticket', { sender: 'server', fields: [NUMBER, { name: 'ticket', check: isTicket }] }],
+  ['stop', { sender: 'both', fields: [NUMBER] }],
+  ['broken', { sender: 'both', fields: [NUMBER, { name: 'name', check: isText }, MESSAGE] }],
 ]);
 
 /** Tells whether messages of this type are for this side to send. */
@@ -196,20 +277,39 @@ export function valueFieldOf(type: unknown): ValueField | undefined {
   return VOCABULARY.get(type)?.fields.find((field) => field.values !== undefined)?.values;
 }
 
+// Looked up for every message that comes, so it is not computed there.
+const ATTACHMENT_FIELDS: ReadonlyMap<unknown, readonly AttachmentField[]> = new Map(
+  Array.from(VOCABULARY, ([type, { fields }]) => [
+    type,
+    fields.flatMap(({ values, announces }) => values ?? (announces ? 'stream' : [])),
+  ]),
+);
+
+/** The fields of messages of this type that can hold attachments. */
+export function attachmentFieldsOf(type: unknown): readonly AttachmentField[] {
+  return ATTACHMENT_FIELDS.get(type) ?? [];
+}
+
 /**
- * Writes a message.
+ * Writes a message. Its values may have been packed before.
  *
  * @throws TypeError, RangeError when its arguments or its value cannot be sent, as `pack` does.
  */
 export function encodeMessage(message: Message): Encoded {
   let text = `{"type":"${message.type}"`;
   let attachments: readonly Attachment[] = [];
-  for (const { name, values } of definitionOf(message.type).fields) {
+  for (const { name, values, announces } of definitionOf(message.type).fields) {
     const value = (message as unknown as Record<string, unknown>)[name];
     if (values !== undefined) {
-      const packed = pack(value, values);
+      const packed = value instanceof Packed ? value : pack(value, values);
       text += `,"${name}":${packed.text}`;
       attachments = packed.attachments;
+    } else if (announces && value !== undefined) {
+      const { id, total, data, ticket } = value as StreamInfo;
+      text += `,"${name}":${JSON.stringify({ id, total, data: data && null, ticket })}`;
+      if (data !== undefined) {
+        attachments = [...attachments, { path: ['stream', 'data'], type: 'bytes', shape: undefined, data }];
+      }
     } else if (value !== undefined) {
       text += `,"${name}":${JSON.stringify(value)}`;
     }
@@ -252,7 +352,7 @@ function utf8Length(text: string): number {
 export function parseMessage(object: Record<string, unknown>): Message {
   const type = object['type'];
   const message: Record<string, unknown> = { type };
-  for (const { name, check, optional } of definitionOf(type).fields) {
+  for (const { name, check, optional, announces } of definitionOf(type).fields) {
     const value = Object.hasOwn(object, name) ? object[name] : undefined;
     if (value === undefined && optional) {
       continue;
@@ -261,9 +361,19 @@ export function parseMessage(object: Record<string, unknown>): Message {
       const problem = value === undefined ? 'is missing' : `cannot be ${shorten(value)}`;
       throw new ProtocolError(`the field ${name} of the message ${String(type)} ${problem}`);
     }
-    message[name] = value;
+    message[name] = announces ? pickStream(value as StreamInfo) : value;
   }
   return message as unknown as Message;
+}
+
+/** The known fields of an announcement, and no others. */
+function pickStream({ id, total, data, ticket }: StreamInfo): StreamInfo {
+  return {
+    id,
+    ...(total === undefined ? {} : { total }),
+    ...(data === undefined ? {} : { data }),
+    ...(ticket === undefined ? {} : { ticket }),
+  };
 }
 
 function definitionOf(type: unknown): Definition {

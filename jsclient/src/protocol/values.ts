@@ -29,9 +29,14 @@ const TYPES_OF_CLASSES: ReadonlyMap<unknown, string> = new Map([
 ]);
 
 /** A value that has been checked and encoded, and no longer depends on what its sender does to the original. */
-export interface Packed {
+export class Packed {
   readonly text: string;
   readonly attachments: readonly Attachment[];
+
+  constructor(text: string, attachments: readonly Attachment[]) {
+    this.text = text;
+    this.attachments = attachments;
+  }
 }
 
 /**
@@ -46,7 +51,7 @@ export interface Packed {
 export function pack(value: unknown, field: ValueField): Packed {
   const walk = new Walk(field);
   const plain = walk.convert(value, 0);
-  return { text: JSON.stringify(plain ?? null), attachments: walk.attachments };
+  return new Packed(JSON.stringify(plain ?? null), walk.attachments);
 }
 
 /** One walk through a value. The first `depth` entries of `keys` are where it stands. */

@@ -1,0 +1,64 @@
+"""A channel between one Python process and one page of JavaScript.
+
+This is the asyncio facade, for notebooks and asyncio code. ``jchannel.trio`` is the core and the face for trio;
+``jchannel.sync`` waits and returns values, for scripts. What is imported from here is loaded when it is first used:
+``import jchannel`` alone loads neither trio nor asyncio.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+from jchannel.errors import (
+    ClosedError,
+    FrontendError,
+    KernelError,
+    PageLostError,
+    ProtocolError,
+    RefusedError,
+    RemoteError,
+    StateError,
+)
+
+if TYPE_CHECKING:
+    from jchannel.channel import Channel
+    from jchannel.server import Server, start
+    from jchannel.trio.limits import Limits
+
+__all__ = [
+    "Channel",
+    "ClosedError",
+    "FrontendError",
+    "KernelError",
+    "Limits",
+    "PageLostError",
+    "ProtocolError",
+    "RefusedError",
+    "RemoteError",
+    "Server",
+    "StateError",
+    "start",
+]
+
+_HOMES: Final = {
+    "Channel": "jchannel.channel",
+    "Limits": "jchannel.trio.limits",
+    "Server": "jchannel.server",
+    "start": "jchannel.server",
+}
+
+_MODULES: Final = ("channel", "errors", "server", "sync", "trio", "types")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f"jchannel.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

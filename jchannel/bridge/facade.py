@@ -1,0 +1,131 @@
+"""What the facades' servers and channels have in common: all that needs no waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from jchannel.bridge.handles import ChannelHandle, ServerHandle
+from jchannel.trio.limits import Limits
+from jchannel.trio.server import ServerStatistics, open_server
+
+__all__ = ["ChannelFacade", "ServerFacade"]
+
+
+class ServerFacade:
+    """A server that one page at a time can connect to, seen from outside of trio."""
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int | None = None,
+        *,
+        url: str | None = None,
+        static: str | Path | None = None,
+        open_browser: bool = False,
+        heartbeat: float = 15,
+        origins: Iterable[str] = (),
+        tracebacks: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        self._handle = ServerHandle(
+            partial(
+                open_server,
+                host,
+                port,
+                url=url,
+                static=static,
+                open_browser=open_browser,
+                heartbeat=heartbeat,
+                origins=origins,
+                tracebacks=tracebacks,
+                limits=limits,
+            )
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} {self._handle.describe()}>"
+
+    @property
+    def handle(self) -> ServerHandle:
+        """The bridge's handle of the server, for the channels."""
+        return self._handle
+
+    @property
+    def url(self) -> str:
+        """The URL under which the server is reached, without a slash at its end.
+
+        Raises:
+            ClosedError: The server has not been started.
+        """
+        return self._handle.server.url
+
+    @property
+    def token(self) -> str:
+        """The secret that lets a page connect. Whoever has it can call the handlers. Each start makes a new one.
+
+        Raises:
+            ClosedError: The server has not been started.
+        """
+        return self._handle.server.token
+
+    @property
+    def page_url(self) -> str:
+        """The URL that a browser opens to connect. It carries the token, so it is as secret as the token is.
+
+        Raises:
+            ClosedError: The server has not been started.
+        """
+        return self._handle.server.page_url
+
+    def statistics(self) -> ServerStatistics:
+        """What is under way now.
+
+        Raises:
+            ClosedError: The server has not been started.
+        """
+        return self._handle.server.statistics()
+
+
+class ChannelFacade:
+    """A channel between Python and whichever page is connected to a server, seen from outside of trio.
+
+    Raises:
+        TypeError: The server is not one of jchannel's facades, or the code is not a str.
+    """
+
+    def __init__(self, server: ServerFacade, code: str) -> None:
+        if not isinstance(server, ServerFacade):
+            raise TypeError(f"the server of a channel must be one that jchannel.start gave, and not {server!r}")
+        self._handle = ChannelHandle(server.handle, code)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} {self._handle.describe()}>"
+
+    @property
+    def handler(self) -> object:
+        """The object that handles calls from the page, or ``None``.
+
+        Its public methods can be called and nothing else. It may be set at any time, and counts from the next call on.
+        """
+        return self._handle.handler
+
+    @handler.setter
+    def handler(self, handler: object) -> None:
+        self._handle.handler = handler
+
+    @property
+    def context_timeout(self) -> float | None:
+        """The timeout in seconds for opening and closing when the channel is used as a context manager. Default is 3.
+
+        ``None`` for no limit.
+
+        Raises:
+            TypeError, ValueError: When it is set to what is not a timeout.
+        """
+        return self._handle.context_timeout
+
+    @context_timeout.setter
+    def context_timeout(self, timeout: float | None) -> None:
+        self._handle.context_timeout = timeout

@@ -1,0 +1,133 @@
+"""The asyncio facade's channel: its methods give Tasks on the caller's running loop."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+from jchannel.bridge.crossing import Operation, in_task, running_loop
+from jchannel.bridge.facade import ChannelFacade
+from jchannel.bridge.methods import LoopMethods
+
+__all__ = ["Channel"]
+
+
+class Channel(ChannelFacade):
+    """A channel between Python and whichever page is connected to a server.
+
+    It is opened with ``open``, with ``async with``, or by ``Server.open``. It outlives a page: when a page comes back
+    after a reload, a crash or a lost network, the channel is opened in it again before anything else is sent, and calls
+    made meanwhile wait for that, within their timeouts. A channel that was closed can be opened again.
+
+    Every method makes its request at once, in the order of the calls, and gives an ``asyncio.Task`` on the loop that
+    runs in the caller's thread. Cancelling the Task cancels the request, and the Task ends when the request has ended.
+    Without a running loop, every method raises a ``RuntimeError`` that points to ``jchannel.sync``.
+
+    Args:
+        server: The server.
+        code: JavaScript that evaluates to the initialization function, such as
+            ``"(channel) => { channel.handler = {add: (a, b) => a + b}; }"``. It receives the page's side of the
+            channel.
+
+    The methods of ``handler`` run on the loop in which the channel was opened last, sync ones and async ones.
+
+    Raises:
+        TypeError: The server is not a ``jchannel.server.Server``, or the code is not a str.
+    """
+
+    def open(self, timeout: float | None = 3) -> asyncio.Task[Any]:
+        """Opens the channel: runs its code's initialization function in the page.
+
+        Args:
+            timeout: Seconds as ``int`` or ``float`` for the whole, waiting for a page included; ``None`` for no limit.
+
+        Returns:
+            A Task that gives what the initialization function returned.
+
+        Raises:
+            RuntimeError: No loop is running.
+            TypeError, ValueError: The timeout is not one.
+
+        The Task raises ``TimeoutError`` when the time runs out, ``StateError`` when the channel is open already,
+        ``FrontendError`` when the code is not that of a function or the function raised, ``ClosedError`` when the
+        server is not started or the channel was closed meanwhile, and ``ValueError`` when the code is larger than the
+        connection takes at once. Cancelling it closes the channel.
+        """
+        return in_task(self._handle.open(self._make_methods(), timeout), "channel.open")
+
+    def close(self, timeout: float | None = 3) -> asyncio.Task[None]:
+        """Closes the channel, on both sides. Calls under way in either direction end.
+
+        Closing a closed channel does nothing.
+
+        Args:
+            timeout: Seconds as ``int`` or ``float`` for the page to take note and for running handler methods to end;
+                ``None`` for no limit.
+
+        Returns:
+            A Task that ends when the closure is complete.
+
+        Raises:
+            RuntimeError: No loop is running.
+            TypeError, ValueError: The timeout is not one.
+
+        The Task raises ``TimeoutError`` when the time runs out. Cancelling it stops the waiting. The channel is closed
+        all the same.
+        """
+        return in_task(self._handle.close(timeout), "channel.close")
+
+    def echo(self, *args: object, timeout: float | None = 3) -> asyncio.Task[list[Any]]:
+        """Sends arguments to the page and receives them back. It is there for debugging and tests.
+
+        Args, exceptions and cancellation are those of ``call``.
+
+        Returns:
+            A Task that gives the arguments, as a list.
+        """
+        running_loop()
+        return in_task(self._handle.echo(args, timeout), "channel.echo")
+
+    def call(self, name: str, *args: object, timeout: float | None = 3) -> asyncio.Task[Any]:
+        """Calls a method of the page's handler.
+
+        Args:
+            name: The method's name.
+            *args: The arguments: JSON values, with bytes and arrays anywhere inside. They may be changed afterwards.
+            timeout: Seconds as ``int`` or ``float`` for the whole request, waiting for a page included; ``None`` for
+                no limit.
+
+        Returns:
+            A Task that gives what the method returned.
+
+        Raises:
+            RuntimeError: No loop is running.
+            TypeError, ValueError: An argument cannot be sent as it is, the name is not a str, or the timeout is not
+                one. Nothing was sent.
+
+        The Task raises ``TimeoutError`` when the time runs out, with a message that says what was waited for,
+        ``FrontendError`` when the method raised or there is no such method, ``ClosedError`` when the channel is closed
+        or was closed meanwhile, ``PageLostError`` when the connection was lost after the request had been sent (it may
+        have run), and ``ValueError`` when the request is larger than the connection takes at once. Cancelling it, and a
+        time that runs out, cancel the call in the page, and wait until it has ended there, at most
+        ``Limits.cancel_seconds``.
+        """
+        running_loop()
+        return in_task(self._handle.call(name, args, timeout), f"channel.call({name!r})")
+
+    async def __aenter__(self) -> Self:
+        """Opens the channel, with ``context_timeout``, unless it is open already. As ``open``."""
+        return await in_task(self.begin_context(self.context_timeout), "channel.open")
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Closes the channel, with ``context_timeout``. As ``close``."""
+        await self.close(self.context_timeout)
+
+    def begin_context(self, timeout: float | None) -> Operation[Self]:
+        """What opens the channel unless it is open, and gives it. For ``Server.open``."""
+        return self._handle.enter(self._make_methods(), timeout, self)
+
+    def _make_methods(self) -> LoopMethods:
+        return LoopMethods(running_loop(), self._handle.portal)

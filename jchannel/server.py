@@ -1,0 +1,161 @@
+"""The asyncio facade's server: its methods give Tasks on the caller's running loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from jchannel.bridge.crossing import in_task, running_loop
+from jchannel.bridge.facade import ServerFacade
+from jchannel.bridge.portal import portal_of
+from jchannel.channel import Channel
+from jchannel.trio.limits import Limits
+
+__all__ = ["Server", "start"]
+
+
+class Server(ServerFacade):
+    """A server that one page at a time can connect to.
+
+    Making one starts nothing. It is started with ``start`` or with ``async with``; ``jchannel.start`` does both.
+
+    In a trio-asyncio loop it runs in that loop's trio, and ends with the loop. From any other loop it runs in a thread
+    of jchannel's own, and goes on answering while the loop is busy or has ended, until it is stopped.
+
+    Every method that gives an ``asyncio.Task`` makes its request at once and gives a Task on the loop that runs in the
+    caller's thread. Without a running loop, it raises a ``RuntimeError`` that points to ``jchannel.sync``.
+
+    Args:
+        host: The name or address to listen on. ``localhost`` means the loopback addresses of IPv4 and of IPv6.
+        port: The port; 0 for any free one; ``None`` for 8889 or, where that is taken, a free one.
+        url: The URL under which pages reach the server, where a proxy is between, such as
+            ``https://example.com/proxy/8889``.
+        static: A folder of static files to serve, the client's script inserted into its pages; ``None`` for a plain
+            page.
+        open_browser: Whether to open the page in the user's browser.
+        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
+        origins: Origins of pages that may connect, such as ``https://hub.example.com``, beside those of this machine
+            and of the server itself.
+        tracebacks: Whether the page gets the traceback of an exception that a Python handler raised, or only its type
+            and message.
+        limits: The limits of what a peer controls; ``None`` for the defaults.
+
+    The arguments are checked when the server is started.
+    """
+
+    def start(self) -> asyncio.Task[Self]:
+        """Starts the server. One that was stopped can be started again.
+
+        Returns:
+            A Task that gives the server itself, listening.
+
+        Raises:
+            RuntimeError: No loop is running.
+
+        The Task raises ``OSError`` when the port is taken or the host is not this machine's, with a message that names
+        it, ``TypeError`` or ``ValueError`` when an argument of the constructor is not of its kind, and ``StateError``
+        when the server is started already. Cancelling it stops the server again.
+        """
+        return in_task(self._handle.start(portal_of(running_loop()), self), "server.start")
+
+    def stop(self) -> asyncio.Task[None]:
+        """Stops the server: ends its channels, says goodbye to the page, and waits until all has ended.
+
+        Stopping a server that is not started does nothing.
+
+        Returns:
+            A Task that ends when the server has.
+
+        Raises:
+            RuntimeError: No loop is running.
+
+        The Task raises ``ClosedError``, with its cause, when an error of jchannel's own had ended the server.
+        Cancelling it stops the waiting. The server ends all the same.
+        """
+        return in_task(self._handle.stop(), "server.stop")
+
+    def open(self, code: str, timeout: float | None = 3) -> asyncio.Task[Channel]:
+        """Makes a channel and opens it.
+
+        Args:
+            code: JavaScript that evaluates to the initialization function. It receives the page's side of the channel.
+            timeout: Seconds as ``int`` or ``float`` for the whole, waiting for a page included; ``None`` for no limit.
+
+        Returns:
+            A Task that gives the channel, open. It raises what that of ``Channel.open`` raises, and cancelling it
+            closes the channel.
+
+        Raises:
+            RuntimeError: No loop is running.
+            TypeError, ValueError: The code is not a str, or the timeout is not one.
+        """
+        channel = Channel(self, code)
+        return in_task(channel.begin_context(timeout), "server.open")
+
+    def wait_page(self, timeout: float | None = None) -> asyncio.Task[None]:
+        """Waits until a page is connected.
+
+        Args:
+            timeout: Seconds as ``int`` or ``float``; ``None`` for no limit.
+
+        Returns:
+            A Task that ends when a page is connected.
+
+        Raises:
+            RuntimeError: No loop is running.
+            TypeError, ValueError: The timeout is not one.
+
+        The Task raises ``TimeoutError`` when the time runs out, and ``ClosedError`` when the server is not started or
+        was stopped meanwhile. Cancelling it does nothing else.
+        """
+        running_loop()
+        return in_task(self._handle.wait_page(timeout), "server.wait_page")
+
+    async def __aenter__(self) -> Self:
+        """Starts the server, unless it is started already. As ``start``."""
+        return await in_task(self._handle.enter(portal_of(running_loop()), self), "server.start")
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stops the server. As ``stop``."""
+        await self.stop()
+
+
+def start(
+    host: str = "localhost",
+    port: int | None = None,
+    *,
+    url: str | None = None,
+    static: str | Path | None = None,
+    open_browser: bool = False,
+    heartbeat: float = 15,
+    origins: Iterable[str] = (),
+    tracebacks: bool = False,
+    limits: Limits | None = None,
+) -> asyncio.Task[Server]:
+    """Makes a server and starts it.
+
+    Parameters are those of ``Server``.
+
+    Returns:
+        A Task that gives the server, listening. It raises what that of ``Server.start`` raises.
+
+    Raises:
+        RuntimeError: No loop is running.
+    """
+    server = Server(
+        host,
+        port,
+        url=url,
+        static=static,
+        open_browser=open_browser,
+        heartbeat=heartbeat,
+        origins=origins,
+        tracebacks=tracebacks,
+        limits=limits,
+    )
+    return server.start()

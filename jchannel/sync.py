@@ -1,0 +1,220 @@
+"""The blocking facade: its methods wait and return the value. For scripts, the plain REPL and busy cells.
+
+Everything runs in jchannel's own trio thread. An interrupt (``KeyboardInterrupt``) during a wait cancels the request
+and leaves everything else working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from jchannel.bridge.crossing import wait_blocking
+from jchannel.bridge.facade import ChannelFacade, ServerFacade
+from jchannel.bridge.methods import ThreadMethods
+from jchannel.bridge.portal import open_thread_portal
+from jchannel.trio.limits import Limits
+
+__all__ = ["Channel", "Server", "start"]
+
+
+class Server(ServerFacade):
+    """A server that one page at a time can connect to. Parameters are those of ``jchannel.server.Server``.
+
+    Making one starts nothing. It is started with ``start`` or with ``with``; ``jchannel.sync.start`` does both.
+    """
+
+    def start(self) -> Self:
+        """Starts the server. One that was stopped can be started again.
+
+        Returns:
+            The server itself, listening.
+
+        Raises:
+            OSError: The port is taken, or the host is not this machine's. The message names it.
+            TypeError, ValueError: An argument of the constructor is not of its kind.
+            StateError: The server is started already.
+
+        An interrupt stops the server again.
+        """
+        return wait_blocking(self._handle.start(open_thread_portal(), self))
+
+    def stop(self) -> None:
+        """Stops the server: ends its channels, says goodbye to the page, and waits until all has ended.
+
+        Stopping a server that is not started does nothing.
+
+        Raises:
+            ClosedError: An error of jchannel's own had ended the server. It is the cause.
+
+        An interrupt stops the waiting. The server ends all the same.
+        """
+        wait_blocking(self._handle.stop())
+
+    def open(self, code: str, timeout: float | None = 3) -> Channel:
+        """Makes a channel and opens it.
+
+        Args:
+            code: JavaScript that evaluates to the initialization function. It receives the page's side of the channel.
+            timeout: Seconds as ``int`` or ``float`` for the whole, waiting for a page included; ``None`` for no limit.
+
+        Returns:
+            The channel, open.
+
+        Raises:
+            TypeError: The code is not a str.
+            What ``Channel.open`` raises.
+
+        An interrupt closes the channel.
+        """
+        channel = Channel(self, code)
+        channel.open(timeout)
+        return channel
+
+    def wait_page(self, timeout: float | None = None) -> None:
+        """Waits until a page is connected.
+
+        Args:
+            timeout: Seconds as ``int`` or ``float``; ``None`` for no limit.
+
+        Raises:
+            TimeoutError: The time ran out.
+            ClosedError: The server is not started, or was stopped meanwhile.
+            TypeError, ValueError: The timeout is not one.
+
+        An interrupt does nothing else.
+        """
+        wait_blocking(self._handle.wait_page(timeout))
+
+    def __enter__(self) -> Self:
+        """Starts the server, unless it is started already. As ``start``."""
+        return wait_blocking(self._handle.enter(open_thread_portal(), self))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stops the server. As ``stop``."""
+        self.stop()
+
+
+class Channel(ChannelFacade):
+    """A channel between Python and whichever page is connected. As ``jchannel.channel.Channel``, but its methods wait.
+
+    Args:
+        server: The server, of this module.
+        code: JavaScript that evaluates to the initialization function. It receives the page's side of the channel.
+
+    The methods of ``handler`` run in worker threads, also while this program waits or computes, and several at once
+    when the page calls several. Async ones are refused.
+
+    Raises:
+        TypeError: The server is not a ``jchannel.sync.Server``, or the code is not a str.
+    """
+
+    def open(self, timeout: float | None = 3) -> Any:
+        """Opens the channel: runs its code's initialization function in the page.
+
+        Args:
+            timeout: Seconds as ``int`` or ``float`` for the whole, waiting for a page included; ``None`` for no limit.
+
+        Returns:
+            What the initialization function returned.
+
+        Raises:
+            TimeoutError: The time ran out.
+            StateError: It is open already.
+            FrontendError: The code is not that of a function, or the function raised.
+            ClosedError: The server is not started, or the channel was closed meanwhile.
+            TypeError, ValueError: The timeout is not one, or the code is larger than the connection takes at once.
+
+        An interrupt closes the channel.
+        """
+        return wait_blocking(self._handle.open(ThreadMethods(), timeout))
+
+    def close(self, timeout: float | None = 3) -> None:
+        """Closes the channel, on both sides. Calls under way in either direction end.
+
+        Closing a closed channel does nothing.
+
+        Args:
+            timeout: Seconds as ``int`` or ``float`` for the page to take note; ``None`` for no limit.
+
+        Raises:
+            TimeoutError: The time ran out.
+            TypeError, ValueError: The timeout is not one.
+
+        An interrupt stops the waiting. The channel is closed all the same.
+        """
+        wait_blocking(self._handle.close(timeout))
+
+    def echo(self, *args: object, timeout: float | None = 3) -> list[Any]:
+        """Sends arguments to the page and receives them back. It is there for debugging and tests.
+
+        Args and exceptions are those of ``call``.
+
+        Returns:
+            The arguments, as a list.
+        """
+        return wait_blocking(self._handle.echo(args, timeout))
+
+    def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
+        """Calls a method of the page's handler.
+
+        Args:
+            name: The method's name.
+            *args: The arguments: JSON values, with bytes and arrays anywhere inside.
+            timeout: Seconds as ``int`` or ``float`` for the whole request, waiting for a page included; ``None`` for
+                no limit.
+
+        Returns:
+            What the method returned.
+
+        Raises:
+            TimeoutError: The time ran out. The message says what was waited for.
+            TypeError, ValueError: An argument cannot be sent as it is, or the timeout is not one. Nothing was sent.
+            FrontendError: The method raised, or there is no such method.
+            ClosedError: The channel is closed, or was closed meanwhile, on either side.
+            PageLostError: The connection was lost after the request had been sent. It may have run.
+
+        An interrupt, and a time that runs out, cancel the call in the page.
+        """
+        return wait_blocking(self._handle.call(name, args, timeout))
+
+    def __enter__(self) -> Self:
+        """Opens the channel, with ``context_timeout``, unless it is open already. As ``open``."""
+        return wait_blocking(self._handle.enter(ThreadMethods(), self.context_timeout, self))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Closes the channel, with ``context_timeout``. As ``close``."""
+        self.close(self.context_timeout)
+
+
+def start(
+    host: str = "localhost",
+    port: int | None = None,
+    *,
+    url: str | None = None,
+    static: str | Path | None = None,
+    open_browser: bool = False,
+    heartbeat: float = 15,
+    origins: Iterable[str] = (),
+    tracebacks: bool = False,
+    limits: Limits | None = None,
+) -> Server:
+    """Makes a server and starts it. Parameters and exceptions are those of ``Server`` and ``Server.start``."""
+    server = Server(
+        host,
+        port,
+        url=url,
+        static=static,
+        open_browser=open_browser,
+        heartbeat=heartbeat,
+        origins=origins,
+        tracebacks=tracebacks,
+        limits=limits,
+    )
+    return server.start()

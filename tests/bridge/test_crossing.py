@@ -1,0 +1,380 @@
+"""Crossings, with operations that need no server."""
+
+import asyncio
+import gc
+import signal
+import threading
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+
+from jchannel.bridge.crossing import Operation, in_task, wait_blocking
+from jchannel.bridge.portal import Portal, open_thread_portal
+from tests.peer_thread import TIMEOUT
+
+
+class Hanging:
+    """An operation that hangs until it is cancelled, and then until it is let go."""
+
+    def __init__(self) -> None:
+        self.hanging = threading.Event()
+        self.cancelled = threading.Event()
+        self.let_go = threading.Event()
+        self.begun = 0
+
+    def begin(self) -> Awaitable[None]:
+        self.begun += 1
+        return self._hang()
+
+    async def _hang(self) -> None:
+        self.hanging.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.cancelled.set()
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self.let_go.wait, TIMEOUT)
+
+
+def operation(begin: Callable[[], Awaitable[Any]]) -> Operation[Any]:
+    return Operation(open_thread_portal(), begin)
+
+
+def test_a_task_gives_the_value_under_the_operations_name() -> None:
+    async def answer() -> int:
+        await trio.lowlevel.checkpoint()
+        return 42
+
+    async def program() -> None:
+        task = in_task(operation(answer), "the answer")
+        assert task.get_name() == "the answer"
+        assert task.get_loop() is asyncio.get_running_loop()
+        assert await task == 42
+
+    asyncio.run(program())
+
+
+def test_operations_begin_in_the_order_of_the_calls_before_any_task_runs() -> None:
+    begun: list[int] = []
+    all_begun = threading.Event()
+
+    async def nothing() -> None:
+        await trio.lowlevel.checkpoint()
+
+    def begin(number: int) -> Awaitable[None]:
+        begun.append(number)
+        if number == 1_999:
+            all_begun.set()
+        return nothing()
+
+    async def program() -> None:
+        tasks = [in_task(operation(lambda number=number: begin(number)), "") for number in range(2_000)]  # type: ignore[misc]
+        assert all_begun.wait(TIMEOUT)
+        assert not any(task.done() for task in tasks)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(program())
+    assert begun == list(range(2_000))
+
+
+def test_an_error_of_beginning_is_the_outcome() -> None:
+    def begin() -> Awaitable[None]:
+        raise LookupError("cannot begin")
+
+    async def program() -> None:
+        with pytest.raises(LookupError, match="cannot begin"):
+            await in_task(operation(begin), "")
+
+    asyncio.run(program())
+
+
+def test_a_time_that_ran_out_is_a_timeout_error_with_the_same_message() -> None:
+    async def be_too_slow() -> None:
+        await trio.lowlevel.checkpoint()
+        raise trio.TooSlowError("too slow by far")
+
+    async def program() -> None:
+        with pytest.raises(TimeoutError, match=r"^too slow by far$") as caught:
+            await in_task(operation(be_too_slow), "")
+        assert isinstance(caught.value.__cause__, trio.TooSlowError)
+
+    asyncio.run(program())
+
+
+def test_a_cancelled_task_ends_when_its_operation_has_ended() -> None:
+    hanging = Hanging()
+
+    async def program() -> None:
+        task = in_task(operation(hanging.begin), "")
+        await asyncio.to_thread(hanging.hanging.wait, TIMEOUT)
+        task.cancel()
+        await asyncio.to_thread(hanging.cancelled.wait, TIMEOUT)
+        assert not task.done()
+        # Cancelled again, it still waits.
+        task.cancel()
+        await asyncio.sleep(0)
+        assert not task.done()
+        hanging.let_go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(program())
+
+
+def test_a_task_that_is_cancelled_before_its_first_step_cancels_its_operation() -> None:
+    hanging = Hanging()
+    hanging.let_go.set()
+
+    async def program() -> None:
+        task = in_task(operation(hanging.begin), "")
+        assert hanging.hanging.wait(TIMEOUT)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert hanging.cancelled.is_set()
+
+    asyncio.run(program())
+
+
+def test_an_operation_that_is_cancelled_before_it_begins_never_begins() -> None:
+    hanging = Hanging()
+    held = threading.Event()
+
+    async def program() -> None:
+        portal = open_thread_portal()
+        portal.post(lambda: held.wait(TIMEOUT))
+        task = in_task(Operation(portal, hanging.begin), "")
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        held.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(program())
+    assert hanging.begun == 0
+
+
+def test_a_task_that_is_cancelled_when_its_operation_has_succeeded_is_cancelled() -> None:
+    async def answer() -> int:
+        await trio.lowlevel.checkpoint()
+        return 42
+
+    async def program() -> None:
+        portal = open_thread_portal()
+        task = in_task(Operation(portal, answer), "")
+        done = threading.Event()
+
+        async def wait() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            done.set()
+
+        other = in_task(Operation(portal, wait), "")
+        assert done.wait(TIMEOUT)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await other
+
+    asyncio.run(program())
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_what_nobody_takes_is_undone(*, succeeds: bool) -> None:
+    undone = threading.Event()
+    done = threading.Event()
+
+    async def acquire() -> None:
+        await trio.lowlevel.checkpoint()
+        if not succeeds:
+            raise LookupError("nothing to be undone")
+
+    async def undo() -> None:
+        await trio.lowlevel.checkpoint()
+        undone.set()
+
+    async def wait() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        done.set()
+
+    async def program() -> None:
+        task = in_task(Operation(open_thread_portal(), acquire, undo), "")
+        await_done = in_task(operation(wait), "")
+        assert done.wait(TIMEOUT)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await await_done
+
+    asyncio.run(program())
+    assert undone.is_set() is succeeds
+
+
+def test_a_loop_that_is_closed_under_its_task_cancels_the_operation() -> None:
+    hanging = Hanging()
+    hanging.let_go.set()
+    loop = asyncio.new_event_loop()
+
+    async def program() -> weakref.ref[asyncio.Task[None]]:
+        task = in_task(operation(hanging.begin), "")
+        assert hanging.hanging.wait(TIMEOUT)
+        await asyncio.sleep(0)
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        return weakref.ref(task)
+
+    kept = loop.run_until_complete(program())
+    loop.close()
+    del loop
+    gc.collect()
+    assert kept() is None
+    assert hanging.cancelled.wait(TIMEOUT)
+
+
+def test_an_outcome_for_a_closed_loop_is_dropped() -> None:
+    settled = threading.Event()
+    let_go = threading.Event()
+
+    async def answer() -> None:
+        await trio.to_thread.run_sync(let_go.wait, TIMEOUT)
+
+    async def program() -> asyncio.Task[None]:
+        task = in_task(operation(answer), "")
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        return task
+
+    loop = asyncio.new_event_loop()
+    task = loop.run_until_complete(program())
+    loop.close()
+    let_go.set()
+
+    async def after() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        settled.set()
+
+    wait_blocking(operation(after))
+    assert settled.is_set()
+    del task
+
+
+def test_without_a_loop_the_error_points_to_the_blocking_facade() -> None:
+    with pytest.raises(RuntimeError, match=r"jchannel\.sync"):
+        in_task(operation(Hanging().begin), "")
+
+
+def test_a_blocking_wait_gives_the_value() -> None:
+    async def answer() -> int:
+        await trio.lowlevel.checkpoint()
+        return 42
+
+    assert wait_blocking(operation(answer)) == 42
+
+
+def test_an_interrupt_of_a_blocking_wait_cancels_the_operation() -> None:
+    hanging = Hanging()
+    hanging.let_go.set()
+
+    def interrupt() -> None:
+        assert hanging.hanging.wait(TIMEOUT)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        wait_blocking(operation(hanging.begin))
+    thread.join()
+    assert hanging.cancelled.is_set()
+
+
+def test_an_interrupt_before_the_submission_ends_the_waiting_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = Hanging()
+    portal = open_thread_portal()
+    submit = portal.submit
+    interrupts = [KeyboardInterrupt()]
+
+    def interrupted(traveller: Any) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        submit(traveller)
+
+    monkeypatch.setattr(portal, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        wait_blocking(Operation(portal, hanging.begin))
+    assert hanging.begun == 0
+
+
+def test_an_interrupt_when_trio_has_ended_ends_the_waiting_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    portal = Portal()
+    portal.end("all is over")
+    submit = portal.submit
+    interrupts = [KeyboardInterrupt()]
+
+    def interrupted(traveller: Any) -> None:
+        submit(traveller)
+        if interrupts:
+            raise interrupts.pop()
+
+    monkeypatch.setattr(portal, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        wait_blocking(Operation(portal, Hanging().begin))
+
+
+def test_where_loop_and_trio_are_one_the_end_of_trio_cancels_the_task() -> None:
+    class OnePortal(Portal):
+        """The portal of a loop that is one with trio."""
+
+        def serves(self, loop: asyncio.AbstractEventLoop) -> bool:
+            return loop is asyncio.get_running_loop()
+
+    async def program() -> None:
+        portal = OnePortal()
+        task = in_task(Operation(portal, Hanging().begin), "")
+        await asyncio.sleep(0)
+        portal.end("all is over")
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+
+    asyncio.run(program())
+
+
+def test_what_an_interrupted_thread_does_not_take_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    portal = open_thread_portal()
+    submit = portal.submit
+    interrupts = [KeyboardInterrupt()]
+    acquired, undone = threading.Event(), threading.Event()
+
+    async def acquire() -> None:
+        await trio.lowlevel.checkpoint()
+        acquired.set()
+
+    async def undo() -> None:
+        await trio.lowlevel.checkpoint()
+        undone.set()
+
+    def interrupted(traveller: Any) -> None:
+        submit(traveller)
+        if interrupts:
+            assert acquired.wait(TIMEOUT)
+            wait_blocking(Operation(portal, trio.testing.wait_all_tasks_blocked))
+            raise interrupts.pop()
+
+    def submit_twice(traveller: Any) -> None:
+        monkeypatch.setattr(portal, "submit", submit)
+        interrupted(traveller)
+
+    monkeypatch.setattr(portal, "submit", submit_twice)
+    with pytest.raises(KeyboardInterrupt):
+        wait_blocking(Operation(portal, acquire, undo))
+    assert undone.is_set()
+
+
+def test_trios_own_thread_is_told_not_to_wait_for_itself() -> None:
+    async def wait_in_trio() -> None:
+        await trio.lowlevel.checkpoint()
+        wait_blocking(operation(Hanging().begin))
+
+    with pytest.raises(RuntimeError, match="would wait for itself"):
+        wait_blocking(operation(wait_in_trio))

@@ -1,0 +1,216 @@
+"""Portals."""
+
+import asyncio
+import threading
+
+import pytest
+import trio
+
+from jchannel.bridge import portal as module
+from jchannel.bridge.crossing import Operation, in_task, wait_blocking
+from jchannel.bridge.portal import LoopPortal, Portal, open_thread_portal, portal_of
+from jchannel.errors import StateError
+from tests.conftest import FreshPython
+from tests.peer_thread import TIMEOUT
+
+
+class Traveller:
+    """Records what becomes of it."""
+
+    def __init__(self, portal: Portal) -> None:
+        self.started = threading.Event()
+        self.lost = threading.Event()
+        self.error: StateError | None = None
+        self._portal = portal
+
+    def start(self, nursery: trio.Nursery) -> None:
+        assert isinstance(nursery, trio.Nursery)
+        self._portal.watch(self)
+        self.started.set()
+
+    def lose(self, error: StateError) -> None:
+        self.error = error
+        self.lost.set()
+
+
+class Hanging:
+    """An operation that never ends."""
+
+    def __init__(self) -> None:
+        self.hanging = threading.Event()
+
+    async def hang(self) -> None:
+        self.hanging.set()
+        await trio.sleep_forever()
+
+
+def break_trio() -> None:
+    raise LookupError("broken on purpose")
+
+
+def kill(portal: Portal) -> None:
+    """Breaks a portal's trio, and waits until it has ended."""
+    traveller = Traveller(portal)
+    portal.submit(traveller)
+    portal.post(break_trio)
+    assert traveller.lost.wait(TIMEOUT)
+
+
+def test_there_is_one_trio_thread() -> None:
+    async def program() -> Portal:
+        return portal_of(asyncio.get_running_loop())
+
+    assert asyncio.run(program()) is asyncio.run(program()) is open_thread_portal()
+
+
+def test_what_is_submitted_before_trio_has_begun_starts_with_it() -> None:
+    portal = Portal()
+    traveller = Traveller(portal)
+    portal.submit(traveller)
+
+    async def program() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(portal.run_until_cancelled)
+            await trio.testing.wait_all_tasks_blocked()
+            assert traveller.started.is_set()
+            assert portal.is_here
+            nursery.cancel_scope.cancel()
+
+    trio.run(program)
+
+
+def test_what_is_submitted_in_trio_starts_at_once() -> None:
+    async def program() -> None:
+        portal = Portal()
+        traveller = Traveller(portal)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(portal.run_until_cancelled)
+            await trio.testing.wait_all_tasks_blocked()
+            portal.submit(traveller)
+            assert traveller.started.is_set()
+            nursery.cancel_scope.cancel()
+
+    trio.run(program)
+
+
+def test_what_is_submitted_after_the_end_is_lost() -> None:
+    portal = Portal()
+    traveller = Traveller(portal)
+    portal.end("all is over")
+    portal.submit(traveller)
+    assert str(traveller.error) == "all is over"
+
+
+def test_what_is_submitted_when_trio_has_just_ended_is_lost_when_the_portal_notices() -> None:
+    portal = Portal()
+    traveller = Traveller(portal)
+
+    async def program() -> None:
+        with trio.move_on_after(0):
+            await portal.run_until_cancelled()
+
+    trio.run(program)
+    portal._thread = None  # The thread that notices is not this one.
+    portal.submit(traveller)
+    assert traveller.error is None
+    portal.end("all is over")
+    assert str(traveller.error) == "all is over"
+
+
+def test_what_is_submitted_while_the_portal_ends_is_lost() -> None:
+    class EndingPortal(Portal):
+        """Ends when it is about to be woken, as another thread may end it."""
+
+        def _wake(self) -> None:
+            self._why_ended = "all is over"
+
+    portal = EndingPortal()
+    traveller = Traveller(portal)
+    portal.submit(traveller)
+    assert str(traveller.error) == "all is over"
+
+
+def test_everything_under_way_gets_the_error_that_has_ended_the_trio_thread() -> None:
+    portal = open_thread_portal()
+
+    async def program() -> None:
+        hanging = Hanging()
+        task = in_task(Operation(portal, hanging.hang), "hang")
+        assert hanging.hanging.wait(TIMEOUT)
+        kill(portal)
+        with pytest.raises(StateError, match="trio thread has ended with an error") as caught:
+            await task
+        assert isinstance(caught.value.__cause__, trio.TrioInternalError)
+
+    asyncio.run(program())
+
+
+def test_a_blocking_wait_gets_the_error_that_has_ended_the_trio_thread() -> None:
+    portal, hanging = open_thread_portal(), Hanging()
+
+    def wait_and_kill() -> None:
+        assert hanging.hanging.wait(TIMEOUT)
+        kill(portal)
+
+    thread = threading.Thread(target=wait_and_kill)
+    thread.start()
+    with pytest.raises(StateError, match="trio thread has ended with an error"):
+        wait_blocking(Operation(portal, hanging.hang))
+    thread.join()
+    with pytest.raises(StateError, match="trio thread has ended with an error"):
+        wait_blocking(Operation(portal, Hanging().hang))
+
+
+def test_another_trio_thread_is_started_after_one_has_died() -> None:
+    portal = open_thread_portal()
+    kill(portal)
+    assert open_thread_portal() is not portal
+
+    async def answer() -> int:
+        await trio.lowlevel.checkpoint()
+        return 42
+
+    assert wait_blocking(Operation(open_thread_portal(), answer)) == 42
+
+
+def test_a_forked_process_does_not_wait_for_the_thread_of_the_other(fresh_python: FreshPython) -> None:
+    program = """
+import os, sys, warnings
+import jchannel.sync
+warnings.simplefilter("ignore")
+server = jchannel.sync.start(port=0)
+child = os.fork()
+if not child:
+    try:
+        server.wait_page(20)
+    except jchannel.StateError as error:
+        print(error, flush=True)
+    jchannel.sync.start(port=0).stop()
+    print("a server of its own", flush=True)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+server.stop()
+"""
+    assert fresh_python(program).splitlines() == [
+        "the server belongs to the process that this one was forked from: start one of its own here",
+        "a server of its own",
+    ]
+
+
+def test_what_a_fork_leaves_behind_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The same as in a forked process, which coverage does not see.
+    portal = Portal()
+    monkeypatch.setattr(module, "_thread_portal", portal)
+    module._end_after_fork()
+    traveller = Traveller(portal)
+    portal.submit(traveller)
+    assert "forked" in str(traveller.error)
+    module._end_after_fork()
+    assert module._thread_portal is None
+
+
+def test_a_plain_loop_is_not_one_with_trio() -> None:
+    loop = asyncio.new_event_loop()
+    assert not Portal().serves(loop)
+    loop.close()
+    assert issubclass(LoopPortal, Portal)

@@ -16,6 +16,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
 from jchannel.frontend.asgi import AsgiApp
+from jchannel.trio.body import TakeBody
 from jchannel.trio.limits import Limits
 from jchannel.trio.replay import ReplayStream
 
@@ -31,7 +32,7 @@ class HttpServer:
     """
 
     def __init__(self, app: AsgiApp, limits: Limits) -> None:
-        self._app = ASGIWrapper(cast("Any", app))
+        self._app = ASGIWrapper(cast("Any", TakeBody(app, limits.handshake_seconds)))
         self._config = Config()
         self._config.include_server_header = False
         self._config.h11_max_incomplete_size = limits.head_bytes

@@ -10,7 +10,7 @@ from jchannel.frontend.asgi import Message, Receive, Scope, Send, respond
 from jchannel.trio.body import TakeBody
 from jchannel.trio.http import HttpServer
 from jchannel.trio.limits import Limits
-from jchannel.trio.streams import ReplayStream
+from jchannel.trio.replay import ReplayStream
 from tests.trio.memory import open_memory_server
 
 BODY = 4 * 2**20

@@ -1,9 +1,9 @@
 """The body of an HTTP request, taken from hypercorn whether the application reads it or not.
 
-hypercorn puts a request's body into a bounded queue of the application. When the application answers before it has read
-the body, and the queue is full, hypercorn waits for room that never comes, even when the client has gone: the connection
-would stay for ever, and any page could use up all connections with a few posts. So a task of each request takes from the
-queue, and drops what the application does not want any more.
+hypercorn puts a request's body into a bounded queue of the application. When the application answers before it has
+read the body, and the queue is full, hypercorn waits for room that never comes, even when the client has gone: the
+connection would stay for ever, and any page could use up all connections with a few posts. So a task of each request
+takes from the queue, and drops what the application does not want any more.
 """
 
 from __future__ import annotations

@@ -5,9 +5,8 @@ h11 speaks HTTP; connections are streams, as many as are open at once, each used
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Final
 
@@ -23,8 +22,6 @@ from jchannel.trio.tickets import STREAMS_PATH
 
 __all__ = ["PeerCarrier"]
 
-logger = logging.getLogger("jchannel")
-
 #: The most that one post carries, in bytes.
 SEGMENT: Final = 4 * 2**20
 
@@ -32,7 +29,13 @@ SEGMENT: Final = 4 * 2**20
 BROKEN_SECONDS: Final = 1
 
 _RECEIVE: Final = 256 * 2**10
-_BROKEN_OFF: Final = (h11.RemoteProtocolError, ProtocolError, trio.BrokenResourceError, trio.ClosedResourceError, OSError)
+_BROKEN_OFF: Final = (
+    h11.RemoteProtocolError,
+    ProtocolError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    OSError,
+)
 
 
 class PeerCarrier(Carrier):
@@ -53,9 +56,8 @@ class PeerCarrier(Carrier):
         self._host = host
         self._path = prefix + STREAMS_PATH
 
-    def offer(self, stream: OutgoingStream) -> str | None:
-        """As ``Carrier.offer``: the server will ask for it."""
-        return None
+    def offer(self, stream: OutgoingStream) -> None:
+        """As ``Carrier.offer``."""
 
     def request(self, stream: IncomingStream) -> str | None:
         """As ``Carrier.request``."""
@@ -83,18 +85,23 @@ class PeerCarrier(Carrier):
         with trio.CancelScope() as scope:
             stream.on_end = combine(stream.on_end, lambda: scope.cancel() if stream.stopped else None)
             try:
-                async with _open_exchange(await self._connect(), self._host) as exchange:
-                    wanted = True
-                    while wanted:
-                        offset = stream.taken
-                        data = await stream.take(SEGMENT)
-                        target = f"{self._path}{ticket}?offset={offset}" + ("" if data else "&end=1")
-                        wanted = await exchange.post(target, data) and bool(data)
-            except SourceFailedError:
-                return  # The reader has been told.
+                # The reader of a source that has failed has been told.
+                with suppress(SourceFailedError):
+                    await self._post_parts(stream, ticket)
             except _BROKEN_OFF as error:
-                logger.warning("posting a stream failed: %r", error)
+                stream.on_failure(StateError(f"the stream could not be posted: {error!r}"))
             stream.stop()
+
+    async def _post_parts(self, stream: OutgoingStream, ticket: str) -> None:
+        wanted = True
+        while wanted:
+            # A server takes only so many requests on one connection, and says so with the last one's answer.
+            async with _open_exchange(await self._connect(), self._host) as exchange:
+                while wanted and exchange.usable:
+                    offset = stream.taken
+                    data = await stream.take(SEGMENT)
+                    target = f"{self._path}{ticket}?offset={offset}" + ("" if data else "&end=1")
+                    wanted = await exchange.post(target, data) and bool(data)
 
 
 @asynccontextmanager
@@ -112,6 +119,8 @@ class _Exchange:
         self._stream = stream
         self._host = host
         self._http = h11.Connection(h11.CLIENT)
+        #: Whether another request can be made on the connection.
+        self.usable = True
 
     async def get(self, target: str, stream: IncomingStream) -> None:
         """Fetches a stream."""
@@ -130,9 +139,13 @@ class _Exchange:
         request = h11.Request(method="POST", target=target, headers=headers)
         await self._send(request, h11.Data(data=data), h11.EndOfMessage())
         status = await self._receive_status()
-        while not isinstance(await self._receive(), h11.EndOfMessage):
-            pass
-        self._http.start_next_cycle()
+        while isinstance(await self._receive(), h11.Data):
+            pass  # A proxy's error has a body.
+        self.usable = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        if self.usable:
+            self._http.start_next_cycle()
+        if status not in (HTTPStatus.NO_CONTENT, HTTPStatus.GONE):
+            raise ProtocolError(f"the server answers {status} to a part of a stream")
         return status == HTTPStatus.NO_CONTENT
 
     async def _send(self, *events: h11.Event) -> None:
@@ -146,7 +159,6 @@ class _Exchange:
     async def _receive(self) -> h11.Event:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             self._http.receive_data(bytes(await self._stream.receive_some(_RECEIVE)))
-        if isinstance(event, h11.ConnectionClosed):
-            raise ProtocolError("the server has closed the connection")
-        assert isinstance(event, h11.Event)
+        # What breaks off raises; a connection that is closed between two requests is not read from.
+        assert isinstance(event, h11.Response | h11.Data | h11.EndOfMessage), event
         return event

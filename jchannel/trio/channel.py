@@ -13,6 +13,7 @@ import trio
 from jchannel.errors import ClosedError, PageLostError, RemoteError, StateError
 from jchannel.protocol.messages import Close, Open
 from jchannel.timeouts import check_timeout
+from jchannel.trio.channel_streams import Give, give
 from jchannel.trio.endpoint import Endpoint
 from jchannel.trio.handlers import Invoke, invoke
 from jchannel.trio.session import PendingRequest, Session
@@ -44,8 +45,9 @@ class Channel(Endpoint):
         *,
         handler: object = None,
         run_method: Invoke = invoke,
+        give_stream: Give = give,
     ) -> None:
-        super().__init__(nursery, handler, tracebacks=server.tracebacks, run_method=run_method)
+        super().__init__(nursery, handler, tracebacks=server.tracebacks, run_method=run_method, give_stream=give_stream)
         self.code = code
         self._server = server
         self._context_timeout: float | None = 3
@@ -234,6 +236,7 @@ class Channel(Endpoint):
         return session, session.send_request(lambda id_: Close(id_, channel))
 
     def find_session(self) -> tuple[Session, int] | None:
+        """As ``requests.Way.find_session``."""
         if self._id is None:
             raise ClosedError(f"the channel is closed: {self._why_closed}") from self._failure
         if self._session is not None and self._session.alive:
@@ -241,11 +244,13 @@ class Channel(Endpoint):
         return None
 
     async def wait_session(self) -> tuple[Session, int]:
+        """As ``requests.Way.wait_session``."""
         while (found := self.find_session()) is None:
             await self._changed.wait()
         return found
 
     def explain_wait(self) -> str:
+        """As ``requests.Way.explain_wait``."""
         if self._session is not None and self._session.alive:
             return "the page does not take what waits to be sent"
         return self._server.explain_wait() or "the page has not opened the channel yet"

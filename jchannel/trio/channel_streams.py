@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, TypeAlias
 
 import trio
 
@@ -14,7 +16,10 @@ from jchannel.trio.incoming import IncomingStream
 from jchannel.trio.outgoing import OutgoingStream
 from jchannel.trio.stream_table import combine
 
-__all__ = ["ChannelStreams"]
+__all__ = ["ChannelStreams", "Give", "give"]
+
+#: Makes what the user gets of an incoming stream, which waits at most so many seconds for each part of it.
+Give: TypeAlias = Callable[[IncomingStream, float], Any]
 
 
 class ChannelStreams:

@@ -17,7 +17,7 @@ from jchannel.protocol.messages import Call, Echo, Pipe, Request, StreamInfo
 from jchannel.protocol.values import Packed, pack
 from jchannel.sources import check_source
 from jchannel.timeouts import check_timeout
-from jchannel.trio.channel_streams import ChannelStreams
+from jchannel.trio.channel_streams import ChannelStreams, Give, give
 from jchannel.trio.handlers import Invoke, invoke
 from jchannel.trio.requests import Requests
 from jchannel.trio.service import Service
@@ -35,13 +35,21 @@ class Endpoint(ABC):
     """
 
     def __init__(
-        self, nursery: trio.Nursery, handler: object, *, tracebacks: bool, run_method: Invoke = invoke
+        self,
+        nursery: trio.Nursery,
+        handler: object,
+        *,
+        tracebacks: bool,
+        run_method: Invoke = invoke,
+        give_stream: Give = give,
     ) -> None:
         self.handler = handler
         self._nursery = nursery
         self._streams = ChannelStreams(nursery)
-        self._requests = Requests(self, self._streams)
-        self._service = Service(nursery, self._streams, lambda: self.handler, run_method, tracebacks=tracebacks)
+        self._requests = Requests(self, self._streams, give_stream)
+        self._service = Service(
+            nursery, self._streams, lambda: self.handler, run_method, give_stream, tracebacks=tracebacks
+        )
 
     async def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
         """Calls a method of the far side's handler.
@@ -75,7 +83,7 @@ class Endpoint(ABC):
         limit = check_timeout(timeout)
         check_name(name)
         return self._requests.begin(
-            lambda id_, channel, stream: Call(id_, channel, name, args), limit, f"the call of {name!r}"
+            lambda id_, channel, _: Call(id_, channel, name, args), limit, f"the call of {name!r}"
         )
 
     async def call_with_stream(
@@ -132,7 +140,7 @@ class Endpoint(ABC):
     def begin_echo(self, args: Packed, timeout: float | None) -> Awaitable[list[Any]]:
         """As ``echo``, with arguments that were packed before, and made now as by ``begin_call``."""
         limit = check_timeout(timeout)
-        return self._requests.begin(lambda id_, channel, stream: Echo(id_, channel, args), limit, "the echo")
+        return self._requests.begin(lambda id_, channel, _: Echo(id_, channel, args), limit, "the echo")
 
     async def pipe(
         self, stream: object, timeout: float | None = 3, *, progress: Progress | None = None
@@ -146,9 +154,7 @@ class Endpoint(ABC):
         """
         return await self.begin_pipe(check_source(stream), timeout, progress)
 
-    def begin_pipe(
-        self, stream: object, timeout: float | None, progress: Progress | None
-    ) -> Awaitable[MetaGenerator]:
+    def begin_pipe(self, stream: object, timeout: float | None, progress: Progress | None) -> Awaitable[MetaGenerator]:
         """As ``pipe``, with a source that was checked before."""
         limit = check_timeout(timeout)
         check_progress(progress)

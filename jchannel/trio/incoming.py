@@ -64,10 +64,7 @@ class IncomingStream:
 
         Cancelling it loses nothing.
         """
-        if not self.begun:
-            self.begun = True
-            if not self.over:
-                self._begin()
+        self.begin()
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._pieces:
             if self._error is not None:
@@ -80,6 +77,21 @@ class IncomingStream:
         self._waiting -= len(piece)
         self._notify()
         return piece
+
+    def begin(self) -> None:
+        """Says that somebody has begun to read it, as the first ``receive`` does."""
+        if not self.begun:
+            self.begun = True
+            if not self.over:
+                self._begin()
+
+    def take_arrived(self) -> list[bytes]:
+        """Takes all that has arrived, without waiting: for those who carry it to another thread."""
+        pieces = list(self._pieces)
+        self._pieces.clear()
+        self._waiting = 0
+        self._notify()
+        return pieces
 
     async def aclose(self) -> None:
         """Ends the stream: its source is stopped, and what has arrived is dropped. Cancelling it changes nothing."""

@@ -53,7 +53,7 @@ class OutgoingStream:
         #: Called whenever bytes have been taken.
         self.on_taken: Callable[[], None] = lambda: None
         #: Called once when the source has raised, before its reader can notice.
-        self.on_failure: Callable[[Exception], None] = lambda error: None
+        self.on_failure: Callable[[Exception], None] = lambda _: None
         #: Called once when nothing more will be taken.
         self.on_end: Callable[[], None] = lambda: None
         self._source = source

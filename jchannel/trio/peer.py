@@ -63,9 +63,11 @@ class PeerChannel(Endpoint):
         self._end_all("the channel is closed: the server has closed it", tell=False)
 
     async def wait_session(self) -> tuple[Session, int]:
+        """As ``requests.Way.wait_session``."""
         return self.find_session()
 
     def find_session(self) -> tuple[Session, int]:
+        """As ``requests.Way.find_session``."""
         if self._closed:
             raise ClosedError("the channel is closed: the server has closed it")
         if not self._session.alive:
@@ -73,6 +75,7 @@ class PeerChannel(Endpoint):
         return self._session, self._id
 
     def explain_wait(self) -> str:
+        """As ``requests.Way.explain_wait``."""
         return "the server does not take what waits to be sent"
 
 
@@ -201,8 +204,8 @@ async def open_peer(
             and gives what ``Channel.open`` returns to the server. Without it a channel is opened with ``None``.
         client: A name for this peer, of at most 64 characters. The server takes a second connection of the same name
             for the first one come again. ``None`` for a random name.
-        connect: Opens a connection to the server, instead of TCP to the URL's host: for tests. It is called once for the
-            messages, and once for each stream that does not travel inside them.
+        connect: Opens a connection to the server, instead of TCP to the URL's host: for tests. It is called once for
+            the messages, and once for each stream that does not travel inside them.
         limits: The limits of what the server controls; ``None`` for the defaults.
 
     Raises:

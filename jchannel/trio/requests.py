@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ import trio
 from jchannel.errors import ClosedError, PageLostError, StateError
 from jchannel.progress import Progress
 from jchannel.protocol.messages import Request, StreamInfo
-from jchannel.trio.channel_streams import ChannelStreams, give
+from jchannel.trio.channel_streams import ChannelStreams, Give
 from jchannel.trio.outgoing import OutgoingStream
 from jchannel.trio.session import PendingRequest, Session
 
@@ -23,7 +23,9 @@ __all__ = ["MakeRequest", "Requests", "Way"]
 class MakeRequest(Protocol):
     """Makes a request's message for its id, the channel's number and, where it has one, its stream."""
 
-    def __call__(self, id_: int, channel: int, stream: StreamInfo | None) -> Request: ...
+    def __call__(self, id_: int, channel: int, stream: StreamInfo | None, /) -> Request:
+        """Makes the message."""
+        ...
 
 
 class Way(Protocol):
@@ -49,11 +51,13 @@ class Requests:
     Args:
         way: The way to the far side.
         streams: The channel's streams.
+        give: Makes what the user gets of the stream in an answer.
     """
 
-    def __init__(self, way: Way, streams: ChannelStreams) -> None:
+    def __init__(self, way: Way, streams: ChannelStreams, give: Give) -> None:
         self._way = way
         self._streams = streams
+        self._give = give
         self._line: deque[_Asked] = deque()
         self._sent: dict[PendingRequest, Session] = {}
 
@@ -131,7 +135,7 @@ class Requests:
             value = await session.wait_answer(pending)
         finally:
             del self._sent[pending]
-        return value if pending.stream is None else give(self._streams.own(pending.stream), limit)
+        return value if pending.stream is None else self._give(self._streams.own(pending.stream), limit)
 
     def _enter_line(self, asked: _Asked) -> None:
         self._line.append(asked)

@@ -22,6 +22,7 @@ from jchannel.timeouts import check_timeout
 from jchannel.trio.access import Gate, check_origins, make_token
 from jchannel.trio.addresses import DEFAULT_PORT, base_url, check_url, open_listeners
 from jchannel.trio.channel import Channel
+from jchannel.trio.channel_streams import Give, give
 from jchannel.trio.handlers import Invoke, invoke
 from jchannel.trio.http import HttpServer
 from jchannel.trio.limits import Limits
@@ -184,7 +185,7 @@ class Server:
 
     @asynccontextmanager
     async def hold_channel(
-        self, code: str, *, handler: object = None, run_method: Invoke = invoke
+        self, code: str, *, handler: object = None, run_method: Invoke = invoke, give_stream: Give = give
     ) -> AsyncIterator[Channel]:
         """Gives a channel that is not open, for those who open and close it themselves.
 
@@ -192,6 +193,7 @@ class Server:
             code: As in ``open_channel``.
             handler: As in ``open_channel``.
             run_method: Runs the handler's methods: for those who run them elsewhere than in the channel's nursery.
+            give_stream: Makes what the user gets of an incoming stream: for those who read it elsewhere than in trio.
 
         Raises:
             TypeError: The code is not a str.
@@ -199,7 +201,7 @@ class Server:
         if not isinstance(code, str):
             raise TypeError(f"the code of a channel must be a str of JavaScript, and not {code!r}")
         async with open_flat_nursery() as nursery:
-            channel = Channel(self, code, nursery, handler=handler, run_method=run_method)
+            channel = Channel(self, code, nursery, handler=handler, run_method=run_method, give_stream=give_stream)
             try:
                 yield channel
             finally:

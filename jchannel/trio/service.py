@@ -8,16 +8,19 @@ import math
 import traceback
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from jchannel.errors import ClosedError
 from jchannel.protocol.messages import Call, Echo, Pipe, Request
-from jchannel.trio.channel_streams import ChannelStreams, give
+from jchannel.trio.channel_streams import ChannelStreams, Give, give
 from jchannel.trio.handlers import Invoke, NothingToCallError
 from jchannel.trio.incoming import IncomingStream
+from jchannel.trio.outgoing import OutgoingStream
 from jchannel.trio.session import Session
+from jchannel.trio.stream_table import combine
 
 __all__ = ["Service"]
 
@@ -32,6 +35,7 @@ class Service:
         streams: The channel's streams.
         find_handler: Gives the channel's present handler.
         run_method: Runs a method of it.
+        give_stream: Makes what a method gets of the stream of its call.
         tracebacks: Whether the far side gets the traceback of an exception.
     """
 
@@ -41,6 +45,7 @@ class Service:
         streams: ChannelStreams,
         find_handler: Callable[[], object],
         run_method: Invoke,
+        give_stream: Give,
         *,
         tracebacks: bool,
     ) -> None:
@@ -48,6 +53,7 @@ class Service:
         self._streams = streams
         self._find_handler = find_handler
         self._run_method = run_method
+        self._give_stream = give_stream
         self._tracebacks = tracebacks
         self._arrived: deque[tuple[Session, Call, IncomingStream | None]] = deque()
         self._scopes: set[trio.CancelScope] = set()
@@ -90,12 +96,13 @@ class Service:
     async def _run_next_call(self) -> None:
         session, call, stream = self._arrived.popleft()
         with session.running_request(call) as scope:
+            answer = None
             try:
                 # A sync method has no checkpoint, and may have been cancelled before it began.
                 await trio.lowlevel.checkpoint_if_cancelled()
-                args = call.args if stream is None else [give(stream, math.inf), *call.args]
+                args = call.args if stream is None else [self._give_stream(stream, math.inf), *call.args]
                 value = await self._run_method(self._find_handler(), call.name, args)
-                await self._answer(session, call, value)
+                answer = await self._answer(session, call, value)
             except NothingToCallError as error:
                 session.answer_error(call, error.kind, "", str(error))
             except Exception as error:
@@ -103,35 +110,48 @@ class Service:
                 trace = "".join(traceback.format_exception(error)) if self._tracebacks else None
                 session.answer_error(call, "exception", type(error).__name__, str(error), trace)
             finally:
-                if stream is not None and (not stream.begun or scope.cancel_called):
-                    stream.fail(ClosedError("the stream was closed: its call has ended"), stop=True)
+                if stream is not None and scope.cancel_called:
+                    _close_unread(stream, always=True)
+                elif stream is not None and answer is not None:
+                    # The answer may be made of the stream, and begin to read it later.
+                    answer.on_end = combine(answer.on_end, partial(_close_unread, stream))
+                elif stream is not None:
+                    _close_unread(stream)
                 self._release(scope)
 
     async def _run_pipe(self, session: Session, pipe: Pipe, stream: IncomingStream) -> None:
         with session.running_request(pipe) as scope:
             try:
+                await trio.lowlevel.checkpoint_if_cancelled()
                 await self._answer(session, pipe, give(stream, math.inf))
             finally:
                 if scope.cancel_called:
-                    stream.fail(ClosedError("the stream was closed: its pipe was cancelled"), stop=True)
+                    _close_unread(stream, always=True)
                 self._release(scope)
 
-    async def _answer(self, session: Session, request: Request, value: object) -> None:
-        """Answers a request with what a method returned, a value or a stream."""
+    async def _answer(self, session: Session, request: Request, value: object) -> OutgoingStream | None:
+        """Answers a request with what a method returned, a value or a stream. Gives the stream."""
         if not _is_stream(value):
             session.answer_value(request, value)
-            return
+            return None
         stream = await self._streams.open(value)
         try:
             session.answer_stream(request, stream, await stream.wait_short())
         except BaseException:
             stream.stop()
             raise
+        return stream
 
     def _release(self, scope: trio.CancelScope) -> None:
         self._scopes.discard(scope)
         if not self._scopes:
             self._idle.set()
+
+
+def _close_unread(stream: IncomingStream, *, always: bool = False) -> None:
+    """Closes the stream of a call that has ended, if nobody has begun to read it."""
+    if always or not stream.begun:
+        stream.fail(ClosedError("the stream was closed: its call has ended"), stop=True)
 
 
 def _is_stream(value: object) -> bool:

@@ -51,7 +51,7 @@ class ServerCarrier(Carrier):
         stream.on_end = combine(stream.on_end, drop)
         return ticket
 
-    def post(self, stream: OutgoingStream, ticket: str) -> None:
+    def post(self, stream: OutgoingStream, ticket: str) -> None:  # noqa: ARG002 (it is never posted)
         """Never asked for: the protocol's table of states lets only a server issue tickets."""
         raise AssertionError(ticket)
 

@@ -76,8 +76,8 @@ async def _send_stream(stream: OutgoingStream, receive: Receive, send: Send) -> 
     headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
     headers.append((b"content-type", b"application/octet-stream"))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_when_gone, stream, receive)
         await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+        nursery.start_soon(_stop_when_gone, stream, receive)
         try:
             while data := await stream.take():
                 await send({"type": "http.response.body", "body": data, "more_body": True})
@@ -92,16 +92,13 @@ async def _send_stream(stream: OutgoingStream, receive: Receive, send: Send) -> 
 
 
 async def _stop_when_gone(stream: OutgoingStream, receive: Receive) -> None:
-    """Stops a stream whose client has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    """Stops a stream whose client has gone. Nothing else is received after a response has begun."""
+    await receive()
     stream.stop()
 
 
 async def _receive_stream(stream: IncomingStream, query: dict[str, list[str]], receive: Receive) -> HTTPStatus:
     """Takes the next part of a stream from the body of a request. Answers when there is room for more."""
-    if stream.over:
-        return HTTPStatus.GONE
     if query.get("offset") != [str(stream.received)] or stream.feeding:
         stream.fail(StateError("the stream is broken: a part of it came out of its order"))
         return HTTPStatus.CONFLICT

@@ -76,7 +76,8 @@ def fields_of(message: Message) -> dict[str, object]:
     fields = {name: getattr(message, name) for name in message.__slots__}
     fields = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
     if isinstance(fields.get("stream"), StreamInfo):
-        fields["stream"] = {key: value for key, value in dataclasses.asdict(fields["stream"]).items() if value is not None}
+        stream = dataclasses.asdict(fields["stream"])
+        fields["stream"] = {key: value for key, value in stream.items() if value is not None}
     optional = {name for name in ("stack", "stream") if fields.get(name) is None}
     return {"type": message.type} | {name: value for name, value in fields.items() if name not in optional}
 

@@ -6,7 +6,7 @@ import copy
 import logging
 from collections.abc import Awaitable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import trio
 
@@ -18,12 +18,29 @@ from jchannel.trio.endpoint import Endpoint
 from jchannel.trio.handlers import Invoke, invoke
 from jchannel.trio.session import PendingRequest, Session
 
-if TYPE_CHECKING:
-    from jchannel.trio.server import Server
-
 __all__ = ["Channel"]
 
 logger = logging.getLogger("jchannel")
+
+
+class Host(Protocol):
+    """What a channel needs of its server."""
+
+    url: str
+    tracebacks: bool
+
+    @property
+    def session(self) -> Session | None:
+        """The session of the page that is connected, or ``None``."""
+
+    def register(self, channel: Channel) -> int:
+        """Gives a channel that is being opened its number, or raises ``ClosedError``."""
+
+    def unregister(self, number: int) -> None:
+        """Forgets a channel that is being closed."""
+
+    def explain_wait(self) -> str:
+        """What a channel waits for, when it waits for a page; empty when one is connected."""
 
 
 class Channel(Endpoint):
@@ -39,7 +56,7 @@ class Channel(Endpoint):
 
     def __init__(
         self,
-        server: Server,
+        server: Host,
         code: str,
         nursery: trio.Nursery,
         *,

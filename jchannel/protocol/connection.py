@@ -96,7 +96,7 @@ class Connection:
         self._last_far_id = 0
         self._last_stream = 0
         self._last_far_stream = 0
-        self._asked: set[int] = set()
+        self._asked: dict[int, type[Request]] = {}
         self._running: set[int] = set()
         self._waiting: deque[Encoded] = deque()
         self._waiting_bytes = 0
@@ -154,7 +154,7 @@ class Connection:
             self._last_stream = stream.id
         if isinstance(message, Request):
             self._last_id = message.id
-            self._asked.add(message.id)
+            self._asked[message.id] = type(message)
         elif isinstance(message, Result | Error):
             self._running.discard(message.id)
         elif isinstance(message, Welcome):
@@ -196,7 +196,9 @@ class Connection:
         elif isinstance(message, Result | Error):
             if message.id not in self._asked:
                 raise ProtocolError(f"there is no request {message.id} that waits for an answer")
-            self._asked.remove(message.id)
+            asked = self._asked.pop(message.id)
+            if isinstance(message, Result):
+                _check_result(message, asked)
         elif isinstance(message, Welcome):
             self.frame_limit = message.frame_limit
         elif isinstance(message, Broken):
@@ -211,6 +213,8 @@ class Connection:
         if stream.id <= self._last_far_stream:
             raise ProtocolError(f"the stream number {stream.id} does not follow {self._last_far_stream}")
         self._last_far_stream = stream.id
+        if stream.data is not None and stream.total not in (None, len(stream.data)):
+            raise ProtocolError(f"a stream of {len(stream.data)} bytes cannot have a total of {stream.total}")
         if self._far_role is Role.PAGE and stream.ticket is not None:
             raise ProtocolError("a page's stream has no ticket of its own")
         if self._far_role is Role.SERVER and (stream.ticket is None) == (stream.data is None):
@@ -226,6 +230,17 @@ class Connection:
         except KeyError:
             side, state = sender.name.lower(), self.state.name.lower()
             raise ProtocolError(f"the {side} may not send {message.type!r} while the state is {state!r}") from None
+
+
+def _check_result(result: Result, asked: type[Request]) -> None:
+    """Refuses a stream where none can be, and its absence where one must be."""
+    if result.stream is None:
+        if asked is Pipe:
+            raise ProtocolError("a pipe is answered by a stream")
+    elif asked not in (Call, Pipe):
+        raise ProtocolError(f"a request of type {asked.type!r} is not answered by a stream")
+    elif result.value is not None:
+        raise ProtocolError("beside a stream the value is null")
 
 
 def _stream_of(message: Message) -> StreamInfo | None:

@@ -12,6 +12,7 @@ from jchannel.protocol.connection import BATCH_LIMIT, FRAME_LIMIT, Connection, R
 from jchannel.protocol.frames import encode_frame
 from jchannel.protocol.messages import (
     Beat,
+    Broken,
     Call,
     Cancel,
     Close,
@@ -21,7 +22,10 @@ from jchannel.protocol.messages import (
     Hello,
     Message,
     Open,
+    Pipe,
     Result,
+    Stop,
+    StreamInfo,
     Welcome,
     encode,
 )
@@ -331,3 +335,50 @@ def test_any_frames_give_messages_or_a_protocol_error(role: Role, state: State, 
             assert connection.receive(given_frame)
         except ProtocolError:
             return
+
+
+STREAM = StreamInfo(1, None, None, "x" * 22)
+
+
+@pytest.mark.parametrize(
+    ("asked", "result"),
+    [
+        (Open(1, 1, ""), Result(1, Packed("null"), StreamInfo(1))),
+        (Close(1, 1), Result(1, Packed("null"), StreamInfo(1))),
+        (Echo(1, 1, EMPTY), Result(1, Packed("null"), StreamInfo(1))),
+        (Pipe(1, 1, STREAM), Result(1, Packed("null"))),
+        (Call(1, 1, "f", EMPTY), Result(1, Packed("5"), StreamInfo(1))),
+        (Call(1, 1, "f", EMPTY), Result(1, Packed("null"), StreamInfo(1, 4, b"abc"))),
+    ],
+)
+def test_a_stream_comes_only_where_one_can_be(asked: Message, result: Message) -> None:
+    server, page = connect()
+    server.send(asked)
+    move(server, page)
+    with pytest.raises(ProtocolError):
+        server.receive(frame(result))
+
+
+@pytest.mark.parametrize(
+    ("asked", "result"),
+    [
+        (Pipe(1, 1, STREAM), Result(1, Packed("null"), StreamInfo(1))),
+        (Call(1, 1, "f", EMPTY), Result(1, Packed("null"), StreamInfo(1, 3, b"abc"))),
+        (Call(1, 1, "f", EMPTY, STREAM), Error(1, "busy", "", "")),
+        (Pipe(1, 1, STREAM), Error(1, "busy", "", "")),
+    ],
+)
+def test_a_request_with_a_stream_is_answered(asked: Message, result: Message) -> None:
+    server, page = connect()
+    server.send(asked)
+    move(server, page)
+    assert server.receive(frame(result))
+    assert server.unanswered == 0
+
+
+@pytest.mark.parametrize("message", [Stop(1), Broken(1, "Error", "")])
+def test_what_is_said_of_a_stream_that_was_never_announced_is_refused(message: Message) -> None:
+    server, page = connect()
+    page.send(message)
+    with pytest.raises(ProtocolError, match="no stream 1 has been announced"):
+        move(page, server)

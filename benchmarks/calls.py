@@ -23,7 +23,7 @@ import trio_websocket
 
 import jchannel
 import jchannel.trio
-from benchmarks.harness import browser_command, open_page, show
+from benchmarks.harness import Figures, browser_command, open_page
 
 ONE_BY_ONE = 300
 AT_ONCE = 2_000
@@ -61,22 +61,6 @@ class Adder:
     def add(self, a: int, b: int) -> int:
         """A method that costs nothing."""
         return a + b
-
-
-class Figures:
-    """What was measured, by label."""
-
-    def __init__(self) -> None:
-        self.values: dict[tuple[str, str], list[float]] = {}
-
-    def add(self, label: str, unit: str, value: float) -> None:
-        """Adds one run's figure."""
-        self.values.setdefault((label, unit), []).append(value)
-
-    def show(self) -> None:
-        """Prints the medians."""
-        for (label, unit), values in self.values.items():
-            show(label, values, unit, "{:,.3f}".format if unit == "ms" else "{:,.0f}".format)
 
 
 async def time_floor(figures: Figures, websocket: trio_websocket.WebSocketConnection) -> None:

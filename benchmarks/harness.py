@@ -36,16 +36,16 @@ def find_chromium() -> str:
     raise SystemExit("The benchmark needs Chromium: sudo apt install chromium")
 
 
-def browser_command(url: str, profile: str) -> list[str]:
-    """The command that shows a page in headless Chromium, with a profile of its own."""
-    return [find_chromium(), *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}", url]
+def browser_command(url: str, profile: str, *flags: str) -> list[str]:
+    """The command that shows a page in headless Chromium, with a profile of its own and more flags."""
+    return [find_chromium(), *FLAGS, *flags, "--remote-debugging-port=0", f"--user-data-dir={profile}", url]
 
 
 @asynccontextmanager
-async def open_page(url: str) -> AsyncIterator[None]:
-    """Shows a page in headless Chromium for the time of the block."""
+async def open_page(url: str, *flags: str) -> AsyncIterator[None]:
+    """Shows a page in headless Chromium, with more flags, for the time of the block."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = browser_command(url, profile)
+        command = browser_command(url, profile, *flags)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(
                 partial(trio.run_process, command, capture_stdout=True, capture_stderr=True, check=False)
@@ -62,3 +62,23 @@ def median(values: Sequence[float]) -> float:
 def show(label: str, values: Sequence[float], unit: str, shown: Callable[[float], str] = "{:,.2f}".format) -> None:
     """Prints the median of several runs, with the least and the greatest."""
     print(f"{label:<44} {shown(median(values)):>10} {unit:<8} ({shown(min(values))} to {shown(max(values))})")
+
+
+class Figures:
+    """What was measured, by label."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, str], list[float]] = {}
+
+    def add(self, label: str, unit: str, value: float) -> None:
+        """Adds one run's figure."""
+        self.values.setdefault((label, unit), []).append(value)
+
+    def median(self, label: str, unit: str) -> float:
+        """The median of what was added."""
+        return median(self.values[label, unit])
+
+    def show(self) -> None:
+        """Prints the medians."""
+        for (label, unit), values in self.values.items():
+            show(label, values, unit, "{:,.3f}".format if unit == "ms" else "{:,.0f}".format)

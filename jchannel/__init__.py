@@ -23,6 +23,8 @@ from jchannel.errors import (
 
 if TYPE_CHECKING:
     from jchannel.channel import Channel
+    from jchannel.metagenerator import MetaGenerator
+    from jchannel.progress import tqdm_progress
     from jchannel.server import Server, start
     from jchannel.trio.limits import Limits
 
@@ -32,6 +34,7 @@ __all__ = [
     "FrontendError",
     "KernelError",
     "Limits",
+    "MetaGenerator",
     "PageLostError",
     "ProtocolError",
     "RefusedError",
@@ -39,13 +42,16 @@ __all__ = [
     "Server",
     "StateError",
     "start",
+    "tqdm_progress",
 ]
 
 _HOMES: Final = {
     "Channel": "jchannel.channel",
     "Limits": "jchannel.trio.limits",
+    "MetaGenerator": "jchannel.metagenerator",
     "Server": "jchannel.server",
     "start": "jchannel.server",
+    "tqdm_progress": "jchannel.progress",
 }
 
 _MODULES: Final = ("channel", "errors", "server", "sync", "trio", "types")

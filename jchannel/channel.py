@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from jchannel.bridge.crossing import Operation, in_task, running_loop
 from jchannel.bridge.facade import ChannelFacade
 from jchannel.bridge.methods import LoopMethods
+from jchannel.bridge.streams import LoopStreams, Streams
+from jchannel.metagenerator import MetaGenerator
+from jchannel.progress import Progress
 
 __all__ = ["Channel"]
 
@@ -30,11 +33,15 @@ class Channel(ChannelFacade):
             ``"(channel) => { channel.handler = {add: (a, b) => a + b}; }"``. It receives the page's side of the
             channel.
 
-    The methods of ``handler`` run on the loop in which the channel was opened last, sync ones and async ones.
+    The methods of ``handler`` run on the loop in which the channel was opened last, sync ones and async ones. When the
+    page sends a stream, the method gets a ``MetaGenerator`` as its first argument. A method that returns an async
+    iterable (such as an async generator), a ``pathlib.Path`` or a binary file answers with a stream of its bytes.
 
     Raises:
         TypeError: The server is not a ``jchannel.server.Server``, or the code is not a str.
     """
+
+    _streams: ClassVar[Streams] = LoopStreams()
 
     def open(self, timeout: float | None = 3) -> asyncio.Task[Any]:
         """Opens the channel: runs its code's initialization function in the page.
@@ -98,7 +105,7 @@ class Channel(ChannelFacade):
                 no limit.
 
         Returns:
-            A Task that gives what the method returned.
+            A Task that gives what the method returned; a ``MetaGenerator`` if that is a stream.
 
         Raises:
             RuntimeError: No loop is running.
@@ -114,6 +121,53 @@ class Channel(ChannelFacade):
         """
         running_loop()
         return in_task(self._handle.call(name, args, timeout), f"channel.call({name!r})")
+
+    def call_with_stream(
+        self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None
+    ) -> asyncio.Task[Any]:
+        """Calls a method of the page's handler with a byte stream as its first argument.
+
+        Args:
+            name: The method's name. The method receives the stream as its side's ``MetaGenerator``.
+            stream: The source of the stream: an async iterable of bytes-like objects, such as an async generator, which
+                runs on the present loop; bytes; a sync iterable of bytes-like objects, a binary file or a
+                ``pathlib.Path``, which are read in worker threads. It is closed in the end, but for a file that was
+                open already.
+            *args: The other arguments, as those of ``call``.
+            timeout: Seconds as ``int`` or ``float`` without progress: in which no part of the stream is taken and no
+                answer comes; ``None`` for no limit.
+            progress: Called on the present loop with the number of bytes read of the source, and the total or ``None``.
+                An exception from it ends the stream.
+
+        Returns:
+            A Task that gives what the method returned; a ``MetaGenerator`` if that is a stream.
+
+        Raises:
+            RuntimeError: No loop is running.
+            TypeError, ValueError: The stream is none of these, ``progress`` is no plain callable, or what ``call``
+                raises. Nothing was sent.
+
+        The Task raises ``OSError`` when the stream is a path that cannot be opened, and otherwise what that of ``call``
+        raises. A source that raises gives its reader the error, and fails no call by itself. Cancelling it closes the
+        source, and is otherwise as with ``call``.
+        """
+        running_loop()
+        operation = self._handle.call_with_stream(name, stream, args, timeout, progress)
+        return in_task(operation, f"channel.call_with_stream({name!r})")
+
+    def pipe(
+        self, stream: object, timeout: float | None = 3, *, progress: Progress | None = None
+    ) -> asyncio.Task[MetaGenerator]:
+        """Sends a byte stream to the page and receives it back. It is there for debugging and tests.
+
+        Args, exceptions and cancellation are those of ``call_with_stream``.
+
+        Returns:
+            A Task that gives the same bytes, as a ``MetaGenerator``. ``async with`` closes it where it is not read to
+            its end.
+        """
+        running_loop()
+        return in_task(self._handle.pipe(stream, timeout, progress), "channel.pipe")
 
     async def __aenter__(self) -> Self:
         """Opens the channel, with ``context_timeout``, unless it is open already. As ``open``."""

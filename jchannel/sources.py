@@ -20,7 +20,7 @@ from jchannel.errors import StateError
 from jchannel.files import check_binary_file
 from jchannel.workers import RunSync
 
-__all__ = ["PIECE_SIZE", "Source", "check_source", "open_source"]
+__all__ = ["PIECE_SIZE", "Source", "check_source", "open_source", "to_bytes"]
 
 PIECE_SIZE = 256 * 1024
 """The largest piece that a source gives, and how far a sync iterable is read ahead, in bytes."""
@@ -120,7 +120,7 @@ class _AsyncSource(Source):
 
     async def _next_data(self) -> bytes | None:
         item = await anext(self._iterator, _END)
-        return None if item is _END else _to_bytes(item)
+        return None if item is _END else to_bytes(item)
 
     async def _close(self) -> None:
         aclose = getattr(self._iterator, "aclose", None)
@@ -160,7 +160,7 @@ class _FileSource(Source):
             piece = getattr(self._file, "read1", self._file.read)(PIECE_SIZE)
             if piece is None:
                 raise BlockingIOError(f"{self._file!r} has nothing at present: a file that blocks is needed")
-            self._piece = _to_bytes(piece) or None
+            self._piece = to_bytes(piece) or None
 
     def _close_file(self) -> None:
         with self._lock:
@@ -222,7 +222,7 @@ class _IterableSource(Source):
         try:
             self._iterator = iter(self._iterable)
             for item in self._iterator:
-                if not self._give(_to_bytes(item)):
+                if not self._give(to_bytes(item)):
                     break
         except BaseException as error:  # noqa: BLE001 # The reader gets it, after the items that came before it.
             self._broken = error
@@ -275,7 +275,7 @@ def check_source(stream: object) -> object:
         check_binary_file(stream, "read")
         return stream
     if _is_buffer(stream):
-        return _to_bytes(stream)
+        return to_bytes(stream)
     if isinstance(stream, Iterable) and not isinstance(stream, type):
         return stream
     hint = ": call it, and give what it returns" if callable(stream) else ""
@@ -328,8 +328,12 @@ def _is_buffer(stream: object) -> bool:
     return True
 
 
-def _to_bytes(item: object) -> bytes:
-    """The bytes of a bytes-like object, as they are now."""
+def to_bytes(item: object) -> bytes:
+    """The bytes of a bytes-like object, as they are now.
+
+    Raises:
+        TypeError: It is none.
+    """
     if isinstance(item, bytes):
         return item
     try:

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from jchannel.bridge.crossing import wait_blocking
 from jchannel.bridge.facade import ChannelFacade, ServerFacade
 from jchannel.bridge.methods import ThreadMethods
 from jchannel.bridge.portal import open_thread_portal
+from jchannel.bridge.streams import Streams, ThreadStreams
+from jchannel.bytestream import BlockingRecords, ByteStream
+from jchannel.progress import Progress
 from jchannel.trio.limits import Limits
 
-__all__ = ["Channel", "Server", "start"]
+__all__ = ["BlockingRecords", "ByteStream", "Channel", "Server", "start"]
 
 
 class Server(ServerFacade):
@@ -107,11 +110,15 @@ class Channel(ChannelFacade):
         code: JavaScript that evaluates to the initialization function. It receives the page's side of the channel.
 
     The methods of ``handler`` run in worker threads, also while this program waits or computes, and several at once
-    when the page calls several. Async ones are refused.
+    when the page calls several. Async ones are refused. When the page sends a stream, the method gets a ``ByteStream``
+    as its first argument. A method that returns an iterator (such as a generator or a ``ByteStream``), a
+    ``pathlib.Path`` or a binary file answers with a stream of its bytes.
 
     Raises:
         TypeError: The server is not a ``jchannel.sync.Server``, or the code is not a str.
     """
+
+    _streams: ClassVar[Streams] = ThreadStreams()
 
     def open(self, timeout: float | None = 3) -> Any:
         """Opens the channel: runs its code's initialization function in the page.
@@ -169,7 +176,7 @@ class Channel(ChannelFacade):
                 no limit.
 
         Returns:
-            What the method returned.
+            What the method returned; a ``ByteStream`` if that is a stream.
 
         Raises:
             TimeoutError: The time ran out. The message says what was waited for.
@@ -181,6 +188,45 @@ class Channel(ChannelFacade):
         An interrupt, and a time that runs out, cancel the call in the page.
         """
         return wait_blocking(self._handle.call(name, args, timeout))
+
+    def call_with_stream(
+        self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None
+    ) -> Any:
+        """Calls a method of the page's handler with a byte stream as its first argument.
+
+        Args:
+            name: The method's name. The method receives the stream as its side's ``MetaGenerator``.
+            stream: The source of the stream: bytes; an iterable of bytes-like objects, a binary file or a
+                ``pathlib.Path``, which are read in worker threads; or a ``ByteStream``. It is closed in the end, but
+                for a file that was open already.
+            *args: The other arguments, as those of ``call``.
+            timeout: Seconds as ``int`` or ``float`` without progress: in which no part of the stream is taken and no
+                answer comes; ``None`` for no limit.
+            progress: Called in worker threads, one call after the other, with the number of bytes read of the source,
+                and the total or ``None``. An exception from it ends the stream.
+
+        Returns:
+            What the method returned; a ``ByteStream`` if that is a stream.
+
+        Raises:
+            TypeError, ValueError: The stream is none of these, an async iterable in particular; ``progress`` is no
+                plain callable; or what ``call`` raises. Nothing was sent.
+            OSError: It is a path that cannot be opened. Nothing was sent.
+
+        The rest is as with ``call``. A source that raises gives its reader the error, and fails no call by itself.
+        """
+        return wait_blocking(self._handle.call_with_stream(name, stream, args, timeout, progress))
+
+    def pipe(self, stream: object, timeout: float | None = 3, *, progress: Progress | None = None) -> ByteStream:
+        """Sends a byte stream to the page and receives it back. It is there for debugging and tests.
+
+        Args, exceptions and interrupts are those of ``call_with_stream``.
+
+        Returns:
+            The same bytes, as a ``ByteStream``. ``with`` closes it where it is not read to its end.
+        """
+        piped: ByteStream = wait_blocking(self._handle.pipe(stream, timeout, progress))
+        return piped
 
     def __enter__(self) -> Self:
         """Opens the channel, with ``context_timeout``, unless it is open already. As ``open``."""

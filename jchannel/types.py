@@ -12,11 +12,13 @@ from jchannel.errors import (
     RemoteError,
     StateError,
 )
+from jchannel.metagenerator import MetaGenerator
 
 __all__ = [
     "ClosedError",
     "FrontendError",
     "KernelError",
+    "MetaGenerator",
     "PageLostError",
     "ProtocolError",
     "RefusedError",

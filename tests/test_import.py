@@ -37,12 +37,15 @@ print("trio_asyncio" in sys.modules)
 
 def test_names_are_loaded_when_they_are_first_used(fresh_python: FreshPython) -> None:
     program = """
+import sys
 import jchannel
 print(jchannel.Server.__module__, jchannel.Channel.__module__, jchannel.start.__module__, jchannel.Limits.__module__)
+print(jchannel.MetaGenerator.__module__, jchannel.tqdm_progress.__module__, "tqdm" in sys.modules)
 print(jchannel.sync.__name__, jchannel.types.__name__, jchannel.trio.__name__)
 """
     assert fresh_python(program).splitlines() == [
         "jchannel.server jchannel.channel jchannel.server jchannel.trio.limits",
+        "jchannel.metagenerator jchannel.progress False",
         "jchannel.sync jchannel.types jchannel.trio",
     ]
 

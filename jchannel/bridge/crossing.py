@@ -23,7 +23,7 @@ from jchannel.bridge.mailbox import LoopClosedError, LoopMailbox
 from jchannel.bridge.portal import Portal
 from jchannel.errors import StateError
 
-__all__ = ["Operation", "in_task", "running_loop", "wait_blocking"]
+__all__ = ["Operation", "in_task", "running_loop", "wait_blocking", "wait_in_loop"]
 
 T = TypeVar("T")
 
@@ -77,6 +77,10 @@ class _Crossing(ABC, Generic[T]):
         if self._undo is None or not isinstance(self._outcome, outcome.Value):
             return None
         return Operation(self._portal, self._undo)
+
+    def forget(self) -> None:
+        """Lets go of an outcome that nobody takes: a stream in it is closed by that."""
+        self._outcome = _CANCELLED
 
     def unwrap(self) -> T:
         """The operation's value, or its error raised. A time that ran out is the builtin ``TimeoutError`` here."""
@@ -138,6 +142,9 @@ _CANCELLED: Final = outcome.Error(asyncio.CancelledError())
 
 # In asyncio
 
+#: Seconds.
+_LONGER_THAN_ANY_LOOP: Final = 1e9
+
 
 class _TaskCrossing(_Crossing[T]):
     """An operation that an asyncio Task waits for."""
@@ -147,13 +154,19 @@ class _TaskCrossing(_Crossing[T]):
         self._loop = loop
         self._mailbox = LoopMailbox.of(loop)
         self._is_here = self._portal.serves(loop)
+        self._task: asyncio.Task[T] | None = None
         # Weak, so that a Task whose loop was closed under it goes, and cancels the operation by that.
         self._waiter: weakref.ref[asyncio.Future[None]] | None = None
 
-    async def wait(self) -> T:
+    async def wait_in_task(self) -> T:
+        """As ``wait``, in a Task of its own, whose first step was made before it was one."""
+        return await self.wait(_begun())
+
+    async def wait(self, first: Awaitable[None] | None = None) -> T:
         """Waits for the outcome. Cancelling it cancels the operation and waits until it has ended."""
         try:
-            await _begun()
+            if first is not None:
+                await first
             if self._outcome is None:
                 await self._arrival()
         except asyncio.CancelledError:
@@ -164,11 +177,23 @@ class _TaskCrossing(_Crossing[T]):
                 crossing = _TaskCrossing(undoing, self._loop)
                 crossing.submit()
                 await crossing._wait_to_the_end()
+            self.forget()
             raise
         except GeneratorExit:  # The loop was closed under its Task.
             self.cancel_in_collection()
             raise
         return self.unwrap()
+
+    def keep(self, task: asyncio.Task[T]) -> None:
+        """Keeps the Task that waits until it has ended: a loop has only weak references to its Tasks.
+
+        The reference is one that goes with the loop, so that a Task whose loop was closed under it can be collected.
+        """
+        if self._is_here:
+            self._task = task  # The portal, which ends with the loop, has the crossing.
+        else:
+            timer = self._loop.call_later(_LONGER_THAN_ANY_LOOP, id, task)
+            task.add_done_callback(lambda _: timer.cancel())
 
     async def _wait_to_the_end(self) -> None:
         while self._outcome is None:
@@ -235,11 +260,23 @@ def in_task(operation: Operation[T], name: str) -> asyncio.Task[T]:
     loop = running_loop()
     crossing = _TaskCrossing(operation, loop)
     crossing.submit()
-    waiting: Any = crossing.wait()
+    waiting: Any = crossing.wait_in_task()
     # A Task that is cancelled before its first step never enters its coroutine, which then could not pass it on: so the
     # first step is made here.
     waiting.send(None)
-    return loop.create_task(waiting, name=name)
+    task: asyncio.Task[T] = loop.create_task(waiting, name=name)
+    crossing.keep(task)
+    return task
+
+
+async def wait_in_loop(operation: Operation[T]) -> T:
+    """Has an operation done, and waits for its outcome in the present asyncio Task.
+
+    Cancelling it cancels the operation, and waits until that has ended.
+    """
+    crossing = _TaskCrossing(operation, running_loop())
+    crossing.submit()
+    return await crossing.wait()
 
 
 # In blocking threads
@@ -266,6 +303,7 @@ class _BlockingCrossing(_Crossing[T]):
             undoing = self.undoing()
             if undoing is not None:
                 _BlockingCrossing(undoing).run()
+            self.forget()
             raise
         return self.unwrap()
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from jchannel.bridge.handles import ChannelHandle, ServerHandle
+from jchannel.bridge.streams import Streams
 from jchannel.trio.limits import Limits
 from jchannel.trio.server import ServerStatistics, open_server
 
@@ -95,10 +97,13 @@ class ChannelFacade:
         TypeError: The server is not one of jchannel's facades, or the code is not a str.
     """
 
+    #: The way of its streams.
+    _streams: ClassVar[Streams]
+
     def __init__(self, server: ServerFacade, code: str) -> None:
         if not isinstance(server, ServerFacade):
             raise TypeError(f"the server of a channel must be one that jchannel.start gave, and not {server!r}")
-        self._handle = ChannelHandle(server.handle, code)
+        self._handle = ChannelHandle(server.handle, code, self._streams)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self._handle.describe()}>"

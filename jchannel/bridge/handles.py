@@ -11,13 +11,17 @@ from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, TypeVar
 
 from jchannel.bridge.crossing import Operation
+from jchannel.bridge.incoming import Arrivals
 from jchannel.bridge.methods import Methods
 from jchannel.bridge.owner import Owner
 from jchannel.bridge.portal import Portal, open_thread_portal
+from jchannel.bridge.streams import Streams
 from jchannel.errors import ClosedError, StateError
+from jchannel.progress import Progress, check_progress
 from jchannel.timeouts import check_timeout
 from jchannel.trio.channel import Channel
 from jchannel.trio.endpoint import check_name, pack_args
+from jchannel.trio.incoming import IncomingStream
 from jchannel.trio.server import Server
 
 __all__ = ["ChannelHandle", "ServerHandle"]
@@ -188,6 +192,7 @@ class ChannelHandle:
     Args:
         server: Its server.
         code: JavaScript that evaluates to the initialization function.
+        streams: The way of streams.
 
     Attributes:
         handler: The object that handles calls from the page, or ``None``.
@@ -196,12 +201,13 @@ class ChannelHandle:
         TypeError: The code is not a str.
     """
 
-    def __init__(self, server: ServerHandle, code: str) -> None:
+    def __init__(self, server: ServerHandle, code: str, streams: Streams) -> None:
         if not isinstance(code, str):
             raise TypeError(f"the code of a channel must be a str of JavaScript, and not {code!r}")
         self.handler: object = None
         self._server = server
         self._code = code
+        self._streams = streams
         self._context_timeout: float | None = 3
         self._methods: Methods
         self._owner: Owner[Channel] | None = None
@@ -281,11 +287,33 @@ class ChannelHandle:
         packed = pack_args(args)
         return self._ask(lambda channel: channel.begin_call(name, packed, timeout))
 
+    def call_with_stream(
+        self, name: str, stream: object, args: tuple[object, ...], timeout: float | None, progress: Progress | None
+    ) -> Operation[Any]:
+        """As the core's ``call_with_stream``. The arguments are packed now, and may be changed afterwards."""
+        check_timeout(timeout)
+        check_name(name)
+        packed = pack_args(args)
+        source, told = self._carry(stream, progress)
+        return self._ask(lambda channel: channel.begin_call_with_stream(name, source, packed, timeout, told))
+
+    def pipe(self, stream: object, timeout: float | None, progress: Progress | None) -> Operation[Any]:
+        """As the core's ``pipe``."""
+        check_timeout(timeout)
+        source, told = self._carry(stream, progress)
+        return self._ask(lambda channel: channel.begin_pipe(source, timeout, told))
+
     def echo(self, args: tuple[object, ...], timeout: float | None) -> Operation[list[Any]]:
         """As the core's ``echo``. The arguments are packed now, and may be changed afterwards."""
         check_timeout(timeout)
         packed = pack_args(args)
         return self._ask(lambda channel: channel.begin_echo(packed, timeout))
+
+    def _carry(self, stream: object, progress: Progress | None) -> tuple[object, Progress | None]:
+        """What trio gets of a source and its progress, which are checked now."""
+        check_progress(progress)
+        source = self._streams.carry_source(stream, self.portal)
+        return source, None if progress is None else self._streams.carry_progress(progress, self.portal)
 
     def _ask(self, ask: Callable[[Channel], Awaitable[R]]) -> Operation[R]:
         def find_owner() -> Owner[Channel]:
@@ -308,7 +336,7 @@ class ChannelHandle:
             self._methods = methods
             owner = self._owner
             if owner is None or owner.stopping:
-                manager = server.hold_channel(self._code, run_method=self._run_method)
+                manager = server.hold_channel(self._code, run_method=self._run_method, give_stream=self._give_stream)
                 owner = self._owner = Owner(manager, "the channel", self._server.owner)
                 self._server.owner.start_child(owner)
             made.owner = owner
@@ -318,6 +346,9 @@ class ChannelHandle:
 
     async def _run_method(self, _: object, name: str, args: Sequence[Any]) -> Any:
         return await self._methods.run(self.handler, name, args)
+
+    def _give_stream(self, stream: IncomingStream, limit: float) -> object:
+        return self._streams.give(Arrivals(stream, limit, self.portal))
 
 
 def _begin_opening(owner: Owner[Channel], channel: Channel, ask: Callable[[Channel], Awaitable[R]]) -> Awaitable[R]:

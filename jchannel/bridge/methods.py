@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import io
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -15,8 +16,11 @@ import outcome
 import trio
 
 from jchannel.bridge.mailbox import LoopClosedError, LoopMailbox, Work
+from jchannel.bridge.outgoing import LoopSource
 from jchannel.bridge.portal import Portal
+from jchannel.bytestream import ByteStream
 from jchannel.errors import StateError
+from jchannel.sources import open_source
 from jchannel.trio.handlers import find_method
 
 __all__ = ["LoopMethods", "Methods", "ThreadMethods"]
@@ -41,7 +45,7 @@ class Methods(ABC):
 class LoopMethods(Methods):
     """Runs methods on an asyncio loop: sync ones as its callbacks, async ones as its Tasks.
 
-    They run in a copy of the context in which this object was made.
+    They run in a copy of the context in which this object was made. An async iterable that one returns runs there, too.
 
     Args:
         loop: The loop, which runs in the present thread.
@@ -64,7 +68,8 @@ class LoopMethods(Methods):
             StateError: The loop is closed, or the method was cancelled by its own side.
         """
         method = _MethodOnLoop(self._loop, self._portal, handler, name, args)
-        self._post(partial(self._context.copy().run, method.start), name)
+        context = self._context.copy()
+        self._post(partial(context.run, method.start), name)
         try:
             await self._wait(method)
         except trio.Cancelled:
@@ -74,7 +79,10 @@ class LoopMethods(Methods):
                 await self._wait(method)
             if method.result is None:
                 raise
-        return method.unwrap()
+        result = method.unwrap()
+        if isinstance(result, AsyncIterable):
+            return LoopSource(result, self._mailbox, self._portal, context)
+        return result
 
     def _post(self, work: Work, name: str) -> None:
         try:
@@ -180,7 +188,10 @@ class _MethodOnLoop:
 
 
 class ThreadMethods(Methods):
-    """Runs plain methods in worker threads: for programs that have no loop."""
+    """Runs plain methods in worker threads: for programs that have no loop.
+
+    An iterator that one returns is a stream, and is read in worker threads.
+    """
 
     async def run(self, handler: object, name: str, args: Sequence[Any]) -> Any:
         """As the base class's.
@@ -190,7 +201,12 @@ class ThreadMethods(Methods):
         Raises:
             TypeError: The method is an async one.
         """
-        return await trio.to_thread.run_sync(_call, handler, name, args, abandon_on_cancel=True)
+        result = await trio.to_thread.run_sync(_call, handler, name, args, abandon_on_cancel=True)
+        if isinstance(result, ByteStream):
+            return result.give_away()
+        if isinstance(result, Iterator) and not isinstance(result, io.IOBase):
+            return await open_source(result, trio.to_thread.run_sync)
+        return result
 
 
 def _call(handler: object, name: str, args: Sequence[Any]) -> Any:
@@ -200,6 +216,10 @@ def _call(handler: object, name: str, args: Sequence[Any]) -> Any:
         raise
     except BaseException as error:
         raise _explain_exit(name, error) from error
+    if isinstance(result, AsyncIterable):
+        raise TypeError(
+            f"{name!r} returned an async iterable, and a channel of jchannel.sync has no loop to read it in"
+        )
     if not inspect.isawaitable(result):
         return result
     if inspect.iscoroutine(result):

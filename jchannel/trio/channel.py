@@ -239,7 +239,8 @@ class Channel(Endpoint):
         self._server.unregister(channel)
         self._last_wait = self.explain_wait()
         self._why_closed = why
-        self._end_all(f"the channel is closed: {why}", tell=tell)
+        # The page hears it of `close`: a `cancel` before it would give its readers another reason.
+        self._end_all(f"the channel is closed: {why}")
         session = self._session
         if self._opening is not None:
             session, pending = self._opening

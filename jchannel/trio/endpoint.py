@@ -182,9 +182,9 @@ class Endpoint(ABC):
     def explain_wait(self) -> str:
         """As ``requests.Way.explain_wait``."""
 
-    def _end_all(self, why: str, *, tell: bool) -> None:
+    def _end_all(self, why: str) -> None:
         """Ends what is under way in both directions, because the channel is closing."""
-        self._requests.end(why, tell=tell)
+        self._requests.end(why)
         self._streams.end(why)
         self._service.end()
 

@@ -60,7 +60,7 @@ class PeerChannel(Endpoint):
     def end(self) -> None:
         """Ends the channel because the server has closed it. Does not wait."""
         self._closed = True
-        self._end_all("the channel is closed: the server has closed it", tell=False)
+        self._end_all("the channel is closed: the server has closed it")
 
     async def wait_session(self) -> tuple[Session, int]:
         """As ``requests.Way.wait_session``."""

@@ -108,11 +108,9 @@ class Requests:
                 raise
         raise trio.TooSlowError(self._explain(asked, f"{limit:g} s without progress", what))
 
-    def end(self, why: str, *, tell: bool) -> None:
+    def end(self, why: str) -> None:
         """Ends the requests that were sent, because the channel is closing."""
-        for pending, session in self._sent.items():
-            if tell:
-                session.cancel_request(pending)
+        for pending in self._sent:
             pending.fail(ClosedError(why))
 
     async def _finish(self, asked: _Asked, limit: float, what: str) -> Any:

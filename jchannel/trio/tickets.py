@@ -24,6 +24,9 @@ __all__ = ["STREAMS_PATH", "Tickets"]
 #: Where the streams are, below the server's base URL.
 STREAMS_PATH: Final = "/streams/"
 
+#: How long a page has to break a post off itself that nobody wants any more, in seconds.
+STOP_SECONDS: Final = 1
+
 # A page of another origin, such as a notebook's, must be able to read the answer.
 _HEADERS: Final = {"access-control-allow-origin": "*", "cache-control": "no-store", "x-content-type-options": "nosniff"}
 
@@ -62,8 +65,13 @@ class Tickets:
             await _send_stream(outgoing, receive, send)
         elif incoming is not None:
             query = parse_qs(scope["query_string"].decode("latin-1"))
-            await _respond(send, await _receive_stream(incoming, query, receive))
+            status = await _receive_stream(incoming, query, receive)
+            if status == HTTPStatus.GONE:
+                await _wait_gone(receive)
+            await _respond(send, status)
         else:
+            if scope["method"] == "POST":
+                await _wait_gone(receive)
             await _respond(send, HTTPStatus.GONE)
 
 
@@ -77,7 +85,8 @@ async def _send_stream(stream: OutgoingStream, receive: Receive, send: Send) -> 
     headers.append((b"content-type", b"application/octet-stream"))
     async with trio.open_nursery() as nursery:
         await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
-        nursery.start_soon(_stop_when_gone, stream, receive)
+        gone = trio.Event()
+        nursery.start_soon(_stop_when_gone, stream, receive, gone)
         try:
             while data := await stream.take():
                 await send({"type": "http.response.body", "body": data, "more_body": True})
@@ -86,15 +95,31 @@ async def _send_stream(stream: OutgoingStream, receive: Receive, send: Send) -> 
             # last chunk: no reader can take that for a whole stream.
             pass
         else:
-            if not stream.stopped:
+            if stream.stopped:
+                # As in `_wait_gone`: a response that is cut off is an error in a browser's console, too.
+                with trio.move_on_after(STOP_SECONDS):
+                    await gone.wait()
+            else:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         nursery.cancel_scope.cancel()
 
 
-async def _stop_when_gone(stream: OutgoingStream, receive: Receive) -> None:
+async def _stop_when_gone(stream: OutgoingStream, receive: Receive, gone: trio.Event) -> None:
     """Stops a stream whose client has gone. Nothing else is received after a response has begun."""
     await receive()
+    gone.set()
     stream.stop()
+
+
+async def _wait_gone(receive: Receive) -> None:
+    """Waits a little until the client has gone.
+
+    Whoever posts to a stream that has ended is being told so beside it, and breaks its post off. Browsers show an
+    answer of 410 in their console as an error, and a reader that stops early is none.
+    """
+    with trio.move_on_after(STOP_SECONDS):
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 async def _receive_stream(stream: IncomingStream, query: dict[str, list[str]], receive: Receive) -> HTTPStatus:

@@ -233,6 +233,32 @@ def test_a_loop_that_is_closed_under_its_task_cancels_the_operation() -> None:
     assert hanging.cancelled.wait(TIMEOUT)
 
 
+def test_a_task_that_nobody_keeps_is_kept_until_it_has_ended() -> None:
+    hanging = Hanging()
+    hanging.let_go.set()
+
+    def begin_and_forget() -> weakref.ref[asyncio.Task[None]]:
+        return weakref.ref(in_task(operation(hanging.begin), ""))
+
+    async def program() -> None:
+        kept = begin_and_forget()
+        await asyncio.to_thread(hanging.hanging.wait, TIMEOUT)
+        gc.collect()
+        task = kept()
+        assert task is not None
+        assert not hanging.cancelled.is_set()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        # Whoever awaits a Task hears of its end as soon as its own callbacks do.
+        await asyncio.sleep(0)
+        del task
+        gc.collect()
+        assert kept() is None
+
+    asyncio.run(program())
+
+
 def test_an_outcome_for_a_closed_loop_is_dropped() -> None:
     settled = threading.Event()
     let_go = threading.Event()

@@ -22,6 +22,9 @@ pytestmark = pytest.mark.skipif(
         "the_server_ends_with_its_loop",
         "other_threads_can_call",
         "a_call_of_another_thread_hears_that_the_loop_has_ended",
+        "streams_stay_in_the_thread",
+        "a_task_that_nobody_keeps_is_kept",
+        "a_source_ends_with_its_loop",
         "plain_asyncio_goes_through_the_thread",
     ],
 )

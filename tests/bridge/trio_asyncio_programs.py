@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 import trio_asyncio
 
 import jchannel
@@ -18,6 +20,7 @@ from jchannel import Channel, Server
 from jchannel.errors import ClosedError, StateError
 from jchannel.trio import Peer, open_peer
 from tests.peer_thread import TIMEOUT, PagePeer
+from tests.stream_page import StreamPage, StreamPeer
 
 CODE = "(channel) => {}"
 
@@ -257,6 +260,82 @@ def a_call_of_another_thread_hears_that_the_loop_has_ended() -> None:
     run(program)
     threads[0].join(TIMEOUT)
     assert errors in (["the trio-asyncio loop that the server lived in has ended"], ["the server is closed"])
+
+
+async def _chunks() -> AsyncIterator[bytes]:
+    for _ in range(2_000):
+        assert isinstance(asyncio.get_running_loop(), trio_asyncio.TrioEventLoop)
+        yield bytes(1_000)
+
+
+def streams_stay_in_the_thread() -> None:
+    async def program() -> None:
+        server: Server = await in_aio(lambda: jchannel.start(port=0))
+        async with open_peer(server.page_url, StreamPage()):
+            channel: Channel = await in_aio(lambda: server.open(CODE))
+
+            async def exchange() -> None:
+                size, _ = await channel.call_with_stream("digest", _chunks(), timeout=TIMEOUT)
+                assert size == 2_000_000
+                async with await channel.pipe(_chunks(), TIMEOUT) as stream:
+                    assert len(await stream.join()) == 2_000_000
+
+            await in_aio(exchange)
+        await in_aio(server.stop)
+        assert "jchannel trio" not in {thread.name for thread in threading.enumerate()}
+
+    run(program)
+
+
+def a_task_that_nobody_keeps_is_kept() -> None:
+    async def program() -> None:
+        server: Server = await in_aio(lambda: jchannel.start(port=0))
+        async with page(server) as (_, handler):
+            channel: Channel = await in_aio(lambda: server.open(CODE))
+
+            async def begin() -> None:
+                channel.call("hang", timeout=None)  # It is not kept on purpose.
+
+            await in_aio(begin)
+            await handler.hanging_here.wait()
+            await trio.testing.wait_all_tasks_blocked()
+            gc.collect()
+            await trio.testing.wait_all_tasks_blocked()
+            assert not handler.ended.is_set()
+        await in_aio(server.stop)
+
+    run(program)
+
+
+def a_source_ends_with_its_loop() -> None:
+    peers: list[StreamPeer] = []
+    ended: list[str] = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(1_000)
+                await asyncio.sleep(0)
+        finally:
+            ended.append("the source")
+
+    async def program() -> None:
+        server: Server = await in_aio(lambda: jchannel.start(port=0))
+        peers.append(StreamPeer(server.page_url))
+        await trio.to_thread.run_sync(peers[0].__enter__)
+        channel: Channel = await in_aio(lambda: server.open(CODE))
+
+        async def begin() -> asyncio.Task[Any]:
+            return channel.call_with_stream("hold", endless(), timeout=None)
+
+        task = await in_aio(begin)
+        await trio.to_thread.run_sync(peers[0].streams.reading.wait, TIMEOUT)
+        assert not task.done()
+
+    run(program)
+    assert peers[0].streams.failed.wait(TIMEOUT)
+    assert ended == ["the source"]
+    peers[0].leave()
 
 
 def plain_asyncio_goes_through_the_thread() -> None:

@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import trio
-from benchmarks.harness import show
 
+from benchmarks.harness import show
 from jchannel.metagenerator import MetaGenerator
 
 LINE = 79 * b"x" + b"\n"

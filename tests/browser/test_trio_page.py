@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -370,7 +370,7 @@ class TestLostPages:
         async with open_channel(browser) as (channel, page):
             await page.evaluate("void (window.channel.handler.factor = 7)")
             for _ in range(3):
-                await cut_connection(channel._server)
+                await cut_connection(cast("Server", channel._server))
                 assert await channel.call("scale", 6, timeout=20) == 42
             assert await page.evaluate("window.opened") == 1
             assert await page.evaluate("window.channel.call('add', 1, 2)") == 3

@@ -73,7 +73,7 @@ class Channel(Endpoint):
         self._session: Session | None = None
         self._opening: tuple[Session, PendingRequest] | None = None
         self._value: Any = None
-        self._changed = trio.Event()
+        self._changed = trio.lowlevel.ParkingLot()
         self._why_closed = "it has not been opened: call open() first"
         self._failure: Exception | None = None
         self._last_wait = ""
@@ -223,7 +223,7 @@ class Channel(Endpoint):
             self._opening = None
             self._session = session
             self._value = value
-            self._notify()
+            self._changed.unpark_all()
 
     def _fail_opening(self, error: Exception) -> None:
         if self._session is not None:
@@ -248,7 +248,7 @@ class Channel(Endpoint):
                 session.cancel_request(pending)
             pending.fail(ClosedError(f"the channel is closed: {why}"))
         self._opening = self._session = None
-        self._notify()
+        self._changed.unpark_all()
         if session is None or not session.alive or not tell:
             return None
         return session, session.send_request(lambda id_: Close(id_, channel))
@@ -264,7 +264,7 @@ class Channel(Endpoint):
     async def wait_session(self) -> tuple[Session, int]:
         """As ``requests.Way.wait_session``."""
         while (found := self.find_session()) is None:
-            await self._changed.wait()
+            await self._changed.park()
         return found
 
     def explain_wait(self) -> str:
@@ -272,7 +272,3 @@ class Channel(Endpoint):
         if self._session is not None and self._session.alive:
             return "the page does not take what waits to be sent"
         return self._server.explain_wait() or "the page has not opened the channel yet"
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()

@@ -46,7 +46,7 @@ class IncomingStream:
         self._waiting = 0
         self._ended = info.data is not None
         self._error: Exception | None = None
-        self._changed = trio.Event()
+        self._changed = trio.lowlevel.ParkingLot()
 
     @property
     def over(self) -> bool:
@@ -72,10 +72,10 @@ class IncomingStream:
             if self._ended:
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return b""
-            await self._changed.wait()
+            await self._changed.park()
         piece = self._pieces.popleft()
         self._waiting -= len(piece)
-        self._notify()
+        self._changed.unpark_all()
         return piece
 
     def begin(self) -> None:
@@ -90,7 +90,7 @@ class IncomingStream:
         pieces = list(self._pieces)
         self._pieces.clear()
         self._waiting = 0
-        self._notify()
+        self._changed.unpark_all()
         return pieces
 
     async def aclose(self) -> None:
@@ -116,9 +116,9 @@ class IncomingStream:
             self.received += len(data)
             self._pieces.append(data)
             self._waiting += len(data)
-            self._notify()
+            self._changed.unpark_all()
         while self._waiting > READ_AHEAD and not self.over:
-            await self._changed.wait()
+            await self._changed.park()
         return not self.over
 
     def finish(self) -> None:
@@ -130,7 +130,7 @@ class IncomingStream:
             self.fail(StateError(f"the stream is not whole: {size}"))
             return
         self._ended = True
-        self._notify()
+        self._changed.unpark_all()
         self.on_end()
 
     def fail(self, error: Exception, *, stop: bool = False) -> None:
@@ -143,14 +143,10 @@ class IncomingStream:
         self._error = error
         if stop:
             self._stop()
-        self._notify()
+        self._changed.unpark_all()
         self.on_end()
 
     async def wait_over(self) -> None:
         """Waits until nothing more will arrive, or be wanted. Cancelling it does nothing else."""
         while not self.over:
-            await self._changed.wait()
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+            await self._changed.park()

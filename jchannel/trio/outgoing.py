@@ -64,7 +64,7 @@ class OutgoingStream:
         self._error: Exception | None = None
         self._ended = False
         self._scope = trio.CancelScope()
-        self._changed = trio.Event()
+        self._changed = trio.lowlevel.ParkingLot()
 
     @property
     def error(self) -> Exception | None:
@@ -81,17 +81,17 @@ class OutgoingStream:
                 async for piece in self._source:
                     self._pieces.append(piece)
                     self._waiting += len(piece)
-                    self._notify()
+                    self._changed.unpark_all()
                     reporter.advance(len(piece))
                     while self._waiting >= READ_AHEAD:
-                        await self._changed.wait()
+                        await self._changed.park()
         except Exception as error:
             logger.exception("the source of a stream raised")
             self._error = error
             self.on_failure(error)
         finally:
             self._exhausted = True
-            self._notify()
+            self._changed.unpark_all()
             with trio.CancelScope(shield=True):
                 await self._close_source()
 
@@ -105,7 +105,7 @@ class OutgoingStream:
         """
         with trio.move_on_after(INLINE_SECONDS):
             while not self._exhausted and self._waiting <= INLINE_BYTES:
-                await self._changed.wait()
+                await self._changed.park()
         if not self._exhausted or self._error is not None or self._waiting > INLINE_BYTES:
             return None
         data = self._take(math.inf)
@@ -130,7 +130,7 @@ class OutgoingStream:
             if self._exhausted:
                 self.end()
                 return b""
-            await self._changed.wait()
+            await self._changed.park()
         return self._take(limit)
 
     def stop(self) -> None:
@@ -140,7 +140,7 @@ class OutgoingStream:
         self._pieces.clear()
         self._waiting = 0
         self._exhausted = True
-        self._notify()
+        self._changed.unpark_all()
         self.end()
 
     def end(self) -> None:
@@ -157,7 +157,7 @@ class OutgoingStream:
             size += len(taken[-1])
         self._waiting -= size
         self.taken += size
-        self._notify()
+        self._changed.unpark_all()
         self.on_taken()
         return taken[0] if len(taken) == 1 else b"".join(taken)
 
@@ -167,7 +167,3 @@ class OutgoingStream:
         except Exception:
             # The stream has ended for its reader already: there is nobody left whom it could be raised to.
             logger.exception("closing the source of a stream raised")
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()

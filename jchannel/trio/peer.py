@@ -96,7 +96,7 @@ class Peer:
         self._on_open = on_open
         self._nursery = nursery
         self._session: Session
-        self._changed = trio.Event()
+        self._changed = trio.lowlevel.ParkingLot()
 
     @property
     def connected(self) -> bool:
@@ -120,7 +120,7 @@ class Peer:
         while not self.channels:
             if not self.connected:
                 raise PageLostError(f"no channel will be opened: {self.why_ended}")
-            await self._changed.wait()
+            await self._changed.park()
         return next(iter(self.channels.values()))
 
     async def wait_ended(self) -> None:
@@ -146,7 +146,7 @@ class Peer:
         try:
             await self._session.run(early)
         finally:
-            self._notify()
+            self._changed.unpark_all()
 
     def _serve(self, session: Session, request: Request) -> None:
         if isinstance(request, Open):
@@ -175,12 +175,8 @@ class Peer:
                 session.answer_error(request, "exception", type(error).__name__, str(error))
                 return
             self.channels[request.channel] = channel
-            self._notify()
+            self._changed.unpark_all()
             session.answer_value(request, value)
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
 
 
 @asynccontextmanager

@@ -89,7 +89,7 @@ class Server:
         self._reception = Reception(gate, http, parts.path, limits, self._serve_page)
         self._connections = 0
         self._session: Session | None = None
-        self._page_changed = trio.Event()
+        self._page_changed = trio.lowlevel.ParkingLot()
         self._channels: dict[int, Channel] = {}
         self._last_channel = 0
         self._closed = False
@@ -150,7 +150,7 @@ class Server:
             await trio.lowlevel.checkpoint()
             while self.session is None:
                 self._check_open()
-                await self._page_changed.wait()
+                await self._page_changed.park()
             return
         raise trio.TooSlowError(f"waiting for a page took longer than {limit:g} s: {self.explain_wait()}")
 
@@ -266,8 +266,7 @@ class Server:
         self._session = session
         for channel in list(self._channels.values()):
             channel.attach(session)
-        self._page_changed.set()
-        self._page_changed = trio.Event()
+        self._page_changed.unpark_all()
         await session.run()
 
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -309,7 +308,7 @@ class Server:
         self._closed = True
         for channel in list(self._channels.values()):
             channel.end("its server was closed", tell=False)
-        self._page_changed.set()
+        self._page_changed.unpark_all()
         session = self._session
         if session is not None and not session.finished:
             session.end("closed", "the server was closed")

@@ -135,8 +135,8 @@ class Session:
         self._pending: dict[int, PendingRequest] = {}
         self._running: dict[int, trio.CancelScope] = {}
         self._cancelled: set[int] = set()
-        self._wake_writer = trio.Event()
-        self._room_made = trio.Event()
+        self._wake_writer = trio.lowlevel.ParkingLot()
+        self._room_made = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
         self._why = ""
@@ -171,7 +171,7 @@ class Session:
 
     async def wait_room(self) -> None:
         """Waits until there may be room to send, or the session has ended. Cancelling it does nothing else."""
-        await self._room_made.wait()
+        await self._room_made.park()
 
     def send_request(self, make: Callable[[int], Request]) -> PendingRequest:
         """Sends a request at once.
@@ -334,7 +334,7 @@ class Session:
 
     def _send(self, message: Message) -> None:
         self._connection.send(message)
-        self._wake_writer.set()
+        self._wake_writer.unpark_all()
 
     async def _until_lost(self, work: Callable[[], Awaitable[None]]) -> None:
         """Does a part of the session's work until the link is closed, which ends the session."""
@@ -348,14 +348,12 @@ class Session:
             frame = self._connection.next_frame()
             if frame is not None:
                 await self._link.send(frame)
-                self._room_made.set()
-                self._room_made = trio.Event()
+                self._room_made.unpark_all()
             elif self._connection.state is State.ENDED:
                 self._scope.cancel()
                 return
             else:
-                self._wake_writer = trio.Event()
-                await self._wake_writer.wait()
+                await self._wake_writer.park()
 
     async def _beat(self, period: float) -> None:
         await trio.sleep(period)
@@ -427,7 +425,7 @@ class Session:
         for scope in self._running.values():
             scope.cancel()
         self.streams.end(PageLostError(f"the stream is not whole: {why}"))
-        self._room_made.set()
+        self._room_made.unpark_all()
 
 
 #: Of an error that is sent, the most characters of its name, its message and its stack.

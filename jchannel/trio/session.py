@@ -30,6 +30,7 @@ from jchannel.protocol.messages import (
     Ticket,
 )
 from jchannel.protocol.values import pack
+from jchannel.trio.cut import MAX_NAME, send_cut
 from jchannel.trio.incoming import IncomingStream
 from jchannel.trio.limits import Limits
 from jchannel.trio.link import Link, LinkClosed
@@ -268,11 +269,9 @@ class Session:
 
     def answer_error(self, request: Request, kind: str, name: str, message: str, stack: str | None = None) -> None:
         """Answers a request with an error. What is too long for a person to read, or for a frame, is cut."""
-        error = Error(request.id, kind, name[:MAX_NAME], message[:MAX_MESSAGE], stack and stack[-MAX_STACK:])
-        try:
-            self._answer(error)
-        except ValueError:
-            self._answer(Error(request.id, kind, name[:MIN_TEXT], message[:MIN_TEXT]))
+        send_cut(
+            lambda most: self._answer(Error(request.id, kind, name[:MAX_NAME], message[:most], stack and stack[-most:]))
+        )
 
     def _answer_unfinished(self, request: Request) -> None:
         if request.id in self._cancelled:
@@ -426,12 +425,3 @@ class Session:
             scope.cancel()
         self.streams.end(PageLostError(f"the stream is not whole: {why}"))
         self._room_made.unpark_all()
-
-
-#: Of an error that is sent, the most characters of its name, its message and its stack.
-MAX_NAME = 200
-MAX_MESSAGE = 20_000
-MAX_STACK = 20_000
-
-#: What of a name and a message fits into the smallest frame, even if every character takes six bytes.
-MIN_TEXT = 200

@@ -6,15 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from jchannel.protocol.messages import Broken, Message, Stop, StreamInfo, Ticket
+from jchannel.trio.cut import MAX_NAME, send_cut
 from jchannel.trio.incoming import IncomingStream
 from jchannel.trio.outgoing import OutgoingStream
 from jchannel.trio.tickets import Tickets
 
 __all__ = ["Carrier", "ServerCarrier", "StreamTable", "combine"]
-
-#: Of an error that is sent, the most characters of its name and of its message.
-MAX_NAME = 200
-MAX_MESSAGE = 20_000
 
 
 class Carrier(ABC):
@@ -101,7 +98,8 @@ class StreamTable:
         """Says that the announcement was sent. From now on the reader hears of a failure."""
 
         def fail(error: Exception) -> None:
-            self._send(Broken(info.id, type(error).__name__[:MAX_NAME], str(error)[:MAX_MESSAGE]))
+            name, text = type(error).__name__[:MAX_NAME], str(error)
+            send_cut(lambda most: self._send(Broken(info.id, name, text[:most])))
             stream.end()
 
         stream.on_failure = fail

@@ -338,6 +338,21 @@ class TestASourceThatRaises:
                 await ends.near.call_with_stream("digest", numbers())
             await ends.check_nothing_left()
 
+    async def test_with_more_words_than_a_frame_takes_gives_its_reader_as_many_as_fit(
+        self, autojump_clock: trio.testing.MockClock, direction: str
+    ) -> None:
+        async def verbose() -> AsyncIterator[bytes]:
+            yield b"x"
+            raise ValueError("\x00" * 10_000)
+
+        async with open_ends(direction, limits=Limits(frame_bytes=4_096)) as ends:
+            with pytest.raises(RemoteError) as caught:
+                await ends.near.call_with_stream("digest", verbose())
+            # The method raises the error that it got, whose words were cut.
+            assert caught.value.message == "ValueError: " + "\x00" * 200
+            assert await ends.near.echo(1) == [1]
+            await ends.check_nothing_left()
+
     async def test_at_its_end_is_logged_and_ends_nothing(
         self, autojump_clock: trio.testing.MockClock, direction: str, caplog: pytest.LogCaptureFixture
     ) -> None:

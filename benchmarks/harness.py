@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -10,6 +9,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import trio
+
+from jchannel.demo.surroundings import find_chromium, how_to_install
 
 FLAGS = (
     "--headless",
@@ -23,22 +24,16 @@ FLAGS = (
 )
 
 
-def find_chromium() -> str:
-    """The path of Chromium.
+def browser_command(url: str, profile: str, *flags: str) -> list[str]:
+    """The command that shows a page in headless Chromium, with a profile of its own and more flags.
 
     Raises:
-        SystemExit: There is none.
+        SystemExit: There is no Chromium.
     """
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        path = shutil.which(name)
-        if path is not None:
-            return path
-    raise SystemExit("The benchmark needs Chromium: sudo apt install chromium")
-
-
-def browser_command(url: str, profile: str, *flags: str) -> list[str]:
-    """The command that shows a page in headless Chromium, with a profile of its own and more flags."""
-    return [find_chromium(), *FLAGS, *flags, "--remote-debugging-port=0", f"--user-data-dir={profile}", url]
+    chromium = find_chromium()
+    if chromium is None:
+        raise SystemExit(f"The benchmark needs Chromium: {how_to_install()}")
+    return [str(chromium), *FLAGS, *flags, "--remote-debugging-port=0", f"--user-data-dir={profile}", url]
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from jchannel.errors import (
     PageLostError,
     ProtocolError,
     RefusedError,
+    RemoteCancelledError,
     RemoteError,
     StateError,
 )
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from jchannel.progress import tqdm_progress
     from jchannel.server import Server, start
     from jchannel.trio.limits import Limits
+    from jchannel.trio.running_call import time_left
 
 __all__ = [
     "Channel",
@@ -38,10 +40,12 @@ __all__ = [
     "PageLostError",
     "ProtocolError",
     "RefusedError",
+    "RemoteCancelledError",
     "RemoteError",
     "Server",
     "StateError",
     "start",
+    "time_left",
     "tqdm_progress",
 ]
 
@@ -51,6 +55,7 @@ _HOMES: Final = {
     "MetaGenerator": "jchannel.metagenerator",
     "Server": "jchannel.server",
     "start": "jchannel.server",
+    "time_left": "jchannel.trio.running_call",
     "tqdm_progress": "jchannel.progress",
 }
 

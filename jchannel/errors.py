@@ -13,6 +13,7 @@ __all__ = [
     "PageLostError",
     "ProtocolError",
     "RefusedError",
+    "RemoteCancelledError",
     "RemoteError",
     "StateError",
 ]
@@ -28,6 +29,14 @@ class ClosedError(StateError):
 
 class PageLostError(StateError):
     """The connection was lost while a request was under way. The request may have run; it is not sent again."""
+
+
+class RemoteCancelledError(StateError):
+    """The far side's own program cancelled the code that was to answer the call. Nobody on this side did.
+
+    A JavaScript method has thrown an ``AbortError`` that was not the call's own, or a Python method's Task was
+    cancelled. The code may have run in part.
+    """
 
 
 class RefusedError(StateError):

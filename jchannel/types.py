@@ -9,6 +9,7 @@ from jchannel.errors import (
     PageLostError,
     ProtocolError,
     RefusedError,
+    RemoteCancelledError,
     RemoteError,
     StateError,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "PageLostError",
     "ProtocolError",
     "RefusedError",
+    "RemoteCancelledError",
     "RemoteError",
     "StateError",
 ]

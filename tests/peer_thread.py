@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import trio
 
-from jchannel.trio import Peer, PeerChannel, open_peer
+from jchannel.trio import Peer, PeerChannel, open_peer, time_left
+from jchannel.trio.handlers import MethodCancelledError
 
 __all__ = ["PagePeer", "PeerThread"]
 
@@ -38,6 +39,12 @@ class PagePeer:
 
     def fail(self) -> None:
         raise LookupError("not in the page")
+
+    def give_up(self) -> None:
+        raise MethodCancelledError("its program cancelled it")
+
+    def left(self) -> float:
+        return time_left()
 
     async def hang(self) -> None:
         self.hanging.set()

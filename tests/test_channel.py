@@ -500,3 +500,27 @@ def test_what_is_asked_while_the_server_starts_waits_for_it() -> None:
         await server.stop()
 
     asyncio.run(program())
+
+
+def test_statistics_and_the_tree_can_be_asked_from_a_busy_cell() -> None:
+    async def program() -> None:
+        async with connected() as (server, peer):
+            channel = Channel(server, CODE)
+            for ask in (channel.statistics, channel.tree):
+                with pytest.raises(ClosedError, match="has not been opened"):
+                    ask()
+            await channel.open()
+            task = channel.call("hang", timeout=None)
+            assert peer.page.hanging.wait(TIMEOUT)
+            # The loop has not run since the call.
+            assert channel.statistics().pending_requests == server.statistics().pending_requests == 1
+            (call,) = channel.tree().calls_made
+            assert (call.what, call.state) == ("call of 'hang'", "sent")
+            assert "call of 'hang'" in str(server.tree())
+            task.cancel()
+            await asyncio.wait([task])
+            assert channel.statistics().calls_made.cancelled == 1
+            await channel.close()
+            assert str(channel.tree()) == "channel, closed: it was closed"
+
+    asyncio.run(program())

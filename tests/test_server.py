@@ -82,6 +82,8 @@ def test_a_server_that_is_not_started_says_so() -> None:
         with pytest.raises(ClosedError, match="not started"):
             server.statistics()
         with pytest.raises(ClosedError, match="not started"):
+            server.tree()
+        with pytest.raises(ClosedError, match="not started"):
             await server.wait_page()
         with pytest.raises(ClosedError, match="not started"):
             await server.open("() => {}")

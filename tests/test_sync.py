@@ -47,6 +47,9 @@ def test_methods_wait_and_return_the_value() -> None:
         assert channel.open() == "opened"
         assert channel.call("add", 2, 3) == 5
         assert channel.echo(1, b"two") == [1, b"two"]
+        assert channel.statistics().calls_made.answered == server.statistics().calls_made.answered == 2
+        assert str(channel.tree()) == "channel 1, open"
+        assert str(channel.tree()) in str(server.tree())
         channel.close()
         with pytest.raises(ClosedError, match="it was closed"):
             channel.call("add", 2, 3)

@@ -22,6 +22,7 @@ import trio
 from jchannel.bridge.mailbox import LoopClosedError, LoopMailbox
 from jchannel.bridge.portal import Portal
 from jchannel.errors import StateError
+from jchannel.trio.running_call import answering, running_call
 
 __all__ = ["Operation", "in_task", "running_loop", "wait_blocking", "wait_in_loop"]
 
@@ -52,6 +53,7 @@ class _Crossing(ABC, Generic[T]):
         self._undo = operation.undo
         self._portal = operation.portal
         self._scope = trio.CancelScope()
+        self._caller = running_call()
         self._begun = False
         self._cancelled = False
         self._outcome: outcome.Outcome[T] | None = None
@@ -102,13 +104,14 @@ class _Crossing(ABC, Generic[T]):
         if self._cancelled:
             self._settle(_CANCELLED)
             return
-        try:
-            work = self._begin()
-        except Exception as error:  # noqa: BLE001 (it is the outcome)
-            self._settle(outcome.Error(error))
-        else:
-            self._portal.watch(self)
-            nursery.start_soon(self._run, work)
+        with answering(self._caller):
+            try:
+                work = self._begin()
+            except Exception as error:  # noqa: BLE001 (it is the outcome)
+                self._settle(outcome.Error(error))
+            else:
+                self._portal.watch(self)
+                nursery.start_soon(self._run, work)
 
     def lose(self, error: StateError) -> None:
         """Ends it with an error, because its trio has ended."""

@@ -10,7 +10,9 @@ from typing import ClassVar
 from jchannel.bridge.handles import ChannelHandle, ServerHandle
 from jchannel.bridge.streams import Streams
 from jchannel.trio.limits import Limits
-from jchannel.trio.server import ServerStatistics, open_server
+from jchannel.trio.server import open_server
+from jchannel.trio.statistics import ChannelStatistics, ServerStatistics
+from jchannel.trio.tree import ChannelTree, ServerTree
 
 __all__ = ["ChannelFacade", "ServerFacade"]
 
@@ -82,12 +84,25 @@ class ServerFacade:
         return self._handle.server.page_url
 
     def statistics(self) -> ServerStatistics:
-        """What is under way now.
+        """What the server has under way, and what it had since it was started.
+
+        It can be asked in any thread and from a busy cell, and never waits.
 
         Raises:
             ClosedError: The server has not been started.
         """
         return self._handle.server.statistics()
+
+    def tree(self) -> ServerTree:
+        """What the server has under way: its page, its channels, and each of their calls and streams.
+
+        ``print(server.tree())`` shows a person what hangs, and what it waits for. It can be asked in any thread and
+        from a busy cell, and never waits. Nothing secret is in it.
+
+        Raises:
+            ClosedError: The server has not been started.
+        """
+        return self._handle.server.tree()
 
 
 class ChannelFacade:
@@ -134,3 +149,23 @@ class ChannelFacade:
     @context_timeout.setter
     def context_timeout(self, timeout: float | None) -> None:
         self._handle.context_timeout = timeout
+
+    def statistics(self) -> ChannelStatistics:
+        """What the channel has under way, and what it had since it was opened last.
+
+        It can be asked in any thread and from a busy cell, and never waits.
+
+        Raises:
+            ClosedError: The channel has not been opened.
+        """
+        return self._handle.channel.statistics()
+
+    def tree(self) -> ChannelTree:
+        """What the channel has under way, each call and stream. Its ``str`` is text for people.
+
+        It can be asked in any thread and from a busy cell, and never waits.
+
+        Raises:
+            ClosedError: The channel has not been opened.
+        """
+        return self._handle.channel.tree()

@@ -27,6 +27,7 @@ from jchannel.trio.server import Server
 __all__ = ["ChannelHandle", "ServerHandle"]
 
 _NOT_STARTED: Final = "the server is not started: start it first"
+_NOT_OPENED: Final = "the channel is closed: it has not been opened: call open() first"
 
 R = TypeVar("R")
 F = TypeVar("F")
@@ -231,6 +232,18 @@ class ChannelHandle:
         """The way to the channel's server."""
         return self._server.portal
 
+    @property
+    def channel(self) -> Channel:
+        """The channel of the core. Outside of trio, it may be looked at and not be called.
+
+        Raises:
+            ClosedError: The channel has not been opened.
+        """
+        owner = self._owner
+        if owner is None or owner.value is None:
+            raise ClosedError(_NOT_OPENED)
+        return owner.value
+
     def describe(self) -> str:
         """Its state and server, for a ``repr``."""
         owner = self._owner
@@ -318,7 +331,7 @@ class ChannelHandle:
     def _ask(self, ask: Callable[[Channel], Awaitable[R]]) -> Operation[R]:
         def find_owner() -> Owner[Channel]:
             if self._owner is None:
-                raise ClosedError("the channel is closed: it has not been opened: call open() first")
+                raise ClosedError(_NOT_OPENED)
             return self._owner
 
         def begin() -> Awaitable[R]:

@@ -21,7 +21,8 @@ from jchannel.bridge.portal import Portal
 from jchannel.bytestream import ByteStream
 from jchannel.errors import StateError
 from jchannel.sources import open_source
-from jchannel.trio.handlers import find_method
+from jchannel.trio.handlers import MethodCancelledError, find_method
+from jchannel.trio.running_call import carry, running_call
 
 __all__ = ["LoopMethods", "Methods", "ThreadMethods"]
 
@@ -65,10 +66,12 @@ class LoopMethods(Methods):
         has begun.
 
         Raises:
-            StateError: The loop is closed, or the method was cancelled by its own side.
+            StateError: The loop is closed.
+            MethodCancelledError: The method was cancelled by its own side.
         """
         method = _MethodOnLoop(self._loop, self._portal, handler, name, args)
         context = self._context.copy()
+        context.run(carry, running_call())
         self._post(partial(context.run, method.start), name)
         try:
             await self._wait(method)
@@ -177,9 +180,9 @@ class _MethodOnLoop:
         else:
             self._end(outcome.Error(self._explain(error)))
 
-    def _explain(self, error: BaseException) -> StateError:
+    def _explain(self, error: BaseException) -> Exception:
         if isinstance(error, asyncio.CancelledError):
-            return StateError(f"{self.name!r} was cancelled in Python, by its own program")
+            return MethodCancelledError(f"{self.name!r} was cancelled in Python, by its own program")
         return _explain_exit(self.name, error)
 
     def _end(self, result: outcome.Outcome[Any] | None) -> None:

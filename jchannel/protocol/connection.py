@@ -193,6 +193,7 @@ class Connection:
                 raise ProtocolError(f"the id {message.id} does not follow {self._last_far_id}")
             self._last_far_id = message.id
             self._running.add(message.id)
+            _check_parent(message, self._last_id)
         elif isinstance(message, Result | Error):
             if message.id not in self._asked:
                 raise ProtocolError(f"there is no request {message.id} that waits for an answer")
@@ -230,6 +231,12 @@ class Connection:
         except KeyError:
             side, state = sender.name.lower(), self.state.name.lower()
             raise ProtocolError(f"the {side} may not send {message.type!r} while the state is {state!r}") from None
+
+
+def _check_parent(request: Request, last_id: int) -> None:
+    """Refuses a parent that was never asked. One that was answered has crossed its child."""
+    if isinstance(request, Call | Pipe) and request.parent is not None and request.parent > last_id:
+        raise ProtocolError(f"there is no request {request.parent} that could be the parent of another")
 
 
 def _check_result(result: Result, asked: type[Request]) -> None:

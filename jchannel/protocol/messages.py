@@ -45,7 +45,20 @@ __all__ = [
 
 GOODBYE_REASONS: Final = frozenset({"closed", "token", "origin", "version", "taken", "replaced", "protocol"})
 ERROR_KINDS: Final = frozenset(
-    {"exception", "handler", "method", "callable", "private", "value", "channel", "busy", "cancelled", "ended"}
+    {
+        "exception",
+        "handler",
+        "method",
+        "callable",
+        "private",
+        "value",
+        "channel",
+        "busy",
+        "cancelled",
+        "timeout",
+        "aborted",
+        "ended",
+    }
 )
 
 #: The fields that may hold attachments, of the messages that have any. The values come first.
@@ -89,11 +102,15 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The server's answer to ``Hello``: its beat in seconds, its frame limit in bytes, and the channels alive."""
+    """The server's answer to ``Hello``: its beat in seconds, its frame limit in bytes, and the channels alive.
+
+    ``cancel_wait`` is the most seconds that the page waits for the end of what it has cancelled.
+    """
 
     type: ClassVar = "welcome"
     beat: float
     frame_limit: int
+    cancel_wait: float
     channels: tuple[int, ...]
 
 
@@ -144,7 +161,10 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Asks for a call of a method of the channel's handler."""
+    """Asks for a call of a method of the channel's handler.
+
+    ``timeout`` is the time left in seconds, and ``parent`` the receiver's own request on whose behalf this one is made.
+    """
 
     type: ClassVar = "call"
     id: int
@@ -152,16 +172,20 @@ class Call:
     name: str
     args: Any
     stream: StreamInfo | None = None
+    timeout: float | None = None
+    parent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pipe:
-    """Sends a stream, and asks for it back."""
+    """Sends a stream, and asks for it back. ``timeout`` and ``parent`` are those of ``Call``."""
 
     type: ClassVar = "pipe"
     id: int
     channel: int
     stream: StreamInfo
+    timeout: float | None = None
+    parent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +336,14 @@ def _is_period(value: object) -> bool:
     return type(value) in (int, float) and 0 < value < math.inf  # type: ignore[operator]
 
 
+def _is_optional_time(value: object) -> bool:
+    return value is _MISSING or (type(value) in (int, float) and 0 <= value < math.inf)  # type: ignore[operator]
+
+
+def _is_optional_id(value: object) -> bool:
+    return value is _MISSING or _is_id(value)
+
+
 def _is_list(value: object) -> bool:
     return isinstance(value, list)
 
@@ -357,8 +389,12 @@ def _is_stack(value: object) -> bool:
 _Check: TypeAlias = Callable[[object], bool]
 
 
-def _make_welcome(beat: float, frame_limit: int, channels: list[int]) -> Welcome:
-    return Welcome(beat, frame_limit, tuple(channels))
+def _given(value: Any) -> Any:
+    return None if value is _MISSING else value
+
+
+def _make_welcome(beat: float, frame_limit: int, cancel_wait: float, channels: list[int]) -> Welcome:
+    return Welcome(beat, frame_limit, cancel_wait, tuple(channels))
 
 
 def _make_stream(fields: object) -> StreamInfo | None:
@@ -367,14 +403,16 @@ def _make_stream(fields: object) -> StreamInfo | None:
     return StreamInfo(fields["id"], fields.get("total"), fields.get("data"), fields.get("ticket"))
 
 
-def _make_call(id: int, channel: int, name: str, args: list[Any], stream: object) -> Call:  # noqa: A002 (as above)
-    return Call(id, channel, name, args, _make_stream(stream))
+def _make_call(id: int, channel: int, name: str, args: list[Any], *others: Any) -> Call:  # noqa: A002 (as above)
+    stream, timeout, parent = others
+    return Call(id, channel, name, args, _make_stream(stream), _given(timeout), _given(parent))
 
 
-def _make_pipe(id: int, channel: int, stream: dict[str, Any]) -> Pipe:  # noqa: A002 (as above)
+def _make_pipe(id: int, channel: int, stream: dict[str, Any], *others: Any) -> Pipe:  # noqa: A002 (as above)
+    timeout, parent = others
     info = _make_stream(stream)
     assert info is not None
-    return Pipe(id, channel, info)
+    return Pipe(id, channel, info, _given(timeout), _given(parent))
 
 
 def _make_result(id: int, value: Any, stream: object) -> Result:  # noqa: A002 (as above)
@@ -387,7 +425,10 @@ def _make_error(id: int, kind: str, name: str, message: str, stack: object) -> E
 
 _READERS: Final[dict[str, tuple[Callable[..., Message], tuple[tuple[str, _Check], ...]]]] = {
     "hello": (Hello, (("client", _is_client),)),
-    "welcome": (_make_welcome, (("beat", _is_period), ("frame_limit", _is_id), ("channels", _is_ids))),
+    "welcome": (
+        _make_welcome,
+        (("beat", _is_period), ("frame_limit", _is_id), ("cancel_wait", _is_period), ("channels", _is_ids)),
+    ),
     "goodbye": (Goodbye, (("reason", _is_reason), ("message", _is_text))),
     "beat": (Beat, ()),
     "open": (Open, (("id", _is_id), ("channel", _is_id), ("code", _is_text))),
@@ -395,9 +436,26 @@ _READERS: Final[dict[str, tuple[Callable[..., Message], tuple[tuple[str, _Check]
     "echo": (Echo, (("id", _is_id), ("channel", _is_id), ("args", _is_list))),
     "call": (
         _make_call,
-        (("id", _is_id), ("channel", _is_id), ("name", _is_text), ("args", _is_list), ("stream", _is_optional_stream)),
+        (
+            ("id", _is_id),
+            ("channel", _is_id),
+            ("name", _is_text),
+            ("args", _is_list),
+            ("stream", _is_optional_stream),
+            ("timeout", _is_optional_time),
+            ("parent", _is_optional_id),
+        ),
     ),
-    "pipe": (_make_pipe, (("id", _is_id), ("channel", _is_id), ("stream", _is_stream))),
+    "pipe": (
+        _make_pipe,
+        (
+            ("id", _is_id),
+            ("channel", _is_id),
+            ("stream", _is_stream),
+            ("timeout", _is_optional_time),
+            ("parent", _is_optional_id),
+        ),
+    ),
     "result": (_make_result, (("id", _is_id), ("value", _is_value), ("stream", _is_optional_stream))),
     "error": (
         _make_error,

@@ -5,6 +5,27 @@ from __future__ import annotations
 from jchannel.trio.channel import Channel
 from jchannel.trio.limits import Limits
 from jchannel.trio.peer import Peer, PeerChannel, open_peer
-from jchannel.trio.server import Server, ServerStatistics, open_server
+from jchannel.trio.running_call import time_left
+from jchannel.trio.server import Server, open_server
+from jchannel.trio.statistics import CallTotals, ChannelStatistics, ServerStatistics, SocketTotals
+from jchannel.trio.tree import CallNode, ChannelTree, PageNode, ServerTree, StreamNode
 
-__all__ = ["Channel", "Limits", "Peer", "PeerChannel", "Server", "ServerStatistics", "open_peer", "open_server"]
+__all__ = [
+    "CallNode",
+    "CallTotals",
+    "Channel",
+    "ChannelStatistics",
+    "ChannelTree",
+    "Limits",
+    "PageNode",
+    "Peer",
+    "PeerChannel",
+    "Server",
+    "ServerStatistics",
+    "ServerTree",
+    "SocketTotals",
+    "StreamNode",
+    "open_peer",
+    "open_server",
+    "time_left",
+]

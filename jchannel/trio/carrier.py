@@ -25,6 +25,9 @@ __all__ = ["PeerCarrier"]
 #: The most that one post carries, in bytes.
 SEGMENT: Final = 4 * 2**20
 
+#: How long a connection is kept for the next part of a stream, in seconds. Servers close those that are idle.
+KEEP_SECONDS: Final = 1
+
 #: How long a stream that broke off waits to be told why, in seconds.
 BROKEN_SECONDS: Final = 1
 
@@ -70,6 +73,8 @@ class PeerCarrier(Carrier):
 
     async def _fetch(self, stream: IncomingStream) -> None:
         assert stream.info.ticket is not None
+        if stream.over:
+            return  # It has ended since it was asked for.
         with trio.CancelScope() as scope:
             stream.on_end = combine(stream.on_end, scope.cancel)
             try:
@@ -82,6 +87,8 @@ class PeerCarrier(Carrier):
                 stream.fail(StateError(f"the stream broke off: {error!r}"))
 
     async def _post(self, stream: OutgoingStream, ticket: str) -> None:
+        if stream.stopped:
+            return  # Since the ticket came. Its end would look like the end of its source.
         with trio.CancelScope() as scope:
             stream.on_end = combine(stream.on_end, lambda: scope.cancel() if stream.stopped else None)
             try:
@@ -93,15 +100,21 @@ class PeerCarrier(Carrier):
             stream.stop()
 
     async def _post_parts(self, stream: OutgoingStream, ticket: str) -> None:
-        wanted = True
-        while wanted:
-            # A server takes only so many requests on one connection, and says so with the last one's answer.
+        offset = 0
+        data: bytes | None = None
+        while True:
+            if data is None:
+                data = await stream.take(SEGMENT)
             async with _open_exchange(await self._connect(), self._host) as exchange:
-                while wanted and exchange.usable:
-                    offset = stream.taken
-                    data = await stream.take(SEGMENT)
+                while data is not None:
                     target = f"{self._path}{ticket}?offset={offset}" + ("" if data else "&end=1")
-                    wanted = await exchange.post(target, data) and bool(data)
+                    if not await exchange.post(target, data) or not data:
+                        return
+                    offset, data = stream.taken, None
+                    # A server takes only so many requests on one connection, and says so with the last one's answer.
+                    if exchange.usable:
+                        with trio.move_on_after(KEEP_SECONDS):
+                            data = await stream.take(SEGMENT)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from jchannel.trio.channel_streams import Give, give
 from jchannel.trio.endpoint import Endpoint
 from jchannel.trio.handlers import Invoke, invoke
 from jchannel.trio.session import PendingRequest, Session
+from jchannel.trio.statistics import ChannelTally
 
 __all__ = ["Channel"]
 
@@ -28,6 +29,7 @@ class Host(Protocol):
 
     url: str
     tracebacks: bool
+    tally: ChannelTally
 
     @property
     def session(self) -> Session | None:
@@ -64,7 +66,14 @@ class Channel(Endpoint):
         run_method: Invoke = invoke,
         give_stream: Give = give,
     ) -> None:
-        super().__init__(nursery, handler, tracebacks=server.tracebacks, run_method=run_method, give_stream=give_stream)
+        super().__init__(
+            nursery,
+            handler,
+            tracebacks=server.tracebacks,
+            run_method=run_method,
+            give_stream=give_stream,
+            tally=server.tally,
+        )
         self.code = code
         self._server = server
         self._context_timeout: float | None = 3
@@ -253,13 +262,21 @@ class Channel(Endpoint):
             return None
         return session, session.send_request(lambda id_: Close(id_, channel))
 
+    _far_side = "the page"
+
+    def _describe(self) -> tuple[int | None, str]:
+        number, session = self._id, self._session
+        if number is None:
+            return None, f"closed: {self._why_closed}"
+        is_open = session is not None and session.alive
+        return number, "open" if is_open else f"being opened: {self.explain_wait()}"
+
     def find_session(self) -> tuple[Session, int] | None:
         """As ``requests.Way.find_session``."""
         if self._id is None:
             raise ClosedError(f"the channel is closed: {self._why_closed}") from self._failure
-        if self._session is not None and self._session.alive:
-            return self._session, self._id
-        return None
+        session = self._session
+        return (session, self._id) if session is not None and session.alive else None
 
     async def wait_session(self) -> tuple[Session, int]:
         """As ``requests.Way.wait_session``."""
@@ -269,6 +286,7 @@ class Channel(Endpoint):
 
     def explain_wait(self) -> str:
         """As ``requests.Way.explain_wait``."""
-        if self._session is not None and self._session.alive:
+        session = self._session  # Once: the tree asks it in other threads.
+        if session is not None and session.alive:
             return "the page does not take what waits to be sent"
         return self._server.explain_wait() or "the page has not opened the channel yet"

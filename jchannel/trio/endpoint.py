@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import trio
 
@@ -22,6 +22,8 @@ from jchannel.trio.handlers import Invoke, invoke
 from jchannel.trio.requests import Requests
 from jchannel.trio.service import Service
 from jchannel.trio.session import Session
+from jchannel.trio.statistics import ChannelStatistics, ChannelTally
+from jchannel.trio.tree import ChannelTree
 
 __all__ = ["Endpoint"]
 
@@ -31,8 +33,14 @@ class Endpoint(ABC):
 
     Attributes:
         handler: The object that handles calls from the far side, or ``None``. Its public methods can be called, sync
-            and async ones. It may be set at any time, and counts from the next call on.
+            and async ones. It may be set at any time, and counts from the next call on. An exception that a method
+            raises is the answer to its call, and ends nothing else. What is no ``Exception``, such as
+            ``KeyboardInterrupt`` and ``SystemExit``, is meant for the program: it comes out of the block that owns the
+            channel.
     """
+
+    #: What the far side is called in the tree.
+    _far_side: ClassVar[str]
 
     def __init__(
         self,
@@ -42,13 +50,52 @@ class Endpoint(ABC):
         tracebacks: bool,
         run_method: Invoke = invoke,
         give_stream: Give = give,
+        tally: ChannelTally | None = None,
     ) -> None:
         self.handler = handler
         self._nursery = nursery
-        self._streams = ChannelStreams(nursery)
-        self._requests = Requests(self, self._streams, give_stream)
+        self._clock = trio.lowlevel.current_clock()
+        self._tally = ChannelTally(tally)
+        self._streams = ChannelStreams(nursery, self._tally)
+        self._requests = Requests(self, self._streams, give_stream, self._tally.made)
         self._service = Service(
-            nursery, self._streams, lambda: self.handler, run_method, give_stream, tracebacks=tracebacks
+            nursery,
+            self._streams,
+            lambda: self.handler,
+            run_method,
+            give_stream,
+            tally=self._tally.served,
+            tracebacks=tracebacks,
+        )
+
+    def statistics(self) -> ChannelStatistics:
+        """What the channel has under way, and what it had so far. It can be asked in any thread, and never waits."""
+        return ChannelStatistics(
+            waiting_requests=self._requests.waiting,
+            pending_requests=self._requests.pending,
+            running_requests=self._service.running,
+            outgoing_streams=self._streams.outgoing,
+            incoming_streams=self._streams.incoming,
+            calls_made=self._tally.made.totals(),
+            calls_served=self._tally.served.totals(),
+            stream_bytes_sent=self._tally.stream_bytes_sent,
+            stream_bytes_received=self._tally.stream_bytes_received,
+        )
+
+    def tree(self) -> ChannelTree:
+        """What the channel has under way, each call and stream. Its ``str`` is text for people.
+
+        It can be asked in any thread, and never waits.
+        """
+        now = self._clock.current_time()
+        number, state = self._describe()
+        return ChannelTree(
+            number=number,
+            state=state,
+            far_side=self._far_side,
+            calls_made=self._requests.describe(now),
+            calls_served=self._service.describe(now),
+            streams=self._streams.describe(now),
         )
 
     async def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
@@ -68,6 +115,10 @@ class Endpoint(ABC):
             RemoteError: The method raised, or there is no such method: ``FrontendError`` where the far side is a page.
             ClosedError: The channel is closed, or was closed meanwhile, on either side.
             PageLostError: The connection was lost after the request had been sent. It may have run.
+            RemoteCancelledError: The far side's own program cancelled what was to answer.
+
+        The far side knows the time left: that of ``timeout``, or of a cancel scope round the call where that is less. A
+        call that a handler method makes is part of the call that the method answers, and has no later deadline.
 
         Cancelling it, and a time that runs out, cancel the call on the far side, and wait until it has ended there, at
         most ``Limits.cancel_seconds``.
@@ -83,7 +134,9 @@ class Endpoint(ABC):
         limit = check_timeout(timeout)
         check_name(name)
         return self._requests.begin(
-            lambda id_, channel, _: Call(id_, channel, name, args), limit, f"the call of {name!r}"
+            lambda id_, channel, _, timeout, parent: Call(id_, channel, name, args, None, timeout, parent),
+            limit,
+            f"the call of {name!r}",
         )
 
     async def call_with_stream(
@@ -120,7 +173,7 @@ class Endpoint(ABC):
         check_name(name)
         check_progress(progress)
         return self._requests.ask_with_stream(
-            lambda id_, channel, info: Call(id_, channel, name, args, info),
+            lambda id_, channel, info, timeout, parent: Call(id_, channel, name, args, info, timeout, parent),
             stream,
             progress,
             limit,
@@ -140,7 +193,7 @@ class Endpoint(ABC):
     def begin_echo(self, args: Packed, timeout: float | None) -> Awaitable[list[Any]]:
         """As ``echo``, with arguments that were packed before, and made now as by ``begin_call``."""
         limit = check_timeout(timeout)
-        return self._requests.begin(lambda id_, channel, _: Echo(id_, channel, args), limit, "the echo")
+        return self._requests.begin(lambda id_, channel, *_: Echo(id_, channel, args), limit, "the echo")
 
     async def pipe(
         self, stream: object, timeout: float | None = 3, *, progress: Progress | None = None
@@ -159,7 +212,7 @@ class Endpoint(ABC):
         limit = check_timeout(timeout)
         check_progress(progress)
         return self._requests.ask_with_stream(
-            lambda id_, channel, info: Pipe(id_, channel, cast("StreamInfo", info)),
+            lambda id_, channel, info, timeout, parent: Pipe(id_, channel, cast("StreamInfo", info), timeout, parent),
             stream,
             progress,
             limit,
@@ -181,6 +234,10 @@ class Endpoint(ABC):
     @abstractmethod
     def explain_wait(self) -> str:
         """As ``requests.Way.explain_wait``."""
+
+    @abstractmethod
+    def _describe(self) -> tuple[int | None, str]:
+        """The channel's number, ``None`` when it is closed, and its state, for the tree. Safe in any thread."""
 
     def _end_all(self, why: str) -> None:
         """Ends what is under way in both directions, because the channel is closing."""

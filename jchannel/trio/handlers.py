@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
-__all__ = ["Invoke", "NothingToCallError", "find_method", "invoke"]
+__all__ = ["Invoke", "MethodCancelledError", "NothingToCallError", "find_method", "invoke"]
 
 #: Runs the method of a handler: gets the handler, the method's name and the arguments, and gives the result.
 Invoke: TypeAlias = Callable[[object, str, Sequence[Any]], Awaitable[Any]]
@@ -22,6 +22,10 @@ class NothingToCallError(Exception):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class MethodCancelledError(Exception):
+    """The method was cancelled by its own program, and not by who called it."""
 
 
 def find_method(handler: object, name: str) -> Callable[..., Any]:

@@ -38,6 +38,8 @@ class IncomingStream:
         self.received = 0
         #: Whether a part of it is being received.
         self.feeding = False
+        #: Told of the bytes that have arrived, but for those of a stream that travels inside its message.
+        self.on_carried: Callable[[int], None] = lambda _: None
         #: Called once when nothing more will arrive, or be wanted.
         self.on_end: Callable[[], None] = lambda: None
         self._begin = begin
@@ -52,6 +54,12 @@ class IncomingStream:
     def over(self) -> bool:
         """Whether nothing more will arrive, or be wanted."""
         return self._ended or self._error is not None
+
+    def describe(self) -> str:
+        """What it waits for, for people. Safe in any thread."""
+        if not self.begun:
+            return "nobody has begun to read it"
+        return "waits for its reader" if self._pieces else "waits for its source"
 
     async def receive(self) -> bytes:
         """Gives what arrived next, and waits for it.
@@ -114,6 +122,7 @@ class IncomingStream:
             return False
         if data:
             self.received += len(data)
+            self.on_carried(len(data))
             self._pieces.append(data)
             self._waiting += len(data)
             self._changed.unpark_all()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-__all__ = ["aclose_now", "open_flat_nursery"]
+__all__ = ["aclose_now", "open_flat_nursery", "split_cancelled"]
 
 
 @asynccontextmanager
@@ -40,6 +40,21 @@ async def aclose_now(resource: trio.abc.AsyncResource) -> None:
     """
     with trio.CancelScope(shield=True):
         await trio.aclose_forcefully(resource)
+
+
+def split_cancelled(group: BaseExceptionGroup[BaseException]) -> tuple[BaseException, Exception]:
+    """Splits what leaves a user's nursery that was cancelled, and in which something raised besides.
+
+    Returns:
+        The cancellation, to be raised again, and the failures.
+
+    Raises:
+        The group: It has in it what is meant for the program, such as ``KeyboardInterrupt``.
+    """
+    cancelled, failures = group.split(trio.Cancelled)
+    if cancelled is None or not isinstance(failures, ExceptionGroup):
+        raise group
+    return cancelled, failures
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

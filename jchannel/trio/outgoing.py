@@ -15,6 +15,7 @@ import trio
 
 from jchannel.progress import Progress, ProgressReporter
 from jchannel.sources import Source
+from jchannel.trio.nursery import split_cancelled
 
 __all__ = ["INLINE_BYTES", "INLINE_SECONDS", "OutgoingStream", "SourceFailedError"]
 
@@ -50,6 +51,8 @@ class OutgoingStream:
         self.taken = 0
         #: Whether it was ended before its end.
         self.stopped = False
+        #: Told of the bytes that have been taken, but for those of a stream that travels inside its message.
+        self.on_carried: Callable[[int], None] = lambda _: None
         #: Called whenever bytes have been taken.
         self.on_taken: Callable[[], None] = lambda: None
         #: Called once when the source has raised, before its reader can notice.
@@ -63,6 +66,7 @@ class OutgoingStream:
         self._exhausted = False
         self._error: Exception | None = None
         self._ended = False
+        self._closed = False
         self._scope = trio.CancelScope()
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -74,39 +78,50 @@ class OutgoingStream:
     async def run(self) -> None:
         """Reads the source until its end. The channel's nursery runs it.
 
-        A source that raises fails its stream and nothing else.
+        A source that raises fails its stream and nothing else. Cancelling it stops the stream: what was read of it
+        never looks like the whole.
         """
+        whole = False
         try:
-            with self._scope, ProgressReporter(self._progress, self.total) as reporter:
-                async for piece in self._source:
-                    self._pieces.append(piece)
-                    self._waiting += len(piece)
-                    self._changed.unpark_all()
-                    reporter.advance(len(piece))
-                    while self._waiting >= READ_AHEAD:
-                        await self._changed.park()
+            with self._scope:
+                await self._read_source()
+                whole = True
         except Exception as error:
             logger.exception("the source of a stream raised")
             self._error = error
             self.on_failure(error)
         finally:
+            if not whole and self._error is None:
+                self.stop()
             self._exhausted = True
             self._changed.unpark_all()
             with trio.CancelScope(shield=True):
                 await self._close_source()
+            self._closed = True
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it is left: its source is closed, and nothing more will be taken."""
+        return self._closed and self._ended
+
+    def describe(self) -> str:
+        """What it waits for, for people. Safe in any thread."""
+        if self.stopped:
+            return "its source is being closed"
+        return "waits for its reader" if self._pieces or self._exhausted else "waits for its source"
 
     async def wait_short(self) -> bytes | None:
         """Waits until the source has shown whether it is short and ready.
 
         Returns:
-            The whole stream, if it is: the stream has ended then. ``None`` if it is not, or has failed.
+            The whole stream, if it is: the stream has ended then. ``None`` if it is not, or has failed or been stopped.
 
         Cancelling it loses nothing.
         """
         with trio.move_on_after(INLINE_SECONDS):
             while not self._exhausted and self._waiting <= INLINE_BYTES:
                 await self._changed.park()
-        if not self._exhausted or self._error is not None or self._waiting > INLINE_BYTES:
+        if not self._exhausted or self._error is not None or self.stopped or self._waiting > INLINE_BYTES:
             return None
         data = self._take(math.inf)
         self.end()
@@ -131,7 +146,9 @@ class OutgoingStream:
                 self.end()
                 return b""
             await self._changed.park()
-        return self._take(limit)
+        data = self._take(limit)
+        self.on_carried(len(data))
+        return data
 
     def stop(self) -> None:
         """Ends the stream before its end: the source is closed, and nothing more is given."""
@@ -160,6 +177,24 @@ class OutgoingStream:
         self._changed.unpark_all()
         self.on_taken()
         return taken[0] if len(taken) == 1 else b"".join(taken)
+
+    async def _read_source(self) -> None:
+        try:
+            with ProgressReporter(self._progress, self.total) as reporter:
+                async for piece in self._source:
+                    self._pieces.append(piece)
+                    self._waiting += len(piece)
+                    self._changed.unpark_all()
+                    reporter.advance(len(piece))
+                    while self._waiting >= READ_AHEAD:
+                        await self._changed.park()
+        except BaseExceptionGroup as group:
+            if isinstance(group, Exception):
+                raise
+            # A nursery of the source was cancelled, and something in it has raised besides.
+            cancelled, failures = split_cancelled(group)
+            logger.exception("the source of a stream raised when it was cancelled", exc_info=failures)
+            raise cancelled from None
 
     async def _close_source(self) -> None:
         try:

@@ -23,14 +23,17 @@ from jchannel.protocol.messages import Close, Goodbye, Hello, Message, Open, Req
 from jchannel.trio.access import subprotocols
 from jchannel.trio.addresses import check_url
 from jchannel.trio.carrier import PeerCarrier
+from jchannel.trio.channel_streams import give
 from jchannel.trio.endpoint import Endpoint
+from jchannel.trio.handlers import invoke
+from jchannel.trio.incoming import IncomingStream
 from jchannel.trio.limits import Limits
 from jchannel.trio.link import Link, LinkClosed, WebSocketLink
 from jchannel.trio.nursery import aclose_now, open_flat_nursery
 from jchannel.trio.reception import RECEIVE_BUFFER, SOCKET_PATH
 from jchannel.trio.session import Session
 
-__all__ = ["OnOpen", "Peer", "PeerChannel", "open_peer"]
+__all__ = ["OnOpen", "Peer", "PeerChannel", "PeerHooks", "open_peer"]
 
 logger = logging.getLogger("jchannel")
 
@@ -43,24 +46,41 @@ class PeerChannel(Endpoint):
 
     Attributes:
         code: The initialization function's code, which a page would run and the peer does not.
+        number: The channel's number, which no other channel of the server has.
         handler: The object that handles calls from the server, or ``None``.
     """
 
-    def __init__(self, session: Session, request: Open, handler: object, nursery: trio.Nursery) -> None:
-        super().__init__(nursery, handler, tracebacks=False)
+    def __init__(
+        self, session: Session, request: Open, handler: object, nursery: trio.Nursery, hooks: PeerHooks
+    ) -> None:
+        super().__init__(
+            nursery,
+            handler,
+            tracebacks=False,
+            run_method=partial(hooks.run_method, self),
+            give_stream=hooks.give_stream,
+        )
         self.code = request.code
+        self.number = request.channel
         self._session = session
-        self._id = request.channel
         self._closed = False
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
-        return f"<{type(self).__module__}.{type(self).__qualname__} {self._id}, {state}>"
+        return f"<{type(self).__module__}.{type(self).__qualname__} {self.number}, {state}>"
 
     def end(self) -> None:
         """Ends the channel because the server has closed it. Does not wait."""
         self._closed = True
         self._end_all("the channel is closed: the server has closed it")
+
+    _far_side = "the server"
+
+    def _describe(self) -> tuple[int | None, str]:
+        try:
+            return self.find_session()[1], "open"
+        except (ClosedError, PageLostError) as error:
+            return None, f"closed: {error}"
 
     async def wait_session(self) -> tuple[Session, int]:
         """As ``requests.Way.wait_session``."""
@@ -72,7 +92,7 @@ class PeerChannel(Endpoint):
             raise ClosedError("the channel is closed: the server has closed it")
         if not self._session.alive:
             raise PageLostError(f"the request cannot be sent: {self._session.why_ended}")
-        return self._session, self._id
+        return self._session, self.number
 
     def explain_wait(self) -> str:
         """As ``requests.Way.explain_wait``."""
@@ -83,6 +103,25 @@ class PeerChannel(Endpoint):
 OnOpen: TypeAlias = Callable[[PeerChannel, str], Any | Awaitable[Any]]
 
 
+class PeerHooks:
+    """What ``jchannel.testing`` does in its own way. These are the peer's ways."""
+
+    #: The session of the connection.
+    session_type: type[Session] = Session
+
+    def wrap_link(self, link: Link) -> Link:
+        """Gives the link over which the peer speaks, from its hello on."""
+        return link
+
+    async def run_method(self, channel: PeerChannel, handler: object, name: str, args: Sequence[Any]) -> Any:  # noqa: ARG002 (the kit's)
+        """Runs a method of a channel's handler, as ``handlers.invoke``."""
+        return await invoke(handler, name, args)
+
+    def give_stream(self, stream: IncomingStream, limit: float) -> Any:
+        """Makes what the user gets of an incoming stream, as ``channel_streams.give``."""
+        return give(stream, limit)
+
+
 class Peer:
     """A connection to a server. ``open_peer`` makes them.
 
@@ -90,8 +129,9 @@ class Peer:
         channels: The channels that the server has opened, by their numbers.
     """
 
-    def __init__(self, handler: object, on_open: OnOpen | None, nursery: trio.Nursery) -> None:
+    def __init__(self, handler: object, on_open: OnOpen | None, nursery: trio.Nursery, hooks: PeerHooks) -> None:
         self.channels: dict[int, PeerChannel] = {}
+        self._hooks = hooks
         self._handler = handler
         self._on_open = on_open
         self._nursery = nursery
@@ -129,7 +169,7 @@ class Peer:
 
     def adopt(self, link: Link, connection: Connection, limits: Limits, carrier: PeerCarrier) -> Session:
         """Makes the session of a link that has been welcomed. ``open_peer`` calls it, and runs it."""
-        self._session = Session(
+        self._session = self._hooks.session_type(
             link,
             connection,
             serve=self._serve,
@@ -163,13 +203,15 @@ class Peer:
             channel.serve(session, request)
 
     async def _open_channel(self, session: Session, request: Open) -> None:
-        channel = PeerChannel(session, request, self._handler, self._nursery)
+        channel = PeerChannel(session, request, self._handler, self._nursery, self._hooks)
         with session.running_request(request):
             value = None
             try:
                 if self._on_open is not None:
                     value = self._on_open(channel, request.code)
                     value = await value if inspect.isawaitable(value) else value
+                # Its `close` may have come already, behind the `cancel`, and found no channel to close.
+                await trio.lowlevel.checkpoint_if_cancelled()
             except Exception as error:
                 logger.exception("on_open raised")
                 session.answer_error(request, "exception", type(error).__name__, str(error))
@@ -189,6 +231,7 @@ async def open_peer(
     client: str | None = None,
     connect: Callable[[], Awaitable[trio.abc.Stream]] | None = None,
     limits: Limits | None = None,
+    hooks: PeerHooks | None = None,
 ) -> AsyncIterator[Peer]:
     """Connects to a server for the time of an ``async with`` block.
 
@@ -203,6 +246,7 @@ async def open_peer(
         connect: Opens a connection to the server, instead of TCP to the URL's host: for tests. It is called once for
             the messages, and once for each stream that does not travel inside them.
         limits: The limits of what the server controls; ``None`` for the defaults.
+        hooks: For ``jchannel.testing``.
 
     Raises:
         OSError: The server cannot be reached.
@@ -217,14 +261,17 @@ async def open_peer(
     token = found if token is None else token
     limits = Limits() if limits is None else limits
     connect = partial(_open_stream, address) if connect is None else connect
+    hooks = PeerHooks() if hooks is None else hooks
+    session: Session | None = None
     connected = False
     stream = None
     try:
         async with open_flat_nursery() as nursery:
-            peer = Peer(handler, on_open, nursery)
+            peer = Peer(handler, on_open, nursery, hooks)
+            transport = await nursery.start(_hold_transport, lambda: session is not None and not session.alive)
             with trio.move_on_after(limits.handshake_seconds) as timer:
                 stream = await connect()
-                link = await _open_link(nursery, stream, address, token, limits)
+                link = hooks.wrap_link(await _open_link(transport, stream, address, token, limits))
                 connection, early = await _greet(link, client or secrets.token_urlsafe(12))
             if timer.cancelled_caught:
                 raise trio.TooSlowError(f"{address} did not answer within {limits.handshake_seconds:g} s")
@@ -264,6 +311,19 @@ async def _open_stream(address: str) -> trio.abc.Stream:
     if parts.scheme == "https":
         return await trio.open_ssl_over_tcp_stream(parts.hostname, parts.port or _HTTPS_PORT, https_compatible=True)
     return await trio.open_tcp_stream(parts.hostname, parts.port or _HTTP_PORT)
+
+
+async def _hold_transport(is_over: Callable[[], bool], *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    """Holds the nursery of the WebSocket's own task. A session that is over loses nothing by the task's failures."""
+    try:
+        async with trio.open_nursery() as nursery:
+            task_status.started(nursery)
+            await trio.sleep_forever()
+    except* Exception:
+        # trio-websocket cannot answer a ping that comes in while it is closing, and raises.
+        if not is_over():
+            raise
+        logger.debug("a WebSocket ended with an error while it was closing", exc_info=True)
 
 
 async def _open_link(nursery: trio.Nursery, stream: trio.abc.Stream, address: str, token: str, limits: Limits) -> Link:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -15,16 +17,24 @@ from jchannel.progress import Progress
 from jchannel.protocol.messages import Request, StreamInfo
 from jchannel.trio.channel_streams import ChannelStreams, Give
 from jchannel.trio.outgoing import OutgoingStream
+from jchannel.trio.running_call import running_call
 from jchannel.trio.session import PendingRequest, Session
+from jchannel.trio.statistics import CallTally
+from jchannel.trio.tree import CallNode
 
 __all__ = ["MakeRequest", "Requests", "Way"]
 
 
-class MakeRequest(Protocol):
-    """Makes a request's message for its id, the channel's number and, where it has one, its stream."""
+_LOST_BY_FLOATS: Final = 1e-3
 
-    def __call__(self, id_: int, channel: int, stream: StreamInfo | None, /) -> Request:
-        """Makes the message."""
+
+class MakeRequest(Protocol):
+    """Makes a request's message."""
+
+    def __call__(
+        self, id_: int, channel: int, stream: StreamInfo | None, timeout: float | None, parent: int | None, /
+    ) -> Request:
+        """Makes it for its id, the channel's number and, where it has them, its stream, its time and its parent."""
         ...
 
 
@@ -52,19 +62,35 @@ class Requests:
         way: The way to the far side.
         streams: The channel's streams.
         give: Makes what the user gets of the stream in an answer.
+        tally: Counts how they end.
     """
 
-    def __init__(self, way: Way, streams: ChannelStreams, give: Give) -> None:
+    def __init__(self, way: Way, streams: ChannelStreams, give: Give, tally: CallTally) -> None:
         self._way = way
         self._streams = streams
         self._give = give
+        self._tally = tally
         self._line: deque[_Asked] = deque()
-        self._sent: dict[PendingRequest, Session] = {}
+        self._under_way: dict[_Asked, None] = {}
+        self._sent: dict[PendingRequest, None] = {}
+
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait to be sent."""
+        return max(0, len(self._under_way) - len(self._sent))
 
     @property
     def pending(self) -> int:
         """The number of requests that were sent and have no outcome yet."""
         return len(self._sent)
+
+    def describe(self, now: float) -> tuple[CallNode, ...]:
+        """The requests that are under way, for the tree. Safe in any thread."""
+        try:
+            waits_for = "waits for a page" if self._way.find_session() is None else "in line"
+        except StateError:
+            waits_for = "in line"  # It is about to hear that there is no way.
+        return tuple(asked.describe(now, waits_for) for asked in list(self._under_way))
 
     def begin(self, make: MakeRequest, limit: float, what: str) -> Awaitable[Any]:
         """Makes a request now: it leaves before every one that is made later.
@@ -77,9 +103,10 @@ class Requests:
         Returns:
             What must be awaited at once; it does the waiting, and gives the value or the stream of the answer.
         """
-        asked = _Asked(make, None, None)
+        asked = self._add(_Asked(make, what, _deadline(limit)))
         self._enter_line(asked)
-        return self._finish(asked, limit, what)
+        # Its time begins now and not when it is awaited: the far side's has begun, too.
+        return self._finish(asked, trio.current_time() + limit, limit)
 
     async def ask_with_stream(
         self, make: MakeRequest, source: object, progress: Progress | None, limit: float, what: str
@@ -95,28 +122,34 @@ class Requests:
 
         Cancelling it closes the source, and is else as with ``Endpoint.call``.
         """
-        asked = stream = None
-        with trio.move_on_after(limit) as scope:
-            stream = await self._streams.open(source, progress)
+        # The limit is for the time without progress, which the far side does not see.
+        asked = self._add(_Asked(make, what, _deadline(math.inf)))
+        with trio.move_on_after(limit) as scope, _Counted(asked, self._under_way, self._tally):
+            asked.progress_scope = scope
+            stream = await self._streams.open(source, f"argument of {what}", progress)
             stream.on_taken = partial(_restart, scope, limit)
             try:
-                asked = _Asked(make, stream, await stream.wait_short())
+                asked.take(stream, await stream.wait_short())
                 self._enter_line(asked)
                 return await self._wait(asked, limit)
             except BaseException:
                 stream.stop()
                 raise
-        raise trio.TooSlowError(self._explain(asked, f"{limit:g} s without progress", what))
+        raise trio.TooSlowError(self._explain(asked, f"{limit:g} s without progress"))
 
     def end(self, why: str) -> None:
         """Ends the requests that were sent, because the channel is closing."""
         for pending in self._sent:
             pending.fail(ClosedError(why))
 
-    async def _finish(self, asked: _Asked, limit: float, what: str) -> Any:
-        with trio.move_on_after(limit):
+    async def _finish(self, asked: _Asked, deadline: float, limit: float) -> Any:
+        with trio.move_on_at(deadline), _Counted(asked, self._under_way, self._tally):
             return await self._wait(asked, limit)
-        raise trio.TooSlowError(self._explain(asked, f"{limit:g} s", what))
+        raise trio.TooSlowError(self._explain(asked, f"{limit:g} s"))
+
+    def _add(self, asked: _Asked) -> _Asked:
+        self._under_way[asked] = None
+        return asked
 
     async def _wait(self, asked: _Asked, limit: float) -> Any:
         try:
@@ -125,6 +158,10 @@ class Requests:
                 if not session.has_room:
                     await session.wait_room()
                 self._send_line()
+        except trio.Cancelled:
+            if asked.waiting:
+                raise
+            # Another's turn has sent it in the moment in which it was cancelled: it is cancelled where it waits next.
         finally:
             if asked.waiting:
                 self._line.remove(asked)
@@ -133,9 +170,12 @@ class Requests:
             value = await session.wait_answer(pending)
         finally:
             del self._sent[pending]
-        return value if pending.stream is None else self._give(self._streams.own(pending.stream), limit)
+        if pending.stream is None:
+            return value
+        return self._give(self._streams.own(pending.stream, f"result of {asked.what}"), limit)
 
     def _enter_line(self, asked: _Asked) -> None:
+        asked.in_line = True
         self._line.append(asked)
         with suppress(StateError):  # Whoever waits for it hears of it.
             self._send_line()
@@ -149,26 +189,35 @@ class Requests:
             asked = self._line.popleft()
             asked.send(*found)
             if asked.pending is not None:
-                self._sent[asked.pending] = found[0]
+                self._sent[asked.pending] = None
 
-    def _explain(self, asked: _Asked | None, time: str, what: str) -> str:
-        if asked is None or asked.pending is None:
-            return f"{what} was not sent within {time}: {self._way.explain_wait()}"
-        return f"{what} was not answered within {time}, and has been cancelled"
+    def _explain(self, asked: _Asked, time: str) -> str:
+        if asked.pending is None:
+            return f"{asked.what} was not sent within {time}: {self._way.explain_wait()}"
+        return f"{asked.what} was not answered within {time}, and has been cancelled"
 
 
 class _Asked:
     """A request of this side: in the line of those that wait to be sent, and then sent.
 
     Attributes:
+        what: What it is called in messages for people.
         pending: The request, when it has been sent.
+        in_line: Whether it may be sent.
+        progress_scope: The scope of its time without progress, where it has a stream.
     """
 
-    def __init__(self, make: MakeRequest, stream: OutgoingStream | None, data: bytes | None) -> None:
+    def __init__(self, make: MakeRequest, what: str, deadline: float) -> None:
+        self.what = what
         self.pending: PendingRequest | None = None
+        self.in_line = False
+        self.progress_scope: trio.CancelScope | None = None
         self._make = make
-        self._stream = stream
-        self._data = data
+        self._deadline = deadline
+        self._since = trio.current_time()
+        self._caller = running_call()
+        self._stream: OutgoingStream | None = None
+        self._data: bytes | None = None
         self._session: Session
         self._error: Exception | None = None
 
@@ -177,12 +226,42 @@ class _Asked:
         """Whether it waits to be sent."""
         return self.pending is None and self._error is None
 
+    def take(self, stream: OutgoingStream, data: bytes | None) -> None:
+        """Takes the stream that goes with it, and the whole of it where it is short and ready."""
+        self._stream = stream
+        self._data = data
+
+    def describe(self, now: float, waits_for: str) -> CallNode:
+        """What it does, for the tree. Safe in any thread."""
+        pending = self.pending
+        if pending is None:
+            state = waits_for if self.in_line else "opens its stream"
+        else:
+            state = "cancelling" if pending.cancelled else "sent"
+        until = self._deadline if self.progress_scope is None else min(self._deadline, self.progress_scope.deadline)
+        return CallNode(
+            what=self.what.removeprefix("the "),
+            number=None if pending is None else pending.request.id,
+            seconds=now - self._since,
+            time_left=max(0.0, until - now),
+            parent=getattr(None if pending is None else pending.request, "parent", None),
+            state=state,
+        )
+
     def send(self, session: Session, channel: int) -> None:
         """Sends it. Errors are for ``unwrap``."""
         self._session = session
+        if self._stream is not None and self._stream.stopped:
+            self._error = ClosedError("the stream was ended before it could be sent: its channel is being closed")
+            return
         info = None if self._stream is None else session.streams.announce(self._stream, self._data)
+        timeout = None if self._deadline == math.inf else _wire_time(self._deadline - trio.current_time())
+        caller = self._caller
+        parent = None if caller is None or caller.answered or caller.session is not session else caller.id
         try:
-            self.pending = session.send_request(lambda id_: self._make(id_, channel, info))
+            self.pending = session.send_request(
+                lambda id_: self._make(id_, channel, info, timeout, parent), self._deadline
+            )
         except (PageLostError, ValueError) as error:
             self._error = error
             return
@@ -195,6 +274,45 @@ class _Asked:
             raise self._error
         assert self.pending is not None
         return self._session, self.pending
+
+
+class _Counted:
+    """The time in which a request is under way. How it ends is counted."""
+
+    __slots__ = ("_asked", "_tally", "_under_way")
+
+    def __init__(self, asked: _Asked, under_way: dict[_Asked, None], tally: CallTally) -> None:
+        self._asked = asked
+        self._under_way = under_way
+        self._tally = tally
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        del self._under_way[self._asked]
+        if error is None:
+            self._tally.count_answered()
+        elif isinstance(error, trio.Cancelled | trio.TooSlowError):
+            self._tally.count_cancelled()
+        else:
+            self._tally.count_failed()
+
+
+def _deadline(limit: float) -> float:
+    """When a request's time is over: after the limit, or when that of the code that makes it is."""
+    caller = running_call()
+    outer = math.inf if caller is None else caller.deadline
+    return min(trio.current_time() + limit, trio.current_effective_deadline(), outer)
+
+
+def _wire_time(seconds: float) -> float:
+    """A time as it travels: whole milliseconds, rounded down, so that the far side never allows more."""
+    # What a float has lost when it was a point in time is not a millisecond.
+    # In a scope that is cancelled already the time is minus infinity.
+    return math.floor(max(0.0, seconds) * 1000 + _LOST_BY_FLOATS) / 1000
 
 
 def _restart(scope: trio.CancelScope, limit: float) -> None:

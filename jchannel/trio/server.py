@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,31 +29,12 @@ from jchannel.trio.link import Link
 from jchannel.trio.nursery import aclose_now, open_flat_nursery
 from jchannel.trio.reception import Reception, refuse
 from jchannel.trio.session import Session
+from jchannel.trio.statistics import ChannelTally, ServerStatistics, SocketTally
 from jchannel.trio.stream_table import ServerCarrier
 from jchannel.trio.tickets import STREAMS_PATH, Tickets
+from jchannel.trio.tree import PageNode, ServerTree
 
-__all__ = ["Server", "ServerStatistics", "open_server"]
-
-
-@dataclass(frozen=True, slots=True)
-class ServerStatistics:
-    """What a server has under way.
-
-    Attributes:
-        page_connected: Whether a page is connected.
-        connections: TCP connections, the page's WebSocket included.
-        channels: Channels that are open or being opened.
-        pending_requests: Requests to the page that have no answer yet.
-        running_requests: Requests of the page that are being answered.
-        streams: Streams, of both directions, that have not ended.
-    """
-
-    page_connected: bool
-    connections: int
-    channels: int
-    pending_requests: int
-    running_requests: int
-    streams: int
+__all__ = ["Server", "open_server"]
 
 
 class Server:
@@ -63,6 +43,7 @@ class Server:
     Attributes:
         url: The URL under which the server is reached, without a slash at its end.
         tracebacks: Whether the page gets the traceback of an exception that a Python handler raised.
+        tally: Counts what the requests and streams of all channels come to.
     """
 
     def __init__(
@@ -79,6 +60,9 @@ class Server:
         self.url = url
         self.tracebacks = tracebacks
         self._prefix = parts.path
+        self.tally = ChannelTally()
+        self._socket_tally = SocketTally()
+        self._clock = trio.lowlevel.current_clock()
         self._token = make_token()
         self._limits = limits
         self._heartbeat = heartbeat
@@ -91,6 +75,7 @@ class Server:
         self._session: Session | None = None
         self._page_changed = trio.lowlevel.ParkingLot()
         self._channels: dict[int, Channel] = {}
+        self._held: dict[Channel, None] = {}
         self._last_channel = 0
         self._closed = False
 
@@ -118,18 +103,56 @@ class Server:
     @property
     def session(self) -> Session | None:
         """The session of the page that is connected, or ``None``."""
-        return self._session if self._session is not None and self._session.alive else None
+        session = self._session  # Once: other threads ask, too.
+        return session if session is not None and session.alive else None
 
     def statistics(self) -> ServerStatistics:
-        """What is under way now."""
+        """What the server has under way, and what it had so far. It can be asked in any thread, and never waits."""
         session = self.session
+        channels = [channel.statistics() for channel in list(self._held)]
         return ServerStatistics(
             page_connected=session is not None,
+            page="" if session is None else session.client,
+            connected_seconds=None if session is None else self._clock.current_time() - session.since,
+            round_trip=None if session is None else session.round_trip,
             connections=self._connections,
             channels=len(self._channels),
-            pending_requests=session.pending if session else 0,
-            running_requests=session.running if session else 0,
-            streams=len(session.streams) if session else 0,
+            waiting_requests=sum(channel.waiting_requests for channel in channels),
+            # Those that open and close channels are not of a channel.
+            pending_requests=0 if session is None else session.pending,
+            running_requests=sum(channel.running_requests for channel in channels),
+            outgoing_streams=sum(channel.outgoing_streams for channel in channels),
+            incoming_streams=sum(channel.incoming_streams for channel in channels),
+            calls_made=self.tally.made.totals(),
+            calls_served=self.tally.served.totals(),
+            stream_bytes_sent=self.tally.stream_bytes_sent,
+            stream_bytes_received=self.tally.stream_bytes_received,
+            socket=self._socket_tally.totals(),
+        )
+
+    def tree(self) -> ServerTree:
+        """What the server has under way: its page, its channels, and each of their calls and streams.
+
+        ``print(server.tree())`` shows a person what hangs, and what it waits for. It can be asked in any thread, and
+        never waits. Nothing secret is in it.
+        """
+        return ServerTree(
+            url=self.url,
+            connections=self._connections,
+            page=self._describe_page(),
+            channels=tuple(channel.tree() for channel in list(self._held)),
+        )
+
+    def _describe_page(self) -> PageNode | None:
+        session = self._session
+        if session is None or session.finished:
+            return None
+        return PageNode(
+            name=session.client,
+            state=f"its connection is ending: {session.why_ended}" if session.why_ended else "connected",
+            seconds=self._clock.current_time() - session.since,
+            round_trip=session.round_trip,
+            waiting_bytes=session.waiting_bytes,
         )
 
     async def wait_page(self, timeout: float | None = None) -> None:
@@ -200,13 +223,16 @@ class Server:
         """
         if not isinstance(code, str):
             raise TypeError(f"the code of a channel must be a str of JavaScript, and not {code!r}")
-        async with open_flat_nursery() as nursery:
-            channel = Channel(self, code, nursery, handler=handler, run_method=run_method, give_stream=give_stream)
-            try:
-                yield channel
-            finally:
-                channel.end("its context was left", tell=True)
-                nursery.cancel_scope.cancel()
+        with ExitStack() as stack:
+            async with open_flat_nursery() as nursery:
+                channel = Channel(self, code, nursery, handler=handler, run_method=run_method, give_stream=give_stream)
+                self._held[channel] = None
+                stack.callback(self._held.pop, channel)  # It stays in the tree until what is in its nursery has ended.
+                try:
+                    yield channel
+                finally:
+                    channel.end("its context was left", tell=True)
+                    nursery.cancel_scope.cancel()
 
     # For the channels
 
@@ -260,9 +286,11 @@ class Server:
             remote_error=FrontendError,
             carrier=ServerCarrier(self._tickets),
             heartbeat=self._heartbeat,
+            tally=self._socket_tally,
         )
         session.client = hello.client
-        connection.send(Welcome(self._heartbeat, self._limits.frame_bytes, tuple(self._channels)))
+        limits = self._limits
+        connection.send(Welcome(self._heartbeat, limits.frame_bytes, limits.cancel_seconds, tuple(self._channels)))
         self._session = session
         for channel in list(self._channels.values()):
             channel.attach(session)
@@ -374,10 +402,11 @@ async def open_server(
                 own_url, static=static, origins=allowed, limits=limits, heartbeat=beat, tracebacks=tracebacks
             )
             serve = partial(trio.serve_listeners, server.serve_stream, list(listeners), handler_nursery=nursery)
-            nursery.start_soon(serve)
+            nursery.start_soon(serve, name=f"listening at {own_url}")
             if open_browser:
                 target = server.issue_browser_url()
-                nursery.start_soon(partial(trio.to_thread.run_sync, webbrowser.open, target, abandon_on_cancel=True))
+                opening = partial(trio.to_thread.run_sync, webbrowser.open, target, abandon_on_cancel=True)
+                nursery.start_soon(opening, name="opening a browser")
             try:
                 yield server
             finally:

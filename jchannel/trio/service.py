@@ -16,11 +16,14 @@ import trio
 from jchannel.errors import ClosedError
 from jchannel.protocol.messages import Call, Echo, Pipe, Request
 from jchannel.trio.channel_streams import ChannelStreams, Give, give
-from jchannel.trio.handlers import Invoke, NothingToCallError
+from jchannel.trio.handlers import Invoke, MethodCancelledError, NothingToCallError
 from jchannel.trio.incoming import IncomingStream
+from jchannel.trio.nursery import split_cancelled
 from jchannel.trio.outgoing import OutgoingStream
 from jchannel.trio.session import Session
+from jchannel.trio.statistics import CallTally
 from jchannel.trio.stream_table import combine
+from jchannel.trio.tree import CallNode
 
 __all__ = ["Service"]
 
@@ -36,6 +39,7 @@ class Service:
         find_handler: Gives the channel's present handler.
         run_method: Runs a method of it.
         give_stream: Makes what a method gets of the stream of its call.
+        tally: Counts how the requests end.
         tracebacks: Whether the far side gets the traceback of an exception.
     """
 
@@ -47,6 +51,7 @@ class Service:
         run_method: Invoke,
         give_stream: Give,
         *,
+        tally: CallTally,
         tracebacks: bool,
     ) -> None:
         self._nursery = nursery
@@ -54,47 +59,61 @@ class Service:
         self._find_handler = find_handler
         self._run_method = run_method
         self._give_stream = give_stream
+        self._tally = tally
         self._tracebacks = tracebacks
-        self._arrived: deque[tuple[Session, Call, IncomingStream | None]] = deque()
-        self._scopes: set[trio.CancelScope] = set()
+        self._arrived: deque[tuple[_Served, Call, IncomingStream | None]] = deque()
+        self._served: dict[_Served, None] = {}
         self._idle = trio.Event()
 
     @property
     def running(self) -> int:
         """The number of requests that are being answered."""
-        return len(self._scopes)
+        return len(self._served)
+
+    def describe(self, now: float) -> tuple[CallNode, ...]:
+        """The requests that are being answered, for the tree. Safe in any thread."""
+        return tuple(served.describe(now) for served in list(self._served))
 
     def serve(self, session: Session, request: Request) -> None:
         """Starts what answers a request. It does not wait."""
         if isinstance(request, Echo):
-            session.answer_value(request, request.args, shown_as="args")
+            if session.answer_value(request, request.args, shown_as="args"):
+                self._tally.count_answered()
+            else:
+                self._tally.count_failed()
             return
         # Nothing else comes here: only a server opens and closes channels, and the peer answers that itself.
         assert isinstance(request, Call | Pipe)
-        if not self._scopes:
+        if not self._served:
             self._idle = trio.Event()
-        self._scopes.add(session.scope_of(request))
-        stream = None if request.stream is None else self._streams.own(session.streams.accept(request.stream))
+        served = _Served(session, request)
+        self._served[served] = None
+        stream = None
+        if request.stream is not None:
+            stream = self._streams.own(session.streams.accept(request.stream), f"argument of the {served.what}")
         if isinstance(request, Call):
             # trio runs new tasks in any order. Each takes the oldest call, so that methods begin in the order of calls.
-            self._arrived.append((session, request, stream))
+            self._arrived.append((served, request, stream))
             self._nursery.start_soon(self._run_next_call)
         else:
             assert stream is not None
-            self._nursery.start_soon(self._run_pipe, session, request, stream)
+            self._nursery.start_soon(self._run_pipe, served, request, stream, name=served.task_name)
 
     def end(self) -> None:
         """Cancels all that is running, because the channel is closing."""
-        for scope in self._scopes:
-            scope.cancel()
+        for served in self._served:
+            served.closed = True
+            served.scope.cancel()
 
     async def wait_idle(self) -> None:
         """Waits until nothing is running."""
-        if self._scopes:
+        if self._served:
             await self._idle.wait()
 
     async def _run_next_call(self) -> None:
-        session, call, stream = self._arrived.popleft()
+        served, call, stream = self._arrived.popleft()
+        trio.lowlevel.current_task().name = served.task_name
+        session = served.session
         with session.running_request(call) as scope:
             answer = None
             try:
@@ -102,13 +121,23 @@ class Service:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 args = call.args if stream is None else [self._give_stream(stream, math.inf), *call.args]
                 value = await self._run_method(self._find_handler(), call.name, args)
-                answer = await self._answer(session, call, value)
+                answer = await self._answer(served, value)
             except NothingToCallError as error:
+                served.failed = True
                 session.answer_error(call, error.kind, "", str(error))
+            except MethodCancelledError as error:
+                served.failed = True
+                session.answer_error(call, "aborted", "", str(error))
             except Exception as error:
                 logger.exception("the handler method %r raised", call.name)
                 trace = "".join(traceback.format_exception(error)) if self._tracebacks else None
+                served.failed = True
                 session.answer_error(call, "exception", type(error).__name__, str(error), trace)
+            except BaseExceptionGroup as group:
+                # A nursery of the method was cancelled, and something in it has raised besides.
+                cancelled, failures = split_cancelled(group)
+                logger.exception("the handler method %r raised when it was cancelled", call.name, exc_info=failures)
+                raise cancelled from None
             finally:
                 if stream is not None and scope.cancel_called:
                     _close_unread(stream, always=True)
@@ -117,35 +146,90 @@ class Service:
                     answer.on_end = combine(answer.on_end, partial(_close_unread, stream))
                 elif stream is not None:
                     _close_unread(stream)
-                self._release(scope)
+                self._release(served)
 
-    async def _run_pipe(self, session: Session, pipe: Pipe, stream: IncomingStream) -> None:
-        with session.running_request(pipe) as scope:
+    async def _run_pipe(self, served: _Served, pipe: Pipe, stream: IncomingStream) -> None:
+        with served.session.running_request(pipe) as scope:
             try:
                 await trio.lowlevel.checkpoint_if_cancelled()
-                await self._answer(session, pipe, give(stream, math.inf))
+                await self._answer(served, give(stream, math.inf))
             finally:
                 if scope.cancel_called:
                     _close_unread(stream, always=True)
-                self._release(scope)
+                self._release(served)
 
-    async def _answer(self, session: Session, request: Request, value: object) -> OutgoingStream | None:
+    async def _answer(self, served: _Served, value: object) -> OutgoingStream | None:
         """Answers a request with what a method returned, a value or a stream. Gives the stream."""
+        session, request = served.session, served.request
         if not _is_stream(value):
-            session.answer_value(request, value)
+            served.answered = session.answer_value(request, value)
+            served.failed = not served.answered
             return None
-        stream = await self._streams.open(value)
+        stream = await self._streams.open(value, f"result of the {served.what}")
         try:
             session.answer_stream(request, stream, await stream.wait_short())
         except BaseException:
             stream.stop()
             raise
+        served.answered = session.alive
         return stream
 
-    def _release(self, scope: trio.CancelScope) -> None:
-        self._scopes.discard(scope)
-        if not self._scopes:
+    def _release(self, served: _Served) -> None:
+        if served.answered:
+            self._tally.count_answered()
+        elif served.failed:
+            self._tally.count_failed()
+        else:
+            self._tally.count_cancelled()
+        del self._served[served]
+        if not self._served:
             self._idle.set()
+
+
+class _Served:
+    """A request that is being answered.
+
+    Attributes:
+        session: The session that it came in.
+        request: Its message.
+        scope: The scope round what answers it.
+        closed: Whether it was cancelled because its channel was closed.
+        answered: Whether it was answered with a value or a stream.
+        failed: Whether it was answered with an error.
+    """
+
+    __slots__ = ("_since", "answered", "closed", "failed", "request", "scope", "session")
+
+    def __init__(self, session: Session, request: Call | Pipe) -> None:
+        self.session = session
+        self.request = request
+        self.scope = session.scope_of(request)
+        self.closed = self.answered = self.failed = False
+        self._since = trio.current_time()
+
+    @property
+    def what(self) -> str:
+        """What it is called in messages for people."""
+        return f"call of {self.request.name!r}" if isinstance(self.request, Call) else "pipe"
+
+    @property
+    def task_name(self) -> str:
+        """What its task is called, in what shows trio's tasks."""
+        return f"{self.what} from {self.session.far_side}"
+
+    def describe(self, now: float) -> CallNode:
+        """What it does, for the tree. Safe in any thread."""
+        # `cancel_called` of a scope can only be asked in trio's thread.
+        over = self.closed or self.scope.deadline <= now or not self.session.alive
+        cancelled = over or self.session.was_cancelled(self.request)
+        return CallNode(
+            what=self.what,
+            number=self.request.id,
+            seconds=now - self._since,
+            time_left=max(0.0, self.scope.deadline - now),
+            parent=self.request.parent,
+            state="cancelled, has not ended yet" if cancelled else "running",
+        )
 
 
 def _close_unread(stream: IncomingStream, *, always: bool = False) -> None:

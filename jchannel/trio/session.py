@@ -7,23 +7,26 @@ behind. It serves both ends: the server's, and the Python peer's.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import trio
 
-from jchannel.errors import ClosedError, PageLostError, ProtocolError, RemoteError
+from jchannel.errors import ClosedError, PageLostError, ProtocolError, RemoteCancelledError, RemoteError
 from jchannel.protocol.connection import Connection, State
 from jchannel.protocol.messages import (
     Answer,
     Beat,
     Broken,
+    Call,
     Cancel,
     Error,
     Goodbye,
     Message,
+    Pipe,
     Request,
     Result,
     Stop,
@@ -36,18 +39,32 @@ from jchannel.trio.limits import Limits
 from jchannel.trio.link import Link, LinkClosed
 from jchannel.trio.nursery import open_flat_nursery
 from jchannel.trio.outgoing import OutgoingStream
+from jchannel.trio.running_call import RunningCall, answering
+from jchannel.trio.statistics import SocketTally
 from jchannel.trio.stream_table import Carrier, StreamTable
 
 __all__ = ["PendingRequest", "Session"]
 
 logger = logging.getLogger("jchannel")
 
+#: How long after connecting the round trip is measured for the first time, in seconds: soon, and not while the page has
+#: its hands full with opening its channels.
+FIRST_PING_SECONDS: Final = 0.2
+
 
 class PendingRequest:
-    """A request that has been sent, until its sender has its outcome."""
+    """A request that has been sent, until its sender has its outcome.
 
-    def __init__(self, request: Request) -> None:
+    Args:
+        request: Its message.
+        deadline: When its sender's time is over, by trio's clock; infinity for never.
+    """
+
+    def __init__(self, request: Request, deadline: float = math.inf) -> None:
         self.request = request
+        self.deadline = deadline
+        #: Whether the far side has been told that it is not wanted any more.
+        self.cancelled = False
         self._ended = trio.Event()
         self._answer: Answer | None = None
         #: The stream that came with the answer.
@@ -58,6 +75,11 @@ class PendingRequest:
     def ended(self) -> bool:
         """Whether there is an outcome."""
         return self._ended.is_set()
+
+    @property
+    def was_too_slow(self) -> bool:
+        """Whether the far side has ended it because its time was over."""
+        return isinstance(self._answer, Error) and self._answer.kind == "timeout"
 
     def answer(self, answer: Answer, stream: IncomingStream | None) -> bool:
         """Ends the request with the far side's answer. Tells whether it is the outcome: the first one counts."""
@@ -92,6 +114,10 @@ class PendingRequest:
 def _to_exception(error: Error, remote_error: type[RemoteError]) -> Exception:
     if error.kind in ("channel", "ended", "cancelled"):
         return ClosedError(error.message)
+    if error.kind == "timeout":
+        return trio.TooSlowError(error.message)
+    if error.kind == "aborted":
+        return RemoteCancelledError(error.message)
     return remote_error(error.kind, error.name, error.message, error.stack)
 
 
@@ -107,6 +133,7 @@ class Session:
         remote_error: The exception that the far side's errors become.
         carrier: Carries the bytes of streams.
         heartbeat: Seconds between two pings, and the most that the answer may take. ``None``: the other side pings.
+        tally: Counts what goes over the socket; ``None`` for one of its own.
     """
 
     def __init__(
@@ -120,17 +147,22 @@ class Session:
         remote_error: type[RemoteError],
         carrier: Carrier,
         heartbeat: float | None,
+        tally: SocketTally | None = None,
     ) -> None:
         #: The streams of both directions that come and go beside the messages.
         self.streams = StreamTable(
             self._tell, connection.next_stream, carrier, lambda name, text: remote_error("exception", name, text)
         )
         self.client = ""
+        self.far_side = far_side
+        self.since = trio.current_time()
+        self.tally = SocketTally() if tally is None else tally
+        #: The seconds that the last ping took; ``None`` before the first has been answered.
+        self.round_trip: float | None = None
         self._link = link
         self._connection = connection
         self._serve = serve
         self._limits = limits
-        self._far_side = far_side
         self._remote_error = remote_error
         self._heartbeat = heartbeat
         self._pending: dict[int, PendingRequest] = {}
@@ -174,11 +206,12 @@ class Session:
         """Waits until there may be room to send, or the session has ended. Cancelling it does nothing else."""
         await self._room_made.park()
 
-    def send_request(self, make: Callable[[int], Request]) -> PendingRequest:
+    def send_request(self, make: Callable[[int], Request], deadline: float = math.inf) -> PendingRequest:
         """Sends a request at once.
 
         Args:
             make: Makes the request's message for the id it is given.
+            deadline: When this side's time for it is over, by trio's clock.
 
         The session must be alive.
 
@@ -188,7 +221,7 @@ class Session:
         assert self.alive, self._why
         request = make(self._connection.next_id())
         self._send(request)
-        pending = PendingRequest(request)
+        pending = PendingRequest(request, deadline)
         self._pending[request.id] = pending
         return pending
 
@@ -202,9 +235,14 @@ class Session:
             PageLostError: The session ended meanwhile.
             RemoteError: The far side answered with an error.
             ClosedError: The channel was closed meanwhile, on either side.
+            trio.TooSlowError: The far side ended it, because the time that went with it was over.
+            RemoteCancelledError: The far side's program cancelled it.
         """
         try:
             await pending.wait()
+            if pending.was_too_slow and pending.deadline < math.inf:
+                # The far side's clock was first. This side's scopes say what comes of it, in a moment.
+                await trio.sleep_until(pending.deadline)
         except trio.Cancelled:
             self.cancel_request(pending)
             with trio.move_on_after(self._limits.cancel_seconds, shield=True):
@@ -219,6 +257,7 @@ class Session:
     def cancel_request(self, pending: PendingRequest) -> None:
         """Tells the far side that a request is not wanted any more."""
         if not pending.ended:
+            pending.cancelled = True
             self._tell(Cancel(pending.request.id))
 
     # Requests of the far side
@@ -227,27 +266,44 @@ class Session:
         """The scope in which a request that has just come in will run."""
         return self._running[request.id]
 
+    def was_cancelled(self, request: Request) -> bool:
+        """Whether the far side has cancelled a request that runs here."""
+        return request.id in self._cancelled
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The bytes that wait to be sent."""
+        return self._connection.waiting_bytes
+
     @contextmanager
     def running_request(self, request: Request) -> Iterator[trio.CancelScope]:
-        """The scope round the code that answers a request; the far side's cancel, and the session's end, cancel it.
+        """The scope round the code that answers a request.
 
-        Whatever happens inside, the request is answered when it is left: as cancelled or ended if nothing else was
-        answered.
+        The far side's cancel, the end of the request's time and the session's end cancel it. Whatever happens inside,
+        the request is answered when it is left: as cancelled, too slow or ended if nothing else was answered.
         """
         with self._running[request.id] as scope:
+            running = RunningCall(self, request.id, scope)
             try:
-                yield scope
+                with answering(running):
+                    yield scope
             finally:
+                running.answered = True
                 if request.id in self._running:
-                    self._answer_unfinished(request)
+                    self._answer_unfinished(request, scope)
                 self._cancelled.discard(request.id)
 
-    def answer_value(self, request: Request, value: object, *, shown_as: str = "result") -> None:
-        """Answers a request with a value, or with the error that says why the value cannot be sent."""
+    def answer_value(self, request: Request, value: object, *, shown_as: str = "result") -> bool:
+        """Answers a request with a value, or with the error that says why the value cannot be sent.
+
+        Tells whether it is the value that was sent.
+        """
         try:
             self._answer(Result(request.id, pack(value, field_name="value", shown_as=shown_as)))
         except (TypeError, ValueError) as error:
             self.answer_error(request, "value", type(error).__name__, str(error))
+            return False
+        return self.alive
 
     def answer_stream(self, request: Request, stream: OutgoingStream, data: bytes | None) -> None:
         """Answers a request with a stream.
@@ -262,7 +318,8 @@ class Session:
         """
         if not self.alive:
             stream.stop()
-            return
+        if stream.stopped:
+            return  # It is closed with its channel, or its session, and the request is answered as ended.
         info = self.streams.announce(stream, data)
         self._answer(Result(request.id, pack(None, field_name="value", shown_as="result"), info))
         self.streams.announced(stream, info)
@@ -273,9 +330,11 @@ class Session:
             lambda most: self._answer(Error(request.id, kind, name[:MAX_NAME], message[:most], stack and stack[-most:]))
         )
 
-    def _answer_unfinished(self, request: Request) -> None:
+    def _answer_unfinished(self, request: Request, scope: trio.CancelScope) -> None:
         if request.id in self._cancelled:
             self._answer(Error(request.id, "cancelled", "", "the request was cancelled by its sender"))
+        elif scope.deadline <= trio.current_time():
+            self._answer(Error(request.id, "timeout", "", "the time of the request was over before it was answered"))
         else:
             self._answer(Error(request.id, "ended", "", "the channel was closed while the request was running"))
 
@@ -297,9 +356,10 @@ class Session:
         try:
             with self._scope:
                 async with open_flat_nursery() as nursery:
-                    nursery.start_soon(self._until_lost, self._write)
+                    nursery.start_soon(self._until_lost, self._write, name=f"writer to {self.far_side}")
                     if self._heartbeat is not None:
-                        nursery.start_soon(self._until_lost, partial(self._beat, self._heartbeat))
+                        beat = partial(self._beat, self._heartbeat)
+                        nursery.start_soon(self._until_lost, beat, name=f"heartbeat of {self.far_side}")
                     await self._until_lost(partial(self._read, early))
             farewell = self._limits.close_seconds
         finally:
@@ -333,6 +393,7 @@ class Session:
 
     def _send(self, message: Message) -> None:
         self._connection.send(message)
+        self.tally.messages_sent += 1
         self._wake_writer.unpark_all()
 
     async def _until_lost(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -347,6 +408,7 @@ class Session:
             frame = self._connection.next_frame()
             if frame is not None:
                 await self._link.send(frame)
+                self.tally.count_sent(frame)
                 self._room_made.unpark_all()
             elif self._connection.state is State.ENDED:
                 self._scope.cancel()
@@ -355,14 +417,23 @@ class Session:
                 await self._wake_writer.park()
 
     async def _beat(self, period: float) -> None:
-        await trio.sleep(period)
+        first = min(FIRST_PING_SECONDS, period / 2)
+        await trio.sleep(first)
+        if self.alive:
+            await self._ping(period)
+        await trio.sleep(period - first)
         while self.alive:
             self._send(Beat())
-            with trio.move_on_after(period) as deadline:
-                await self._link.ping()
-            if deadline.cancelled_caught:
-                self._lose(f"it did not answer a ping within {period:g} s")
+            await self._ping(period)
             await trio.sleep(period)
+
+    async def _ping(self, limit: float) -> None:
+        began = trio.current_time()
+        with trio.move_on_after(limit):
+            await self._link.ping()
+            self.round_trip = trio.current_time() - began
+            return
+        self._lose(f"it did not answer a ping within {limit:g} s")
 
     async def _read(self, early: Sequence[Message]) -> None:
         try:
@@ -372,11 +443,13 @@ class Session:
                 frame = await self._link.receive()
                 if self._connection.state is State.ENDED:
                     continue
-                for message in self._connection.receive(frame):
+                messages = self._connection.receive(frame)
+                self.tally.count_received(frame, len(messages))
+                for message in messages:
                     self._handle(message)
         except ProtocolError as error:
-            logger.warning("%s broke the protocol: %s", self._far_side, error)
-            self.end("protocol", f"{self._far_side} broke the protocol: {error}")
+            logger.warning("%s broke the protocol: %s", self.far_side, error)
+            self.end("protocol", f"{self.far_side} broke the protocol: {error}")
             await trio.sleep_forever()  # Until the goodbye has been sent, or its time is over.
 
     def _handle(self, message: Message) -> None:
@@ -398,20 +471,31 @@ class Session:
                 scope.cancel()
         elif isinstance(message, Goodbye):
             self.goodbye = message
-            self._end(f"{self._far_side} has closed the connection: {message.message}")
+            self._end(f"{self.far_side} has closed the connection: {message.message}")
             self._scope.cancel()
 
     def _handle_request(self, request: Request) -> None:
         # The scope is there from now on, and not from when its task runs: a cancel may stand in the same frame.
-        self._running[request.id] = trio.CancelScope()
+        self._running[request.id] = trio.CancelScope(deadline=self._deadline_of(request))
         if len(self._running) > self._limits.running_requests:
             message = f"too many calls at once: {self._limits.running_requests:,} are running already"
             self.answer_error(request, "busy", "", message)
         else:
             self._serve(self, request)
 
+    def _deadline_of(self, request: Request) -> float:
+        """When the code that answers a request is cancelled: when its time, or its parent's on this side, is over."""
+        deadline = math.inf
+        if isinstance(request, Call | Pipe):
+            if request.timeout is not None:
+                deadline = trio.current_time() + request.timeout
+            parent = None if request.parent is None else self._pending.get(request.parent)
+            if parent is not None:
+                deadline = min(deadline, parent.deadline)
+        return deadline
+
     def _lose(self, how: LinkClosed | str) -> None:
-        self._end(f"the connection to {self._far_side} was lost: {how}")
+        self._end(f"the connection to {self.far_side} was lost: {how}")
         self._scope.cancel()
 
     def _end(self, why: str) -> None:

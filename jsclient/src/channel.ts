@@ -1,19 +1,11 @@
 /** The page's end of a channel, as its initialization function gets it. */
 
-import { currentSignal } from './invocation.js';
-import type { MetaGenerator } from './meta-generator.js';
-import type { GivenStream } from './session.js';
-import type { StreamSource } from './source.js';
-
-/** Makes the requests of one channel. */
-export interface Requester {
-  call(name: string, args: readonly unknown[], stream?: GivenStream): Promise<unknown>;
-  echo(args: readonly unknown[]): Promise<unknown>;
-  pipe(stream: GivenStream): Promise<unknown>;
-}
+import { checkCallOptions, type CallOptions } from './call-options.js';
+import { Calls, type Requester } from './calls.js';
+import { getCurrent } from './invocation.js';
 
 /** A communication channel between this page and Python. It is made by the client when Python opens it. */
-export class Channel {
+export class Channel extends Calls {
   /** The number of the channel, the same on both sides. */
   readonly id: number;
 
@@ -24,74 +16,51 @@ export class Channel {
 
   /** @internal */
   constructor(id: number, requester: Requester) {
+    super(requester);
     this.id = id;
     this.#requester = requester;
   }
 
   /**
-   * Calls a method of the channel's handler in Python.
+   * The channel's calls with options:
    *
-   * The arguments are encoded before this returns, so changing them afterwards changes nothing.
+   * ```js
+   * await channel.with({ signal, timeout: 2 }).call('add', 2, 3);
+   * ```
    *
-   * @param name - The method's name.
-   * @param args - Its arguments: JSON values, and anywhere inside them typed arrays, ArrayBuffers and DataViews.
-   * @returns What the method returned: a value, or a `MetaGenerator` when it returned a stream. It rejects with
-   *   - `KernelError` when the method raised, or when there is none of that name;
-   *   - `StateError` when the channel is closed, the page is not connected, or the connection is lost before the answer
-   *     comes; then the call may have run, and it is not sent again;
-   *   - `TypeError` or `RangeError` when an argument cannot be sent; the message names its place.
+   * @param options - `signal` cancels the calls when it aborts; `timeout` is their time in **seconds**, not milliseconds.
+   *   See `CallOptions` for what they default to and what `null` means.
+   * @returns An object with `call`, `callWithStream`, `pipe` and `echo`, which can be used any number of times. The
+   *   timeout begins anew with each call.
+   * @throws TypeError when an option is unknown or of a wrong type, RangeError when the timeout is negative or NaN.
    */
-  call(name: string, ...args: unknown[]): Promise<unknown> {
-    return this.#requester.call(name, args);
+  with(options: CallOptions): Calls {
+    return new Calls(this.#requester, checkCallOptions(options));
   }
 
   /**
-   * Calls a method of the channel's handler in Python with a byte stream as its first argument.
+   * The signal of the call that is being handled. It aborts
+   * - with an `AbortError` when Python cancels the call, when the channel is closed, or when the connection is lost;
+   * - with a `TimeoutError` when the call's time has passed.
    *
-   * The stream is read no faster than Python reads it. When Python wants no more of it, when the channel is closed or
-   * the connection is lost, it is closed: the `finally` of a generator runs, a `ReadableStream` is cancelled. When it
-   * throws, the method's reader gets an error with that name and message.
-   *
-   * @param name - The method's name.
-   * @param stream - The stream: an async iterable or an iterable of `Uint8Array`s, a `ReadableStream`, a `Blob`, a
-   *   `File`, a `Response`, a typed array or an `ArrayBuffer`.
-   * @param args - The method's other arguments, as for `call`.
-   * @returns As `call`. It rejects as `call` does, and with a `TypeError` when the stream is nothing of the above, or
-   *   cannot be read any more; then nothing is sent.
-   */
-  callWithStream(name: string, stream: StreamSource, ...args: unknown[]): Promise<unknown> {
-    return this.#requester.call(name, args, { source: stream });
-  }
-
-  /**
-   * Sends a byte stream to Python and receives it back, to test whether it comes through unchanged.
-   *
-   * @param stream - The stream, as for `callWithStream`.
-   * @returns The stream. It rejects as `callWithStream` does.
-   */
-  pipe(stream: StreamSource): Promise<MetaGenerator> {
-    return this.#requester.pipe({ source: stream }) as Promise<MetaGenerator>;
-  }
-
-  /**
-   * Sends arguments to Python and receives them back, to test whether they come through unchanged.
-   *
-   * @param args - The arguments.
-   * @returns The arguments. It rejects as `call` does.
-   */
-  echo(...args: unknown[]): Promise<unknown[]> {
-    return this.#requester.echo(args) as Promise<unknown[]>;
-  }
-
-  /**
-   * The signal that aborts when Python cancels the call that is being handled, when the channel is closed, or when the
-   * connection is lost. A method that has read it is waited for after that; one that has not is left to itself.
+   * A method that has read it is waited for after that; one that has not is left to itself. Given to `channel.with`, it
+   * makes further calls children of the one that is being handled.
    *
    * It can be read only while a handler method of this channel is being called, before its first `await`.
    *
    * @throws StateError at any other time.
    */
   get signal(): AbortSignal {
-    return currentSignal(this.id);
+    return getCurrent(this.id).signal;
+  }
+
+  /**
+   * The time in seconds that is left for the call that is being handled; `Infinity` where Python has set no timeout. It
+   * can be read when `signal` can.
+   *
+   * @throws StateError at any other time.
+   */
+  get timeLeft(): number {
+    return getCurrent(this.id).timeLeft;
   }
 }

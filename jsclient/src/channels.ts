@@ -1,12 +1,14 @@
 /** The channels that are open in this page. They outlive a lost connection. */
 
+import type { CallOptions } from './call-options.js';
 import { Channel } from './channel.js';
-import { StateError } from './errors.js';
+import { ClosedError } from './errors.js';
 import { evaluateCode } from './evaluate.js';
-import type { GivenStream, RequestDraft } from './session.js';
+import type { GivenStream, RequestDraft } from './requests.js';
+import { discard } from './source.js';
 
 /** Makes a request on the present connection. */
-export type MakeRequest = (draft: RequestDraft, stream?: GivenStream) => Promise<unknown>;
+export type MakeRequest = (draft: RequestDraft, stream?: GivenStream, options?: CallOptions) => Promise<unknown>;
 
 interface Entry {
   readonly channel: Channel;
@@ -66,16 +68,21 @@ export class Channels {
 
   #create(id: number, code: string): Entry {
     let over: string | undefined;
-    const request: MakeRequest = (draft, stream) =>
-      over === undefined ? this.#request(draft, stream) : Promise.reject(new StateError(over));
+    const request: MakeRequest = (draft, stream, options) => {
+      if (options?.signal?.aborted) {
+        discard(stream?.source);
+        return Promise.reject(options.signal.reason as Error);
+      }
+      return over === undefined ? this.#request(draft, stream, options) : Promise.reject(new ClosedError(over));
+    };
     const channel = new Channel(id, {
-      call: (name, args, stream) =>
+      call: (name, args, stream, options) =>
         // Callers in JavaScript are not held to the types.
         typeof (name as unknown) === 'string'
-          ? request({ type: 'call', channel: id, name, args }, stream)
+          ? request({ type: 'call', channel: id, name, args }, stream, options)
           : Promise.reject(new TypeError('The name of the method must be a string.')),
-      echo: (args) => request({ type: 'echo', channel: id, args }),
-      pipe: (stream) => request({ type: 'pipe', channel: id }, stream),
+      echo: (args, options) => request({ type: 'echo', channel: id, args }, undefined, options),
+      pipe: (stream, options) => request({ type: 'pipe', channel: id }, stream, options),
     });
     // The entry is there before the code runs, which may use the channel at once.
     const { promise: opened, resolve } = makeDeferred();

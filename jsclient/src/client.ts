@@ -1,13 +1,12 @@
 /** The client: stays connected to a server as long as that makes sense, and says how it stands. */
 
 import type { Channel } from './channel.js';
-import { Channels } from './channels.js';
+import { Channels, type MakeRequest } from './channels.js';
 import { findEnvironment, type Environment, type SocketClass } from './environment.js';
 import { StateError } from './errors.js';
 import { HANDSHAKE_TIMEOUT, Link, type Address } from './link.js';
 import type { GoodbyeReason } from './protocol/messages.js';
 import { makeRetryPolicy, Retry, type RetryPolicy } from './retry.js';
-import type { GivenStream, RequestDraft } from './session.js';
 import { describeThrown } from './thrown.js';
 
 /** The time in seconds after which a connection has lasted, so that its loss is not a sign of a sick server. */
@@ -61,7 +60,7 @@ interface Settings extends Address {
 export class Client extends EventTarget {
   readonly #settings: Settings;
   readonly #environment: Environment;
-  readonly #channels = new Channels((draft, stream) => this.#request(draft, stream));
+  readonly #channels = new Channels((...request) => this.#request(...request));
   readonly #retry: Retry;
   readonly #stopWatching: () => void;
   #state: ClientState = 'connecting';
@@ -191,9 +190,9 @@ export class Client extends EventTarget {
     }
   }
 
-  #request(draft: RequestDraft, stream?: GivenStream): Promise<unknown> {
+  #request(...[draft, stream, options]: Parameters<MakeRequest>): Promise<unknown> {
     if (this.#state === 'connected' && this.#link !== undefined) {
-      return this.#link.session.request(draft, stream);
+      return this.#link.session.requests.make(draft, stream, options);
     }
     return Promise.reject(
       new StateError(

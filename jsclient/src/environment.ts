@@ -23,6 +23,8 @@ export interface Environment {
   clearTimeout(timer: unknown): void;
   /** The wall clock, which goes on while the machine sleeps. */
   now(): number;
+  /** A clock that nobody sets, for what takes time while the page runs. */
+  clock(): number;
   /** A number from 0 up to but not including 1. */
   random(): number;
   /** A name that nobody else has. */
@@ -55,6 +57,7 @@ export function findEnvironment(WebSocketClass?: SocketClass): Environment {
       clearTimeout(timer as number);
     },
     now: () => Date.now(),
+    clock: () => performance.now(),
     random: () => Math.random(),
     newName: () => Array.from(crypto.getRandomValues(new Uint8Array(16)), toHex).join(''),
     onAwake: (listener) => watchAwake(scope.document, listener),

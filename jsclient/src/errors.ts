@@ -7,6 +7,27 @@ export class StateError extends Error {
   }
 }
 
+/** The channel or the client is not open: it was closed on this side or by Python, or the code of the channel failed. */
+export class ClosedError extends StateError {
+  static {
+    this.prototype.name = 'ClosedError';
+  }
+}
+
+/** The connection was lost while a call waited for its answer. The call may have run; it is not sent again by itself. */
+export class ConnectionLostError extends StateError {
+  static {
+    this.prototype.name = 'ConnectionLostError';
+  }
+}
+
+/** The Python code that was called was cancelled by its own program. Nobody on this side did. It may have run in part. */
+export class RemoteCancelledError extends StateError {
+  static {
+    this.prototype.name = 'RemoteCancelledError';
+  }
+}
+
 /** The other side sent what the protocol does not allow. The connection ends with it. */
 export class ProtocolError extends Error {
   static {

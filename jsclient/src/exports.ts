@@ -2,5 +2,12 @@
 
 export { Channel } from './channel.js';
 export { Client, connect } from './client.js';
-export { KernelError, ProtocolError, StateError } from './errors.js';
+export {
+  ClosedError,
+  ConnectionLostError,
+  KernelError,
+  ProtocolError,
+  RemoteCancelledError,
+  StateError,
+} from './errors.js';
 export { MetaGenerator } from './meta-generator.js';

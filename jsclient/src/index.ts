@@ -7,6 +7,8 @@ import type { Client } from './client.js';
 import { connectWindow, findBase } from './page.js';
 
 export * from './exports.js';
+export type { CallOptions } from './call-options.js';
+export type { Calls } from './calls.js';
 export type { ClientState, ConnectOptions, StopReason } from './client.js';
 export type { SocketClass, SocketLike } from './environment.js';
 export type { RecordOptions } from './meta-generator.js';

@@ -2,9 +2,10 @@
 
 import type { Channels } from './channels.js';
 import type { Environment } from './environment.js';
-import type { ProtocolError } from './errors.js';
+import { ClosedError, ConnectionLostError, type ProtocolError } from './errors.js';
 import { Connection } from './protocol/connection.js';
-import type { GoodbyeReason, Message } from './protocol/messages.js';
+import type { GoodbyeReason, Message, Welcome } from './protocol/messages.js';
+import type { Ending } from './requests.js';
 import { Session } from './session.js';
 import { Socket } from './socket.js';
 import { Streams } from './streams.js';
@@ -38,11 +39,13 @@ export interface LinkEvents {
   readonly onEnd: (farewell: Farewell | null) => void;
 }
 
-const LOST =
-  'The connection to the server was lost before the answer came. ' +
-  'The call may have run; it is not sent again by itself.';
-
-const STREAM_LOST = 'The connection to the server was lost before the stream had ended.';
+const LOST: Ending = {
+  Reason: ConnectionLostError,
+  message:
+    'The connection to the server was lost before the answer came. ' +
+    'The call may have run; it is not sent again by itself.',
+  streamMessage: 'The connection to the server was lost before the stream had ended.',
+};
 
 /** One attempt to connect and the connection that it becomes. */
 export class Link {
@@ -65,7 +68,7 @@ export class Link {
       this.#socket.send(frame);
     });
     const streams = new Streams(this.#connection, this.#writer, address.streamsUrl, environment);
-    this.session = new Session(this.#connection, channels, this.#writer, streams);
+    this.session = new Session(this.#connection, channels, this.#writer, streams, environment);
     const socketEvents = {
       onOpen: () => {
         this.#connection.send({ type: 'hello', client: address.clientId });
@@ -86,7 +89,7 @@ export class Link {
 
   /** Ends the link on purpose: says goodbye where somebody listens, and closes the socket. */
   close(farewell: Farewell): void {
-    this.#stop(farewell.message);
+    this.#stop(makeEnding(farewell));
     this.#sayGoodbye(farewell);
     this.#socket.close();
   }
@@ -96,7 +99,7 @@ export class Link {
     for (const message of this.#read(frame)) {
       switch (message.type) {
         case 'welcome':
-          this.#welcome(message.beat, message.channels);
+          this.#welcome(message);
           break;
         case 'goodbye':
           this.#end({ reason: message.reason, message: message.message });
@@ -128,7 +131,8 @@ export class Link {
     }
   }
 
-  #welcome(beat: number, channels: readonly number[]): void {
+  #welcome({ beat, cancel_wait: cancelWait, channels }: Welcome): void {
+    this.session.requests.cancelWait = cancelWait;
     this.#environment.clearTimeout(this.#handshakeTimer);
     this.#watchdog = new Watchdog(this.#environment, beat, () => {
       this.#end(null);
@@ -137,20 +141,16 @@ export class Link {
   }
 
   #end(farewell: Farewell | null): void {
-    if (farewell === null) {
-      this.#stop(LOST, STREAM_LOST);
-    } else {
-      this.#stop(farewell.message);
-    }
+    this.#stop(farewell === null ? LOST : makeEnding(farewell));
     this.#socket.close();
     this.#events.onEnd(farewell);
   }
 
-  #stop(message: string, streamMessage = message): void {
+  #stop(ending: Ending): void {
     this.#isOver = true;
     this.#environment.clearTimeout(this.#handshakeTimer);
     this.#watchdog?.stop();
-    this.session.end(message, streamMessage);
+    this.session.end(ending);
   }
 
   #sayGoodbye({ reason, message }: Farewell): void {
@@ -160,4 +160,8 @@ export class Link {
       this.#writer.flush();
     }
   }
+}
+
+function makeEnding({ message }: Farewell): Ending {
+  return { Reason: ClosedError, message, streamMessage: message };
 }

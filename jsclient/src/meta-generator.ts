@@ -23,8 +23,10 @@ export interface RecordOptions {
  *
  * All ways to read it reject with
  * - `KernelError` when its source in Python has raised, after what it had given before;
- * - `StateError` when it broke off, when the channel or the connection that it belongs to has ended, when the request
- *   that it belongs to was cancelled, when it was closed by its reader, and while something else reads it.
+ * - `ClosedError` when the channel or the client that it belongs to was closed, and `ConnectionLostError` when the
+ *   connection was lost;
+ * - `StateError`, of which those are kinds, when it broke off, when the request that it belongs to was cancelled, when
+ *   it was closed by its reader, and while something else reads it.
  */
 export class MetaGenerator implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   readonly #reader: ChunkReader;

@@ -32,6 +32,8 @@ export class Outgoing {
   readonly channel: number;
   /** Its number; 0 before it is announced. */
   id = 0;
+  /** Called when the reader has taken a part of it. */
+  onTaken: (() => void) | undefined;
   readonly #source: Source;
   readonly #environment: Environment;
   readonly #events: OutgoingEvents;
@@ -44,7 +46,7 @@ export class Outgoing {
   #hasEnded = false;
   #failure: { readonly error: unknown } | undefined;
   #isOver = false;
-  #endMessage: string | undefined;
+  #endError: Error | undefined;
   #hasTicket = false;
   #wake: (() => void) | undefined;
 
@@ -60,9 +62,9 @@ export class Outgoing {
     return this.#source.total;
   }
 
-  /** Why the stream was ended before its end, if it was by `close`. */
-  get endMessage(): string | undefined {
-    return this.#endMessage;
+  /** Why the stream was ended before its end, if it was by `close` with an error. */
+  get endError(): Error | undefined {
+    return this.#endError;
   }
 
   /**
@@ -93,9 +95,9 @@ export class Outgoing {
   }
 
   /** Ends the stream before its end: the source is closed, and a post that is under way is aborted. */
-  close(message?: string): void {
+  close(error?: Error): void {
     if (!this.#isOver) {
-      this.#endMessage = message;
+      this.#endError = error;
       if (!this.#hasEnded) {
         this.#source.close();
       }
@@ -182,6 +184,7 @@ export class Outgoing {
         return;
       }
       offset += body.size;
+      this.onTaken?.();
     }
     this.#end();
   }

@@ -1,12 +1,12 @@
-/** The requests of one connected socket, in both directions: who waits for which answer, and what runs here. */
+/** The requests of one connected socket: what runs here for the server, and what becomes of each message. */
 
 import type { Channels } from './channels.js';
-import { KernelError, StateError } from './errors.js';
+import type { Environment } from './environment.js';
 import { findMethod, NothingToCallError, type Method } from './handlers.js';
-import { Invocation, runDuring, type EndKind } from './invocation.js';
+import { Invocation, runDuring, type EndKind, type InvocationHost } from './invocation.js';
 import type { MetaGenerator } from './meta-generator.js';
 import type { Outgoing } from './outgoing.js';
-import type { Connection, RequestBody } from './protocol/connection.js';
+import type { Connection } from './protocol/connection.js';
 import type {
   Call,
   Cancel,
@@ -24,10 +24,10 @@ import type {
   StreamInfo,
   Welcome,
 } from './protocol/messages.js';
-import { pack } from './protocol/values.js';
+import { Requests, type Ending } from './requests.js';
 import { discard, isStream } from './source.js';
 import type { Received, Streams } from './streams.js';
-import { describeThrown } from './thrown.js';
+import { describeThrown, domNameOf } from './thrown.js';
 import type { Writer } from './writer.js';
 
 /** The most requests of the server that may run here at the same time. More are refused. */
@@ -36,74 +36,53 @@ export const MAX_RUNNING = 16_384;
 /** The most characters of an error's message, and of its stack, that are sent. */
 export const MAX_ERROR_LENGTH = 65_536;
 
-/** A request of this page before it has its id, and without its stream. */
-export type RequestDraft = Omit<Echo, 'id'> | Omit<Call, 'id' | 'stream'> | Omit<Pipe, 'id' | 'stream'>;
-
-/** What was given to be sent as the stream of a request. */
-export interface GivenStream {
-  readonly source: unknown;
-}
+// The name of the error that answers a request that was ended.
+const END_NAMES: Readonly<Record<EndKind, string>> = {
+  cancelled: 'AbortError',
+  timeout: 'TimeoutError',
+  ended: 'StateError',
+};
 
 /** A message that belongs to a request or a stream, and not to the connection as a whole. */
 export type RequestMessage = Exclude<Message, Hello | Welcome | Goodbye | Beat>;
 
-interface Pending {
-  readonly channel: number;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: Error) => void;
-}
-
 /** The requests of one connected socket. */
-export class Session {
+export class Session implements InvocationHost {
+  readonly environment: Environment;
+  /** The requests of this page. */
+  readonly requests: Requests;
   readonly #connection: Connection;
   readonly #channels: Channels;
   readonly #writer: Writer;
   readonly #streams: Streams;
-  readonly #pending = new Map<number, Pending>();
   readonly #running = new Map<number, Invocation>();
   /** The streams that came with requests that run here, by the requests' ids. */
   readonly #carried = new Map<number, Received>();
   /** The streams that are about to leave in answers, by the requests' ids. */
   readonly #leaving = new Map<number, Outgoing>();
 
-  constructor(connection: Connection, channels: Channels, writer: Writer, streams: Streams) {
+  constructor(
+    connection: Connection,
+    channels: Channels,
+    writer: Writer,
+    streams: Streams,
+    environment: Environment,
+  ) {
+    this.environment = environment;
+    this.requests = new Requests(connection, writer, streams, this);
     this.#connection = connection;
     this.#channels = channels;
     this.#writer = writer;
     this.#streams = streams;
   }
 
-  /**
-   * Makes a request of the server. Its arguments are encoded at once, but with a stream it may leave a little later.
-   *
-   * @param stream - What is sent as its stream. A pipe has one, and a call may have one.
-   * @returns The answer's value or stream. It rejects with what the answer says, with the reason of `end`, or when the
-   *   request's values or its stream cannot be sent.
-   */
-  request(draft: RequestDraft, stream?: GivenStream): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const pending: Pending = { channel: draft.channel, resolve, reject };
-      if (draft.type === 'echo' || stream === undefined) {
-        this.#await(this.#connection.request(draft as RequestBody), pending);
-        return;
-      }
-      const body = draft.type === 'call' ? { ...draft, args: pack(draft.args, 'args') } : draft;
-      const outgoing = this.#streams.take(draft.channel, stream.source);
-      outgoing.prepare((data) => {
-        if (outgoing.endMessage !== undefined) {
-          reject(new StateError(outgoing.endMessage));
-          return;
-        }
-        try {
-          const id = this.#streams.announce(outgoing, data, (info) =>
-            this.#connection.request({ ...body, stream: info }),
-          );
-          this.#await(id, pending);
-        } catch (error) {
-          pending.reject(error as Error);
-        }
-      });
-    });
+  expire(invocation: Invocation): void {
+    // It has a child or code that listens, or nobody would have noticed.
+    this.#abort(invocation, 'timeout', 'The time of the request has passed.');
+  }
+
+  finishQuietly(invocation: Invocation): void {
+    this.#fail(invocation, undefined);
   }
 
   /** Takes a message that came. */
@@ -116,10 +95,10 @@ export class Session {
         this.#pipe(message);
         break;
       case 'result':
-        this.#takeResult(message);
+        this.requests.takeResult(message);
         break;
       case 'error':
-        this.#takePending(message.id)?.reject(makeError(message));
+        this.requests.takeError(message);
         break;
       case 'cancel':
         this.#cancel(message);
@@ -141,47 +120,15 @@ export class Session {
     }
   }
 
-  /**
-   * Ends all requests and streams: requests that wait reject with this reason, and those that run here have their
-   * signals aborted.
-   *
-   * @param streamMessage - The reason that the readers of streams get.
-   */
-  end(message: string, streamMessage: string): void {
-    const pending = [...this.#pending.values()];
+  /** Ends all requests and streams: requests that wait reject, and those that run here have their signals aborted. */
+  end(ending: Ending): void {
     const running = [...this.#running.values()];
-    this.#pending.clear();
     this.#running.clear();
-    for (const { reject } of pending) {
-      reject(new StateError(message));
-    }
-    this.#streams.end(streamMessage);
+    this.requests.end(ending);
+    this.#streams.end(() => new ending.Reason(ending.streamMessage));
     for (const invocation of running) {
-      this.#abort(invocation, 'ended', message);
+      this.#abort(invocation, 'ended', ending.message);
     }
-  }
-
-  #await(id: number, pending: Pending): void {
-    this.#pending.set(id, pending);
-    this.#writer.wake();
-  }
-
-  #takeResult({ id, value, stream }: Result): void {
-    const pending = this.#takePending(id);
-    if (stream === undefined) {
-      pending?.resolve(value);
-    } else if (pending !== undefined) {
-      pending.resolve(this.#streams.receive(pending.channel, stream).reader);
-    } else {
-      // The channel was closed while the answer was on its way.
-      this.#streams.refuse(stream);
-    }
-  }
-
-  #takePending(id: number): Pending | undefined {
-    const pending = this.#pending.get(id);
-    this.#pending.delete(id);
-    return pending;
   }
 
   #open({ id, channel, code }: Open): void {
@@ -208,13 +155,10 @@ export class Session {
       return;
     }
     this.#streams.endChannel(channel, message);
+    this.requests.endChannel(channel, message);
     for (const invocation of [...this.#running.values()].filter((running) => running.channel === channel)) {
       this.#abort(invocation, 'ended', message);
       this.#fail(invocation, undefined);
-    }
-    for (const [request, pending] of [...this.#pending].filter(([, waiting]) => waiting.channel === channel)) {
-      this.#pending.delete(request);
-      pending.reject(new StateError(message));
     }
     this.#succeedAtOnce(id, null);
   }
@@ -227,7 +171,7 @@ export class Session {
     }
   }
 
-  #call({ id, channel: channelId, name, args, stream }: Call): void {
+  #call({ id, channel: channelId, name, args, stream, timeout, parent }: Call): void {
     const given = stream === undefined ? args : [this.#carry(id, channelId, stream), ...args];
     const channel = this.#channels.get(channelId);
     if (channel === undefined) {
@@ -242,7 +186,7 @@ export class Session {
       this.#sendThrown(id, error instanceof NothingToCallError ? error.kind : 'exception', error);
       return;
     }
-    const invocation = this.#start(id, channelId);
+    const invocation = this.#start(id, channelId, this.#deadlineOf(timeout, parent));
     if (invocation !== undefined) {
       const outcome = new Promise((resolve) => {
         resolve(runDuring(invocation, () => Reflect.apply(method, handler, given)));
@@ -257,13 +201,13 @@ export class Session {
     }
   }
 
-  #pipe({ id, channel, stream }: Pipe): void {
+  #pipe({ id, channel, stream, timeout, parent }: Pipe): void {
     const reader = this.#carry(id, channel, stream);
     if (this.#channels.get(channel) === undefined) {
       this.#refuseChannel(id, channel);
       return;
     }
-    const invocation = this.#start(id, channel);
+    const invocation = this.#start(id, channel, this.#deadlineOf(timeout, parent));
     if (invocation !== undefined) {
       this.#succeedWithStream(invocation, reader);
     }
@@ -280,8 +224,8 @@ export class Session {
     const invocation = this.#running.get(id);
     if (invocation !== undefined) {
       this.#abort(invocation, 'cancelled', 'Python has cancelled the request.');
-      // Code that knows of the end is waited for, and its answer comes when it is done.
-      if (!invocation.isListening) {
+      // Code that knows of the end is waited for, and calls on its behalf are: the answer comes when they are done.
+      if (!invocation.isAwaited) {
         this.#fail(invocation, undefined);
       }
     }
@@ -289,12 +233,18 @@ export class Session {
 
   /** Ends an invocation before its code has: its signal is aborted, and its streams end. */
   #abort(invocation: Invocation, kind: EndKind, message: string): void {
-    invocation.abort(kind, message);
     this.#carried.get(invocation.id)?.fail(message);
+    invocation.abort(kind, message);
     this.#leaving.get(invocation.id)?.close();
   }
 
-  #start(id: number, channel: number): Invocation | undefined {
+  /** When the time of a request of the server is over: never after that of the request on whose behalf it is made. */
+  #deadlineOf(timeout = Infinity, parent?: number): number {
+    const own = timeout === Infinity ? Infinity : this.environment.clock() + timeout * 1000;
+    return parent === undefined ? own : Math.min(own, this.requests.deadlineOf(parent));
+  }
+
+  #start(id: number, channel: number, deadline?: number): Invocation | undefined {
     if (this.#running.size >= MAX_RUNNING) {
       this.#sendError(
         id,
@@ -304,9 +254,15 @@ export class Session {
       );
       return undefined;
     }
-    const invocation = new Invocation(id, channel);
+    const invocation = new Invocation(id, channel, this, deadline);
     this.#running.set(id, invocation);
     return invocation;
+  }
+
+  /** Takes note that an invocation is about to be answered. Tells whether it was not yet. */
+  #leave(invocation: Invocation): boolean {
+    invocation.noteAnswered();
+    return this.#running.delete(invocation.id);
   }
 
   #finish(invocation: Invocation, outcome: Promise<unknown>, succeed: (value: unknown) => void): void {
@@ -326,9 +282,9 @@ export class Session {
   }
 
   /** Answers with a value. Tells whether it could be sent. */
-  #succeed({ id }: Invocation, value: unknown): boolean {
-    this.#running.delete(id);
-    return this.#succeedAtOnce(id, value);
+  #succeed(invocation: Invocation, value: unknown): boolean {
+    this.#leave(invocation);
+    return this.#succeedAtOnce(invocation.id, value);
   }
 
   /** Answers with a stream, when it has shown whether it is short and ready. */
@@ -340,7 +296,7 @@ export class Session {
       // The stream may be made of the one that the request carries, and not have begun to read it yet.
       outgoing = this.#streams.take(channel, given, () => carried?.drop());
     } catch (error) {
-      this.#running.delete(id);
+      this.#leave(invocation);
       this.#sendThrown(id, 'value', error);
       return;
     }
@@ -351,7 +307,7 @@ export class Session {
         this.#fail(invocation, undefined);
         return;
       }
-      this.#running.delete(id);
+      this.#leave(invocation);
       try {
         this.#streams.announce(outgoing, data, (stream) => {
           this.#send({ type: 'result', id, value: null, stream });
@@ -364,14 +320,14 @@ export class Session {
 
   /** Answers with an error: with the end of the invocation if it was ended, or else with what was thrown. */
   #fail(invocation: Invocation, thrown: unknown): void {
-    if (!this.#running.delete(invocation.id)) {
+    if (!this.#leave(invocation)) {
       return;
     }
     const { id, end } = invocation;
     if (end === undefined) {
-      this.#sendThrown(id, 'exception', thrown);
+      this.#sendThrown(id, kindOfThrown(thrown, invocation), thrown);
     } else {
-      this.#sendError(id, end.kind, end.kind === 'cancelled' ? 'AbortError' : 'StateError', end.message);
+      this.#sendError(id, end.kind, END_NAMES[end.kind], end.message);
     }
   }
 
@@ -414,15 +370,14 @@ export class Session {
   }
 }
 
-/** The error that a call rejects with. What could not run here or there is a StateError; the rest is Python's. */
-function makeError({ kind, name, message, stack }: ErrorAnswer): Error {
-  switch (kind) {
-    case 'channel':
-    case 'busy':
-    case 'cancelled':
-    case 'ended':
-      return new StateError(message);
+/** The kind of the error that answers a request whose code has thrown this by itself. */
+function kindOfThrown(thrown: unknown, invocation: Invocation): ErrorKind {
+  switch (domNameOf(thrown)) {
+    case 'AbortError':
+      return 'aborted';
+    case 'TimeoutError':
+      return invocation.isLate ? 'timeout' : 'exception';
     default:
-      return new KernelError(kind, name, message, stack);
+      return 'exception';
   }
 }

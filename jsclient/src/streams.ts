@@ -1,7 +1,7 @@
 /** The streams of one connection, in both directions: their numbers, and what the messages about them do. */
 
 import type { Environment } from './environment.js';
-import { StateError } from './errors.js';
+import { ClosedError, StateError } from './errors.js';
 import { Incoming } from './incoming.js';
 import { MetaGenerator } from './meta-generator.js';
 import { Outgoing } from './outgoing.js';
@@ -144,22 +144,22 @@ export class Streams {
     }
   }
 
-  /** Ends the streams of a channel. */
+  /** Ends the streams of a channel that is closed. */
   endChannel(channel: number, message: string): void {
-    this.#endAll((stream) => stream.channel === channel, message);
+    this.#endAll((stream) => stream.channel === channel, () => new ClosedError(message));
   }
 
-  /** Ends all streams. */
-  end(message: string): void {
-    this.#endAll(() => true, message);
+  /** Ends all streams, with errors that are made for each. */
+  end(makeError: () => Error): void {
+    this.#endAll(() => true, makeError);
   }
 
-  #endAll(isMeant: (stream: Incoming | Outgoing) => boolean, message: string): void {
+  #endAll(isMeant: (stream: Incoming | Outgoing) => boolean, makeError: () => Error): void {
     for (const incoming of [...this.#received.values()].filter(isMeant)) {
-      incoming.fail(new StateError(message));
+      incoming.fail(makeError());
     }
     for (const outgoing of [...this.#sent].filter(isMeant)) {
-      outgoing.close(message);
+      outgoing.close(makeError());
     }
   }
 

@@ -26,6 +26,13 @@ export function describeThrown(thrown: unknown, limit: number): Thrown {
   };
 }
 
+/** The name of what was thrown, if it is a DOMException. */
+export function domNameOf(thrown: unknown): string | undefined {
+  return attempt(() =>
+    Object.prototype.toString.call(thrown) === '[object DOMException]' ? (thrown as DOMException).name : undefined,
+  );
+}
+
 function nameType(value: unknown): string {
   if (typeof value !== 'object' || value === null) {
     return value === null ? 'null' : typeof value;

@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connectFrom, LASTING, type Client } from '../src/client.js';
-import { StateError } from '../src/errors.js';
+import { ClosedError, StateError } from '../src/errors.js';
 import { HANDSHAKE_TIMEOUT } from '../src/link.js';
 import { BLOB_SIZE } from '../src/socket.js';
 import { FakeEnvironment, FakeServer, FakeSocket, makeClient, makeConnected, reconnect } from './fakes.js';
@@ -235,7 +235,7 @@ describe('the end', () => {
     expect(client.stopReason).toMatchObject({ reason: 'closed', message: 'The server has closed.' });
     expect(client.channels.size).toBe(0);
     await expect(channel?.call('f')).rejects.toStrictEqual(
-      new StateError('The channel is closed, for the client has stopped: The server has closed.'),
+      new ClosedError('The channel is closed, for the client has stopped: The server has closed.'),
     );
     expect(vi.getTimerCount()).toBe(0);
   });
@@ -340,7 +340,7 @@ describe('after a connection that was lost', () => {
     reconnect(fixture, [2]);
     expect([...fixture.client.channels.keys()]).toStrictEqual([2]);
     await expect(channel?.call('f')).rejects.toStrictEqual(
-      new StateError('The server closed the channel while the page was not connected.'),
+      new ClosedError('The server closed the channel while the page was not connected.'),
     );
   });
 });

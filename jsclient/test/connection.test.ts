@@ -21,7 +21,7 @@ function deliver(from: Connection, to: Connection): Message[] {
 function shakeHands(frameLimit = 67_108_864): void {
   page.send({ type: 'hello', client: 'c' });
   deliver(page, server);
-  server.send({ type: 'welcome', beat: 15, frame_limit: frameLimit, channels: [] });
+  server.send({ type: 'welcome', beat: 15, frame_limit: frameLimit, cancel_wait: 5, channels: [] });
   deliver(server, page);
 }
 

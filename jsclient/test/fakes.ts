@@ -190,6 +190,10 @@ export class FakeEnvironment implements Environment {
     return Date.now();
   }
 
+  clock(): number {
+    return performance.now();
+  }
+
   random(): number {
     return this.luck;
   }
@@ -212,6 +216,13 @@ export class FakeEnvironment implements Environment {
   }
 }
 
+/** What a fake server says of itself, if not the usual. Times are in seconds. */
+export interface WelcomeOptions {
+  readonly beat?: number;
+  readonly frameLimit?: number;
+  readonly cancelWait?: number;
+}
+
 /** A server's side of one fake socket. */
 export class FakeServer {
   readonly connection = new Connection('server');
@@ -223,11 +234,11 @@ export class FakeServer {
   }
 
   /** Makes the connection, up to and including the welcome. */
-  welcome(channels: readonly number[] = [], options: { beat?: number; frameLimit?: number } = {}): void {
+  welcome(channels: readonly number[] = [], options: WelcomeOptions = {}): void {
     this.socket.open();
     this.receive();
-    const { beat = 15, frameLimit = 67_108_864 } = options;
-    this.send({ type: 'welcome', beat, frame_limit: frameLimit, channels });
+    const { beat = 15, frameLimit = 67_108_864, cancelWait = 5 } = options;
+    this.send({ type: 'welcome', beat, frame_limit: frameLimit, cancel_wait: cancelWait, channels });
   }
 
   /** Sends messages in one frame. */
@@ -300,7 +311,7 @@ export function makeClient(options: Partial<ConnectOptions> = {}): Omit<Fixture,
 }
 
 /** Makes a client and a server that has welcomed it. */
-export function makeConnected(options: { beat?: number; frameLimit?: number } = {}): Fixture {
+export function makeConnected(options: WelcomeOptions = {}): Fixture {
   const { environment, client } = makeClient();
   const server = new FakeServer(environment.socket);
   server.welcome([], options);

@@ -287,6 +287,16 @@ describe('outside of a browser', () => {
     expect(fetch).toHaveBeenCalledWith('http://localhost/', { method: 'POST' });
   });
 
+  test('has a clock that goes on by itself', () => {
+    vi.useFakeTimers();
+    const environment = findEnvironment(FakeSocket);
+    const before = environment.clock();
+    vi.setSystemTime(0);
+    vi.advanceTimersByTime(5);
+    expect(environment.clock() - before).toBe(5);
+    vi.useRealTimers();
+  });
+
   test('frames are not wrapped in Blobs', () => {
     expect(findEnvironment(FakeSocket).Blob).toBeNull();
   });

@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Channel } from '../src/channel.js';
-import { KernelError, StateError } from '../src/errors.js';
+import { ClosedError, ConnectionLostError, KernelError, RemoteCancelledError, StateError } from '../src/errors.js';
 import type { ErrorKind, Message } from '../src/protocol/messages.js';
 import { MAX_ERROR_LENGTH, MAX_RUNNING } from '../src/session.js';
 import { makeConnected, reconnect, type FakeServer, type Fixture } from './fakes.js';
@@ -108,7 +108,7 @@ describe('opening a channel', () => {
     const { kept } = globalThis as unknown as { kept: Channel };
     expect(await server.ask({ type: 'open', channel: 1, code: 'c => 2' })).toMatchObject({ value: 2 });
     await expect(kept.call('f')).rejects.toStrictEqual(
-      new StateError('The channel 1 could not be opened: its code has failed.'),
+      new ClosedError('The channel 1 could not be opened: its code has failed.'),
     );
   });
 
@@ -146,7 +146,7 @@ describe('closing a channel', () => {
     const channel = await open({ f: () => 1 });
     expect(await server.ask({ type: 'close', channel: 1 })).toMatchObject({ type: 'result', value: null });
     expect(fixture.client.channels.size).toBe(0);
-    await expect(channel.call('f')).rejects.toStrictEqual(new StateError('The channel 1 was closed.'));
+    await expect(channel.call('f')).rejects.toStrictEqual(new ClosedError('The channel 1 was closed.'));
     expect(await call('f')).toMatchObject({ kind: 'channel', message: 'The channel 1 is not open in the page.' });
   });
 
@@ -180,7 +180,7 @@ describe('closing a channel', () => {
   test('rejects the calls that wait in it, and ignores their answers', async () => {
     const channel = await open();
     const other = await open(null, 2);
-    const call1 = expect(channel.call('f')).rejects.toStrictEqual(new StateError('The channel 1 was closed.'));
+    const call1 = expect(channel.call('f')).rejects.toStrictEqual(new ClosedError('The channel 1 was closed.'));
     const call2 = other.call('g');
     await server.settle();
     await server.ask({ type: 'close', channel: 1 });
@@ -507,16 +507,21 @@ describe('a call of the page', () => {
     },
   );
 
-  test.each<ErrorKind>(['channel', 'busy', 'cancelled', 'ended'])(
-    'rejects with a StateError for the kind %s',
-    async (kind) => {
-      const channel = await open();
-      const answer = channel.call('f');
-      await server.settle();
-      server.send({ type: 'error', id: 1, kind, name: 'StateError', message: 'm' });
-      await expect(answer).rejects.toStrictEqual(new StateError('m'));
-    },
-  );
+  test.each<[string, ErrorKind, Error]>([
+    ['ClosedError', 'channel', new ClosedError('m')],
+    ['ClosedError', 'ended', new ClosedError('m')],
+    ['StateError', 'busy', new StateError('m')],
+    ['RemoteCancelledError', 'aborted', new RemoteCancelledError('m')],
+    ['RemoteCancelledError', 'cancelled', new RemoteCancelledError('m')],
+  ])('rejects with a %s for the kind %s', async (name, kind, error) => {
+    const channel = await open();
+    const answer = channel.call('f');
+    await server.settle();
+    server.send({ type: 'error', id: 1, kind, name: 'Whatever', message: 'm' });
+    await expect(answer).rejects.toStrictEqual(error);
+    expect(error).toMatchObject({ name });
+    expect(error).toBeInstanceOf(StateError);
+  });
 
   test('rejects when an argument cannot be sent, and nothing is sent', async () => {
     const channel = await open();
@@ -537,7 +542,7 @@ describe('a call of the page', () => {
     const answer = channel.call('f');
     fixture.environment.socket.lose();
     await expect(answer).rejects.toStrictEqual(
-      new StateError(
+      new ConnectionLostError(
         'The connection to the server was lost before the answer came. The call may have run; it is not sent again ' +
           'by itself.',
       ),

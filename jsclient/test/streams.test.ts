@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Channel } from '../src/channel.js';
-import { KernelError, StateError } from '../src/errors.js';
+import { ClosedError, ConnectionLostError, KernelError, StateError } from '../src/errors.js';
 import { BROKEN_TIMEOUT } from '../src/incoming.js';
 import type { MetaGenerator } from '../src/meta-generator.js';
 import { INLINE_TIME, POST_LIMIT } from '../src/outgoing.js';
@@ -523,7 +523,7 @@ describe('a stream of the page ends early', () => {
     const result = later(channel.pipe(tap));
     fixture.environment.socket.lose();
     await expect(result).rejects.toStrictEqual(
-      new StateError('The connection to the server was lost before the stream had ended.'),
+      new ConnectionLostError('The connection to the server was lost before the stream had ended.'),
     );
     expect(tap.isClosed).toBe(true);
   });
@@ -696,7 +696,7 @@ describe('a stream of the server', () => {
     await expect(first).rejects.toThrow('closed by its reader');
   });
 
-  test.each<[string, () => unknown, string]>([
+  test.each<[string, () => unknown, string, typeof StateError?]>([
     ['channel', () => server.request({ type: 'close', channel: 1 }), 'The channel 1 was closed.'],
     [
       'connection',
@@ -704,6 +704,7 @@ describe('a stream of the server', () => {
         fixture.environment.socket.lose();
       },
       'The connection to the server was lost before the stream had ended.',
+      ConnectionLostError,
     ],
     [
       'client',
@@ -719,14 +720,14 @@ describe('a stream of the server', () => {
       },
       'The server is closing.',
     ],
-  ])('ends with its %s', async (_, end, message) => {
+  ])('ends with its %s', async (_, end, message, Reason = ClosedError) => {
     const stream = await receive();
     const all = later(stream.join());
     fixture.environment.exchange.begin('ab');
     await settle();
     end();
-    await expect(all).rejects.toStrictEqual(new StateError(message));
-    await expect(stream.join()).rejects.toStrictEqual(new StateError(message));
+    await expect(all).rejects.toStrictEqual(new Reason(message));
+    await expect(stream.join()).rejects.toStrictEqual(new Reason(message));
     expect(fixture.environment.exchange.signal.aborted).toBe(true);
   });
 
@@ -735,7 +736,7 @@ describe('a stream of the server', () => {
     fixture.environment.exchange.fail(new TypeError('network error'));
     await settle();
     await server.ask({ type: 'close', channel: 1 });
-    await expect(all).rejects.toStrictEqual(new StateError('The channel 1 was closed.'));
+    await expect(all).rejects.toStrictEqual(new ClosedError('The channel 1 was closed.'));
   });
 
   test('is stopped when nobody waits for it any more', async () => {

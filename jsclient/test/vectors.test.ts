@@ -110,11 +110,11 @@ function makeConnection(role: Role, state: 'opening' | 'ready'): Connection {
   if (role === 'page') {
     connection.send({ type: 'hello', client: 'c' });
     if (ready) {
-      connection.receive('[{"type":"welcome","beat":15,"frame_limit":67108864,"channels":[]}]');
+      connection.receive('[{"type":"welcome","beat":15,"frame_limit":67108864,"cancel_wait":5,"channels":[]}]');
     }
   } else if (ready) {
     connection.receive('[{"type":"hello","client":"c"}]');
-    connection.send({ type: 'welcome', beat: 15, frame_limit: 67_108_864, channels: [] });
+    connection.send({ type: 'welcome', beat: 15, frame_limit: 67_108_864, cancel_wait: 5, channels: [] });
   }
   return connection;
 }

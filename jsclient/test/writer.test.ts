@@ -7,7 +7,7 @@ describe('the writer', () => {
     const connection = new Connection('page');
     connection.send({ type: 'hello', client: 'c' });
     connection.nextFrame();
-    connection.receive('[{"type":"welcome","beat":15,"frame_limit":67108864,"channels":[]}]');
+    connection.receive('[{"type":"welcome","beat":15,"frame_limit":67108864,"cancel_wait":5,"channels":[]}]');
     const frames: unknown[] = [];
     return { connection, writer: new Writer(connection, (frame) => frames.push(frame)), frames };
   }

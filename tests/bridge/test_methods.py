@@ -15,7 +15,7 @@ from jchannel.bridge.crossing import Operation, in_task, wait_blocking
 from jchannel.bridge.methods import LoopMethods, Methods, ThreadMethods
 from jchannel.bridge.portal import open_thread_portal
 from jchannel.errors import StateError
-from jchannel.trio.handlers import NothingToCallError
+from jchannel.trio.handlers import MethodCancelledError, NothingToCallError
 from tests.peer_thread import TIMEOUT
 
 place: contextvars.ContextVar[str] = contextvars.ContextVar("place", default="nowhere")
@@ -189,7 +189,7 @@ def test_the_result_of_a_method_that_does_not_heed_its_cancellation_is_its_resul
 
 def test_a_method_that_is_cancelled_in_python_is_an_error() -> None:
     async def check(methods: LoopMethods) -> None:
-        with pytest.raises(StateError, match="'give_up' was cancelled in Python"):
+        with pytest.raises(MethodCancelledError, match="'give_up' was cancelled in Python"):
             await in_task(asking(methods, "give_up"), "")
 
     on_loop(check)

@@ -79,19 +79,19 @@ _tickets = st.text("abcXYZ019-_", min_size=22, max_size=22)
 _streams = st.builds(
     StreamInfo, _ids, st.none() | st.integers(0, MAX_INTEGER - 1), st.none() | st.binary(), st.none() | _tickets
 )
+_periods = st.floats(0, exclude_min=True, allow_infinity=False)
+_times = st.integers(0) | st.floats(0, allow_infinity=False)
 
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Hello, st.text(min_size=1, max_size=64)),
-    st.builds(
-        Welcome, st.floats(0, exclude_min=True, allow_infinity=False), _ids, st.lists(_ids, max_size=4).map(tuple)
-    ),
+    st.builds(Welcome, _periods, _ids, _periods, st.lists(_ids, max_size=4).map(tuple)),
     st.builds(Goodbye, st.sampled_from(sorted(GOODBYE_REASONS)), texts),
     st.just(Beat()),
     st.builds(Open, _ids, _ids, texts),
     st.builds(Close, _ids, _ids),
     st.builds(Echo, _ids, _ids, _args),
-    st.builds(Call, _ids, _ids, texts, _args, st.none() | _streams),
-    st.builds(Pipe, _ids, _ids, _streams),
+    st.builds(Call, _ids, _ids, texts, _args, st.none() | _streams, st.none() | _times, st.none() | _ids),
+    st.builds(Pipe, _ids, _ids, _streams, st.none() | _times, st.none() | _ids),
     st.builds(Result, _ids, values, st.none() | _streams),
     st.builds(Error, _ids, st.sampled_from(sorted(ERROR_KINDS)), texts, texts, st.none() | texts),
     st.builds(Cancel, _ids),

@@ -35,7 +35,7 @@ from tests.protocol.strategies import messages, packed
 EMPTY = Packed("[]")
 ONE_OF_EACH: tuple[Message, ...] = (
     Hello("x"),
-    Welcome(1, FRAME_LIMIT, ()),
+    Welcome(1, FRAME_LIMIT, 0.5, ()),
     Goodbye("closed", ""),
     Beat(),
     Open(1, 1, ""),
@@ -57,7 +57,7 @@ def connect() -> tuple[Connection, Connection]:
     server, page = Connection(Role.SERVER), Connection(Role.PAGE)
     page.send(Hello("x"))
     move(page, server)
-    server.send(Welcome(15, FRAME_LIMIT, ()))
+    server.send(Welcome(15, FRAME_LIMIT, 0.5, ()))
     move(server, page)
     return server, page
 
@@ -81,7 +81,7 @@ def in_state(role: Role, state: State) -> Connection:
     }[state]
     conversation: list[tuple[Connection, Connection, list[Message]]] = [
         (page, server, [Hello("x")]),
-        (server, page, [Welcome(1, FRAME_LIMIT, ()), Echo(1, 1, EMPTY)]),
+        (server, page, [Welcome(1, FRAME_LIMIT, 0.5, ()), Echo(1, 1, EMPTY)]),
         (page, server, [Echo(1, 1, EMPTY), Goodbye("closed", "")]),
     ]
     for sender, receiver, batch in conversation[:steps]:
@@ -141,7 +141,7 @@ def test_a_page_takes_the_frame_limit_from_the_welcome() -> None:
     server, page = Connection(Role.SERVER), Connection(Role.PAGE)
     page.send(Hello("x"))
     move(page, server)
-    server.send(Welcome(15, 1000, ()))
+    server.send(Welcome(15, 1000, 0.5, ()))
     move(server, page)
     assert (server.frame_limit, page.frame_limit) == (1000, 1000)
 
@@ -296,7 +296,7 @@ def test_a_message_larger_than_a_batch_leaves_alone() -> None:
 def test_a_message_larger_than_a_frame_is_refused_with_both_sizes_and_leaves_no_trace() -> None:
     server = Connection(Role.SERVER, frame_limit=1000)
     server.receive(frame(Hello("x")))
-    server.send(Welcome(15, 1000, ()))
+    server.send(Welcome(15, 1000, 0.5, ()))
     server.next_frame()
     with pytest.raises(ValueError, match=r"a message of 1,\d\d\d bytes is larger .* 1,000 bytes: send less at a time"):
         server.send(Open(1, 1, "x" * 1000))

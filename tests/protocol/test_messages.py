@@ -1,5 +1,6 @@
 """The vocabulary of the wire: how messages are written and read."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -21,7 +22,9 @@ from jchannel.protocol.messages import (
     Hello,
     Message,
     Open,
+    Pipe,
     Result,
+    StreamInfo,
     Welcome,
     encode,
     parse,
@@ -50,7 +53,10 @@ def test_the_size_of_an_encoded_message_is_never_too_small(message: Message) -> 
     ("message", "text"),
     [
         (Hello("x"), '{"type":"hello","client":"x"}'),
-        (Welcome(15, 100, (1, 2)), '{"type":"welcome","beat":15,"frame_limit":100,"channels":[1,2]}'),
+        (
+            Welcome(15, 100, 0.5, (1, 2)),
+            '{"type":"welcome","beat":15,"frame_limit":100,"cancel_wait":0.5,"channels":[1,2]}',
+        ),
         (Goodbye("closed", "Ende ä"), '{"type":"goodbye","reason":"closed","message":"Ende ä"}'),
         (Beat(), '{"type":"beat"}'),
         (Open(1, 2, "x"), '{"type":"open","id":1,"channel":2,"code":"x"}'),
@@ -84,7 +90,10 @@ def test_attachments_are_described_at_the_end_of_their_message() -> None:
     ("fields", "message"),
     [
         ({"type": "hello", "client": "x"}, Hello("x")),
-        ({"type": "welcome", "beat": 0.5, "frame_limit": 1, "channels": [1]}, Welcome(0.5, 1, (1,))),
+        (
+            {"type": "welcome", "beat": 0.5, "frame_limit": 1, "cancel_wait": 2, "channels": [1]},
+            Welcome(0.5, 1, 2, (1,)),
+        ),
         ({"type": "goodbye", "reason": "closed", "message": ""}, Goodbye("closed", "")),
         ({"type": "beat"}, Beat()),
         ({"type": "open", "id": 1, "channel": LARGEST_ID, "code": ""}, Open(1, LARGEST_ID, "")),
@@ -115,9 +124,10 @@ def test_a_missing_type_breaks_the_protocol() -> None:
     ("message", "field"),
     [
         (Hello("x"), "client"),
-        (Welcome(1, 1, ()), "beat"),
-        (Welcome(1, 1, ()), "frame_limit"),
-        (Welcome(1, 1, ()), "channels"),
+        (Welcome(1, 1, 1, ()), "beat"),
+        (Welcome(1, 1, 1, ()), "cancel_wait"),
+        (Welcome(1, 1, 1, ()), "frame_limit"),
+        (Welcome(1, 1, 1, ()), "channels"),
         (Goodbye("closed", ""), "reason"),
         (Goodbye("closed", ""), "message"),
         (Open(1, 1, ""), "id"),
@@ -156,14 +166,19 @@ NO_TEXTS: list[object] = [None, 1, True, [], {}]
     ("message", "field", "wrong"),
     [
         (Hello("x"), "client", ["", "x" * 65, *NO_TEXTS]),
-        (Welcome(1, 1, ()), "beat", [0, -1, float("inf"), True, "1", None, 0.0]),
-        (Welcome(1, 1, ()), "frame_limit", NO_IDS),
-        (Welcome(1, 1, ()), "channels", [None, {}, "1", [0], [1, "2"], 1]),
+        (Welcome(1, 1, 1, ()), "beat", [0, -1, float("inf"), True, "1", None, 0.0]),
+        (Welcome(1, 1, 1, ()), "cancel_wait", [0, -1, float("inf"), True, "1", None, 0.0]),
+        (Welcome(1, 1, 1, ()), "frame_limit", NO_IDS),
+        (Welcome(1, 1, 1, ()), "channels", [None, {}, "1", [0], [1, "2"], 1]),
         (Goodbye("closed", ""), "reason", ["", "because", *NO_TEXTS]),
         (Goodbye("closed", ""), "message", NO_TEXTS),
         (Open(1, 1, ""), "id", NO_IDS),
         (Open(1, 1, ""), "channel", NO_IDS),
         (Open(1, 1, ""), "code", NO_TEXTS),
+        (Call(1, 1, "", [], timeout=1), "timeout", [-1, float("inf"), True, "1", None, []]),
+        (Pipe(1, 1, StreamInfo(1), timeout=1), "timeout", [-1, float("inf"), True, "1", None, []]),
+        (Call(1, 1, "", [], parent=1), "parent", NO_IDS),
+        (Pipe(1, 1, StreamInfo(1), parent=1), "parent", NO_IDS),
         (Echo(1, 1, []), "args", [None, {}, "[]", 1]),
         (Call(1, 1, "", []), "name", NO_TEXTS),
         (Error(1, "busy", "", ""), "kind", ["", "because", *NO_TEXTS]),
@@ -194,5 +209,11 @@ def fields_of(message: Message) -> dict[str, Any]:
     """The message as the object that JSON would give."""
     values = {name: getattr(message, name) for name in message.__slots__}
     lists = {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
-    texts = {name: value for name, value in values.items() if not (name == "stack" and value is None)}
-    return {"type": message.type, **texts, **lists}
+    streams = {name: vars_of(value) for name, value in values.items() if isinstance(value, StreamInfo)}
+    given = {name: value for name, value in values.items() if value is not None or name == "value"}
+    return {"type": message.type, **given, **lists, **streams}
+
+
+def vars_of(stream: StreamInfo) -> dict[str, Any]:
+    """A stream's announcement as an object."""
+    return {name: value for name, value in dataclasses.asdict(stream).items() if value is not None}

@@ -78,7 +78,7 @@ def fields_of(message: Message) -> dict[str, object]:
     if isinstance(fields.get("stream"), StreamInfo):
         stream = dataclasses.asdict(fields["stream"])
         fields["stream"] = {key: value for key, value in stream.items() if value is not None}
-    optional = {name for name in ("stack", "stream") if fields.get(name) is None}
+    optional = {name for name in ("stack", "stream", "timeout", "parent") if fields.get(name) is None}
     return {"type": message.type} | {name: value for name, value in fields.items() if name not in optional}
 
 
@@ -98,7 +98,7 @@ def test_encoding_the_messages_gives_the_frame(vector: dict[str, Any]) -> None:
 @pytest.mark.parametrize("vector", read("invalid.json"))
 def test_a_frame_that_breaks_the_protocol_is_refused(vector: dict[str, Any]) -> None:
     connection = Connection(Role[vector["role"].upper()])
-    hello, welcome = Hello("x"), Welcome(15, 1_000_000, ())
+    hello, welcome = Hello("x"), Welcome(15, 1_000_000, 0.5, ())
     if connection.role is Role.PAGE:
         connection.send(hello)
     if vector["state"] == "ready":

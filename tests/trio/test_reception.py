@@ -68,7 +68,7 @@ class Desk:
     async def _welcome(self, link: Link, connection: Connection, hello: Hello) -> None:
         assert connection.state is State.HELLO
         self.greeted.append(hello)
-        connection.send(Welcome(15, connection.frame_limit, ()))
+        connection.send(Welcome(15, connection.frame_limit, 0.5, ()))
         frame = connection.next_frame()
         assert frame is not None
         await link.send(frame)

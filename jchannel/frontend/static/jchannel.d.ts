@@ -1,3 +1,27 @@
+/** The options of a call, as users give them. */
+/**
+ * How a call, an echo or a pipe is made.
+ *
+ * Times are **seconds**, here as everywhere in jchannel, in JavaScript and in Python; they are no milliseconds.
+ */
+interface CallOptions {
+    /**
+     * Cancels the call when it aborts. The `channel.signal` of a handler method makes the call a child of the request that
+     * the method handles, also after the method's first `await`: the call has no more time than that request. `null`: the
+     * call is no child, and goes on when the request that is being handled ends. Default: a call made before the first
+     * `await` of a handler method is a child of the request that it handles; every other one is no child.
+     */
+    readonly signal?: AbortSignal | null;
+    /**
+     * The time in **seconds**, from 0 on, fractions included. Of a call without a stream and of an echo it limits the whole;
+     * of a call with a stream and of a pipe, the time without progress: in which no part of the stream is taken, and no
+     * answer comes. A child has the time that its parent has left, if that is less. `null`: no limit, and none from a
+     * parent, which ends the call with itself all the same. Default, and with `Infinity`: the time that the parent has
+     * left, where there is one; else no limit.
+     */
+    readonly timeout?: number | null;
+}
+
 /** A byte stream as its reader gets it. */
 /** How records are read. */
 interface RecordOptions {
@@ -12,8 +36,10 @@ interface RecordOptions {
  *
  * All ways to read it reject with
  * - `KernelError` when its source in Python has raised, after what it had given before;
- * - `StateError` when it broke off, when the channel or the connection that it belongs to has ended, when the request
- *   that it belongs to was cancelled, when it was closed by its reader, and while something else reads it.
+ * - `ClosedError` when the channel or the client that it belongs to was closed, and `ConnectionLostError` when the
+ *   connection was lost;
+ * - `StateError`, of which those are kinds, when it broke off, when the request that it belongs to was cancelled, when
+ *   it was closed by its reader, and while something else reads it.
  */
 declare class MetaGenerator implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     #private;
@@ -58,16 +84,6 @@ declare class MetaGenerator implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     aclose(): Promise<void>;
 }
 
-/**
- * The vocabulary of the wire: the type of each message, who sends it, how it is written and how it is read.
- *
- * The tables here are those of `docs/protocol.md`. Whether a message may come at this time is not decided here but in
- * `connection.ts`.
- */
-
-declare const GOODBYE_REASONS: readonly ["closed", "token", "origin", "version", "taken", "replaced", "protocol"];
-type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
-
 /** The outside world that the client uses: sockets, HTTP, time and randomness. Tests put their own in its place. */
 /** The part of a WebSocket that the client uses. */
 interface SocketLike {
@@ -83,20 +99,64 @@ interface SocketLike {
 /** A WebSocket class: the browser's, Node's (from version 22 on), or one of a package such as `ws`. */
 type SocketClass = new (url: string, protocols: string[]) => SocketLike;
 
+/** The errors that the client raises, each named after who is to blame. Refused values are TypeError and RangeError. */
+/** What was asked cannot be done in the present state of the connection or the channel. */
+declare class StateError extends Error {
+}
+/** The channel or the client is not open: it was closed on this side or by Python, or the code of the channel failed. */
+declare class ClosedError extends StateError {
+}
+/** The connection was lost while a call waited for its answer. The call may have run; it is not sent again by itself. */
+declare class ConnectionLostError extends StateError {
+}
+/** The Python code that was called was cancelled by its own program. Nobody on this side did. It may have run in part. */
+declare class RemoteCancelledError extends StateError {
+}
+/** The other side sent what the protocol does not allow. The connection ends with it. */
+declare class ProtocolError extends Error {
+}
+/**
+ * Python answered a call with an error: its method raised, or its handler has nothing to call under that name.
+ *
+ * `name` is the name of the exception's Python type, such as `ValueError`, and `message` is the exception's message.
+ */
+declare class KernelError extends Error {
+    /**
+     * What went wrong, in one word: `exception` when the method raised; `handler`, `method`, `callable` or `private` when
+     * there was nothing to call; `value` when what the method returned cannot be sent.
+     */
+    readonly kind: string;
+    /** The Python traceback, where the server was told to send it. */
+    readonly traceback: string | undefined;
+    constructor(kind: string, name: string, message: string, traceback?: string);
+}
+
 /** What holds bytes. */
 type Bytes = ArrayBuffer | ArrayBufferView;
 /** What can be sent as a stream. */
 type StreamSource = AsyncIterable<Bytes> | Iterable<Bytes> | ReadableStream<Bytes> | Blob | Response | ArrayBuffer | ArrayBufferView;
 
-/** The page's end of a channel, as its initialization function gets it. */
+/**
+ * The vocabulary of the wire: the type of each message, who sends it, how it is written and how it is read.
+ *
+ * The tables here are those of `docs/protocol.md`. Whether a message may come at this time is not decided here but in
+ * `connection.ts`.
+ */
 
-/** A communication channel between this page and Python. It is made by the client when Python opens it. */
-declare class Channel {
+declare const GOODBYE_REASONS: readonly ["closed", "token", "origin", "version", "taken", "replaced", "protocol"];
+type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
+
+/** The calls that a page makes in a channel. */
+
+/**
+ * The calls of a channel: with the options that were given to `channel.with`, or without.
+ *
+ * A call that a handler method makes before its first `await` is a **child** of the request that the method handles: it
+ * has no more time than that request has left, and is cancelled when that request is cancelled, when its time has passed,
+ * and when its channel is closed. When the request has been answered, its children go on, within the same time.
+ */
+declare class Calls {
     #private;
-    /** The number of the channel, the same on both sides. */
-    readonly id: number;
-    /** The object whose methods Python calls; `null` at first. Methods that begin with an underscore are private. */
-    handler: object | null;
     /**
      * Calls a method of the channel's handler in Python.
      *
@@ -106,17 +166,24 @@ declare class Channel {
      * @param args - Its arguments: JSON values, and anywhere inside them typed arrays, ArrayBuffers and DataViews.
      * @returns What the method returned: a value, or a `MetaGenerator` when it returned a stream. It rejects with
      *   - `KernelError` when the method raised, or when there is none of that name;
-     *   - `StateError` when the channel is closed, the page is not connected, or the connection is lost before the answer
-     *     comes; then the call may have run, and it is not sent again;
+     *   - the signal's reason, by default a `DOMException` with the name `AbortError`, when the call was cancelled on this
+     *     side. If it was sent, Python has ended the method by then, or has had the server's `cancel_wait` to do so;
+     *   - a `DOMException` with the name `TimeoutError` when its time has passed. Python has ended the method likewise;
+     *   - `RemoteCancelledError` when the method was cancelled by its own program;
+     *   - `ConnectionLostError` when the connection is lost before the answer comes; then the call may have run, and it is
+     *     not sent again;
+     *   - `ClosedError` when the channel or the client is closed, before the answer comes or already;
+     *   - `StateError`, of which the last three are kinds, when the page is not connected, or Python runs as many calls as
+     *     it takes at the same time; then nothing has run;
      *   - `TypeError` or `RangeError` when an argument cannot be sent; the message names its place.
      */
     call(name: string, ...args: unknown[]): Promise<unknown>;
     /**
      * Calls a method of the channel's handler in Python with a byte stream as its first argument.
      *
-     * The stream is read no faster than Python reads it. When Python wants no more of it, when the channel is closed or
-     * the connection is lost, it is closed: the `finally` of a generator runs, a `ReadableStream` is cancelled. When it
-     * throws, the method's reader gets an error with that name and message.
+     * The stream is read no faster than Python reads it. When Python wants no more of it, when the call is cancelled, when
+     * the channel is closed or the connection is lost, it is closed: the `finally` of a generator runs, a `ReadableStream`
+     * is cancelled. When it throws, the method's reader gets an error with that name and message.
      *
      * @param name - The method's name.
      * @param stream - The stream: an async iterable or an iterable of `Uint8Array`s, a `ReadableStream`, a `Blob`, a
@@ -140,15 +207,51 @@ declare class Channel {
      * @returns The arguments. It rejects as `call` does.
      */
     echo(...args: unknown[]): Promise<unknown[]>;
+}
+
+/** The page's end of a channel, as its initialization function gets it. */
+
+/** A communication channel between this page and Python. It is made by the client when Python opens it. */
+declare class Channel extends Calls {
+    #private;
+    /** The number of the channel, the same on both sides. */
+    readonly id: number;
+    /** The object whose methods Python calls; `null` at first. Methods that begin with an underscore are private. */
+    handler: object | null;
     /**
-     * The signal that aborts when Python cancels the call that is being handled, when the channel is closed, or when the
-     * connection is lost. A method that has read it is waited for after that; one that has not is left to itself.
+     * The channel's calls with options:
+     *
+     * ```js
+     * await channel.with({ signal, timeout: 2 }).call('add', 2, 3);
+     * ```
+     *
+     * @param options - `signal` cancels the calls when it aborts; `timeout` is their time in **seconds**, not milliseconds.
+     *   See `CallOptions` for what they default to and what `null` means.
+     * @returns An object with `call`, `callWithStream`, `pipe` and `echo`, which can be used any number of times. The
+     *   timeout begins anew with each call.
+     * @throws TypeError when an option is unknown or of a wrong type, RangeError when the timeout is negative or NaN.
+     */
+    with(options: CallOptions): Calls;
+    /**
+     * The signal of the call that is being handled. It aborts
+     * - with an `AbortError` when Python cancels the call, when the channel is closed, or when the connection is lost;
+     * - with a `TimeoutError` when the call's time has passed.
+     *
+     * A method that has read it is waited for after that; one that has not is left to itself. Given to `channel.with`, it
+     * makes further calls children of the one that is being handled.
      *
      * It can be read only while a handler method of this channel is being called, before its first `await`.
      *
      * @throws StateError at any other time.
      */
     get signal(): AbortSignal;
+    /**
+     * The time in seconds that is left for the call that is being handled; `Infinity` where Python has set no timeout. It
+     * can be read when `signal` can.
+     *
+     * @throws StateError at any other time.
+     */
+    get timeLeft(): number;
 }
 
 /** When to try to connect again, and when to give up. */
@@ -223,29 +326,6 @@ declare class Client extends EventTarget {
  */
 declare function connect(options: ConnectOptions): Client;
 
-/** The errors that the client raises, each named after who is to blame. Refused values are TypeError and RangeError. */
-/** What was asked cannot be done in the present state of the connection or the channel. */
-declare class StateError extends Error {
-}
-/** The other side sent what the protocol does not allow. The connection ends with it. */
-declare class ProtocolError extends Error {
-}
-/**
- * Python answered a call with an error: its method raised, or its handler has nothing to call under that name.
- *
- * `name` is the name of the exception's Python type, such as `ValueError`, and `message` is the exception's message.
- */
-declare class KernelError extends Error {
-    /**
-     * What went wrong, in one word: `exception` when the method raised; `handler`, `method`, `callable` or `private` when
-     * there was nothing to call; `value` when what the method returned cannot be sent.
-     */
-    readonly kind: string;
-    /** The Python traceback, where the server was told to send it. */
-    readonly traceback: string | undefined;
-    constructor(kind: string, name: string, message: string, traceback?: string);
-}
-
 /**
  * The ES module. Importing it does nothing: `connect` connects to a server that is given, `connectPage` to the server
  * that served the page.
@@ -263,5 +343,5 @@ declare function connectPage(options?: {
     readonly url?: string;
 }): Client;
 
-export { Channel, Client, KernelError, MetaGenerator, ProtocolError, StateError, connect, connectPage };
-export type { Bytes, ClientState, ConnectOptions, RecordOptions, RetryPolicy, SocketClass, SocketLike, StopReason, StreamSource };
+export { Calls, Channel, Client, ClosedError, ConnectionLostError, KernelError, MetaGenerator, ProtocolError, RemoteCancelledError, StateError, connect, connectPage };
+export type { Bytes, CallOptions, ClientState, ConnectOptions, RecordOptions, RetryPolicy, SocketClass, SocketLike, StopReason, StreamSource };

@@ -211,6 +211,11 @@ export class Connection {
       if (message.id <= this.#lastFarId) {
         throw new ProtocolError(`the id ${String(message.id)} does not follow ${String(this.#lastFarId)}`);
       }
+      // One that was answered has crossed its child.
+      const parent = parentOf(message) ?? 0;
+      if (parent > this.#lastId) {
+        throw new ProtocolError(`there is no request ${String(parent)} that could be the parent of another`);
+      }
       this.#lastFarId = message.id;
       this.#running.set(message.id, message.type);
     } else if (isAnswer(message) && !this.#asked.delete(message.id)) {
@@ -286,6 +291,10 @@ function findResultFault(isStream: boolean, value: unknown, request?: Request['t
 
 function streamOf(message: Message): StreamInfo | undefined {
   return message.type === 'call' || message.type === 'pipe' || message.type === 'result' ? message.stream : undefined;
+}
+
+function parentOf(request: Request): number | undefined {
+  return request.type === 'call' || request.type === 'pipe' ? request.parent : undefined;
 }
 
 function isRequest(message: Message): message is Request {

@@ -25,6 +25,8 @@ const ERROR_KINDS = [
   'channel',
   'busy',
   'cancelled',
+  'timeout',
+  'aborted',
   'ended',
 ] as const;
 
@@ -37,11 +39,15 @@ export interface Hello {
   readonly client: string;
 }
 
-/** The server's answer to `hello`: its beat in seconds, its frame limit in bytes, and the channels that are alive. */
+/**
+ * The server's answer to `hello`: its beat in seconds, its frame limit in bytes, the most seconds that a cancelled
+ * request is waited for, and the channels that are alive.
+ */
 export interface Welcome {
   readonly type: 'welcome';
   readonly beat: number;
   readonly frame_limit: number;
+  readonly cancel_wait: number;
   readonly channels: readonly number[];
 }
 
@@ -92,8 +98,16 @@ export interface StreamInfo {
   readonly ticket?: string;
 }
 
+/** The time of a request, and on whose behalf it is made. */
+export interface Terms {
+  /** What was left of the sender's time, in seconds. */
+  readonly timeout?: number;
+  /** The request of the receiver's that the sender runs, and on whose behalf this one is sent. */
+  readonly parent?: number;
+}
+
 /** Asks for a call of a method of the channel's handler. The stream, if there is one, is its first argument. */
-export interface Call {
+export interface Call extends Terms {
   readonly type: 'call';
   readonly id: number;
   readonly channel: number;
@@ -103,7 +117,7 @@ export interface Call {
 }
 
 /** Gives a stream and asks for it back. */
-export interface Pipe {
+export interface Pipe extends Terms {
   readonly type: 'pipe';
   readonly id: number;
   readonly channel: number;
@@ -185,6 +199,7 @@ const isText = (value: unknown): boolean => typeof value === 'string';
 const isClient = (value: unknown): boolean => typeof value === 'string' && /^.{1,64}$/su.test(value);
 const isId = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
 const isPeriod = (value: unknown): boolean => Number.isFinite(value) && (value as number) > 0;
+const isTimeout = (value: unknown): boolean => Number.isFinite(value) && (value as number) >= 0;
 const isReason = (value: unknown): boolean => GOODBYE_REASONS.includes(value as GoodbyeReason);
 const isKind = (value: unknown): boolean => ERROR_KINDS.includes(value as ErrorKind);
 const isPresent = (value: unknown): boolean => value !== undefined;
@@ -212,6 +227,10 @@ const CHANNEL: Field = { name: 'channel', check: isId };
 const ARGS: Field = { name: 'args', check: Array.isArray, values: 'args' };
 const MESSAGE: Field = { name: 'message', check: isText };
 const STREAM: Field = { name: 'stream', check: isStream, announces: true };
+const TERMS: readonly Field[] = [
+  { name: 'timeout', check: isTimeout, optional: true },
+  { name: 'parent', check: isId, optional: true },
+];
 const NUMBER: Field = { name: 'stream', check: isId };
 
 const VOCABULARY: ReadonlyMap<unknown, Definition> = new Map<Message['type'], Definition>([
@@ -223,6 +242,7 @@ const VOCABULARY: ReadonlyMap<unknown, Definition> = new Map<Message['type'], De
       fields: [
         { name: 'beat', check: isPeriod },
         { name: 'frame_limit', check: isId },
+        { name: 'cancel_wait', check: isPeriod },
         { name: 'channels', check: isIds },
       ],
     },
@@ -236,10 +256,10 @@ const VOCABULARY: ReadonlyMap<unknown, Definition> = new Map<Message['type'], De
     'call',
     {
       sender: 'both',
-      fields: [ID, CHANNEL, { name: 'name', check: isText }, ARGS, { ...STREAM, optional: true }],
+      fields: [ID, CHANNEL, { name: 'name', check: isText }, ARGS, { ...STREAM, optional: true }, ...TERMS],
     },
   ],
-  ['pipe', { sender: 'both', fields: [ID, CHANNEL, STREAM] }],
+  ['pipe', { sender: 'both', fields: [ID, CHANNEL, STREAM, ...TERMS] }],
   [
     'result',
     {

@@ -59,7 +59,7 @@ _HOMES: Final = {
     "tqdm_progress": "jchannel.progress",
 }
 
-_MODULES: Final = ("channel", "errors", "server", "sync", "trio", "types")
+_MODULES: Final = ("channel", "errors", "server", "sync", "testing", "trio", "types")
 
 
 def __getattr__(name: str) -> Any:

@@ -56,6 +56,10 @@ class MetaGenerator:
                 if line == "stop":
                     break  # The source is stopped when the block is left.
 
+    In trio a read is a checkpoint when it takes bytes from the far side, or finds that they have ended. What has come
+    before, such as the other records of a piece, it gives at once and without one: there can be millions of them. So
+    are the further reads of a stream that has ended, and entering ``async with``; leaving it is a checkpoint.
+
     Without it, breaking out of ``async for`` closes nothing, so that the rest can be read in another way. The source is
     then stopped when nothing refers to the stream any more, which Python may notice late.
 

@@ -6,6 +6,7 @@ out. It does no I/O and knows no time.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from enum import Enum, auto
 from typing import Final
@@ -84,13 +85,15 @@ class Connection:
 
     Args:
         role: Which side.
-        frame_limit: The largest frame, in bytes. A page takes the server's from its welcome.
+        frame_limit: The largest frame, in bytes. A page takes the server's from its welcome, and both sides take that
+            of the page's hello where it is smaller.
     """
 
     def __init__(self, role: Role, *, frame_limit: int = FRAME_LIMIT) -> None:
         self.role = role
         self.state = State.OPENING
         self.frame_limit = frame_limit
+        self._way_limit: float = math.inf
         self._far_role = Role.PAGE if role is Role.SERVER else Role.SERVER
         self._last_id = 0
         self._last_far_id = 0
@@ -157,8 +160,8 @@ class Connection:
             self._asked[message.id] = type(message)
         elif isinstance(message, Result | Error):
             self._running.discard(message.id)
-        elif isinstance(message, Welcome):
-            self.frame_limit = message.frame_limit
+        else:
+            self._take_limits(message)
         self._waiting.append(encoded)
         self._waiting_bytes += encoded.size
 
@@ -168,7 +171,8 @@ class Connection:
             return None
         batch = [self._waiting.popleft()]
         size = batch[0].size
-        while self._waiting and size + self._waiting[0].size + 1 <= BATCH_LIMIT:
+        limit = min(BATCH_LIMIT, self.frame_limit - _FRAME_OVERHEAD)
+        while self._waiting and size + self._waiting[0].size + 1 <= limit:
             batch.append(self._waiting.popleft())
             size += batch[-1].size + 1
         self._waiting_bytes -= sum(encoded.size for encoded in batch)
@@ -200,15 +204,23 @@ class Connection:
             asked = self._asked.pop(message.id)
             if isinstance(message, Result):
                 _check_result(message, asked)
-        elif isinstance(message, Welcome):
-            self.frame_limit = message.frame_limit
         elif isinstance(message, Broken):
             self._check_announced(message.stream, self._last_far_stream)
         elif isinstance(message, Stop | Ticket):
             self._check_announced(message.stream, self._last_stream)
+        else:
+            self._take_limits(message)
         stream = _stream_of(message)
         if stream is not None:
             self._receive_stream(stream)
+
+    def _take_limits(self, message: Message) -> None:
+        """Takes the limits that the handshake's messages say, whichever side has sent them: the smallest holds."""
+        if isinstance(message, Hello) and message.frame_limit is not None:
+            self._way_limit = message.frame_limit
+            self.frame_limit = min(self.frame_limit, message.frame_limit)
+        elif isinstance(message, Welcome):
+            self.frame_limit = int(min(self._way_limit, message.frame_limit))
 
     def _receive_stream(self, stream: StreamInfo) -> None:
         if stream.id <= self._last_far_stream:

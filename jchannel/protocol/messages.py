@@ -18,6 +18,7 @@ from jchannel.protocol.values import MAX_INTEGER, Attachment, Packed, shorten, t
 __all__ = [
     "ERROR_KINDS",
     "GOODBYE_REASONS",
+    "MIN_FRAME_LIMIT",
     "VALUE_FIELDS",
     "Answer",
     "Beat",
@@ -69,6 +70,9 @@ VALUE_FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "result": ("value", "stream"),
 }
 
+#: The least that a page's frame limit may be, in bytes: whatever the two sides have to say of themselves fits into it.
+MIN_FRAME_LIMIT: Final = 4 * 2**10
+
 _MAX_CLIENT_LENGTH: Final = 64
 _MAX_SHOWN: Final = 40
 _TICKET: Final = re.compile("[A-Za-z0-9_-]{22}")
@@ -94,10 +98,14 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The page's first message. ``client`` names the page, the same after a reconnect or a reload."""
+    """The page's first message. ``client`` names the page, the same after a reconnect or a reload.
+
+    ``frame_limit`` is the largest frame that its way to the server carries, in bytes; ``None`` where it knows of none.
+    """
 
     type: ClassVar = "hello"
     client: str
+    frame_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +348,10 @@ def _is_optional_time(value: object) -> bool:
     return value is _MISSING or (type(value) in (int, float) and 0 <= value < math.inf)  # type: ignore[operator]
 
 
+def _is_optional_limit(value: object) -> bool:
+    return value is _MISSING or (type(value) is int and MIN_FRAME_LIMIT <= value <= _MAX_ID)
+
+
 def _is_optional_id(value: object) -> bool:
     return value is _MISSING or _is_id(value)
 
@@ -393,6 +405,10 @@ def _given(value: Any) -> Any:
     return None if value is _MISSING else value
 
 
+def _make_hello(client: str, frame_limit: object) -> Hello:
+    return Hello(client, _given(frame_limit))
+
+
 def _make_welcome(beat: float, frame_limit: int, cancel_wait: float, channels: list[int]) -> Welcome:
     return Welcome(beat, frame_limit, cancel_wait, tuple(channels))
 
@@ -424,7 +440,7 @@ def _make_error(id: int, kind: str, name: str, message: str, stack: object) -> E
 
 
 _READERS: Final[dict[str, tuple[Callable[..., Message], tuple[tuple[str, _Check], ...]]]] = {
-    "hello": (Hello, (("client", _is_client),)),
+    "hello": (_make_hello, (("client", _is_client), ("frame_limit", _is_optional_limit))),
     "welcome": (
         _make_welcome,
         (("beat", _is_period), ("frame_limit", _is_id), ("cancel_wait", _is_period), ("channels", _is_ids)),

@@ -1,4 +1,9 @@
-"""The trio face of jchannel: the core, in which everything runs."""
+"""The trio face of jchannel: the core, in which everything runs.
+
+Its async functions keep trio's own rule: one that returns has executed a checkpoint, one that raises may have. An async
+context manager executes one when it is entered or when it is left. Where it is otherwise, the docstring says so:
+``MetaGenerator``'s.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """Streams of the Python peer: fetched and posted over HTTP, as a page does it.
 
+A server's stream is fetched as one response where the way is direct, and in parts where the server's URL has a path:
+there stands a proxy, which might hold the response back, or end one that has broken off as if it were whole.
+
 h11 speaks HTTP; connections are streams, as many as are open at once, each used for one stream.
 """
 
@@ -14,6 +17,7 @@ import h11
 import trio
 
 from jchannel.errors import ProtocolError, StateError
+from jchannel.protocol.parts import Part, PartMark, decode_part
 from jchannel.trio.incoming import IncomingStream
 from jchannel.trio.nursery import aclose_now
 from jchannel.trio.outgoing import OutgoingStream, SourceFailedError
@@ -58,6 +62,7 @@ class PeerCarrier(Carrier):
         self._connect = connect
         self._host = host
         self._path = prefix + STREAMS_PATH
+        self._fetch_by = self._fetch_parts if prefix else self._fetch_whole
 
     def offer(self, stream: OutgoingStream) -> None:
         """As ``Carrier.offer``."""
@@ -78,13 +83,33 @@ class PeerCarrier(Carrier):
         with trio.CancelScope() as scope:
             stream.on_end = combine(stream.on_end, scope.cancel)
             try:
-                async with _open_exchange(await self._connect(), self._host) as exchange:
-                    await exchange.get(self._path + stream.info.ticket, stream)
+                await self._fetch_by(stream, self._path + stream.info.ticket)
             except _BROKEN_OFF as error:
                 # What the source raised comes beside the stream, and may come a little later than its breaking off.
                 with trio.move_on_after(BROKEN_SECONDS):
-                    await stream.wait_over()
-                stream.fail(StateError(f"the stream broke off: {error!r}"))
+                    await stream.wait_broken()
+                stream.break_off(StateError(f"the stream broke off: {error!r}"))
+
+    async def _fetch_whole(self, stream: IncomingStream, target: str) -> None:
+        async with _open_exchange(await self._connect(), self._host) as exchange:
+            await exchange.get(target, stream)
+
+    async def _fetch_parts(self, stream: IncomingStream, target: str) -> None:
+        stream.in_parts = True
+        # What has arrived must have been read before a new connection is opened: the server would close it meanwhile.
+        while await stream.feed(b""):
+            async with _open_exchange(await self._connect(), self._host) as exchange:
+                kept = True
+                while kept and exchange.usable:
+                    part = await exchange.get_part(f"{target}?offset={stream.received}")
+                    with trio.move_on_after(KEEP_SECONDS) as timer:
+                        await stream.feed(part.data)
+                    if part.mark is PartMark.FAIL:
+                        raise ProtocolError("its source has failed")
+                    if part.mark is PartMark.LAST:
+                        stream.finish()
+                        return
+                    kept = not timer.cancelled_caught
 
     async def _post(self, stream: OutgoingStream, ticket: str) -> None:
         if stream.stopped:
@@ -101,10 +126,8 @@ class PeerCarrier(Carrier):
 
     async def _post_parts(self, stream: OutgoingStream, ticket: str) -> None:
         offset = 0
-        data: bytes | None = None
         while True:
-            if data is None:
-                data = await stream.take(SEGMENT)
+            data: bytes | None = await stream.take(SEGMENT)
             async with _open_exchange(await self._connect(), self._host) as exchange:
                 while data is not None:
                     target = f"{self._path}{ticket}?offset={offset}" + ("" if data else "&end=1")
@@ -146,23 +169,37 @@ class _Exchange:
                 return
         stream.finish()
 
+    async def get_part(self, target: str) -> Part:
+        """Fetches a part of a stream."""
+        await self._send(h11.Request(method="GET", target=target, headers=[("host", self._host)]), h11.EndOfMessage())
+        status, body = await self._receive_response()
+        if status != HTTPStatus.OK:
+            raise ProtocolError(f"the server answers {status} to the request for a part of a stream")
+        return decode_part(body)
+
     async def post(self, target: str, data: bytes) -> bool:
         """Posts a part of a stream. Tells whether more is wanted."""
         headers = [("host", self._host), ("content-length", str(len(data)))]
         request = h11.Request(method="POST", target=target, headers=headers)
         await self._send(request, h11.Data(data=data), h11.EndOfMessage())
-        status = await self._receive_status()
-        while isinstance(await self._receive(), h11.Data):
-            pass  # A proxy's error has a body.
-        self.usable = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
-        if self.usable:
-            self._http.start_next_cycle()
+        status, _ = await self._receive_response()
         if status not in (HTTPStatus.NO_CONTENT, HTTPStatus.GONE):
             raise ProtocolError(f"the server answers {status} to a part of a stream")
         return status == HTTPStatus.NO_CONTENT
 
     async def _send(self, *events: h11.Event) -> None:
         await self._stream.send_all(b"".join(self._http.send(event) or b"" for event in events))
+
+    async def _receive_response(self) -> tuple[int, bytes]:
+        """A whole response, its status and its body. A proxy's error has a body, too."""
+        status = await self._receive_status()
+        body = bytearray()
+        while isinstance(event := await self._receive(), h11.Data):
+            body += event.data
+        self.usable = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        if self.usable:
+            self._http.start_next_cycle()
+        return status, bytes(body)
 
     async def _receive_status(self) -> int:
         response = await self._receive()

@@ -38,6 +38,10 @@ class IncomingStream:
         self.received = 0
         #: Whether a part of it is being received.
         self.feeding = False
+        #: Whether this side asks for it part by part. What a source gave before it failed comes before the error then.
+        self.in_parts = False
+        #: Why its source has failed, where there are still parts to ask for.
+        self.broken: Exception | None = None
         #: Told of the bytes that have arrived, but for those of a stream that travels inside its message.
         self.on_carried: Callable[[int], None] = lambda _: None
         #: Called once when nothing more will arrive, or be wanted.
@@ -73,12 +77,12 @@ class IncomingStream:
         Cancelling it loses nothing.
         """
         self.begin()
-        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._pieces or self._ended:
+            await trio.lowlevel.checkpoint()
         while not self._pieces:
             if self._error is not None:
                 raise copy.copy(self._error) from self._error.__cause__
             if self._ended:
-                await trio.lowlevel.cancel_shielded_checkpoint()
                 return b""
             await self._changed.park()
         piece = self._pieces.popleft()
@@ -155,7 +159,20 @@ class IncomingStream:
         self._changed.unpark_all()
         self.on_end()
 
-    async def wait_over(self) -> None:
-        """Waits until nothing more will arrive, or be wanted. Cancelling it does nothing else."""
-        while not self.over:
+    def note_broken(self, error: Exception) -> None:
+        """Takes note of why its source has failed."""
+        if self.in_parts:
+            self.broken = error
+            self._changed.unpark_all()
+        else:
+            self.fail(error)
+
+    async def wait_broken(self) -> None:
+        """Waits until it is known why its source has failed, or nothing is wanted. Cancelling it does nothing else."""
+        while self.broken is None and not self.over:
             await self._changed.park()
+
+    def break_off(self, error: Exception) -> None:
+        """Ends the stream because nothing more comes, with the error of its source or, if there is none, this one."""
+        self._stop()
+        self.fail(self.broken or error)

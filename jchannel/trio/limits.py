@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from jchannel.protocol.connection import FRAME_LIMIT
+from jchannel.protocol.messages import MIN_FRAME_LIMIT
 
 __all__ = ["MIN_FRAME_BYTES", "Limits"]
 
 #: The least that ``Limits.frame_bytes`` may be: whatever the library itself has to say fits into it.
-MIN_FRAME_BYTES: Final = 4 * 2**10
+MIN_FRAME_BYTES: Final = MIN_FRAME_LIMIT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +23,8 @@ class Limits:
         connections: TCP connections at once. One more is closed without a word.
         head_bytes: Size of an HTTP request's head. hypercorn's own limit for heads it reads itself is the same.
         handshake_seconds: Time for a request's head, a WebSocket handshake and a page's ``hello``, each.
-        frame_bytes: Size of one WebSocket message in either direction, 4 KiB at least. A proxy may allow less:
-            jupyter-server-proxy about 10 MB.
+        frame_bytes: Size of one WebSocket message in either direction, 4 KiB at least. For a page that says that its
+            way carries less, as through a proxy, less holds.
         running_requests: Calls of one page that run or wait to be answered at once. One more is answered with an error.
         send_buffer_bytes: What may wait to be sent to one page before new calls and answers wait, too.
         cancel_seconds: How long a cancelled call waits for the far side to have ended it.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import trio
 import trio_websocket
 
 __all__ = ["Link", "LinkClosed", "WebSocketLink"]
@@ -51,10 +52,17 @@ class Link(ABC):
 
 
 class WebSocketLink(Link):
-    """A link over a WebSocket of trio-websocket, of either side."""
+    """A link over a WebSocket of trio-websocket, of either side.
 
-    def __init__(self, websocket: trio_websocket.WebSocketConnection) -> None:
+    Args:
+        websocket: The WebSocket.
+        stream: The stream below it.
+    """
+
+    def __init__(self, websocket: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
         self._websocket = websocket
+        self._stream = stream
+        self._cut = False
 
     async def send(self, frame: str | bytes) -> None:
         """As ``Link.send``."""
@@ -62,6 +70,9 @@ class WebSocketLink(Link):
             await self._websocket.send_message(frame)
         except trio_websocket.ConnectionClosed as error:
             raise LinkClosed(_explain(error)) from error
+        except trio.Cancelled:
+            self._cut = True
+            raise
 
     async def receive(self) -> str | bytes:
         """As ``Link.receive``."""
@@ -78,8 +89,11 @@ class WebSocketLink(Link):
             raise LinkClosed(_explain(error)) from error
 
     async def aclose(self) -> None:
-        """As ``Link.aclose``."""
-        await self._websocket.aclose()
+        """As ``Link.aclose``. Behind half a frame nothing could be understood: then the far side is not told."""
+        if self._cut:
+            await trio.aclose_forcefully(self._stream)
+        else:
+            await self._websocket.aclose()
 
 
 def _explain(error: trio_websocket.ConnectionClosed) -> str:

@@ -14,10 +14,11 @@ from typing import Final
 import trio
 
 from jchannel.progress import Progress, ProgressReporter
+from jchannel.protocol.parts import Part, PartMark
 from jchannel.sources import Source
 from jchannel.trio.nursery import split_cancelled
 
-__all__ = ["INLINE_BYTES", "INLINE_SECONDS", "OutgoingStream", "SourceFailedError"]
+__all__ = ["INLINE_BYTES", "INLINE_SECONDS", "PART_BYTES", "OutgoingStream", "SourceFailedError"]
 
 logger = logging.getLogger("jchannel")
 
@@ -29,6 +30,10 @@ INLINE_SECONDS: Final = 0.002
 
 #: How far a source is read ahead of its reader, in bytes.
 READ_AHEAD: Final = 2**20
+
+#: The most that a part of a stream holds, in bytes, and how far a source is read ahead of a reader that asks for parts:
+#: while one is on its way, the next one gathers.
+PART_BYTES: Final = 4 * 2**20
 
 #: The most that is taken at once for an HTTP response: fewer, larger pieces are faster, and cost memory.
 _PIECE: Final = 256 * 2**10
@@ -51,6 +56,10 @@ class OutgoingStream:
         self.taken = 0
         #: Whether it was ended before its end.
         self.stopped = False
+        #: Whether its reader asks for it part by part. When its source fails, the reader asks for what is left, too.
+        self.in_parts = False
+        #: Whether a part of it is being waited for.
+        self.fetching = False
         #: Told of the bytes that have been taken, but for those of a stream that travels inside its message.
         self.on_carried: Callable[[int], None] = lambda _: None
         #: Called whenever bytes have been taken.
@@ -150,6 +159,22 @@ class OutgoingStream:
         self.on_carried(len(data))
         return data
 
+    async def take_part(self) -> Part:
+        """Takes the next part, and waits until there is something. The last one ends the stream.
+
+        Cancelling it loses nothing.
+        """
+        self.in_parts = True
+        self._changed.unpark_all()
+        try:
+            data = await self.take(PART_BYTES)
+        except SourceFailedError:
+            return Part(b"", PartMark.FAIL)
+        if self._pieces or not self._exhausted:
+            return Part(data, PartMark.MORE)
+        self.end()
+        return Part(data, PartMark.LAST if self._error is None else PartMark.FAIL)
+
     def stop(self) -> None:
         """Ends the stream before its end: the source is closed, and nothing more is given."""
         self.stopped = True
@@ -186,7 +211,7 @@ class OutgoingStream:
                     self._waiting += len(piece)
                     self._changed.unpark_all()
                     reporter.advance(len(piece))
-                    while self._waiting >= READ_AHEAD:
+                    while self._waiting >= (PART_BYTES if self.in_parts else READ_AHEAD):
                         await self._changed.park()
         except BaseExceptionGroup as group:
             if isinstance(group, Exception):

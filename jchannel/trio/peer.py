@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import trio
 import trio_websocket
+import wsproto.utilities
 
 from jchannel.errors import ClosedError, KernelError, PageLostError, RefusedError
 from jchannel.protocol.connection import Connection, Role
@@ -236,7 +237,8 @@ async def open_peer(
     """Connects to a server for the time of an ``async with`` block.
 
     Args:
-        url: ``Server.page_url``; or ``Server.url`` when the token is given beside it.
+        url: ``Server.page_url``; or ``Server.url`` when the token is given beside it. Where it has a path, as a proxy's
+            has, the server's streams are fetched in parts, which no proxy holds back or cuts short unnoticed.
         handler: The object that handles calls from the server, on every channel.
         token: The server's token, where the URL does not carry it.
         on_open: Called with each channel that is opened, and its code; sync or async. It may set the channel's handler,
@@ -262,13 +264,12 @@ async def open_peer(
     limits = Limits() if limits is None else limits
     connect = partial(_open_stream, address) if connect is None else connect
     hooks = PeerHooks() if hooks is None else hooks
-    session: Session | None = None
     connected = False
     stream = None
     try:
         async with open_flat_nursery() as nursery:
             peer = Peer(handler, on_open, nursery, hooks)
-            transport = await nursery.start(_hold_transport, lambda: session is not None and not session.alive)
+            transport = await nursery.start(_hold_transport)
             with trio.move_on_after(limits.handshake_seconds) as timer:
                 stream = await connect()
                 link = hooks.wrap_link(await _open_link(transport, stream, address, token, limits))
@@ -313,17 +314,15 @@ async def _open_stream(address: str) -> trio.abc.Stream:
     return await trio.open_tcp_stream(parts.hostname, parts.port or _HTTP_PORT)
 
 
-async def _hold_transport(is_over: Callable[[], bool], *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
-    """Holds the nursery of the WebSocket's own task. A session that is over loses nothing by the task's failures."""
+async def _hold_transport(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    """Holds the nursery of the WebSocket's own task."""
     try:
         async with trio.open_nursery() as nursery:
             task_status.started(nursery)
             await trio.sleep_forever()
-    except* Exception:
-        # trio-websocket cannot answer a ping that comes in while it is closing, and raises.
-        if not is_over():
-            raise
-        logger.debug("a WebSocket ended with an error while it was closing", exc_info=True)
+    except* wsproto.utilities.LocalProtocolError:
+        # trio-websocket cannot answer a ping that comes in while it is closing, and raises. Nothing is lost by that.
+        logger.debug("a ping came in while the WebSocket was closing", exc_info=True)
 
 
 async def _open_link(nursery: trio.Nursery, stream: trio.abc.Stream, address: str, token: str, limits: Limits) -> Link:
@@ -337,7 +336,7 @@ async def _open_link(nursery: trio.Nursery, stream: trio.abc.Stream, address: st
         max_message_size=limits.frame_bytes,
         receive_buffer_size=RECEIVE_BUFFER,
     )
-    return WebSocketLink(websocket)
+    return WebSocketLink(websocket, stream)
 
 
 async def _greet(link: Link, client: str) -> tuple[Connection, list[Message]]:

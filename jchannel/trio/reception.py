@@ -136,7 +136,7 @@ class Reception:
         if refusal is not None and refusal.reason == "forbidden":
             await proposal.reject(_HTTP_FORBIDDEN)
             return None
-        link = WebSocketLink(await proposal.accept(subprotocol=select_subprotocol(offered)))
+        link = WebSocketLink(await proposal.accept(subprotocol=select_subprotocol(offered)), stream)
         if refusal is not None:
             await refuse(link, Connection(Role.SERVER), refusal, seconds=self.limits.close_seconds)
             return None

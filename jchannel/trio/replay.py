@@ -56,7 +56,7 @@ class ReplayStream(trio.abc.HalfCloseableStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        """As trio's. Behind a stream that cannot be closed by halves the far side hears of it when the whole is closed."""
+        """As trio's. A far side whose stream cannot be closed by halves hears of it when the whole is closed."""
         if isinstance(self._stream, trio.abc.HalfCloseableStream):
             await self._stream.send_eof()
         else:

@@ -165,6 +165,9 @@ class Requests:
         finally:
             if asked.waiting:
                 self._line.remove(asked)
+        if asked.pending is None:
+            # What has ended the channel may have cancelled this, too: then it is cancelled, and no error.
+            await trio.lowlevel.checkpoint_if_cancelled()
         session, pending = asked.unwrap()
         try:
             value = await session.wait_answer(pending)

@@ -220,6 +220,9 @@ class Server:
 
         Raises:
             TypeError: The code is not a str.
+
+        Entering it is no checkpoint. Leaving it waits for what runs in the channel, and cannot be cancelled at that:
+        all of it has been.
         """
         if not isinstance(code, str):
             raise TypeError(f"the code of a channel must be a str of JavaScript, and not {code!r}")

@@ -100,7 +100,8 @@ class StreamTable:
         def fail(error: Exception) -> None:
             name, text = type(error).__name__[:MAX_NAME], str(error)
             send_cut(lambda most: self._send(Broken(info.id, name, text[:most])))
-            stream.end()
+            if not stream.in_parts:
+                stream.end()
 
         stream.on_failure = fail
         if stream.error is not None:
@@ -119,7 +120,7 @@ class StreamTable:
         if isinstance(message, Broken):
             incoming = self._incoming.get(message.stream)
             if incoming is not None:
-                incoming.fail(self._reader_error(message.name, message.message))
+                incoming.note_broken(self._reader_error(message.name, message.message))
             return
         outgoing = self._outgoing.get(message.stream)
         if outgoing is None:

@@ -1,5 +1,8 @@
 """Streams over HTTP: the tickets that lead to them, and what a GET and a POST with one does.
 
+A stream of this side is sent as one response, or in parts to a page that asks for those: behind a proxy that would hold
+the response back, or end one that has broken off as if it were whole.
+
 A ticket is all that is needed to read or write its stream, so it is random, works for one stream of one session, and is
 worth nothing when that has ended. Host and Origin say nothing about it.
 """
@@ -16,6 +19,7 @@ import trio
 
 from jchannel.errors import StateError
 from jchannel.frontend.asgi import Receive, Scope, Send, respond
+from jchannel.protocol.parts import Part, PartMark, encode_part
 from jchannel.trio.incoming import IncomingStream
 from jchannel.trio.outgoing import OutgoingStream, SourceFailedError
 
@@ -27,8 +31,13 @@ STREAMS_PATH: Final = "/streams/"
 #: How long a page has to break a post off itself that nobody wants any more, in seconds.
 STOP_SECONDS: Final = 1
 
+#: How long the answer with a part waits for the stream's source, in seconds. Proxies give up on an answer after 20 or
+#: 60 s; a part without data makes the page ask again.
+POLL_SECONDS: Final = 15
+
 # A page of another origin, such as a notebook's, must be able to read the answer.
 _HEADERS: Final = {"access-control-allow-origin": "*", "cache-control": "no-store", "x-content-type-options": "nosniff"}
+_BYTES: Final = "application/octet-stream"
 
 
 class Tickets:
@@ -42,7 +51,7 @@ class Tickets:
         return len(self._outgoing) + len(self._incoming)
 
     def issue_outgoing(self, stream: OutgoingStream) -> tuple[str, Callable[[], None]]:
-        """A ticket to fetch a stream with, once, and what takes it back."""
+        """A ticket to fetch a stream with, at once or in parts, and what takes it back."""
         ticket = secrets.token_urlsafe(16)
         self._outgoing[ticket] = stream
         return ticket, lambda: self._drop(ticket)
@@ -59,12 +68,20 @@ class Tickets:
 
     async def serve(self, ticket: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request. Cancelling it breaks the response off."""
-        outgoing = self._outgoing.pop(ticket, None) if scope["method"] == "GET" else None
+        outgoing = self._outgoing.get(ticket) if scope["method"] == "GET" else None
         incoming = self._incoming.get(ticket) if scope["method"] == "POST" else None
+        query = parse_qs(scope["query_string"].decode("latin-1"))
         if outgoing is not None:
-            await _send_stream(outgoing, receive, send)
+            if outgoing.fetching or query.get("offset", ["0"]) != [str(outgoing.taken)]:
+                outgoing.on_failure(StateError("the stream is broken: a part of it was asked for out of its order"))
+                outgoing.stop()
+                await _respond(send, HTTPStatus.CONFLICT)
+            elif "offset" in query:
+                await _send_part(outgoing, receive, send)
+            else:
+                self._drop(ticket)
+                await _send_stream(outgoing, receive, send)
         elif incoming is not None:
-            query = parse_qs(scope["query_string"].decode("latin-1"))
             status = await _receive_stream(incoming, query, receive)
             if status == HTTPStatus.GONE:
                 await _wait_gone(receive)
@@ -75,14 +92,14 @@ class Tickets:
             await _respond(send, HTTPStatus.GONE)
 
 
-async def _respond(send: Send, status: HTTPStatus) -> None:
-    await respond(send, status, b"", _HEADERS)
+async def _respond(send: Send, status: HTTPStatus, body: bytes = b"") -> None:
+    await respond(send, status, body, _HEADERS | ({"content-type": _BYTES} if body else {}))
 
 
 async def _send_stream(stream: OutgoingStream, receive: Receive, send: Send) -> None:
     """Sends a stream as the body of a response. One that fails leaves the response without its end."""
     headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
-    headers.append((b"content-type", b"application/octet-stream"))
+    headers.append((b"content-type", _BYTES.encode()))
     async with trio.open_nursery() as nursery:
         await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
         gone = trio.Event()
@@ -102,6 +119,31 @@ async def _send_stream(stream: OutgoingStream, receive: Receive, send: Send) -> 
             else:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         nursery.cancel_scope.cancel()
+
+
+async def _send_part(stream: OutgoingStream, receive: Receive, send: Send) -> None:
+    """Answers with the next part of a stream, as soon as there is something of it. A client that goes stops it."""
+    part = Part(b"", PartMark.MORE)
+    stream.fetching = True
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_at_disconnect, stream, receive)
+            with trio.move_on_after(POLL_SECONDS):
+                part = await stream.take_part()
+            nursery.cancel_scope.cancel()
+    finally:
+        stream.fetching = False
+    if stream.stopped:
+        await _wait_gone(receive)
+        await _respond(send, HTTPStatus.GONE)
+    else:
+        await _respond(send, HTTPStatus.OK, encode_part(part))
+
+
+async def _stop_at_disconnect(stream: OutgoingStream, receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    stream.stop()
 
 
 async def _stop_when_gone(stream: OutgoingStream, receive: Receive, gone: trio.Event) -> None:

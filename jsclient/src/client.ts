@@ -5,12 +5,15 @@ import { Channels, type MakeRequest } from './channels.js';
 import { findEnvironment, type Environment, type SocketClass } from './environment.js';
 import { StateError } from './errors.js';
 import { HANDSHAKE_TIMEOUT, Link, type Address } from './link.js';
-import type { GoodbyeReason } from './protocol/messages.js';
+import { MIN_FRAME_LIMIT, type GoodbyeReason } from './protocol/messages.js';
 import { makeRetryPolicy, Retry, type RetryPolicy } from './retry.js';
 import { describeThrown } from './thrown.js';
 
 /** The time in seconds after which a connection has lasted, so that its loss is not a sign of a sick server. */
 export const LASTING = 10;
+
+/** The largest message in bytes that a way through a proxy is taken to carry: jupyter-server-proxy carries 10 MiB. */
+export const PROXY_FRAME_LIMIT = 10_000_000;
 
 const TOKEN = /^[\w-]+$/u;
 const CLIENT_ID = /^.{1,64}$/su;
@@ -44,6 +47,19 @@ export interface ConnectOptions {
   readonly clientId?: string;
   /** The WebSocket class. Default: the global one. */
   readonly WebSocket?: SocketClass;
+  /**
+   * Whether streams of the server are fetched in parts, each by a request of its own. A proxy may hold a response back
+   * until it is whole, so that a stream stalls that waits for its reader, or end one that has broken off as if it were
+   * whole; parts of at most 4 MiB, whose lengths are checked, come through. Without a proxy one response is faster.
+   * Default: whether `url` has a path, as it has where it leads through a proxy.
+   */
+  readonly segmented?: boolean;
+  /**
+   * The largest message in bytes, at least 4096, that the way to the server carries. Both sides refuse a larger one with
+   * an error, where a proxy would close the connection. Default: 10,000,000 where `url` has a path, for
+   * jupyter-server-proxy carries 10 MiB; else what the server takes, which is the most in any case.
+   */
+  readonly frameLimit?: number;
   /** How to connect again, in seconds. */
   readonly reconnect?: Partial<RetryPolicy>;
 }
@@ -235,8 +251,17 @@ export function connectFrom(environment: Environment, options: ConnectOptions): 
   }
   const streamsUrl = makeUrl(options.url, 'streams');
   const socketUrl = makeUrl(options.url, 'socket').replace(/^http/u, 'ws');
+  const isProxied = new URL(options.url).pathname.replaceAll('/', '') !== '';
+  const { segmented = isProxied, frameLimit = isProxied ? PROXY_FRAME_LIMIT : undefined } = options;
+  if (typeof (segmented as unknown) !== 'boolean') {
+    throw new TypeError('The option segmented must be true or false.');
+  }
+  if (frameLimit !== undefined && !(Number.isSafeInteger(frameLimit) && frameLimit >= MIN_FRAME_LIMIT)) {
+    throw new TypeError(`The option frameLimit must be an integer of at least ${String(MIN_FRAME_LIMIT)}.`);
+  }
   const retry = makeRetryPolicy(options.reconnect ?? {});
-  const client = new Client({ socketUrl, streamsUrl, token, clientId, retry }, environment);
+  const settings = { socketUrl, streamsUrl, segmented, frameLimit, token, clientId, retry };
+  const client = new Client(settings, environment);
   client.start();
   return client;
 }

@@ -38,7 +38,7 @@ export class ProtocolError extends Error {
 /**
  * Python answered a call with an error: its method raised, or its handler has nothing to call under that name.
  *
- * `name` is the name of the exception's Python type, such as `ValueError`, and `message` is the exception's message.
+ * `message` names the exception's Python type before its own message, as in `ValueError: no luck`.
  */
 export class KernelError extends Error {
   /**
@@ -47,13 +47,24 @@ export class KernelError extends Error {
    */
   readonly kind: string;
 
+  /** The name of the exception's Python type, such as `ValueError`; empty when no exception was raised. */
+  readonly type: string;
+
+  /** The exception's own message. */
+  readonly detail: string;
+
   /** The Python traceback, where the server was told to send it. */
   readonly traceback: string | undefined;
 
-  constructor(kind: string, name: string, message: string, traceback?: string) {
-    super(message);
-    this.name = name;
+  static {
+    this.prototype.name = 'KernelError';
+  }
+
+  constructor(kind: string, type: string, detail: string, traceback?: string) {
+    super(type === '' ? detail : `${type}: ${detail}`);
     this.kind = kind;
+    this.type = type;
+    this.detail = detail;
     this.traceback = traceback;
   }
 }

@@ -1,6 +1,7 @@
 /** A stream of the server that this page reads: from inside its message, or by fetching it. */
 
 import type { ChunkReader } from './cursor.js';
+import { PartDownload, WholeDownload, type Download } from './download.js';
 import type { Environment } from './environment.js';
 import { KernelError, StateError } from './errors.js';
 import type { Broken, StreamInfo } from './protocol/messages.js';
@@ -11,6 +12,13 @@ export const BROKEN_TIMEOUT = 1;
 
 const MAX_REASON_LENGTH = 500;
 const CLOSED = 'The stream was closed by its reader.';
+
+/** Where a stream is fetched from. */
+export interface Origin {
+  readonly url: string;
+  /** Whether it is fetched in parts. */
+  readonly inParts: boolean;
+}
 
 /** What a stream tells to the session. */
 export interface IncomingEvents {
@@ -24,12 +32,11 @@ export interface IncomingEvents {
 export class Incoming implements ChunkReader {
   readonly channel: number;
   readonly total: number | undefined;
-  readonly #url: string;
+  readonly #download: Download;
   readonly #environment: Environment;
   readonly #events: IncomingEvents;
   readonly #controller = new AbortController();
   #data: Uint8Array<ArrayBuffer> | undefined;
-  #body: ReadableStreamDefaultReader<Uint8Array> | undefined;
   #received = 0;
   #isOver = false;
   #error: Error | undefined;
@@ -38,14 +45,15 @@ export class Incoming implements ChunkReader {
 
   /**
    * @param info - Its announcement.
-   * @param url - Where to fetch it, if its data is not in the announcement.
+   * @param from - Where to fetch it, if its data is not in the announcement, and whether in parts.
    */
-  constructor(channel: number, info: StreamInfo, url: string, events: IncomingEvents, environment: Environment) {
+  constructor(channel: number, info: StreamInfo, from: Origin, events: IncomingEvents, environment: Environment) {
     this.channel = channel;
     // A copy, for the data may be a part of its frame, and whoever reads it may transfer its buffer.
     this.#data = info.data?.slice();
     this.total = info.data?.length ?? info.total;
-    this.#url = url;
+    const Download = from.inParts ? PartDownload : WholeDownload;
+    this.#download = new Download(from.url, this.#controller.signal, environment);
     this.#events = events;
     this.#environment = environment;
   }
@@ -64,16 +72,13 @@ export class Incoming implements ChunkReader {
     if (this.#isOver) {
       return null;
     }
-    let chunk: Uint8Array | undefined;
+    let chunk: Uint8Array<ArrayBuffer> | undefined;
     try {
-      this.#body ??= await this.#fetch();
-      do {
-        ({ value: chunk } = await this.#body.read());
-      } while (chunk?.length === 0);
+      chunk = await this.#download.read();
     } catch (error) {
       throw await this.#explain(`The stream broke off: ${describeThrown(error, MAX_REASON_LENGTH).message}`);
     }
-    return this.#take(chunk as Uint8Array<ArrayBuffer> | undefined);
+    return this.#take(chunk);
   }
 
   /** Ends the stream because its reader wants no more. */
@@ -122,16 +127,6 @@ export class Incoming implements ChunkReader {
     return null;
   }
 
-  async #fetch(): Promise<ReadableStreamDefaultReader<Uint8Array>> {
-    const { signal } = this.#controller;
-    const { ok, status, body } = await this.#environment.fetch(this.#url, { signal });
-    if (!ok || body === null) {
-      body?.cancel().catch(() => undefined);
-      throw new StateError(`the server answered with the status ${String(status)}.`);
-    }
-    return body.getReader();
-  }
-
   /** The error of a stream that has broken off. The server's word on it may come a little later. */
   async #explain(message: string): Promise<Error> {
     if (this.#error === undefined && this.#broken === undefined) {
@@ -146,7 +141,7 @@ export class Incoming implements ChunkReader {
     if (this.#error !== undefined) {
       return this.#error;
     }
-    if (this.#broken === undefined) {
+    if (this.#broken === undefined || this.#download.isKept) {
       // The server may not have noticed yet.
       this.#events.onStop();
     }

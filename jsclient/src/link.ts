@@ -21,6 +21,10 @@ export interface Address {
   readonly socketUrl: string;
   /** The URL below which the server has the streams. */
   readonly streamsUrl: string;
+  /** Whether streams of the server are fetched in parts. */
+  readonly segmented: boolean;
+  /** The largest frame in bytes that the way to the server carries, where that is known. */
+  readonly frameLimit: number | undefined;
   readonly token: string;
   readonly clientId: string;
 }
@@ -67,11 +71,14 @@ export class Link {
     this.#writer = new Writer(this.#connection, (frame) => {
       this.#socket.send(frame);
     });
-    const streams = new Streams(this.#connection, this.#writer, address.streamsUrl, environment);
+    const { clientId, frameLimit } = address;
+    const way = { url: address.streamsUrl, inParts: address.segmented };
+    const streams = new Streams(this.#connection, this.#writer, way, environment);
     this.session = new Session(this.#connection, channels, this.#writer, streams, environment);
     const socketEvents = {
       onOpen: () => {
-        this.#connection.send({ type: 'hello', client: address.clientId });
+        const limit = frameLimit === undefined ? {} : { frame_limit: frameLimit };
+        this.#connection.send({ type: 'hello', client: clientId, ...limit });
         this.#writer.flush();
       },
       onFrame: (frame: string | ArrayBuffer) => {

@@ -63,7 +63,8 @@ export function connectWindow(base: string, page: PageWindow, environment = find
 }
 
 function makeStopped(clientId: string, environment: Environment, reason: StopReason): Client {
-  const client = new Client({ socketUrl: '', streamsUrl: '', token: '', clientId, retry: DEFAULT_RETRY_POLICY }, environment);
+  const nowhere = { socketUrl: '', streamsUrl: '', segmented: false, frameLimit: undefined, token: '' };
+  const client = new Client({ ...nowhere, clientId, retry: DEFAULT_RETRY_POLICY }, environment);
   client.stop(reason);
   return client;
 }

@@ -2,7 +2,7 @@
 
 import type { Environment } from './environment.js';
 import { ClosedError, StateError } from './errors.js';
-import { Incoming } from './incoming.js';
+import { Incoming, type Origin } from './incoming.js';
 import { MetaGenerator } from './meta-generator.js';
 import { Outgoing } from './outgoing.js';
 import type { Connection } from './protocol/connection.js';
@@ -28,16 +28,18 @@ export class Streams {
   readonly #connection: Connection;
   readonly #writer: Writer;
   readonly #baseUrl: string;
+  readonly #inParts: boolean;
   readonly #environment: Environment;
   readonly #sent = new Set<Outgoing>();
   readonly #announced = new Map<number, Outgoing>();
   readonly #received = new Map<number, Incoming>();
 
-  /** @param baseUrl - The URL below which the server has the streams, without a slash at its end. */
-  constructor(connection: Connection, writer: Writer, baseUrl: string, environment: Environment) {
+  /** @param way - `url` is the URL below which the server has the streams, without a slash at its end. */
+  constructor(connection: Connection, writer: Writer, way: Origin, environment: Environment) {
     this.#connection = connection;
     this.#writer = writer;
-    this.#baseUrl = baseUrl;
+    this.#baseUrl = way.url;
+    this.#inParts = way.inParts;
     this.#environment = environment;
   }
 
@@ -104,7 +106,8 @@ export class Streams {
         this.#received.delete(id);
       },
     };
-    const incoming = new Incoming(channel, info, this.#urlOf(info.ticket), events, this.#environment);
+    const from = { url: this.#urlOf(info.ticket), inParts: this.#inParts };
+    const incoming = new Incoming(channel, info, from, events, this.#environment);
     if (!isWhole) {
       this.#received.set(id, incoming);
     }

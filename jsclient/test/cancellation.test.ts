@@ -372,7 +372,7 @@ describe('a signal', () => {
     controller.abort();
     expect(await server.settle()).toStrictEqual([]);
     await answer.catch((error: unknown) => {
-      expect(error).toMatchObject({ name: 'E' });
+      expect(error).toMatchObject({ type: 'E' });
     });
   });
 

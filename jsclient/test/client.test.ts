@@ -35,6 +35,24 @@ describe('connecting', () => {
     expect(environment.socket.sent).toStrictEqual(['[{"type":"hello","client":"tab"}]']);
   });
 
+  test.each([
+    [{ url: 'http://localhost:8889/' }, ''],
+    [{ url: 'http://localhost:8889//' }, ''],
+    [{ url: 'http://localhost:8889/proxy/1' }, ',"frame_limit":10000000'],
+    [{ url: 'http://localhost:8889/proxy/1', frameLimit: 4096 }, ',"frame_limit":4096'],
+    [{ frameLimit: 5000 }, ',"frame_limit":5000'],
+  ])('says the largest frame that its way carries, where it knows: %o', (options, limit) => {
+    const { environment } = makeClient({ clientId: 'tab', ...options });
+    environment.socket.open();
+    expect(environment.socket.sent).toStrictEqual([`[{"type":"hello","client":"tab"${limit}}]`]);
+  });
+
+  test.each([4095, 5000.5, '5000', NaN, null])('refuses a frame limit that is none: %o', (frameLimit) => {
+    expect(() => makeClient({ frameLimit } as never)).toThrow(
+      new TypeError('The option frameLimit must be an integer of at least 4096.'),
+    );
+  });
+
   test('makes up a name where none is given', () => {
     expect(makeClient().client.clientId).toBe('random-name');
   });
@@ -60,6 +78,7 @@ describe('connecting', () => {
     [{ clientId: '' }, 'The option clientId'],
     [{ clientId: 'x'.repeat(65) }, 'The option clientId'],
     [{ clientId: 5 }, 'The option clientId'],
+    [{ segmented: 1 }, 'The option segmented must be true or false.'],
     [{ reconnect: { cap: 'x' } }, 'The option reconnect.cap must be a number.'],
   ])('refuses options that are not as they must be: %o', (options, message) => {
     expect(() => makeClient(options as never)).toThrow(TypeError);

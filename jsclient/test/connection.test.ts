@@ -41,6 +41,24 @@ describe('the handshake', () => {
     expect(page.frameLimit).toBe(1000);
   });
 
+  test.each([
+    [5000, 6000],
+    [6000, 5000],
+  ])('gives both sides the smaller limit of the way and of the server: %d, %d', (way, limit) => {
+    server = new Connection('server', limit);
+    page.send({ type: 'hello', client: 'c', frame_limit: way });
+    deliver(page, server);
+    server.send({ type: 'welcome', beat: 15, frame_limit: server.frameLimit, cancel_wait: 5, channels: [] });
+    deliver(server, page);
+    expect([page.frameLimit, server.frameLimit]).toStrictEqual([5000, 5000]);
+  });
+
+  test('leaves a page with the limit of its way where the server does not know of it', () => {
+    page.send({ type: 'hello', client: 'c', frame_limit: 5000 });
+    page.receive('[{"type":"welcome","beat":15,"frame_limit":67108864,"cancel_wait":5,"channels":[]}]');
+    expect(page.frameLimit).toBe(5000);
+  });
+
   test('may be ended by a goodbye', () => {
     page.send({ type: 'hello', client: 'c' });
     deliver(page, server);
@@ -87,7 +105,7 @@ describe('what a side may not send is refused there', () => {
     shakeHands(1000);
     expect(() => page.request({ type: 'echo', channel: 1, args: ['x'.repeat(1000)] })).toThrow(
       new RangeError(
-        'The message takes 1054 bytes, and the other side takes at most 1000 bytes at once. Send less at a time.',
+        'The message takes 1054 bytes, and the connection takes at most 1000 bytes at once. Send less at a time.',
       ),
     );
   });

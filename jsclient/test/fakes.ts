@@ -90,9 +90,19 @@ export class FakeExchange {
     });
   }
 
-  /** What the server does: it answers a POST. */
-  answer(status: number, body: string | ReadableStream | null = null): void {
+  /** What the server does: it answers as a whole. */
+  answer(status: number, body: string | Uint8Array<ArrayBuffer> | ReadableStream | null = null): void {
     this.#resolve(new Response(body, { status }));
+  }
+
+  /** What the server does: it answers a GET with a part of a stream. */
+  answerPart(text: string, mark: string): void {
+    const data = new TextEncoder().encode(text);
+    const body = new Uint8Array(8 + data.length);
+    new DataView(body.buffer).setUint32(0, data.length, true);
+    body.set(new TextEncoder().encode(mark), 4);
+    body.set(data, 8);
+    this.answer(200, body);
   }
 
   /** What the server does: it begins to answer a GET with bytes. */
@@ -311,8 +321,8 @@ export function makeClient(options: Partial<ConnectOptions> = {}): Omit<Fixture,
 }
 
 /** Makes a client and a server that has welcomed it. */
-export function makeConnected(options: WelcomeOptions = {}): Fixture {
-  const { environment, client } = makeClient();
+export function makeConnected(options: WelcomeOptions = {}, connectOptions: Partial<ConnectOptions> = {}): Fixture {
+  const { environment, client } = makeClient(connectOptions);
   const server = new FakeServer(environment.socket);
   server.welcome([], options);
   return { environment, client, server };

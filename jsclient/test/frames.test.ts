@@ -40,6 +40,13 @@ describe('a batch', () => {
     expect(countBatch([large, small])).toBe(1);
   });
 
+  test('ends before it exceeds a smaller limit of a frame', () => {
+    const messages = Array.from({ length: 1000 }, () => small);
+    const count = countBatch(messages, 5000);
+    expect((encodeFrame(messages.slice(0, count)) as string).length).toBeLessThanOrEqual(5000);
+    expect(count).toBe(4);
+  });
+
   test('ends before a message that is too large for it', () => {
     expect(countBatch([small, large])).toBe(1);
   });

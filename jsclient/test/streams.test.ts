@@ -764,6 +764,129 @@ describe('a stream of the server', () => {
   });
 });
 
+describe('a stream of the server through a proxy', () => {
+  const PROXY = 'http://localhost:8888/proxy/8889';
+
+  /** The requests so far, as what stands behind the stream's URL. */
+  function asked(): string[] {
+    return fixture.environment.exchanges.map(({ url }) => url.replace(`${PROXY}/streams/${TICKET}`, ''));
+  }
+
+  beforeEach(async () => {
+    fixture = makeConnected({}, { url: PROXY });
+    ({ server } = fixture);
+    channel = await open();
+  });
+
+  test('is fetched in parts, each when the one before has been read', async () => {
+    const stream = await receive({ total: 5 });
+    const chunks = stream[Symbol.asyncIterator]();
+    const first = chunks.next();
+    fixture.environment.exchange.answerPart('ab', 'more');
+    expect(await first).toStrictEqual({ done: false, value: encode('ab') });
+    await settle();
+    expect(asked()).toStrictEqual(['?offset=0']);
+    const second = chunks.next();
+    fixture.environment.exchange.answerPart('cde', 'last');
+    expect(await second).toStrictEqual({ done: false, value: encode('cde') });
+    expect(await chunks.next()).toMatchObject({ done: true });
+    expect([asked(), await server.settle()]).toStrictEqual([['?offset=0', '?offset=2'], []]);
+  });
+
+  test('is asked for again where nothing of it was ready, and may end so', async () => {
+    const all = (await receive()).join();
+    fixture.environment.exchange.answerPart('', 'more');
+    await settle();
+    fixture.environment.exchange.answerPart('', 'last');
+    expect(toText(await all)).toBe('');
+    expect(asked()).toStrictEqual(['?offset=0', '?offset=0']);
+  });
+
+  test('gives chunks whose buffers are their own', async () => {
+    const chunks = (await receive())[Symbol.asyncIterator]();
+    const first = chunks.next();
+    fixture.environment.exchange.answerPart('ab', 'more');
+    expect((await first).value).toMatchObject({ byteOffset: 0, buffer: { byteLength: 2 } });
+  });
+
+  test('rejects with what its source has raised, after what it had given', async () => {
+    const stream = await receive();
+    const chunks = stream[Symbol.asyncIterator]();
+    const first = chunks.next();
+    server.send({ type: 'broken', stream: 1, name: 'ValueError', message: 'no more' });
+    fixture.environment.exchange.answerPart('ab', 'fail');
+    expect(await first).toMatchObject({ value: encode('ab') });
+    await expect(chunks.next()).rejects.toStrictEqual(new KernelError('exception', 'ValueError', 'no more'));
+    expect(asked()).toStrictEqual(['?offset=0']);
+  });
+
+  test('rejects when its source has failed for no known reason', async () => {
+    const all = later((await receive()).join());
+    fixture.environment.exchange.answerPart('', 'fail');
+    await vi.advanceTimersByTimeAsync(BROKEN_TIMEOUT * 1000);
+    await expect(all).rejects.toStrictEqual(new StateError('The stream broke off: its source has failed.'));
+  });
+
+  test('rejects when a part is not whole, gives nothing of it, and stops its source', async () => {
+    const chunks = (await receive())[Symbol.asyncIterator]();
+    const first = later(chunks.next());
+    fixture.environment.exchange.answer(200, new Uint8Array([3, 0, 0, 0, ...encode('more'), ...encode('ab')]));
+    await vi.advanceTimersByTimeAsync(BROKEN_TIMEOUT * 1000);
+    await expect(first).rejects.toStrictEqual(
+      new StateError('The stream broke off: a part of it has 2 bytes of data instead of 3'),
+    );
+    expect(await server.settle()).toStrictEqual([{ type: 'stop', stream: 1 }]);
+  });
+
+  test('is stopped when what was left of it before its source failed does not come', async () => {
+    const all = later((await receive()).join());
+    server.send({ type: 'broken', stream: 1, name: 'ValueError', message: 'no more' });
+    fixture.environment.exchange.answer(599, 'a page for people');
+    await expect(all).rejects.toStrictEqual(new KernelError('exception', 'ValueError', 'no more'));
+    expect(await server.settle()).toStrictEqual([{ type: 'stop', stream: 1 }]);
+  });
+
+  test.each([409, 410, 599])('rejects when the answer is %d', async (status) => {
+    const all = later((await receive()).join());
+    fixture.environment.exchange.answerPart('ab', 'more');
+    await settle();
+    fixture.environment.exchange.answer(status, 'a page for people');
+    await vi.advanceTimersByTimeAsync(BROKEN_TIMEOUT * 1000);
+    await expect(all).rejects.toThrow(`The stream broke off: the server answered with the status ${String(status)}.`);
+  });
+
+  test('is stopped when its reader leaves, and the request for the next part is broken off', async () => {
+    const stream = await receive();
+    const all = later(stream.join());
+    fixture.environment.exchange.answerPart('ab', 'more');
+    await settle();
+    await stream.aclose();
+    await expect(all).rejects.toStrictEqual(new StateError('The stream was closed by its reader.'));
+    expect(fixture.environment.exchange.signal.aborted).toBe(true);
+    expect(await server.settle()).toStrictEqual([{ type: 'stop', stream: 1 }]);
+  });
+
+  test('is fetched as one response where that is asked for', async () => {
+    fixture = makeConnected({}, { url: PROXY, segmented: false });
+    ({ server } = fixture);
+    channel = await open();
+    const all = (await receive()).join();
+    fixture.environment.exchange.begin('ab');
+    fixture.environment.exchange.finish();
+    expect([toText(await all), asked()]).toStrictEqual(['ab', ['']]);
+  });
+
+  test('is fetched in parts also on a direct way where that is asked for', async () => {
+    fixture = makeConnected({}, { segmented: true });
+    ({ server } = fixture);
+    channel = await open();
+    const all = (await receive()).join();
+    expect(fixture.environment.exchange.url).toBe(`${URL}?offset=0`);
+    fixture.environment.exchange.answerPart('ab', 'last');
+    expect(toText(await all)).toBe('ab');
+  });
+});
+
 describe('a stream inside its message', () => {
   test('is read like any other', async () => {
     const stream = await receive({ data: encode('ab\nc') });
@@ -1047,7 +1170,7 @@ describe('a pipe of the server', () => {
     server.send({ type: 'broken', stream: 1, name: 'ValueError', message: 'no more' });
     fixture.environment.exchange.fail(new TypeError('network error'));
     expect(await server.settle()).toStrictEqual([
-      { type: 'broken', stream: 1, name: 'ValueError', message: 'no more' },
+      { type: 'broken', stream: 1, name: 'KernelError', message: 'ValueError: no more' },
     ]);
   });
 

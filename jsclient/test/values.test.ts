@@ -34,6 +34,10 @@ describe('a value that travels', () => {
     ['an object whose prototype has none, as those of other windows', Object.create(Object.create(null) as object), {}],
     ['the same object at two places', ((o) => [o, o])({ a: 1 }), [{ a: 1 }, { a: 1 }]],
     ['booleans and null', [true, false, null], [true, false, null]],
+    ['a Date, by its toJSON', [{ when: new Date(0) }], [{ when: '1970-01-01T00:00:00.000Z' }]],
+    ['a URL, by its toJSON', new URL('http://x/y'), 'http://x/y'],
+    ['what the toJSON of a plain object gives', { a: 1, toJSON: () => [2, undefined] }, [2, null]],
+    ['what toJSON makes of its key', [{ toJSON: (key: string) => key }], ['0']],
     ['a large array of numbers', Array.from({ length: 1000 }, (_, i) => i / 8), Array.from({ length: 1000 }, (_, i) => i / 8)],
   ])('arrives: %s', (_, value, arrived) => {
     expect(travel(value)).toStrictEqual(arrived);
@@ -120,7 +124,13 @@ describe('a value that does not travel is refused', () => {
     ['a function', [{ f: () => 1 }], TypeError, 'args[0].f is a function, which cannot be sent.'],
     ['a symbol', [Symbol('s')], TypeError, 'args[0] is a symbol, which cannot be sent.'],
     ['a key that is a symbol', [{ [Symbol('s')]: 1 }], TypeError, 'args[0] has a key that is a symbol.'],
-    ['a Date', [{ when: new Date(0) }], TypeError, 'args[0].when is an object of the class Date, which cannot be sent.'],
+    [
+      'what an object gives that has a toJSON itself',
+      [{ when: { toJSON: () => new Date(0) } }],
+      TypeError,
+      'args[0].when gives by toJSON() what has a toJSON() itself, so it cannot be sent.',
+    ],
+    ['a Map that toJSON gives', [{ toJSON: () => new Map() }], TypeError, 'args[0] is an object of the class Map'],
     ['a Map', [new Map()], TypeError, 'args[0] is an object of the class Map, which cannot be sent. Send what it holds'],
     ['an instance', [new Point()], TypeError, 'args[0] is an object of the class Point'],
     ['a promise', [Promise.resolve(1)], TypeError, 'args[0] is an object of the class Promise, which cannot be sent. Await it first.'],

@@ -6,6 +6,7 @@ import { ProtocolError } from '../src/errors.js';
 import { Connection } from '../src/protocol/connection.js';
 import { decodeFrame, encodeFrame } from '../src/protocol/frames.js';
 import { encodeMessage, type Message, type Role } from '../src/protocol/messages.js';
+import { decodePart } from '../src/protocol/parts.js';
 import { joinFrame } from './join-frame.js';
 
 interface GoodVector {
@@ -21,6 +22,13 @@ interface BadVector {
   readonly state: 'opening' | 'ready';
   readonly frame: string;
   readonly binary: boolean;
+}
+
+interface PartVector {
+  readonly name: string;
+  readonly body: string;
+  readonly data?: string;
+  readonly mark?: string;
 }
 
 interface VectorAttachment {
@@ -100,6 +108,19 @@ describe('a frame that breaks the protocol is refused', () => {
     test(vector.name, () => {
       const connection = makeConnection(vector.role, vector.state);
       expect(() => connection.receive(toFrame(vector))).toThrow(ProtocolError);
+    });
+  }
+});
+
+describe('a part of a stream', () => {
+  for (const { name, body, data, mark } of readVectors('parts') as PartVector[]) {
+    test(`${mark === undefined ? 'is refused' : 'is read'}: ${name}`, () => {
+      const read = (): unknown => decodePart(new Uint8Array(Buffer.from(body, 'base64')).buffer);
+      if (data === undefined) {
+        expect(read).toThrow(ProtocolError);
+      } else {
+        expect(read()).toStrictEqual({ data: new Uint8Array(Buffer.from(data, 'base64')), mark });
+      }
     });
   }
 });

@@ -505,10 +505,10 @@ class TestBrokenSources:
     ) -> None:
         async with open_streams(browser, tmp_path, breaks=True) as (_, channel, _):
             outcome = await channel.call_with_stream("readToError", Watched(count).pieces())
-            assert outcome[1:] == ["KernelError", "LookupError", "the source has failed"]
+            assert outcome[1:] == ["KernelError", "KernelError", "LookupError: the source has failed"]
             handler_of(channel).watched = Watched(count)
             outcome = await channel.call("callToError", "give_watched")
-            assert outcome[1:] == ["KernelError", "LookupError", "the source has failed"]
+            assert outcome[1:] == ["KernelError", "KernelError", "LookupError: the source has failed"]
 
     @pytest.mark.parametrize("count", [0, 1, 100], ids=["at once", "after 64 KiB", "after megabytes"])
     async def test_a_source_that_throws_in_the_page_is_an_error_of_its_reader_in_python(

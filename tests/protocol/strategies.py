@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jchannel.protocol.messages import (
     ERROR_KINDS,
     GOODBYE_REASONS,
+    MIN_FRAME_LIMIT,
     VALUE_FIELDS,
     Beat,
     Broken,
@@ -83,7 +84,7 @@ _periods = st.floats(0, exclude_min=True, allow_infinity=False)
 _times = st.integers(0) | st.floats(0, allow_infinity=False)
 
 messages: st.SearchStrategy[Message] = st.one_of(
-    st.builds(Hello, st.text(min_size=1, max_size=64)),
+    st.builds(Hello, st.text(min_size=1, max_size=64), st.none() | st.integers(MIN_FRAME_LIMIT, MAX_INTEGER - 1)),
     st.builds(Welcome, _periods, _ids, _periods, st.lists(_ids, max_size=4).map(tuple)),
     st.builds(Goodbye, st.sampled_from(sorted(GOODBYE_REASONS)), texts),
     st.just(Beat()),

@@ -146,6 +146,40 @@ def test_a_page_takes_the_frame_limit_from_the_welcome() -> None:
     assert (server.frame_limit, page.frame_limit) == (1000, 1000)
 
 
+@pytest.mark.parametrize(
+    ("way", "limit", "smaller"), [(5_000, 6_000, 5_000), (6_000, 5_000, 5_000), (None, 5_000, 5_000)]
+)
+def test_both_sides_take_the_smaller_one_of_the_limits_of_the_way_and_of_the_server(
+    way: int | None, limit: int, smaller: int
+) -> None:
+    server, page = Connection(Role.SERVER, frame_limit=limit), Connection(Role.PAGE)
+    page.send(Hello("x", way))
+    move(page, server)
+    server.send(Welcome(15, server.frame_limit, 0.5, ()))
+    move(server, page)
+    assert (server.frame_limit, page.frame_limit) == (smaller, smaller)
+
+
+def test_a_page_keeps_to_the_limit_of_its_way_where_the_server_does_not_know_of_it() -> None:
+    page = Connection(Role.PAGE)
+    page.send(Hello("x", 5_000))
+    page.receive(frame(Welcome(15, FRAME_LIMIT, 0.5, ())))
+    assert page.frame_limit == 5_000
+
+
+def test_no_batch_is_larger_than_the_way_carries() -> None:
+    server, page = Connection(Role.SERVER), Connection(Role.PAGE)
+    page.send(Hello("x", 4_096))
+    move(page, server)
+    server.send(Welcome(15, server.frame_limit, 0.5, ()))
+    for number in range(1, 101):
+        server.send(Open(number, 1, "x" * 100))
+    sizes = []
+    while (sent := server.next_frame()) is not None:
+        sizes.append(len(sent))
+    assert 3_900 < max(sizes) <= 4_096
+
+
 def test_requests_are_counted_by_each_side_on_its_own() -> None:
     server, page = connect()
     assert (server.next_id(), page.next_id()) == (1, 1)

@@ -53,6 +53,7 @@ def test_the_size_of_an_encoded_message_is_never_too_small(message: Message) -> 
     ("message", "text"),
     [
         (Hello("x"), '{"type":"hello","client":"x"}'),
+        (Hello("x", 10_000), '{"type":"hello","client":"x","frame_limit":10000}'),
         (
             Welcome(15, 100, 0.5, (1, 2)),
             '{"type":"welcome","beat":15,"frame_limit":100,"cancel_wait":0.5,"channels":[1,2]}',
@@ -90,6 +91,7 @@ def test_attachments_are_described_at_the_end_of_their_message() -> None:
     ("fields", "message"),
     [
         ({"type": "hello", "client": "x"}, Hello("x")),
+        ({"type": "hello", "client": "x", "frame_limit": 4096}, Hello("x", 4096)),
         (
             {"type": "welcome", "beat": 0.5, "frame_limit": 1, "cancel_wait": 2, "channels": [1]},
             Welcome(0.5, 1, 2, (1,)),
@@ -166,6 +168,7 @@ NO_TEXTS: list[object] = [None, 1, True, [], {}]
     ("message", "field", "wrong"),
     [
         (Hello("x"), "client", ["", "x" * 65, *NO_TEXTS]),
+        (Hello("x"), "frame_limit", [4095, 2.0**20, *NO_IDS]),
         (Welcome(1, 1, 1, ()), "beat", [0, -1, float("inf"), True, "1", None, 0.0]),
         (Welcome(1, 1, 1, ()), "cancel_wait", [0, -1, float("inf"), True, "1", None, 0.0]),
         (Welcome(1, 1, 1, ()), "frame_limit", NO_IDS),

@@ -14,6 +14,7 @@ from jchannel.errors import ProtocolError
 from jchannel.protocol.connection import Connection, Role, State
 from jchannel.protocol.frames import decode_frame, encode_frame
 from jchannel.protocol.messages import VALUE_FIELDS, Hello, Message, StreamInfo, Welcome, encode
+from jchannel.protocol.parts import Part, PartMark, decode_part, encode_part
 from jchannel.protocol.values import Packed
 from tests.protocol.strategies import packed, same
 
@@ -78,7 +79,7 @@ def fields_of(message: Message) -> dict[str, object]:
     if isinstance(fields.get("stream"), StreamInfo):
         stream = dataclasses.asdict(fields["stream"])
         fields["stream"] = {key: value for key, value in stream.items() if value is not None}
-    optional = {name for name in ("stack", "stream", "timeout", "parent") if fields.get(name) is None}
+    optional = {name for name in ("stack", "stream", "timeout", "parent", "frame_limit") if fields.get(name) is None}
     return {"type": message.type} | {name: value for name, value in fields.items() if name not in optional}
 
 
@@ -110,3 +111,14 @@ def test_a_frame_that_breaks_the_protocol_is_refused(vector: dict[str, Any]) -> 
         assert connection.state is State.READY
     with pytest.raises(ProtocolError):
         connection.receive(frame_of(vector))
+
+
+@pytest.mark.parametrize("vector", read("parts.json"))
+def test_a_part_of_a_stream_is_read_as_it_was_written_or_refused(vector: dict[str, Any]) -> None:
+    body = base64.b64decode(vector["body"], validate=True)
+    if "mark" in vector:
+        part = Part(base64.b64decode(vector["data"], validate=True), PartMark(vector["mark"].encode()))
+        assert (decode_part(body), encode_part(part)) == (part, body)
+    else:
+        with pytest.raises(ProtocolError, match="a part of a stream"):
+            decode_part(body)

@@ -67,7 +67,12 @@ class MemoryServer:
 
     @asynccontextmanager
     async def open_page(
-        self, client: str = "page", *, offers: Sequence[str] | None = None, hello: bool = True
+        self,
+        client: str = "page",
+        *,
+        offers: Sequence[str] | None = None,
+        hello: bool = True,
+        frame_limit: int | None = None,
     ) -> AsyncIterator[Page]:
         """Connects a page that does nothing by itself."""
         stream = self.listener.connect()
@@ -82,7 +87,7 @@ class MemoryServer:
             )
             page = Page(websocket, stream)
             if hello:
-                await page.send(Hello(client))
+                await page.send(Hello(client, frame_limit))
                 await page.expect(Welcome)
             yield page
             await trio.aclose_forcefully(stream)
@@ -105,7 +110,7 @@ class Page:
     """A page that a test plays: it sends what it is told, and gives what it receives."""
 
     def __init__(self, websocket: trio_websocket.WebSocketConnection, stream: MemoryStream) -> None:
-        self.link = WebSocketLink(websocket)
+        self.link = WebSocketLink(websocket, stream)
         self.stream = stream
         self.connection = Connection(Role.PAGE)
         self._messages: list[Message] = []

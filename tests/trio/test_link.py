@@ -29,7 +29,7 @@ async def open_link(
             handshake.start_soon(accept)
             # It takes any stream, whatever its types say.
             client = await trio_websocket.wrap_client_stream(nursery, cast("Any", far), "localhost", "/socket")
-        yield WebSocketLink(accepted[0]), client, far
+        yield WebSocketLink(accepted[0], near), client, far
         nursery.cancel_scope.cancel()
 
 
@@ -119,7 +119,7 @@ async def test_a_websocket_without_a_reason_broke_off() -> None:
             raise trio_websocket.ConnectionClosed(None)
 
     with pytest.raises(LinkClosed, match=r"^it broke off without a word$"):
-        await WebSocketLink(Broken()).receive()  # type: ignore[arg-type]
+        await WebSocketLink(Broken(), trio.testing.memory_stream_pair()[0]).receive()  # type: ignore[arg-type]
 
 
 async def test_cancelling_the_closing_closes_the_stream_at_once() -> None:
@@ -129,3 +129,24 @@ async def test_cancelling_the_closing_closes_the_stream_at_once() -> None:
             await link.aclose()
         with pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):
             await stream.send_all(b"x")
+
+
+async def test_behind_half_a_frame_closing_tells_the_far_side_nothing() -> None:
+    async with open_link() as (link, client, _):
+        sent: list[int] = []
+
+        async def send_half(data: bytes) -> None:
+            sent.append(len(data))
+            await trio.sleep_forever()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(link._stream, "send_all", send_half)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(link.send, "frame")
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+            with trio.testing.assert_checkpoints():
+                await link.aclose()
+        assert len(sent) == 1
+        with pytest.raises(trio_websocket.ConnectionClosed):
+            await client.get_message()

@@ -24,6 +24,7 @@ from jchannel.protocol.messages import (
     Cancel,
     Error,
     Goodbye,
+    Message,
     Open,
     Pipe,
     Result,
@@ -31,14 +32,17 @@ from jchannel.protocol.messages import (
     StreamInfo,
     Ticket,
 )
+from jchannel.protocol.parts import Part, PartMark, decode_part
 from jchannel.protocol.values import pack
 from jchannel.sources import open_source
 from jchannel.trio import Channel, Limits, PeerChannel
 from jchannel.trio.incoming import READ_AHEAD as INCOMING_AHEAD
 from jchannel.trio.incoming import IncomingStream
-from jchannel.trio.outgoing import INLINE_BYTES, READ_AHEAD, OutgoingStream
+from jchannel.trio.outgoing import INLINE_BYTES, PART_BYTES, READ_AHEAD, OutgoingStream
 from jchannel.trio.session import PendingRequest
 from jchannel.trio.stream_table import ServerCarrier
+from jchannel.trio.tickets import POLL_SECONDS
+from tests.trio.helpers import HttpClient
 from tests.trio.memory import MemoryServer, Page, open_memory_server
 
 Side = Channel | PeerChannel
@@ -60,6 +64,21 @@ class Source:
                 yield bytes(size)
             if fails:
                 raise ValueError("the source has failed")
+        finally:
+            self.ended.set()
+
+
+class Ready:
+    """A source that gives one piece, which may be empty, and then nothing until it is closed."""
+
+    def __init__(self, piece: bytes) -> None:
+        self.ended = trio.Event()
+        self._piece = piece
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        try:
+            yield self._piece
+            await trio.sleep_forever()
         finally:
             self.ended.set()
 
@@ -129,10 +148,20 @@ class Ends:
             assert not side._service.running
 
 
+PROXY = "http://localhost:8888/proxy/8889"
+"""A URL with a path, as a proxy has it: the peer fetches the server's streams in parts."""
+
+
 @pytest.fixture(params=["to the page", "to Python"])
 def direction(request: pytest.FixtureRequest) -> str:
     """Which way a request goes: streams as arguments go the same way, and those as results the other."""
     return str(request.param)
+
+
+@pytest.fixture(params=[None, PROXY], ids=["direct", "in parts"])
+def url(request: pytest.FixtureRequest) -> str | None:
+    """Where the peer reaches the server: by the direct way, or by a URL with a path."""
+    return None if request.param is None else str(request.param)
 
 
 @asynccontextmanager
@@ -170,24 +199,30 @@ SIZES = [
 
 class TestBytesArriveWhole:
     @pytest.mark.parametrize("size", SIZES)
-    async def test_as_an_argument(self, autojump_clock: trio.testing.MockClock, direction: str, size: int) -> None:
+    async def test_as_an_argument(
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None, size: int
+    ) -> None:
         data = make_bytes(size)
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             expected = [size, hashlib.sha256(data).hexdigest(), "rest"]
             assert await ends.near.call_with_stream("digest", data, "rest", timeout=60) == expected
             await ends.check_nothing_left()
 
     @pytest.mark.parametrize("size", SIZES)
-    async def test_through_a_pipe(self, autojump_clock: trio.testing.MockClock, direction: str, size: int) -> None:
+    async def test_through_a_pipe(
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None, size: int
+    ) -> None:
         data = make_bytes(size)
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             async with await ends.near.pipe(data, timeout=60) as piped:
                 assert await piped.join() == data
             await ends.check_nothing_left()
 
     @pytest.mark.parametrize("count", [0, 1, 20, 3_000])
-    async def test_as_a_result(self, autojump_clock: trio.testing.MockClock, direction: str, count: int) -> None:
-        async with open_ends(direction) as ends:
+    async def test_as_a_result(
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None, count: int
+    ) -> None:
+        async with open_ends(direction, url=url) as ends:
             ends.handler.source = Source(count)
             async with await ends.near.call("give") as stream:
                 assert len(await stream.join()) == count * 1_000
@@ -206,21 +241,23 @@ class TestBytesArriveWhole:
         ],
     )
     async def test_from_every_kind_of_source(
-        self, direction: str, tmp_path: Path, make: Callable[[Path], object]
+        self, direction: str, url: str | None, tmp_path: Path, make: Callable[[Path], object]
     ) -> None:
         data = make_bytes(100_000)
         path = tmp_path / "data"
         path.write_bytes(data)
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             size, _ = await ends.near.call_with_stream("digest", make(path))
             assert size == len(data)
             async with await ends.near.call("give_path", str(path)) as stream:
                 assert stream.total == len(data)
                 assert await stream.join() == data
 
-    async def test_from_a_trio_receive_stream(self, autojump_clock: trio.testing.MockClock, direction: str) -> None:
+    async def test_from_a_trio_receive_stream(
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
+    ) -> None:
         send, receive = trio.testing.memory_stream_one_way_pair()
-        async with open_ends(direction) as ends, trio.open_nursery() as nursery:
+        async with open_ends(direction, url=url) as ends, trio.open_nursery() as nursery:
 
             async def feed() -> None:
                 async with send:
@@ -231,8 +268,10 @@ class TestBytesArriveWhole:
             size, _ = await ends.near.call_with_stream("digest", receive)
             assert size == 1_000
 
-    async def test_a_hundred_streams_at_once(self, autojump_clock: trio.testing.MockClock, direction: str) -> None:
-        async with open_ends(direction, limits=Limits(connections=300)) as ends:
+    async def test_a_hundred_streams_at_once(
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
+    ) -> None:
+        async with open_ends(direction, url=url, limits=Limits(connections=300)) as ends:
             answers: dict[int, object] = {}
 
             async def call(number: int) -> None:
@@ -272,29 +311,35 @@ class TestWhatCannotBeSent:
                 await ends.near.pipe(b"x", progress=5)  # type: ignore[arg-type]
 
 
+def bound_of(url: str | None) -> int:
+    """More than is under way of a stream that nobody reads: what waits at both ends, and what travels."""
+    return READ_AHEAD + INCOMING_AHEAD + (5 * 2**20 if url is None else 2 * PART_BYTES)
+
+
 class TestBackpressure:
-    async def test_a_slow_reader_slows_the_source(self, autojump_clock: trio.testing.MockClock, direction: str) -> None:
+    async def test_a_slow_reader_slows_the_source(
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
+    ) -> None:
         source = Source(size=10_000)
-        bound = READ_AHEAD + INCOMING_AHEAD + 5 * 2**20
-        async with open_ends(direction) as ends, trio.open_nursery() as nursery:
+        async with open_ends(direction, url=url) as ends, trio.open_nursery() as nursery:
             nursery.start_soon(ignore_errors, ends.near.call_with_stream, "read_slowly", source.pieces)
             await ends.handler.begun.wait()
             await trio.sleep(100)
-            assert source.given * 10_000 < bound
+            assert source.given * 10_000 < bound_of(url)
             # Calls are answered meanwhile.
             assert await ends.near.echo("still here") == ["still here"]
             nursery.cancel_scope.cancel()
 
     async def test_a_result_that_is_read_slowly_slows_its_source(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
     ) -> None:
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             ends.handler.source = Source(size=10_000)
             async with await ends.near.call("give") as stream:
                 async for _ in stream:
                     break
                 await trio.sleep(100)
-                assert ends.handler.source.given * 10_000 < READ_AHEAD + INCOMING_AHEAD + 5 * 2**20
+                assert ends.handler.source.given * 10_000 < bound_of(url)
             await ends.handler.source.ended.wait()
             await ends.check_nothing_left()
 
@@ -307,9 +352,9 @@ async def ignore_errors(call: Callable[..., Any], *args: Any, **options: Any) ->
 class TestASourceThatRaises:
     @pytest.mark.parametrize("count", [0, 10, 3_000])
     async def test_gives_its_reader_the_error(
-        self, autojump_clock: trio.testing.MockClock, direction: str, count: int
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None, count: int
     ) -> None:
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             ends.handler.source = Source(count, fails=True)
             async with await ends.near.call("give") as stream:
                 with pytest.raises(RemoteError, match="ValueError: the source has failed"):
@@ -318,34 +363,53 @@ class TestASourceThatRaises:
                     await stream.join()
             await ends.check_nothing_left()
 
-    async def test_as_an_argument_reaches_the_method(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+    async def test_gives_a_reader_who_asks_for_parts_all_that_it_gave_before(
+        self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with open_ends(direction) as ends:
+        class Counting:
+            async def count(self, stream: MetaGenerator) -> list[object]:
+                try:
+                    async for _ in stream:
+                        pass
+                except RemoteError as error:
+                    return [stream.bytes_received, str(error)]
+                return []
+
+        async with open_ends("to the page", url=PROXY) as ends:
+            ends.far.handler = Counting()
+            size, error = await ends.near.call_with_stream("count", Source(3_000, fails=True).pieces)
+            assert "the source has failed" in error
+            assert size == 3_000_000
+            await ends.check_nothing_left()
+
+    async def test_as_an_argument_reaches_the_method(
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
+    ) -> None:
+        async with open_ends(direction, url=url) as ends:
             with pytest.raises(RemoteError, match="the source has failed"):
                 await ends.near.call_with_stream("digest", Source(3_000, fails=True).pieces)
             assert await ends.near.echo(1) == [1]
             await ends.check_nothing_left()
 
     async def test_by_what_it_yields_gives_its_reader_the_error(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
     ) -> None:
         async def numbers() -> AsyncIterator[int]:
             yield 5
 
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             with pytest.raises(RemoteError, match="int"):
                 await ends.near.call_with_stream("digest", numbers())
             await ends.check_nothing_left()
 
     async def test_with_more_words_than_a_frame_takes_gives_its_reader_as_many_as_fit(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
     ) -> None:
         async def verbose() -> AsyncIterator[bytes]:
             yield b"x"
             raise ValueError("\x00" * 10_000)
 
-        async with open_ends(direction, limits=Limits(frame_bytes=4_096)) as ends:
+        async with open_ends(direction, url=url, limits=Limits(frame_bytes=4_096)) as ends:
             with pytest.raises(RemoteError) as caught:
                 await ends.near.call_with_stream("digest", verbose())
             # The method raises the error that it got, whose words were cut.
@@ -354,7 +418,7 @@ class TestASourceThatRaises:
             await ends.check_nothing_left()
 
     async def test_at_its_end_is_logged_and_ends_nothing(
-        self, autojump_clock: trio.testing.MockClock, direction: str, caplog: pytest.LogCaptureFixture
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def careless() -> AsyncIterator[bytes]:
             try:
@@ -363,24 +427,26 @@ class TestASourceThatRaises:
             finally:
                 raise ZeroDivisionError
 
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             assert await ends.near.call_with_stream("break_off", careless()) > 0
             await ends.check_nothing_left()
         assert "closing the source of a stream raised" in caplog.text
 
 
 class TestAReaderThatStopsEarly:
-    async def test_stops_the_source_at_once(self, autojump_clock: trio.testing.MockClock, direction: str) -> None:
+    async def test_stops_the_source_at_once(
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
+    ) -> None:
         source = Source()
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             assert await ends.near.call_with_stream("break_off", source.pieces) > 0
             await source.ended.wait()
             await ends.check_nothing_left()
 
     async def test_by_closing_a_result_stops_its_source(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
     ) -> None:
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             stream = await ends.near.call("give")
             await stream.aclose()
             await stream.aclose()
@@ -388,9 +454,9 @@ class TestAReaderThatStopsEarly:
             await ends.check_nothing_left()
 
     async def test_by_being_cancelled_stops_its_source(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
     ) -> None:
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             with trio.move_on_after(1):
                 async with await ends.near.call("give", timeout=None) as stream:
                     async for _ in stream:
@@ -399,36 +465,36 @@ class TestAReaderThatStopsEarly:
             await ends.check_nothing_left()
 
     async def test_by_forgetting_a_result_stops_its_source(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
     ) -> None:
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             await ends.near.call("give")
             gc.collect()
             await ends.handler.source.ended.wait()
             await ends.check_nothing_left()
 
     async def test_without_having_begun_stops_the_source(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
     ) -> None:
         source = Source()
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             assert await ends.near.call_with_stream("ignore", source.pieces) == "ignored"
             await source.ended.wait()
             await ends.check_nothing_left()
 
     async def test_a_method_that_kept_a_stream_it_has_not_begun_reads_an_error(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
     ) -> None:
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             await ends.near.call_with_stream("keep", Source().pieces)
             with pytest.raises(StateError, match="its call has ended"):
                 await ends.handler.kept[0].join()
 
     async def test_a_call_that_is_cancelled_stops_its_source_and_its_reader(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
     ) -> None:
         source = Source()
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             with trio.move_on_after(5):
                 await ends.near.call_with_stream("read_slowly", source.pieces, timeout=None)
             await source.ended.wait()
@@ -508,21 +574,21 @@ class TestWhatIsAboveEndsIt:
 
 class TestTimeouts:
     async def test_a_stream_that_moves_lives_longer_than_the_timeout(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
     ) -> None:
         async def slow() -> AsyncIterator[bytes]:
             for _ in range(20):
                 await trio.sleep(2)
                 yield bytes(100)
 
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             assert (await ends.near.call_with_stream("digest", slow(), timeout=3))[0] == 2_000
             ends.handler.give = slow  # type: ignore[method-assign]
             async with await ends.near.call("give", timeout=3) as stream:
                 assert len(await stream.join()) == 2_000
 
     async def test_a_stream_that_is_stuck_times_out(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
     ) -> None:
         ended = trio.Event()
 
@@ -533,7 +599,7 @@ class TestTimeouts:
             finally:
                 ended.set()
 
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             with pytest.raises(trio.TooSlowError, match="not answered within 3 s without progress"):
                 await ends.near.call_with_stream("digest", stuck(), timeout=3)
             await ended.wait()
@@ -618,6 +684,31 @@ class TestAWayThatBreaks:
                     await far.call_with_stream("digest", bytes(100_000))
                 assert memory.server.statistics().streams == 0
 
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            (b"\x03\0\0\0lastab", "a part of a stream has 2 bytes of data instead of 3"),
+            (b"bad", "a part of a stream has 3 bytes"),
+            (b"<h1>Bad Gateway</h1>", "which is no head of one"),
+        ],
+    )
+    async def test_in_a_part_is_an_error_of_the_reader(
+        self, autojump_clock: trio.testing.MockClock, body: bytes, words: str
+    ) -> None:
+        async def connect_to_proxy() -> trio.abc.Stream:
+            client, server = trio.testing.memory_stream_pair()
+            await server.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            return client
+
+        source = Source()
+        async with open_memory_server(url=PROXY) as memory, memory.open_peer(Handler()) as peer:
+            async with memory.server.open_channel("code") as channel:
+                peer._session.streams._carrier._connect = connect_to_proxy  # type: ignore[attr-defined]
+                with pytest.raises(RemoteError, match=words):
+                    await channel.call_with_stream("digest", source.pieces)
+                await source.ended.wait()
+                assert memory.server.statistics().streams == 0
+
     async def test_at_a_proxy_is_an_error_of_the_reader(self, autojump_clock: trio.testing.MockClock) -> None:
         async def connect_to_proxy() -> trio.abc.Stream:
             client, server = trio.testing.memory_stream_pair()
@@ -648,9 +739,9 @@ class TestAWayThatBreaks:
                 assert answer == [len(data), hashlib.sha256(data).hexdigest()]
 
     async def test_by_a_ticket_that_is_not_valid_any_more_is_an_error_of_the_reader(
-        self, autojump_clock: trio.testing.MockClock
+        self, autojump_clock: trio.testing.MockClock, url: str | None
     ) -> None:
-        async with open_memory_server() as memory, memory.open_peer() as peer:
+        async with open_memory_server(url=url) as memory, memory.open_peer() as peer:
             async with memory.server.open_channel("code", handler=Handler()):
                 stream = await (await peer.wait_channel()).call("give")
                 memory.server._tickets._outgoing.clear()
@@ -832,6 +923,164 @@ class TestThePagesSide:
             assert request.stream.total == 100_000
             assert await self.request(memory, "GET", f"/streams/{request.stream.ticket}", b"") == 200
             assert await self.request(memory, "GET", f"/streams/{request.stream.ticket}", b"") == 410
+
+    async def test_a_part_of_a_stream_is_what_is_ready_and_says_what_follows(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        data = make_bytes(READ_AHEAD + 5 * 2**20)
+        async with self.open() as (memory, page, channel, _, nursery):
+            nursery.start_soon(channel.call_with_stream, "f", data)
+            target = await self.expect_target(page)
+            parts = [await self.get_part(memory, f"{target}?offset=0")]
+            while parts[-1].mark is PartMark.MORE:
+                await trio.testing.wait_all_tasks_blocked()
+                offset = sum(len(part.data) for part in parts)
+                parts.append(await self.get_part(memory, f"{target}?offset={offset}"))
+            assert b"".join(part.data for part in parts) == data
+            assert [len(part.data) for part in parts] == [READ_AHEAD, PART_BYTES, 2**20]
+            assert parts[-1].mark is PartMark.LAST
+            assert await self.request(memory, "GET", f"{target}?offset={len(data)}", b"") == 410
+
+    async def test_a_part_waits_for_the_source_and_is_empty_after_a_while(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        go = trio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b"a"
+            await trio.sleep(5)
+            yield b"b"
+            await go.wait()
+
+        async with self.open() as (memory, page, channel, _, nursery):
+            nursery.start_soon(partial(channel.call_with_stream, "f", slow(), timeout=None))
+            target = await self.expect_target(page)
+            assert await self.get_part(memory, f"{target}?offset=0") == Part(b"a", PartMark.MORE)
+            assert await self.get_part(memory, f"{target}?offset=1") == Part(b"b", PartMark.MORE)
+            began = trio.current_time()
+            assert await self.get_part(memory, f"{target}?offset=2") == Part(b"", PartMark.MORE)
+            assert trio.current_time() - began == POLL_SECONDS
+            go.set()
+            assert await self.get_part(memory, f"{target}?offset=2") == Part(b"", PartMark.LAST)
+
+    async def test_the_part_before_a_failure_says_so(self, autojump_clock: trio.testing.MockClock) -> None:
+        source = Source(100, fails=True)
+        async with self.open() as (memory, page, channel, _, nursery):
+            nursery.start_soon(channel.call_with_stream, "f", source.pieces)
+            target = await self.expect_target(page)
+            first = await self.get_part(memory, f"{target}?offset=0")
+            assert (await page.expect(Broken)).message == "the source has failed"
+            rest = await self.get_part(memory, f"{target}?offset={len(first.data)}")
+            assert len(first.data) + len(rest.data) == 100_000
+            assert rest.mark is PartMark.FAIL
+            assert memory.server.statistics().streams == 0
+
+    async def test_a_failure_ends_the_wait_for_a_part(self, autojump_clock: trio.testing.MockClock) -> None:
+        async def slow() -> AsyncIterator[bytes]:
+            yield b"a"
+            await trio.sleep(5)
+            raise ValueError("the source has failed")
+
+        async with self.open() as (memory, page, channel, _, nursery):
+            nursery.start_soon(partial(channel.call_with_stream, "f", slow(), timeout=None))
+            target = await self.expect_target(page)
+            assert await self.get_part(memory, f"{target}?offset=0") == Part(b"a", PartMark.MORE)
+            assert await self.get_part(memory, f"{target}?offset=1") == Part(b"", PartMark.FAIL)
+            assert (await page.expect(Broken)).message == "the source has failed"
+
+    @pytest.mark.parametrize("message", [Stop(1), Goodbye("closed", "")])
+    async def test_what_is_left_of_a_stream_whose_source_has_failed_is_dropped_when_nobody_wants_it(
+        self, autojump_clock: trio.testing.MockClock, message: Message
+    ) -> None:
+        source = Source(3_000, fails=True)
+        async with self.open() as (memory, page, channel, _, nursery):
+            nursery.start_soon(ignore_errors, channel.call_with_stream, "f", source.pieces)
+            target = await self.expect_target(page)
+            part = await self.get_part(memory, f"{target}?offset=0")
+            await page.expect(Broken)
+            assert memory.server.statistics().streams == 1
+            await page.send(message)
+            await trio.testing.wait_all_tasks_blocked()
+            assert memory.server.statistics().streams == 0
+            assert await self.request(memory, "GET", f"{target}?offset={len(part.data)}", b"") == 410
+
+    @pytest.mark.parametrize("query", ["?offset=5", "?offset=", "?offset=x", "", "?offset=1&offset=1"])
+    async def test_a_part_that_is_asked_for_out_of_its_order_breaks_the_stream(
+        self, autojump_clock: trio.testing.MockClock, query: str
+    ) -> None:
+        source = Ready(b"a")
+        async with self.open() as (memory, page, channel, _, nursery):
+            nursery.start_soon(partial(channel.call_with_stream, "f", source.pieces(), timeout=None))
+            target = await self.expect_target(page)
+            assert await self.get_part(memory, f"{target}?offset=0") == Part(b"a", PartMark.MORE)
+            assert await self.request(memory, "GET", target + query, b"") == 409
+            assert "out of its order" in (await page.expect(Broken)).message
+            await source.ended.wait()
+            assert await self.request(memory, "GET", f"{target}?offset=1", b"") == 410
+            assert memory.server.statistics().streams == 0
+
+    async def test_a_part_that_is_asked_for_twice_at_once_breaks_the_stream(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        source = Ready(b"")
+        async with self.open() as (memory, page, channel, _, nursery):
+            nursery.start_soon(partial(channel.call_with_stream, "f", source.pieces(), timeout=None))
+            target = await self.expect_target(page)
+            statuses: list[int] = []
+
+            async def ask() -> None:
+                statuses.append(await self.request(memory, "GET", f"{target}?offset=0", b""))
+
+            async with trio.open_nursery() as inner:
+                inner.start_soon(ask)
+                await trio.testing.wait_all_tasks_blocked()
+                inner.start_soon(ask)
+            assert sorted(statuses) == [409, 410]
+            await page.expect(Broken)
+            await source.ended.wait()
+
+    async def test_a_page_that_goes_while_it_waits_for_a_part_stops_the_source(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        source = Ready(b"")
+        async with self.open() as (memory, page, channel, _, nursery):
+            nursery.start_soon(partial(channel.call_with_stream, "f", source.pieces(), timeout=None))
+            target = await self.expect_target(page)
+            stream = memory.listener.connect()
+            await stream.send_all(f"GET {target}?offset=0 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            await trio.testing.wait_all_tasks_blocked()
+            assert not source.ended.is_set()
+            await trio.aclose_forcefully(stream)
+            await source.ended.wait()
+            assert memory.server.statistics().streams == 0
+
+    async def test_a_page_whose_way_carries_less_is_sent_no_larger_message(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_memory_server() as memory, memory.open_page(frame_limit=5_000) as page:
+            async with memory.server.hold_channel("code") as channel, trio.open_nursery() as nursery:
+                nursery.start_soon(channel.open)
+                request = await page.expect(Open)
+                await page.send(Result(request.id, pack(None, field_name="value", shown_as="result")))
+                await trio.testing.wait_all_tasks_blocked()
+                with pytest.raises(ValueError, match="larger than the connection takes at once, 5,000 bytes"):
+                    await channel.call("f", bytes(5_000))
+                nursery.start_soon(channel.call, "f", bytes(4_000))
+                assert (await page.expect(Call)).args == [bytes(4_000)]
+                nursery.cancel_scope.cancel()
+
+    async def expect_target(self, page: Page) -> str:
+        """The path of the stream that the next call carries."""
+        request = await page.expect(Call)
+        assert request.stream is not None
+        return f"/streams/{request.stream.ticket}"
+
+    async def get_part(self, memory: MemoryServer, target: str) -> Part:
+        """A part of a stream, fetched on a connection of its own."""
+        response = await HttpClient(memory.listener.connect()).ask(target)
+        assert response.status == 200
+        assert response.headers["cache-control"] == "no-store"
+        return decode_part(response.body)
 
     async def test_the_stream_of_an_answer_that_nobody_waits_for_is_stopped(
         self, autojump_clock: trio.testing.MockClock

@@ -118,7 +118,7 @@ declare class ProtocolError extends Error {
 /**
  * Python answered a call with an error: its method raised, or its handler has nothing to call under that name.
  *
- * `name` is the name of the exception's Python type, such as `ValueError`, and `message` is the exception's message.
+ * `message` names the exception's Python type before its own message, as in `ValueError: no luck`.
  */
 declare class KernelError extends Error {
     /**
@@ -126,9 +126,13 @@ declare class KernelError extends Error {
      * there was nothing to call; `value` when what the method returned cannot be sent.
      */
     readonly kind: string;
+    /** The name of the exception's Python type, such as `ValueError`; empty when no exception was raised. */
+    readonly type: string;
+    /** The exception's own message. */
+    readonly detail: string;
     /** The Python traceback, where the server was told to send it. */
     readonly traceback: string | undefined;
-    constructor(kind: string, name: string, message: string, traceback?: string);
+    constructor(kind: string, type: string, detail: string, traceback?: string);
 }
 
 /** What holds bytes. */
@@ -295,6 +299,19 @@ interface ConnectOptions {
     readonly clientId?: string;
     /** The WebSocket class. Default: the global one. */
     readonly WebSocket?: SocketClass;
+    /**
+     * Whether streams of the server are fetched in parts, each by a request of its own. A proxy may hold a response back
+     * until it is whole, so that a stream stalls that waits for its reader, or end one that has broken off as if it were
+     * whole; parts of at most 4 MiB, whose lengths are checked, come through. Without a proxy one response is faster.
+     * Default: whether `url` has a path, as it has where it leads through a proxy.
+     */
+    readonly segmented?: boolean;
+    /**
+     * The largest message in bytes, at least 4096, that the way to the server carries. Both sides refuse a larger one with
+     * an error, where a proxy would close the connection. Default: 10,000,000 where `url` has a path, for
+     * jupyter-server-proxy carries 10 MiB; else what the server takes, which is the most in any case.
+     */
+    readonly frameLimit?: number;
     /** How to connect again, in seconds. */
     readonly reconnect?: Partial<RetryPolicy>;
 }

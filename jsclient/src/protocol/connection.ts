@@ -68,6 +68,7 @@ export class Connection {
   readonly role: Role;
   #state: ConnectionState = 'opening';
   #frameLimit: number;
+  #wayLimit = Infinity;
   #lastId = 0;
   #lastFarId = 0;
   #lastStream = 0;
@@ -78,7 +79,8 @@ export class Connection {
 
   /**
    * @param role - Which side this is.
-   * @param frameLimit - The largest frame to send, in bytes. A page takes the server's from its `welcome`.
+   * @param frameLimit - The largest frame to send, in bytes. A page takes the server's from its `welcome`, and both sides
+   *   take that of the page's `hello` where it is smaller.
    */
   constructor(role: Role, frameLimit = FRAME_LIMIT) {
     this.role = role;
@@ -138,7 +140,7 @@ export class Connection {
    * Queues a message for the next frame, encoded as its values are now. A cancel of a request that has been answered is
    * dropped, for its answer has crossed it.
    *
-   * @throws TypeError, RangeError when its values cannot be sent, or when it is larger than the other side takes.
+   * @throws TypeError, RangeError when its values cannot be sent, or when it is larger than the connection takes.
    * @throws StateError when the message may not be sent in this state, answers what was not asked, or is of a stream
    *   that was not announced.
    */
@@ -161,11 +163,12 @@ export class Connection {
     const size = encoded.size + FRAME_OVERHEAD;
     if (size > this.#frameLimit) {
       throw new RangeError(
-        `The message takes ${String(size)} bytes, and the other side takes at most ${String(this.#frameLimit)} bytes ` +
+        `The message takes ${String(size)} bytes, and the connection takes at most ${String(this.#frameLimit)} bytes ` +
           'at once. Send less at a time.',
       );
     }
     this.#state = state;
+    this.#takeLimits(message);
     if (isAnswer(message)) {
       this.#running.delete(message.id);
     }
@@ -175,7 +178,7 @@ export class Connection {
 
   /** Takes what waits, up to one batch, as a frame; `null` when nothing waits. */
   nextFrame(): Frame | null {
-    return this.#queue.length === 0 ? null : encodeFrame(this.#queue.splice(0, countBatch(this.#queue)));
+    return this.#queue.length === 0 ? null : encodeFrame(this.#queue.splice(0, countBatch(this.#queue, this.#frameLimit)));
   }
 
   /**
@@ -203,9 +206,8 @@ export class Connection {
     }
     this.#state = state;
     this.#lastFarStream = streamOf(message)?.id ?? this.#lastFarStream;
-    if (message.type === 'welcome') {
-      this.#frameLimit = message.frame_limit;
-    } else if (message.type === 'cancel') {
+    this.#takeLimits(message);
+    if (message.type === 'cancel') {
       return this.#running.has(message.id);
     } else if (isRequest(message)) {
       if (message.id <= this.#lastFarId) {
@@ -222,6 +224,16 @@ export class Connection {
       throw new ProtocolError(`there is no request ${String(message.id)} that waits for an answer`);
     }
     return true;
+  }
+
+  /** Takes the limits that the handshake's messages say: the smallest holds. A server's own is its own already. */
+  #takeLimits(message: Message): void {
+    if (message.type === 'hello' && message.frame_limit !== undefined) {
+      this.#wayLimit = message.frame_limit;
+      this.#frameLimit = Math.min(this.#frameLimit, message.frame_limit);
+    } else if (message.type === 'welcome' && this.role === 'page') {
+      this.#frameLimit = Math.min(this.#wayLimit, message.frame_limit);
+    }
   }
 
   #follow(sender: Role, message: Message): ConnectionState | undefined {

@@ -27,14 +27,16 @@ export type Frame = string | BinaryFrame;
  * Tells how many of the messages that wait leave together.
  *
  * @param waiting - The messages, at least one, in their order.
+ * @param frameLimit - The largest frame, in bytes.
  * @returns How many of them, from the first on, make one frame.
  */
-export function countBatch(waiting: readonly Encoded[]): number {
+export function countBatch(waiting: readonly Encoded[], frameLimit = BATCH_LIMIT): number {
+  const limit = Math.min(BATCH_LIMIT, frameLimit);
   let size = FRAME_OVERHEAD;
   let length = 0;
   for (const message of waiting) {
     size += message.size + 1;
-    if (length > 0 && size > BATCH_LIMIT) {
+    if (length > 0 && size > limit) {
       break;
     }
     length++;

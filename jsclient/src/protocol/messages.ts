@@ -33,10 +33,17 @@ const ERROR_KINDS = [
 export type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
 export type ErrorKind = (typeof ERROR_KINDS)[number];
 
-/** The page's first message. `client` names the page, the same after a reconnect or a reload. */
+/** The least that a page's frame limit may be, in bytes: what the two sides say of themselves fits into it. */
+export const MIN_FRAME_LIMIT = 4096;
+
+/**
+ * The page's first message. `client` names the page, the same after a reconnect or a reload, and `frame_limit` is the
+ * largest frame in bytes that its way to the server carries, where it knows of a limit.
+ */
 export interface Hello {
   readonly type: 'hello';
   readonly client: string;
+  readonly frame_limit?: number;
 }
 
 /**
@@ -198,6 +205,7 @@ interface Definition {
 const isText = (value: unknown): boolean => typeof value === 'string';
 const isClient = (value: unknown): boolean => typeof value === 'string' && /^.{1,64}$/su.test(value);
 const isId = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
+const isFrameLimit = (value: unknown): boolean => isId(value) && (value as number) >= MIN_FRAME_LIMIT;
 const isPeriod = (value: unknown): boolean => Number.isFinite(value) && (value as number) > 0;
 const isTimeout = (value: unknown): boolean => Number.isFinite(value) && (value as number) >= 0;
 const isReason = (value: unknown): boolean => GOODBYE_REASONS.includes(value as GoodbyeReason);
@@ -234,7 +242,16 @@ const TERMS: readonly Field[] = [
 const NUMBER: Field = { name: 'stream', check: isId };
 
 const VOCABULARY: ReadonlyMap<unknown, Definition> = new Map<Message['type'], Definition>([
-  ['hello', { sender: 'page', fields: [{ name: 'client', check: isClient }] }],
+  [
+    'hello',
+    {
+      sender: 'page',
+      fields: [
+        { name: 'client', check: isClient },
+        { name: 'frame_limit', check: isFrameLimit, optional: true },
+      ],
+    },
+  ],
   [
     'welcome',
     {

@@ -95,6 +95,14 @@ class Walk {
     if (Array.isArray(value)) {
       return this.#convertArray(value, depth);
     }
+    if (hasOwnJson(value)) {
+      // As JSON.stringify does: what it gives is taken as it is, and not asked again.
+      const json = value.toJSON(String(this.#keys[depth - 1] ?? ''));
+      if (typeof json === 'object' && json !== null && hasOwnJson(json)) {
+        throw new TypeError(`${this.#show(depth)} gives by toJSON() what has a toJSON() itself, so it cannot be sent.`);
+      }
+      return this.convert(json, depth);
+    }
     if (isPlain(value)) {
       return this.#convertRecord(value as Record<string, unknown>, depth);
     }
@@ -203,6 +211,11 @@ class Walk {
     const keys = this.#keys.slice(0, Math.min(depth, MAX_SHOWN_KEYS));
     return root + keys.map(showKey).join('') + (depth > MAX_SHOWN_KEYS ? '…' : '');
   }
+}
+
+/** Whether an object says itself what it is in JSON, as a Date, a URL and a DOMRect do. Bytes stay bytes. */
+function hasOwnJson(value: object): value is { toJSON(key: string): unknown } {
+  return 'toJSON' in value && typeof value.toJSON === 'function' && !ArrayBuffer.isView(value);
 }
 
 function isPlain(value: object): boolean {

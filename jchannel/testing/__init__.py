@@ -1,0 +1,29 @@
+"""A kit for test suites: channels connected in memory to a page that the test plays, with faults on demand.
+
+For tests in trio there are ``open_pair``, ``open_server`` and ``open_page``, for tests with asyncio ``AsyncioKit``, and
+for those of ``jchannel.sync`` there is ``SyncKit``. docs/testing.md has examples.
+"""
+
+from __future__ import annotations
+
+from jchannel.testing.facade import LoopPage, ThreadPage
+from jchannel.testing.faults import Direction, Fault
+from jchannel.testing.kits import AsyncioKit, SyncKit
+from jchannel.testing.page import Page
+from jchannel.testing.script import JavaScriptError, RecordedCall
+from jchannel.testing.server import open_page, open_pair, open_server
+
+__all__ = [
+    "AsyncioKit",
+    "Direction",
+    "Fault",
+    "JavaScriptError",
+    "LoopPage",
+    "Page",
+    "RecordedCall",
+    "SyncKit",
+    "ThreadPage",
+    "open_page",
+    "open_pair",
+    "open_server",
+]

@@ -1,0 +1,91 @@
+"""The trio of a kit for the facades: a thread of its own, and a clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import trio
+import trio.testing
+
+from jchannel.bridge.mailbox import Work
+from jchannel.bridge.portal import Portal
+
+__all__ = ["KitPortal"]
+
+
+class KitPortal(Portal):
+    """The way into a trio whose time a test moves. ``end_soon`` ends it, and its thread.
+
+    Attributes:
+        posted: How often something was sent into it from outside.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.posted = 0
+        self._clock = trio.testing.MockClock()
+        self._on_end: Callable[[], object] = lambda: None
+        # A daemon, so that a program that never leaves its kit can end.
+        self._own_thread = threading.Thread(target=self._run_trio, name="jchannel testing", daemon=True)
+        self._own_thread.start()
+
+    @property
+    def time(self) -> float:
+        """The seconds that have passed."""
+        return self._clock.current_time()
+
+    def post_later(self, work: Work) -> None:
+        """As the portal's."""
+        self.posted += 1
+        super().post_later(work)
+
+    def end_soon(self, on_end: Callable[[], object]) -> None:
+        """Cancels all that runs in it, and ends it. Does not wait.
+
+        Args:
+            on_end: Called in its thread, as nearly the last thing.
+        """
+        self._on_end = on_end
+        self.post(self._cancel)
+
+    def join(self) -> None:
+        """Waits until its thread has ended."""
+        self._own_thread.join()
+
+    # In trio
+
+    async def let_time_pass(self) -> None:
+        """Has time pass as it does outside, for what is still to end."""
+        self._clock.rate = 1
+        await trio.lowlevel.checkpoint()
+
+    async def settle(self) -> None:
+        """Waits until all waits for time, or for something outside of trio."""
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def step(self, end: float) -> bool:
+        """Moves time to the next deadline, but not beyond ``end``, and waits until all waits again.
+
+        Returns:
+            Whether the time is ``end``.
+        """
+        wait = trio.lowlevel.current_statistics().seconds_to_next_deadline
+        rest = end - trio.current_time()
+        self._clock.jump(max(0.0, min(rest, wait)))
+        await self.settle()
+        return rest <= wait
+
+    def _cancel(self) -> None:
+        assert self._nursery is not None
+        self._nursery.cancel_scope.cancel()
+
+    def _run_trio(self) -> None:
+        failure = None
+        try:
+            trio.run(self.run_until_cancelled, clock=self._clock)
+        except BaseException as error:  # noqa: BLE001 (nobody else would hear of it)
+            failure = error
+        why = "the kit of jchannel.testing was left" if failure is None else f"the kit has failed: {failure!r}"
+        self.end(why, failure)
+        self._on_end()

@@ -1,0 +1,280 @@
+"""Faults of single messages: those that are dropped, sent twice, or sent in another order."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import trio
+
+from jchannel.protocol.values import ALIGNMENT
+from jchannel.testing.network import Transit
+from jchannel.trio.link import Link
+
+__all__ = ["Direction", "Fault", "FaultyLink", "RawMessage", "check_seconds", "join_frame", "split_frame"]
+
+#: The types of messages that travel in both directions, as docs/protocol.md names them.
+_EITHER: Final = ("echo", "call", "pipe", "result", "error", "cancel", "stop", "broken")
+
+#: The types of messages that faults are for, by who gets them. A handshake without its messages is only a wait.
+_TYPES: Final = {"page": ("beat", "open", "close", "ticket", *_EITHER), "python": _EITHER}
+
+_LENGTH: Final = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class RawMessage:
+    """A message as it is in its frame.
+
+    Attributes:
+        fields: Its JSON.
+        attachments: The bytes beside it.
+    """
+
+    fields: dict[str, Any]
+    attachments: tuple[bytes, ...] = ()
+
+
+class Fault:
+    """A fault that waits for its messages.
+
+    Attributes:
+        hits: How many messages it has met.
+    """
+
+    def __init__(self, kind: Literal["drop", "duplicate", "reorder"], types: tuple[str, ...], count: int) -> None:
+        self.hits = 0
+        self._kind = kind
+        self._types = types
+        self._count = count
+        self._caught: list[RawMessage] = []
+
+    def __repr__(self) -> str:
+        return f"<Fault: {self._kind} {', '.join(self._types)}, {self.hits} of {self._count}>"
+
+    @property
+    def done(self) -> bool:
+        """Whether it has met all its messages, and does nothing any more."""
+        return self.hits >= self._count
+
+    def forget(self) -> None:
+        """Loses the messages it has caught, because their connection has ended."""
+        self._caught.clear()
+
+    def meets(self, message: RawMessage) -> bool:
+        """Whether it is for a message."""
+        return not self.done and message.fields.get("type") in self._types
+
+    def apply(self, message: RawMessage) -> list[RawMessage]:
+        """Gives what takes the place of a message that it has met."""
+        self.hits += 1
+        if self._kind == "drop":
+            return []
+        if self._kind == "duplicate":
+            return [message, message]
+        self._caught.append(message)
+        if not self.done:
+            return []
+        caught, self._caught = self._caught[::-1], []
+        return caught
+
+
+class Direction(Transit):
+    """What happens to what goes in one direction, to the page or to Python.
+
+    ``Page.to_page`` and ``Page.to_python`` are the two. What is set here holds for the connections of this page, those
+    to come included: the one of the messages, and those of streams.
+
+    Attributes:
+        held: Whether nothing passes.
+        delay: Seconds from sending to arriving.
+    """
+
+    def __init__(self, to: Literal["page", "python"], changed: trio.lowlevel.ParkingLot | None = None) -> None:
+        super().__init__(changed)
+        self._to = to
+        self._faults: list[Fault] = []
+
+    def hold(self) -> None:
+        """Lets nothing pass from now on, until ``release``.
+
+        64 KiB for each connection are under way then; whoever sends more waits.
+        """
+        self.held = True
+
+    def release(self) -> None:
+        """Lets everything pass again, and what has been held first."""
+        self.held = False
+        self.notify()
+
+    def set_delay(self, seconds: float) -> None:
+        """Has all that is sent from now on arrive that much later. Nothing overtakes what was sent before it.
+
+        Args:
+            seconds: The delay; 0 for none.
+
+        Raises:
+            TypeError, ValueError: It is not a finite number of seconds. ``hold`` lets nothing pass.
+        """
+        self.delay = check_seconds(seconds, "a delay")
+
+    def drop(self, *types: str, count: int = 1) -> Fault:
+        """Loses messages, as no connection does by itself: for what a program makes of an answer that never comes.
+
+        Args:
+            types: The types of the messages, as docs/protocol.md names them: ``result`` and ``error`` are the answers.
+            count: How many messages of these types, the next ones.
+
+        Returns:
+            The fault, which knows how many messages it has met.
+
+        Raises:
+            TypeError, ValueError: There is no such message in this direction, or the count is not positive.
+        """
+        return self._add("drop", types, count)
+
+    def duplicate(self, *types: str, count: int = 1) -> Fault:
+        """Sends messages twice. Of a request or an answer that breaks the protocol: the connection ends with it.
+
+        Args, result and exceptions are those of ``drop``.
+        """
+        return self._add("duplicate", types, count)
+
+    def reorder(self, *types: str, count: int = 2) -> Fault:
+        """Keeps messages until as many have come, and sends them in reverse order. Others pass meanwhile.
+
+        Answers may come in any order. Requests may not, and answers that carry streams may not: the connection ends.
+
+        Args, result and exceptions are those of ``drop``.
+        """
+        return self._add("reorder", types, count)
+
+    def filter(self, frame: str | bytes) -> str | bytes | None:
+        """Gives what the faults leave of a frame; ``None`` for nothing."""
+        self._faults = [fault for fault in self._faults if not fault.done]
+        if not self._faults:
+            return frame
+        return join_frame([left for message in split_frame(frame) for left in self._filter(message)])
+
+    def begin_connection(self) -> None:
+        """Loses what belongs to a connection that has ended."""
+        for fault in self._faults:
+            fault.forget()
+
+    def _filter(self, message: RawMessage) -> list[RawMessage]:
+        for fault in self._faults:
+            if fault.meets(message):
+                return fault.apply(message)
+        return [message]
+
+    def _add(self, kind: Literal["drop", "duplicate", "reorder"], types: tuple[str, ...], count: int) -> Fault:
+        known = _TYPES[self._to]
+        wrong = [name for name in types if name not in known]
+        if wrong or not types:
+            what = f"not {wrong[0]!r}" if wrong else "none was given"
+            raise ValueError(f"name types of messages that go to {self._to}, {what}: {', '.join(known)}")
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise TypeError(f"count must be an int, and not {count!r}")
+        if count < 1:
+            raise ValueError(f"count must be at least 1, and it is {count}")
+        fault = Fault(kind, types, count)
+        self._faults.append(fault)
+        return fault
+
+
+class FaultyLink(Link):
+    """A page's link, with the faults of its two directions.
+
+    Args:
+        link: The link.
+        to_python: What happens to what is sent.
+        to_page: What happens to what is received.
+    """
+
+    def __init__(self, link: Link, to_python: Direction, to_page: Direction) -> None:
+        self._link = link
+        self._to_python = to_python
+        self._to_page = to_page
+        to_python.begin_connection()
+        to_page.begin_connection()
+
+    async def send(self, frame: str | bytes) -> None:
+        """As ``Link.send``."""
+        left = self._to_python.filter(frame)
+        if left is not None:
+            await self._link.send(left)
+
+    async def receive(self) -> str | bytes:
+        """As ``Link.receive``."""
+        while (left := self._to_page.filter(await self._link.receive())) is None:
+            pass
+        return left
+
+    async def ping(self) -> None:
+        """As ``Link.ping``."""
+        await self._link.ping()
+
+    async def aclose(self) -> None:
+        """As ``Link.aclose``."""
+        await self._link.aclose()
+
+
+def check_seconds(seconds: float, what: str) -> float:
+    """Checks a number of seconds.
+
+    Args:
+        seconds: The number.
+        what: What it is, in messages for people.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is negative, infinite or not a number.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"{what} must be seconds as int or float, and not {seconds!r}")
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{what} must be finite and not negative, and it is {seconds!r}")
+    return seconds
+
+
+def split_frame(frame: str | bytes) -> list[RawMessage]:
+    """Takes a frame of the protocol apart, without looking at its messages."""
+    if isinstance(frame, str):
+        return [RawMessage(fields) for fields in json.loads(frame)]
+    offset = _LENGTH.size + _LENGTH.unpack_from(frame)[0]
+    messages = []
+    for fields in json.loads(frame[_LENGTH.size : offset]):
+        attachments = []
+        for attachment in fields.get("attachments", ()):
+            offset += -offset % ALIGNMENT
+            attachments.append(frame[offset : offset + attachment["size"]])
+            offset += attachment["size"]
+        messages.append(RawMessage(fields, tuple(attachments)))
+    return messages
+
+
+def join_frame(messages: list[RawMessage]) -> str | bytes | None:
+    """Makes a frame of messages; ``None`` of none."""
+    if not messages:
+        return None
+    text = json.dumps([message.fields for message in messages], separators=(",", ":"))
+    if not any("attachments" in message.fields for message in messages):
+        return text
+    return b"".join(_encode_binary(text, messages))
+
+
+def _encode_binary(text: str, messages: list[RawMessage]) -> Iterator[bytes]:
+    head = text.encode()
+    offset = _LENGTH.size + len(head)
+    yield _LENGTH.pack(len(head))
+    yield head
+    for message in messages:
+        for data in message.attachments:
+            padding = -offset % ALIGNMENT
+            yield bytes(padding)
+            yield data
+            offset += padding + len(data)

@@ -1,0 +1,506 @@
+"""Kits for tests of programs that use a facade: its own objects, pages in memory, and a time that stands still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import trio
+
+import jchannel.sync
+from jchannel.bridge.crossing import Operation, in_task, running_loop, wait_blocking, wait_in_loop
+from jchannel.bridge.handles import ServerHandle
+from jchannel.bridge.incoming import Arrivals
+from jchannel.bridge.mailbox import LoopMailbox
+from jchannel.bridge.methods import LoopMethods, Methods, ThreadMethods
+from jchannel.bridge.owner import Owner
+from jchannel.bridge.streams import LoopStreams, Streams, ThreadStreams
+from jchannel.channel import Channel
+from jchannel.errors import StateError
+from jchannel.server import Server
+from jchannel.testing.clock import KitPortal
+from jchannel.testing.facade import FacadePage, LoopPage, ThreadPage
+from jchannel.testing.faults import check_seconds
+from jchannel.testing.page import Page, hold_page
+from jchannel.testing.server import listener_of, open_server
+from jchannel.trio.incoming import IncomingStream
+from jchannel.trio.limits import Limits
+from jchannel.trio.peer import PeerChannel
+
+__all__ = ["AsyncioKit", "SyncKit"]
+
+_CODE = "(channel) => {}"
+
+#: How often the loop runs what is ready before it counts as quiet.
+_PASSES = 10
+
+P = TypeVar("P", bound=FacadePage)
+
+
+class _LoopServer(Server):
+    """The asyncio facade's server, in the trio of a kit."""
+
+    def __init__(self, portal: KitPortal, handle: ServerHandle) -> None:
+        super().__init__()
+        self._handle = handle
+        self._portal = portal
+
+    def start(self) -> asyncio.Task[Self]:
+        """As the facade's."""
+        return in_task(self._handle.start(self._portal, self), "server.start")
+
+    async def __aenter__(self) -> Self:
+        """As the facade's."""
+        return await in_task(self._handle.enter(self._portal, self), "server.start")
+
+
+class _ThreadServer(jchannel.sync.Server):
+    """The blocking facade's server, in the trio of a kit."""
+
+    def __init__(self, portal: KitPortal, handle: ServerHandle) -> None:
+        super().__init__()
+        self._handle = handle
+        self._portal = portal
+
+    def start(self) -> Self:
+        """As the facade's."""
+        return wait_blocking(self._handle.start(self._portal, self))
+
+    def __enter__(self) -> Self:
+        """As the facade's."""
+        return wait_blocking(self._handle.enter(self._portal, self))
+
+
+class _Kit:
+    """What the kits have in common.
+
+    Args:
+        options: The arguments of ``open_server``.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._portal: KitPortal | None = None
+        self._pages: list[FacadePage] = []
+
+    @property
+    def time(self) -> float:
+        """The seconds that have passed in the kit: those by which the test has advanced it.
+
+        Raises:
+            StateError: The kit is not entered.
+        """
+        return self._entered.time
+
+    @property
+    def _entered(self) -> KitPortal:
+        if self._portal is None:
+            raise StateError(f"the kit is not entered: use it in a block, with `{self._block}`")
+        return self._portal
+
+    #: How it is entered.
+    _block = ""
+
+    def _enter(self) -> tuple[KitPortal, ServerHandle]:
+        if self._portal is not None:
+            raise StateError("the kit is entered already, or was left: make one for each test")
+        self._portal = KitPortal()
+        return self._portal, ServerHandle(partial(open_server, **self._options))
+
+    def _opening_page(
+        self,
+        face: Callable[[KitPortal, Owner[Page], Page, Streams], P],
+        handle: ServerHandle,
+        handler: object,
+        *,
+        on_open: Callable[[PeerChannel, str], Any] | None,
+        client: str | None,
+        methods: Methods,
+        streams: Streams,
+    ) -> Operation[P]:
+        """What connects a page."""
+        portal = self._entered
+        pages: list[P] = []
+
+        async def play(channel: PeerChannel, code: str) -> Any:
+            return await methods.run(_Player(on_open), "on_open", (channel, code))
+
+        def give_stream(stream: IncomingStream, limit: float) -> object:
+            return streams.give(Arrivals(stream, limit, portal))
+
+        async def connect(owner: Owner[Page]) -> P:
+            page = face(portal, owner, await owner.wait_open(), streams)
+            self._pages.append(page)
+            pages.append(page)
+            return page
+
+        def begin() -> Awaitable[P]:
+            server = handle.server
+            page = hold_page(
+                server.page_url,
+                listener_of(server),
+                handler,
+                on_open=None if on_open is None else play,
+                client=client,
+                run_method=methods.run,
+                give_stream=give_stream,
+            )
+            owner = Owner(page, "the page")
+            portal.start_soon(owner.run)
+            return connect(owner)
+
+        async def undo() -> None:
+            await pages[0].leave().begin()
+
+        return Operation(portal, begin, undo)
+
+    def _ending(self, handle: ServerHandle) -> list[Operation[None]]:
+        """What ends all but the trio itself, one after the other."""
+        portal = self._entered
+        leaving = [page.leave() for page in self._pages]
+        return [Operation(portal, portal.let_time_pass), *leaving, handle.stop()]
+
+
+class _Player:
+    """The code of channels as an object with a method, which runs where the page's methods do."""
+
+    def __init__(self, on_open: object) -> None:
+        self.on_open = on_open
+
+
+class _PageMethods(LoopMethods):
+    """As the facade's, but it looks at no clock: the kit ends before its loop does."""
+
+    async def _wait(self, method: Any) -> None:
+        await method.ended.wait()
+
+
+class AsyncioKit(_Kit):
+    """Everything for a test of a program that uses jchannel with asyncio, for the time of an ``async with`` block.
+
+    The server and the channels are those of the facade, and their methods give Tasks on the test's loop. The methods of
+    a page's handler run on that loop, too, as Tasks where they are async, so that they share the test's objects without
+    locks. trio runs in a private thread, without sockets, and ends with the block.
+
+    The time of the timeouts stands still until the test moves it: ``await kit.advance(3600)`` is an hour. asyncio's own
+    time is not the kit's: wait in the page with ``kit.sleep``, and not with ``asyncio.sleep``.
+
+    Args:
+        static: As that of ``jchannel.start``.
+        heartbeat: As that of ``jchannel.start``.
+        origins: As that of ``jchannel.start``.
+        tracebacks: As that of ``jchannel.start``.
+        limits: As that of ``jchannel.start``.
+
+    Attributes:
+        server: The server, a ``jchannel.server.Server``, started; it is there from the block's beginning.
+    """
+
+    server: Server
+    _block = "async with"
+
+    def __init__(
+        self,
+        *,
+        static: str | Path | None = None,
+        heartbeat: float = 15,
+        origins: Iterable[str] = (),
+        tracebacks: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        super().__init__(
+            {
+                "static": static,
+                "heartbeat": heartbeat,
+                "origins": origins,
+                "tracebacks": tracebacks,
+                "limits": limits,
+            }
+        )
+
+    async def __aenter__(self) -> Self:
+        """Starts the server. Raises what that of ``jchannel.start`` raises, and ``StateError`` the second time."""
+        portal, handle = self._enter()
+        self.server = _LoopServer(portal, handle)
+        try:
+            await self.server.start()
+        except BaseException:
+            await self._end(portal)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Ends the pages, the server and the kit's thread."""
+        try:
+            for operation in self._ending(self.server.handle):
+                await wait_in_loop(operation)
+        finally:
+            await self._end(self._entered)
+
+    async def open_page(
+        self,
+        handler: object = None,
+        *,
+        on_open: Callable[[PeerChannel, str], Any] | None = None,
+        client: str | None = None,
+    ) -> LoopPage:
+        """Connects a scripted page to the server, until the kit's block is left.
+
+        Args:
+            handler: As that of ``jchannel.testing.open_page``; its methods run on the present loop.
+            on_open: As that of ``jchannel.testing.open_page``; it runs on the present loop.
+            client: As that of ``jchannel.testing.open_page``.
+
+        Raises:
+            RefusedError: Another page is connected.
+            StateError: The kit is not entered, or the server not started.
+
+        Cancelling it leaves no page.
+        """
+        return await wait_in_loop(
+            self._opening_page(
+                LoopPage,
+                self.server.handle,
+                handler,
+                on_open=on_open,
+                client=client,
+                methods=_PageMethods(running_loop(), self._entered),
+                streams=LoopStreams(),
+            )
+        )
+
+    async def open_pair(
+        self,
+        page_handler: object = None,
+        *,
+        handler: object = None,
+        code: str = _CODE,
+        on_open: Callable[[PeerChannel, str], Any] | None = None,
+    ) -> tuple[Channel, LoopPage]:
+        """Connects a scripted page, and opens a channel.
+
+        Args:
+            page_handler: The object that handles calls from Python: it plays the page's JavaScript.
+            handler: The channel's handler, which handles calls from the page.
+            code: The channel's code. The page does not run it.
+            on_open: As that of ``open_page``.
+
+        Returns:
+            The channel, open, a ``jchannel.channel.Channel``; and the page.
+
+        Exceptions and cancellation are those of ``open_page`` and ``Channel.open``.
+        """
+        page = await self.open_page(page_handler, on_open=on_open)
+        channel = Channel(self.server, code)
+        channel.handler = handler
+        await channel.open()
+        return channel, page
+
+    async def advance(self, seconds: float) -> None:
+        """Moves the kit's time, from one thing that is due to the next, and lets each take its course before the next.
+
+        Args:
+            seconds: How far.
+
+        Raises:
+            TypeError, ValueError: It is not a finite number of seconds.
+            StateError: The kit is not entered.
+
+        When it returns, trio and the loop wait: what was due has happened, and Tasks that wait for it have ended.
+        Code that waits for anything but the kit (a file, a thread, ``asyncio.sleep``) is not waited for.
+
+        Cancelling it leaves the time where it has come to.
+        """
+        portal = self._entered
+        end = portal.time + check_seconds(seconds, "the time to advance by")
+        await self._settle(portal)
+        while not await wait_in_loop(Operation(portal, partial(portal.step, end))):
+            await self._settle(portal)
+        await self._settle(portal)
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits until the kit's time has been moved that far: for the methods of a page's handler.
+
+        Args:
+            seconds: How long.
+
+        Raises:
+            TypeError, ValueError: It is not a finite number of seconds.
+            StateError: The kit is not entered, or was left meanwhile.
+        """
+        await wait_in_loop(Operation(self._entered, partial(trio.sleep, check_seconds(seconds, "the time to sleep"))))
+
+    async def _settle(self, portal: KitPortal) -> None:
+        """Waits until neither trio nor the loop has anything to do that the other has asked for."""
+        posted = -1
+        while portal.posted != posted:
+            await wait_in_loop(Operation(portal, portal.settle))
+            posted = portal.posted
+            for _ in range(_PASSES):
+                await asyncio.sleep(0)
+
+    async def _end(self, portal: KitPortal) -> None:
+        loop = running_loop()
+        ended = loop.create_future()
+        mailbox = LoopMailbox.of(loop)
+        portal.end_soon(lambda: mailbox.post(lambda: ended.set_result(None)))
+        cancelled = False
+        while not ended.done():
+            # What ends in trio may wait for the loop, so the thread is not joined before.
+            try:
+                await asyncio.shield(ended)
+            except asyncio.CancelledError:
+                cancelled = True
+        portal.join()
+        if cancelled:
+            raise asyncio.CancelledError
+
+
+class SyncKit(_Kit):
+    """Everything for a test of a program that uses ``jchannel.sync``, for the time of a ``with`` block.
+
+    The server and the channels are those of the blocking facade. The methods of a page's handler are plain ones and run
+    in worker threads. trio runs in a private thread, without sockets, and ends with the block.
+
+    The time of the timeouts stands still until the test moves it with ``advance``. As a test that calls the page waits
+    for the answer, it is a method of the page that moves it: ``def slow(self): kit.advance(3600)``.
+
+    Args:
+        static: As that of ``jchannel.sync.start``.
+        heartbeat: As that of ``jchannel.sync.start``.
+        origins: As that of ``jchannel.sync.start``.
+        tracebacks: As that of ``jchannel.sync.start``.
+        limits: As that of ``jchannel.sync.start``.
+
+    Attributes:
+        server: The server, a ``jchannel.sync.Server``, started; it is there from the block's beginning.
+    """
+
+    server: jchannel.sync.Server
+    _block = "with"
+
+    def __init__(
+        self,
+        *,
+        static: str | Path | None = None,
+        heartbeat: float = 15,
+        origins: Iterable[str] = (),
+        tracebacks: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        super().__init__(
+            {
+                "static": static,
+                "heartbeat": heartbeat,
+                "origins": origins,
+                "tracebacks": tracebacks,
+                "limits": limits,
+            }
+        )
+
+    def __enter__(self) -> Self:
+        """Starts the server. Raises what ``jchannel.sync.start`` raises, and ``StateError`` the second time."""
+        portal, handle = self._enter()
+        self.server = _ThreadServer(portal, handle)
+        try:
+            self.server.start()
+        except BaseException:
+            self._end(portal)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Ends the pages, the server and the kit's thread."""
+        try:
+            for operation in self._ending(self.server.handle):
+                wait_blocking(operation)
+        finally:
+            self._end(self._entered)
+
+    def open_page(
+        self,
+        handler: object = None,
+        *,
+        on_open: Callable[[PeerChannel, str], Any] | None = None,
+        client: str | None = None,
+    ) -> ThreadPage:
+        """Connects a scripted page to the server, until the kit's block is left.
+
+        Args:
+            handler: As that of ``jchannel.testing.open_page``; its methods run in worker threads.
+            on_open: As that of ``jchannel.testing.open_page``; it runs in a worker thread.
+            client: As that of ``jchannel.testing.open_page``.
+
+        Raises:
+            RefusedError: Another page is connected.
+            StateError: The kit is not entered, or the server not started.
+        """
+        return wait_blocking(
+            self._opening_page(
+                ThreadPage,
+                self.server.handle,
+                handler,
+                on_open=on_open,
+                client=client,
+                methods=ThreadMethods(),
+                streams=ThreadStreams(),
+            )
+        )
+
+    def open_pair(
+        self,
+        page_handler: object = None,
+        *,
+        handler: object = None,
+        code: str = _CODE,
+        on_open: Callable[[PeerChannel, str], Any] | None = None,
+    ) -> tuple[jchannel.sync.Channel, ThreadPage]:
+        """Connects a scripted page, and opens a channel.
+
+        Args:
+            page_handler: The object that handles calls from Python: it plays the page's JavaScript.
+            handler: The channel's handler, which handles calls from the page.
+            code: The channel's code. The page does not run it.
+            on_open: As that of ``open_page``.
+
+        Returns:
+            The channel, open, a ``jchannel.sync.Channel``; and the page.
+
+        Raises:
+            What ``open_page`` and ``Channel.open`` raise.
+        """
+        page = self.open_page(page_handler, on_open=on_open)
+        channel = jchannel.sync.Channel(self.server, code)
+        channel.handler = handler
+        channel.open()
+        return channel, page
+
+    def advance(self, seconds: float) -> None:
+        """Moves the kit's time, from one thing that is due to the next. Any thread may do it, one at a time.
+
+        Args:
+            seconds: How far.
+
+        Raises:
+            TypeError, ValueError: It is not a finite number of seconds.
+            StateError: The kit is not entered.
+
+        When it returns, what was due in trio has happened. Threads that it has woken go on by themselves.
+        """
+        portal = self._entered
+        end = portal.time + check_seconds(seconds, "the time to advance by")
+        wait_blocking(Operation(portal, portal.settle))
+        while not wait_blocking(Operation(portal, partial(portal.step, end))):
+            pass
+
+    def _end(self, portal: KitPortal) -> None:
+        portal.end_soon(lambda: None)
+        portal.join()

@@ -1,0 +1,282 @@
+"""A network in memory: byte streams with a bound, which a test can hold, delay and break.
+
+No socket is needed, so a test may run under any clock.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections import deque
+from contextlib import suppress
+from typing import Final, TypeAlias
+
+import trio
+
+__all__ = ["CAPACITY", "MemoryListener", "MemoryStream", "Transit", "connect_streams"]
+
+#: How many bytes are under way in one direction of a connection before its sender waits.
+CAPACITY: Final = 64 * 2**10
+
+
+class Transit:
+    """What all connections of a page do with what goes in one direction.
+
+    Args:
+        changed: Where waits who has to look again; the two directions of a page share it.
+
+    Attributes:
+        held: Whether nothing passes.
+        delay: Seconds from sending to arriving.
+    """
+
+    def __init__(self, changed: trio.lowlevel.ParkingLot | None = None) -> None:
+        self.held = False
+        self.delay = 0.0
+        self._changed = trio.lowlevel.ParkingLot() if changed is None else changed
+
+    @property
+    def slows(self) -> bool:
+        """Whether what is sent does not arrive at once."""
+        return self.held or self.delay > 0
+
+    def notify(self) -> None:
+        """Lets all who wait look again."""
+        self._changed.unpark_all()
+
+    async def wait_changed(self, deadline: float = math.inf) -> None:
+        """Waits until something may have changed, or a time of trio's clock."""
+        with trio.move_on_at(deadline):
+            await self._changed.park()
+
+
+class _Pipe:
+    """One direction of a connection: what has been sent and not been received.
+
+    Attributes:
+        broken: Whether the connection has broken.
+        sender_closed: Whether nothing more will be sent.
+        receiver_closed: Whether nothing more will be received.
+    """
+
+    def __init__(self, transit: Transit) -> None:
+        self.transit = transit
+        self.broken = False
+        self.sender_closed = False
+        self.receiver_closed = False
+        self._pieces: deque[tuple[float, bytes]] = deque()
+        self._size = 0
+
+    @property
+    def room(self) -> int:
+        """How many bytes can be sent now."""
+        return CAPACITY - self._size
+
+    @property
+    def due(self) -> float:
+        """When the next thing to receive arrives, by trio's clock; infinity for not before something changes."""
+        if self.transit.held:
+            return math.inf
+        if self._pieces:
+            return self._pieces[0][0]
+        return -math.inf if self.sender_closed else math.inf
+
+    def put(self, data: bytes) -> None:
+        """Sends bytes."""
+        due = trio.current_time() + self.transit.delay
+        if self._pieces:
+            due = max(due, self._pieces[-1][0])  # None overtakes another.
+        self._pieces.append((due, data))
+        self._size += len(data)
+        self.transit.notify()
+
+    def take(self, most: int) -> bytes:
+        """Receives bytes, of which some have arrived; ``b""`` at the end."""
+        if not self._pieces:
+            return b""
+        due, data = self._pieces.popleft()
+        taken, rest = data[:most], data[most:]
+        if rest:
+            self._pieces.appendleft((due, rest))
+        self._size -= len(taken)
+        self.transit.notify()
+        return taken
+
+    def close(self, *, sender: bool = False, receiver: bool = False, broken: bool = False) -> None:
+        """Closes one end, or breaks."""
+        self.sender_closed |= sender
+        self.receiver_closed |= receiver
+        self.broken |= broken
+        self.transit.notify()
+
+
+class MemorySendStream(trio.abc.SendStream):
+    """The end of a pipe that sends. It waits while much is under way."""
+
+    def __init__(self, pipe: _Pipe) -> None:
+        self._pipe = pipe
+        self._busy = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As trio's."""
+        self._begin()
+        try:
+            await trio.lowlevel.checkpoint()
+            rest = memoryview(data).cast("B")
+            self._check()
+            while rest:
+                await self._wait_room()
+                size = self._pipe.room
+                self._pipe.put(bytes(rest[:size]))
+                rest = rest[size:]
+        finally:
+            self._busy = False
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As trio's."""
+        self._begin()
+        try:
+            await trio.lowlevel.checkpoint()
+            await self._wait_room()
+        finally:
+            self._busy = False
+
+    async def aclose(self) -> None:
+        """As trio's."""
+        self._pipe.close(sender=True)
+        await trio.lowlevel.checkpoint()
+
+    async def send_eof(self) -> None:
+        """As trio's of a stream that can be closed by halves."""
+        if self._busy:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        await self.aclose()
+
+    def _begin(self) -> None:
+        if self._busy:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._busy = True
+
+    async def _wait_room(self) -> None:
+        self._check()
+        while self._pipe.room <= 0:
+            await self._pipe.transit.wait_changed()
+            self._check()
+
+    def _check(self) -> None:
+        if self._pipe.sender_closed:
+            raise trio.ClosedResourceError("this stream was closed")
+        if self._pipe.broken or self._pipe.receiver_closed:
+            raise trio.BrokenResourceError("the connection is broken")
+
+
+class MemoryReceiveStream(trio.abc.ReceiveStream):
+    """The end of a pipe that receives."""
+
+    def __init__(self, pipe: _Pipe) -> None:
+        self._pipe = pipe
+        self._busy = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """As trio's."""
+        if self._busy:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+        most = operator.index(CAPACITY if max_bytes is None else max_bytes)
+        if most < 1:
+            raise ValueError(f"max_bytes must be at least 1, and it is {most}")
+        self._busy = True
+        try:
+            await trio.lowlevel.checkpoint()
+            self._check()
+            while (due := self._pipe.due) > trio.current_time():
+                await self._pipe.transit.wait_changed(due)
+                self._check()
+            return self._pipe.take(most)
+        finally:
+            self._busy = False
+
+    async def aclose(self) -> None:
+        """As trio's."""
+        self._pipe.close(receiver=True)
+        await trio.lowlevel.checkpoint()
+
+    def _check(self) -> None:
+        if self._pipe.receiver_closed:
+            raise trio.ClosedResourceError("this stream was closed")
+        if self._pipe.broken:
+            raise trio.BrokenResourceError("the connection is broken")
+
+
+#: One end of a connection.
+MemoryStream: TypeAlias = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
+
+
+class Connection:
+    """A connection in memory.
+
+    Attributes:
+        client: The end of who has connected.
+        server: The end of who has accepted.
+    """
+
+    def __init__(self, to_server: Transit, to_client: Transit) -> None:
+        self._pipes = (_Pipe(to_server), _Pipe(to_client))
+        there, back = self._pipes
+        self.client: MemoryStream = trio.StapledStream(MemorySendStream(there), MemoryReceiveStream(back))
+        self.server: MemoryStream = trio.StapledStream(MemorySendStream(back), MemoryReceiveStream(there))
+
+    @property
+    def released(self) -> bool:
+        """Whether who has accepted it has closed its end, and is through with it."""
+        there, back = self._pipes
+        return there.receiver_closed and back.sender_closed
+
+    def break_off(self) -> None:
+        """Breaks the connection: what is under way is lost, and both ends get an error."""
+        for pipe in self._pipes:
+            pipe.close(broken=True)
+
+
+def connect_streams(to_server: Transit | None = None, to_client: Transit | None = None) -> Connection:
+    """Makes a connection in memory.
+
+    Args:
+        to_server: What happens to what its client sends; ``None`` for nothing.
+        to_client: What happens to what its server sends; ``None`` for nothing.
+    """
+    return Connection(to_server or Transit(), to_client or Transit())
+
+
+class MemoryListener(trio.abc.Listener[MemoryStream]):
+    """Accepts connections in memory."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[MemoryStream](math.inf)
+
+    def connect(self, to_server: Transit | None = None, to_client: Transit | None = None) -> Connection:
+        """Connects.
+
+        Args:
+            to_server: As that of ``connect_streams``.
+            to_client: As that of ``connect_streams``.
+
+        Raises:
+            ConnectionRefusedError: The listener is closed.
+        """
+        connection = connect_streams(to_server, to_client)
+        try:
+            self._send.send_nowait(connection.server)
+        except trio.BrokenResourceError:
+            raise ConnectionRefusedError("the server in memory is closed") from None
+        return connection
+
+    async def accept(self) -> MemoryStream:
+        """As trio's."""
+        return await self._receive.receive()
+
+    async def aclose(self) -> None:
+        """As trio's. Who has connected and was not accepted finds the connection broken."""
+        with suppress(trio.WouldBlock, trio.ClosedResourceError):
+            while True:
+                await trio.aclose_forcefully(self._receive.receive_nowait())
+        await self._receive.aclose()

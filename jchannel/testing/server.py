@@ -1,0 +1,129 @@
+"""A server in memory and its pages, for tests that run in trio."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from jchannel.testing.network import MemoryListener
+from jchannel.testing.page import Page, hold_page
+from jchannel.trio.channel import Channel
+from jchannel.trio.limits import Limits
+from jchannel.trio.peer import OnOpen
+from jchannel.trio.server import Server
+from jchannel.trio.server import open_server as open_core_server
+
+__all__ = ["listener_of", "open_page", "open_pair", "open_server"]
+
+_listeners: Final[weakref.WeakKeyDictionary[Server, MemoryListener]] = weakref.WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def open_server(
+    *,
+    static: str | Path | None = None,
+    heartbeat: float = 15,
+    origins: Iterable[str] = (),
+    tracebacks: bool = False,
+    limits: Limits | None = None,
+) -> AsyncIterator[Server]:
+    """Opens a server without sockets, for the time of an ``async with`` block. ``open_page`` connects pages to it.
+
+    It is a ``jchannel.trio.Server`` like every other, under whichever clock the test runs.
+
+    Parameters and exceptions are those of ``jchannel.trio.open_server``, and so is cancelling it.
+    """
+    listener = MemoryListener()
+    async with open_core_server(
+        listeners=[listener],
+        static=static,
+        heartbeat=heartbeat,
+        origins=origins,
+        tracebacks=tracebacks,
+        limits=limits,
+    ) as server:
+        _listeners[server] = listener
+        yield server
+
+
+def listener_of(server: Server) -> MemoryListener:
+    """The listener of a server in memory.
+
+    Raises:
+        TypeError: The server is not one.
+    """
+    try:
+        return _listeners[server]
+    except (KeyError, TypeError):  # What has no weak references is no server either.
+        raise TypeError(
+            f"a page in memory needs a server of jchannel.testing.open_server, and not {server!r}"
+        ) from None
+
+
+@asynccontextmanager
+async def open_page(
+    server: Server, handler: object = None, *, on_open: OnOpen | None = None, client: str | None = None
+) -> AsyncIterator[Page]:
+    """Connects a scripted page to a server in memory, for the time of an ``async with`` block.
+
+    Args:
+        server: A server of ``jchannel.testing.open_server``.
+        handler: The object that handles calls from Python, on every channel: it plays the page's JavaScript. Its public
+            methods can be called, sync and async ones; one that is an async generator answers with a stream.
+        on_open: Plays the code of channels: called with each channel that is opened (a ``jchannel.trio.PeerChannel``)
+            and its code, sync or async. It may set the channel's ``handler``, and gives what opening the channel gives.
+        client: The page's name, by which the server knows it again; ``None`` for a random one.
+
+    Raises:
+        TypeError: The server is not one in memory.
+        RefusedError: Another page is connected.
+        ConnectionRefusedError: The server is closed.
+
+    Leaving the block closes the connection with a goodbye; a page that is held or delayed is lost. Cancelling it does
+    the same.
+    """
+    listener = listener_of(server)
+    async with hold_page(server.page_url, listener, handler, on_open=on_open, client=client) as page:
+        yield page
+
+
+@asynccontextmanager
+async def open_pair(
+    page_handler: object = None,
+    *,
+    handler: object = None,
+    code: str = "(channel) => {}",
+    on_open: OnOpen | None = None,
+    heartbeat: float = 15,
+    tracebacks: bool = False,
+    limits: Limits | None = None,
+) -> AsyncIterator[tuple[Channel, Page]]:
+    """Connects a channel and a scripted page in memory, for the time of an ``async with`` block.
+
+    Args:
+        page_handler: The object that handles calls from Python: it plays the page's JavaScript.
+        handler: The channel's handler, which handles calls from the page.
+        code: The channel's code. The page does not run it.
+        on_open: As that of ``open_page``.
+        heartbeat: As that of ``jchannel.trio.open_server``.
+        tracebacks: As that of ``jchannel.trio.open_server``.
+        limits: As that of ``jchannel.trio.open_server``.
+
+    Returns:
+        The channel, open, and the page.
+
+    Raises:
+        What ``Channel.open`` raises.
+
+    Leaving the block ends all. Cancelling it does the same.
+    """
+    async with (
+        open_server(heartbeat=heartbeat, tracebacks=tracebacks, limits=limits) as server,
+        open_page(server, page_handler, on_open=on_open) as page,
+        server.hold_channel(code, handler=handler) as channel,
+    ):
+        await channel.open()
+        yield channel, page

@@ -1,0 +1,154 @@
+"""Faults of messages: which they meet, what they leave, and frames that are taken apart and put together again."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from jchannel.protocol.connection import Connection, Role
+from jchannel.protocol.frames import decode_frame
+from jchannel.protocol.messages import Call, Echo, Hello, Welcome
+from jchannel.protocol.values import pack
+from jchannel.testing.faults import Direction, FaultyLink, RawMessage, check_seconds, join_frame, split_frame
+from jchannel.trio.link import Link
+
+
+def frame(*types: str) -> str:
+    return json.dumps([{"type": kind, "n": number} for number, kind in enumerate(types)])
+
+
+def numbers(filtered: str | bytes | None) -> list[int]:
+    return [] if filtered is None else [message["n"] for message in json.loads(filtered)]
+
+
+def make_binary_frame() -> bytes:
+    connection = Connection(Role.PAGE)
+    connection.send(Hello("page"))
+    connection.next_frame()
+    far = Connection(Role.SERVER)
+    far.receive('[{"type":"hello","client":"page"}]')
+    far.send(Welcome(15, 2**20, 0.5, ()))
+    welcome = far.next_frame()
+    assert welcome is not None
+    connection.receive(welcome)
+    args = (b"odd", [b"some more"])
+    connection.send(Call(1, 1, "f", pack(args, field_name="args", shown_as="args")))
+    connection.send(Echo(2, 1, pack((b"the last",), field_name="args", shown_as="args")))
+    made = connection.next_frame()
+    assert isinstance(made, bytes)
+    return made
+
+
+def test_without_a_fault_a_frame_passes_as_it_is() -> None:
+    assert Direction("page").filter("not even JSON") == "not even JSON"
+
+
+def test_what_is_dropped_is_the_next_messages_of_the_types() -> None:
+    direction = Direction("python")
+    fault = direction.drop("result", "error", count=2)
+    assert numbers(direction.filter(frame("call", "error", "result", "result"))) == [0, 3]
+    assert fault.hits == 2
+    assert fault.done
+
+
+def test_a_frame_of_which_nothing_is_left_is_not_sent() -> None:
+    direction = Direction("python")
+    direction.drop("result")
+    assert direction.filter(frame("result")) is None
+
+
+def test_what_is_duplicated_comes_twice_in_a_row() -> None:
+    direction = Direction("python")
+    direction.duplicate("result")
+    assert numbers(direction.filter(frame("result", "call"))) == [0, 0, 1]
+
+
+def test_what_is_reordered_waits_for_the_last_of_them_and_the_rest_passes() -> None:
+    direction = Direction("python")
+    fault = direction.reorder("result", count=3)
+    assert numbers(direction.filter(frame("result", "call", "result"))) == [1]
+    assert repr(fault) == "<Fault: reorder result, 2 of 3>"
+    assert numbers(direction.filter(frame("call", "result"))) == [0, 1, 2, 0]
+
+
+def test_what_is_reordered_is_lost_with_its_connection() -> None:
+    direction = Direction("python")
+    direction.reorder("result", count=2)
+    assert direction.filter(frame("result")) is None
+    direction.begin_connection()
+    assert numbers(direction.filter(frame("call", "result"))) == [0, 1]
+
+
+def test_the_first_of_two_faults_has_its_messages_first() -> None:
+    direction = Direction("python")
+    first, second = direction.drop("result"), direction.drop("result", "call")
+    assert direction.filter(frame("result", "result")) is None
+    assert (first.hits, second.hits) == (1, 1)
+    assert direction.filter("raw again") == "raw again"
+
+
+def test_a_binary_frame_is_taken_apart_and_put_together_again() -> None:
+    binary = make_binary_frame()
+    messages = split_frame(binary)
+    assert [message.attachments for message in messages] == [(b"odd", b"some more"), (b"the last",)]
+    joined = join_frame(messages[::-1])
+    assert joined is not None
+    assert [message.args for message in decode_frame(joined) if isinstance(message, Call | Echo)] == [
+        [b"the last"],
+        [b"odd", [b"some more"]],
+    ]
+
+
+def test_what_is_left_of_a_binary_frame_may_be_text() -> None:
+    messages = [*split_frame(make_binary_frame()), RawMessage({"type": "beat"})]
+    assert join_frame(messages[2:]) == '[{"type":"beat"}]'
+
+
+async def test_a_ping_goes_through_the_link() -> None:
+    class Inner(Link):
+        pinged = False
+
+        async def ping(self) -> None:
+            self.pinged = True
+
+        async def send(self, frame: str | bytes) -> None: ...
+        async def receive(self) -> str | bytes: ...  # type: ignore[empty-body]
+        async def aclose(self) -> None: ...
+
+    inner = Inner()
+    await FaultyLink(inner, Direction("python"), Direction("page")).ping()
+    assert inner.pinged
+
+
+@pytest.mark.parametrize("to", ["page", "python"])
+def test_a_fault_names_messages_of_its_direction(to: str) -> None:
+    direction = Direction("page" if to == "page" else "python")
+    wrong = "welcome" if to == "page" else "open"
+    with pytest.raises(ValueError, match=f"go to {to}, not '{wrong}': .*, result"):
+        direction.drop("result", wrong)
+    with pytest.raises(ValueError, match="none was given"):
+        direction.reorder()
+
+
+def test_a_count_is_a_positive_integer() -> None:
+    direction = Direction("page")
+    with pytest.raises(TypeError, match="must be an int"):
+        direction.drop("call", count=1.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="must be an int"):
+        direction.drop("call", count=True)
+    with pytest.raises(ValueError, match="at least 1"):
+        direction.drop("call", count=0)
+
+
+@pytest.mark.parametrize("seconds", [-1, math.inf, math.nan])
+def test_a_delay_is_a_finite_time(seconds: float) -> None:
+    with pytest.raises(ValueError, match="a delay must be finite and not negative"):
+        Direction("page").set_delay(seconds)
+
+
+@pytest.mark.parametrize("seconds", ["1", None, True])
+def test_seconds_are_a_number(seconds: object) -> None:
+    with pytest.raises(TypeError, match="the time must be seconds"):
+        check_seconds(seconds, "the time")  # type: ignore[arg-type]

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from jchannel.kernel.command import add_kernel
+
 __all__ = ["main"]
 
 _MAX_PORT = 65_535
@@ -34,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_demo(commands)
+    add_kernel(commands)
     options = parser.parse_args(arguments)
     if "run" not in options:
         parser.print_help()

@@ -24,6 +24,7 @@ from jchannel.errors import (
 
 if TYPE_CHECKING:
     from jchannel.channel import Channel
+    from jchannel.marks import background
     from jchannel.metagenerator import MetaGenerator
     from jchannel.progress import tqdm_progress
     from jchannel.server import Server, start
@@ -44,6 +45,7 @@ __all__ = [
     "RemoteError",
     "Server",
     "StateError",
+    "background",
     "start",
     "time_left",
     "tqdm_progress",
@@ -54,6 +56,7 @@ _HOMES: Final = {
     "Limits": "jchannel.trio.limits",
     "MetaGenerator": "jchannel.metagenerator",
     "Server": "jchannel.server",
+    "background": "jchannel.marks",
     "start": "jchannel.server",
     "time_left": "jchannel.trio.running_call",
     "tqdm_progress": "jchannel.progress",

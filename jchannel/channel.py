@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
+from jchannel.bridge.calls import Calls
 from jchannel.bridge.crossing import Operation, in_task, running_loop
-from jchannel.bridge.facade import ChannelFacade
+from jchannel.bridge.facade import ChannelFacade, ServerFacade
 from jchannel.bridge.methods import LoopMethods
-from jchannel.bridge.streams import LoopStreams, Streams
+from jchannel.bridge.streams import LoopStreams
 from jchannel.metagenerator import MetaGenerator
 from jchannel.progress import Progress
+from jchannel.sync import BlockingCalls
 
 __all__ = ["Channel"]
 
@@ -25,7 +27,8 @@ class Channel(ChannelFacade):
 
     Every method makes its request at once, in the order of the calls, and gives an ``asyncio.Task`` on the loop that
     runs in the caller's thread. Cancelling the Task cancels the request, and the Task ends when the request has ended.
-    Without a running loop, every method raises a ``RuntimeError`` that points to ``jchannel.sync``.
+    A Task that fails and that nobody awaits is logged once, with its name, such as ``channel.call('draw')``. Without a
+    running loop, every method raises a ``RuntimeError`` that points to ``channel.sync``.
 
     Args:
         server: The server.
@@ -36,12 +39,25 @@ class Channel(ChannelFacade):
     The methods of ``handler`` run on the loop in which the channel was opened last, sync ones and async ones. When the
     page sends a stream, the method gets a ``MetaGenerator`` as its first argument. A method that returns an async
     iterable (such as an async generator), a ``pathlib.Path`` or a binary file answers with a stream of its bytes.
+    Methods that are marked with ``@jchannel.background`` run beside the loop, and answer while a cell computes.
 
     Raises:
         TypeError: The server is not a ``jchannel.server.Server``, or the code is not a str.
     """
 
-    _streams: ClassVar[Streams] = LoopStreams()
+    def __init__(self, server: ServerFacade, code: str) -> None:
+        super().__init__(server, code)
+        self._calls = Calls(self._handle, LoopStreams(), waits=False)
+        self._sync = BlockingCalls(self._handle)
+
+    @property
+    def sync(self) -> BlockingCalls:
+        """This channel for who cannot await, as in the middle of a busy cell, a callback of a library or a thread.
+
+        Its methods are those of this channel, and wait and return the value. Streams come as ``ByteStream``, an
+        ordinary iterator. An interrupt of the kernel ends the wait, and cancels the call in the page.
+        """
+        return self._sync
 
     def open(self, timeout: float | None = 3) -> asyncio.Task[Any]:
         """Opens the channel: runs its code's initialization function in the page.
@@ -93,7 +109,7 @@ class Channel(ChannelFacade):
             A Task that gives the arguments, as a list.
         """
         running_loop()
-        return in_task(self._handle.echo(args, timeout), "channel.echo")
+        return in_task(self._calls.echo(args, timeout), "channel.echo")
 
     def call(self, name: str, *args: object, timeout: float | None = 3) -> asyncio.Task[Any]:
         """Calls a method of the page's handler.
@@ -120,7 +136,7 @@ class Channel(ChannelFacade):
         ``Limits.cancel_seconds``.
         """
         running_loop()
-        return in_task(self._handle.call(name, args, timeout), f"channel.call({name!r})")
+        return in_task(self._calls.call(name, args, timeout), f"channel.call({name!r})")
 
     def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None
@@ -152,7 +168,7 @@ class Channel(ChannelFacade):
         source, and is otherwise as with ``call``.
         """
         running_loop()
-        operation = self._handle.call_with_stream(name, stream, args, timeout, progress)
+        operation = self._calls.call_with_stream(name, stream, args, timeout, progress)
         return in_task(operation, f"channel.call_with_stream({name!r})")
 
     def pipe(
@@ -167,7 +183,7 @@ class Channel(ChannelFacade):
             its end.
         """
         running_loop()
-        return in_task(self._handle.pipe(stream, timeout, progress), "channel.pipe")
+        return in_task(self._calls.pipe(stream, timeout, progress), "channel.pipe")
 
     async def __aenter__(self) -> Self:
         """Opens the channel, with ``context_timeout``, unless it is open already. As ``open``."""

@@ -33,15 +33,17 @@ class Server(ServerFacade):
         port: The port; 0 for any free one; ``None`` for 8889 or, where that is taken, a free one.
         url: The URL under which pages reach the server, where a proxy is between, such as
             ``https://example.com/proxy/8889``.
+        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
         static: A folder of static files to serve, the client's script inserted into its pages; ``None`` for a plain
             page.
         open_browser: Whether to open the page in the user's browser.
-        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
         origins: Origins of pages that may connect, such as ``https://hub.example.com``, beside those of this machine
             and of the server itself.
         tracebacks: Whether the page gets the traceback of an exception that a Python handler raised, or only its type
             and message.
         limits: The limits of what a peer controls; ``None`` for the defaults.
+        notebook: Whether to connect the notebook's page where this runs in a notebook's kernel; ``None`` for yes,
+            unless ``open_browser`` or ``static`` is given: then the page is another one.
 
     The arguments are checked when the server is started.
     """
@@ -59,7 +61,10 @@ class Server(ServerFacade):
         it, ``TypeError`` or ``ValueError`` when an argument of the constructor is not of its kind, and ``StateError``
         when the server is started already. Cancelling it stops the server again.
         """
-        return in_task(self._handle.start(portal_of(running_loop()), self), "server.start")
+        task = in_task(self._handle.start(portal_of(running_loop()), self), "server.start")
+        # Called before those who await the Task go on, in the context of the cell that has started the server.
+        task.add_done_callback(self._meet_notebook)
+        return task
 
     def stop(self) -> asyncio.Task[None]:
         """Stops the server: ends its channels, says goodbye to the page, and waits until all has ended.
@@ -114,9 +119,36 @@ class Server(ServerFacade):
         running_loop()
         return in_task(self._handle.wait_page(timeout), "server.wait_page")
 
+    def move_to_newest_page(self, timeout: float | None = 10) -> asyncio.Task[None]:
+        """Lets the next page that connects take over from the one that is connected, and waits for that.
+
+        In a notebook that page is the one that shows the cell in which this is called: it is connected by this. The
+        open channels are opened in it, as after a reload. The old page is told.
+
+        Args:
+            timeout: Seconds as ``int`` or ``float``; ``None`` for no limit.
+
+        Returns:
+            A Task that ends when another page is connected.
+
+        Raises:
+            RuntimeError: No loop is running.
+            TypeError, ValueError: The timeout is not one.
+
+        The Task raises ``TimeoutError`` when the time runs out: the page that was connected still is then.
+        ``ClosedError`` when the server is not started or was stopped meanwhile. Cancelling it leaves everything as it
+        is.
+        """
+        running_loop()
+        task = in_task(self._handle.move_to_newest_page(timeout), "server.move_to_newest_page")
+        self._show_newest_page_the_way()
+        return task
+
     async def __aenter__(self) -> Self:
         """Starts the server, unless it is started already. As ``start``."""
-        return await in_task(self._handle.enter(portal_of(running_loop()), self), "server.start")
+        await in_task(self._handle.enter(portal_of(running_loop()), self), "server.start")
+        self._meet_notebook()
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -128,14 +160,15 @@ class Server(ServerFacade):
 def start(
     host: str = "localhost",
     port: int | None = None,
-    *,
     url: str | None = None,
+    heartbeat: float = 15,
+    *,
     static: str | Path | None = None,
     open_browser: bool = False,
-    heartbeat: float = 15,
     origins: Iterable[str] = (),
     tracebacks: bool = False,
     limits: Limits | None = None,
+    notebook: bool | None = None,
 ) -> asyncio.Task[Server]:
     """Makes a server and starts it.
 
@@ -157,5 +190,6 @@ def start(
         origins=origins,
         tracebacks=tracebacks,
         limits=limits,
+        notebook=notebook,
     )
     return server.start()

@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
+from jchannel.bridge.calls import Calls
 from jchannel.bridge.crossing import wait_blocking
 from jchannel.bridge.facade import ChannelFacade, ServerFacade
+from jchannel.bridge.handles import ChannelHandle
 from jchannel.bridge.methods import ThreadMethods
 from jchannel.bridge.portal import open_thread_portal
-from jchannel.bridge.streams import Streams, ThreadStreams
+from jchannel.bridge.streams import ThreadStreams
 from jchannel.bytestream import BlockingRecords, ByteStream
 from jchannel.progress import Progress
 from jchannel.trio.limits import Limits
 
-__all__ = ["BlockingRecords", "ByteStream", "Channel", "Server", "start"]
+__all__ = ["BlockingCalls", "BlockingRecords", "ByteStream", "Channel", "Server", "start"]
 
 
 class Server(ServerFacade):
@@ -42,7 +44,9 @@ class Server(ServerFacade):
 
         An interrupt stops the server again.
         """
-        return wait_blocking(self._handle.start(open_thread_portal(), self))
+        wait_blocking(self._handle.start(open_thread_portal(), self))
+        self._meet_notebook()
+        return self
 
     def stop(self) -> None:
         """Stops the server: ends its channels, says goodbye to the page, and waits until all has ended.
@@ -91,9 +95,29 @@ class Server(ServerFacade):
         """
         wait_blocking(self._handle.wait_page(timeout))
 
+    def move_to_newest_page(self, timeout: float | None = 10) -> None:
+        """Lets the next page that connects take over from the one that is connected, and waits for that.
+
+        In a notebook that page is the one that shows the cell in which this is called: it is connected by this. The
+        open channels are opened in it, as after a reload. The old page is told.
+
+        Args:
+            timeout: Seconds as ``int`` or ``float``; ``None`` for no limit.
+
+        Raises:
+            TimeoutError: The time ran out. The page that was connected still is.
+            ClosedError: The server is not started or was stopped meanwhile.
+            TypeError, ValueError: The timeout is not one.
+
+        An interrupt leaves everything as it is.
+        """
+        wait_blocking(self._handle.move_to_newest_page(timeout), meanwhile=self._show_newest_page_the_way)
+
     def __enter__(self) -> Self:
         """Starts the server, unless it is started already. As ``start``."""
-        return wait_blocking(self._handle.enter(open_thread_portal(), self))
+        wait_blocking(self._handle.enter(open_thread_portal(), self))
+        self._meet_notebook()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -102,43 +126,27 @@ class Server(ServerFacade):
         self.stop()
 
 
-class Channel(ChannelFacade):
-    """A channel between Python and whichever page is connected. As ``jchannel.channel.Channel``, but its methods wait.
+class BlockingCalls:
+    """The requests of a channel, as methods that wait and return the value. ``channel.sync`` gives it.
 
-    Args:
-        server: The server, of this module.
-        code: JavaScript that evaluates to the initialization function. It receives the page's side of the channel.
+    With it, a cell or a function that does not await calls the page while it goes on, on the same channel::
 
-    The methods of ``handler`` run in worker threads, also while this program waits or computes, and several at once
-    when the page calls several. Async ones are refused. When the page sends a stream, the method gets a ``ByteStream``
-    as its first argument. A method that returns an iterator (such as a generator or a ``ByteStream``), a
-    ``pathlib.Path`` or a binary file answers with a stream of its bytes.
+        for epoch in range(100):
+            loss = train(epoch)
+            channel.sync.call("draw", epoch, loss)
 
-    Raises:
-        TypeError: The server is not a ``jchannel.sync.Server``, or the code is not a str.
+    While one of its methods waits in the thread of an asyncio loop, that loop stands still. Where the page, before it
+    answers, calls a method of the handler that runs on the loop, both wait for each other until the time runs out. The
+    ``TimeoutError`` says so, and names the method. Mark such a method with ``@jchannel.background``, await the call, or
+    make it from another thread.
     """
 
-    _streams: ClassVar[Streams] = ThreadStreams()
+    def __init__(self, handle: ChannelHandle) -> None:
+        self._handle = handle
+        self._calls = Calls(handle, ThreadStreams(), waits=True)
 
-    def open(self, timeout: float | None = 3) -> Any:
-        """Opens the channel: runs its code's initialization function in the page.
-
-        Args:
-            timeout: Seconds as ``int`` or ``float`` for the whole, waiting for a page included; ``None`` for no limit.
-
-        Returns:
-            What the initialization function returned.
-
-        Raises:
-            TimeoutError: The time ran out.
-            StateError: It is open already.
-            FrontendError: The code is not that of a function, or the function raised.
-            ClosedError: The server is not started, or the channel was closed meanwhile.
-            TypeError, ValueError: The timeout is not one, or the code is larger than the connection takes at once.
-
-        An interrupt closes the channel.
-        """
-        return wait_blocking(self._handle.open(ThreadMethods(), timeout))
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} of a channel {self._handle.describe()}>"
 
     def close(self, timeout: float | None = 3) -> None:
         """Closes the channel, on both sides. Calls under way in either direction end.
@@ -164,7 +172,7 @@ class Channel(ChannelFacade):
         Returns:
             The arguments, as a list.
         """
-        return wait_blocking(self._handle.echo(args, timeout))
+        return wait_blocking(self._calls.echo(args, timeout))
 
     def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
         """Calls a method of the page's handler.
@@ -179,6 +187,7 @@ class Channel(ChannelFacade):
             What the method returned; a ``ByteStream`` if that is a stream.
 
         Raises:
+            RuntimeError: This is the thread that trio runs in: call this in another one.
             TimeoutError: The time ran out. The message says what was waited for.
             TypeError, ValueError: An argument cannot be sent as it is, or the timeout is not one. Nothing was sent.
             FrontendError: The method raised, or there is no such method.
@@ -187,7 +196,7 @@ class Channel(ChannelFacade):
 
         An interrupt, and a time that runs out, cancel the call in the page.
         """
-        return wait_blocking(self._handle.call(name, args, timeout))
+        return wait_blocking(self._calls.call(name, args, timeout))
 
     def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None
@@ -215,7 +224,7 @@ class Channel(ChannelFacade):
 
         The rest is as with ``call``. A source that raises gives its reader the error, and fails no call by itself.
         """
-        return wait_blocking(self._handle.call_with_stream(name, stream, args, timeout, progress))
+        return wait_blocking(self._calls.call_with_stream(name, stream, args, timeout, progress))
 
     def pipe(self, stream: object, timeout: float | None = 3, *, progress: Progress | None = None) -> ByteStream:
         """Sends a byte stream to the page and receives it back. It is there for debugging and tests.
@@ -225,8 +234,50 @@ class Channel(ChannelFacade):
         Returns:
             The same bytes, as a ``ByteStream``. ``with`` closes it where it is not read to its end.
         """
-        piped: ByteStream = wait_blocking(self._handle.pipe(stream, timeout, progress))
+        piped: ByteStream = wait_blocking(self._calls.pipe(stream, timeout, progress))
         return piped
+
+
+class Channel(ChannelFacade, BlockingCalls):
+    """A channel between Python and whichever page is connected. As ``jchannel.channel.Channel``, but its methods wait.
+
+    Args:
+        server: The server, of this module.
+        code: JavaScript that evaluates to the initialization function. It receives the page's side of the channel.
+
+    The methods of ``handler`` run in worker threads, also while this program waits or computes, and several at once
+    when the page calls several. Async ones run in trio where they are marked with ``@jchannel.background``, and are
+    refused where they are not. When the page sends a stream, the method gets a ``ByteStream`` as its first argument. A
+    method that returns an iterator (such as a generator or a ``ByteStream``), a ``pathlib.Path`` or a binary file
+    answers with a stream of its bytes.
+
+    Raises:
+        TypeError: The server is not a ``jchannel.sync.Server``, or the code is not a str.
+    """
+
+    def __init__(self, server: ServerFacade, code: str) -> None:
+        ChannelFacade.__init__(self, server, code)
+        BlockingCalls.__init__(self, self._handle)
+
+    def open(self, timeout: float | None = 3) -> Any:
+        """Opens the channel: runs its code's initialization function in the page.
+
+        Args:
+            timeout: Seconds as ``int`` or ``float`` for the whole, waiting for a page included; ``None`` for no limit.
+
+        Returns:
+            What the initialization function returned.
+
+        Raises:
+            TimeoutError: The time ran out.
+            StateError: It is open already.
+            FrontendError: The code is not that of a function, or the function raised.
+            ClosedError: The server is not started, or the channel was closed meanwhile.
+            TypeError, ValueError: The timeout is not one, or the code is larger than the connection takes at once.
+
+        An interrupt closes the channel.
+        """
+        return wait_blocking(self._handle.open(ThreadMethods(), timeout))
 
     def __enter__(self) -> Self:
         """Opens the channel, with ``context_timeout``, unless it is open already. As ``open``."""
@@ -242,14 +293,15 @@ class Channel(ChannelFacade):
 def start(
     host: str = "localhost",
     port: int | None = None,
-    *,
     url: str | None = None,
+    heartbeat: float = 15,
+    *,
     static: str | Path | None = None,
     open_browser: bool = False,
-    heartbeat: float = 15,
     origins: Iterable[str] = (),
     tracebacks: bool = False,
     limits: Limits | None = None,
+    notebook: bool | None = None,
 ) -> Server:
     """Makes a server and starts it. Parameters and exceptions are those of ``Server`` and ``Server.start``."""
     server = Server(
@@ -262,5 +314,6 @@ def start(
         origins=origins,
         tracebacks=tracebacks,
         limits=limits,
+        notebook=notebook,
     )
     return server.start()

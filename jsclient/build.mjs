@@ -51,6 +51,8 @@ async function bundleTypes() {
 const files = {
   'jchannel.js': await bundle('index', 'esm'),
   'inject.js': await bundle('inject', 'iife'),
+  'notebook.js': await bundle('notebook/client', 'iife'),
+  'notebook-loader.js': await bundle('notebook/loader', 'iife'),
   'jchannel.d.ts': await bundleTypes(),
 };
 

@@ -279,7 +279,7 @@ def test_an_opening_that_is_cancelled_when_it_has_succeeded_is_undone(*, opens: 
             # The loop is blocked, so that the Task does not know yet that it has succeeded.
             while not server.statistics().channels:
                 wait_blocking(Operation(server.handle.portal, trio.testing.wait_all_tasks_blocked))
-            assert wait_blocking(channel._handle.echo((1,), TIMEOUT)) == [1]
+            assert channel.sync.echo(1) == [1]
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

@@ -147,7 +147,7 @@ def test_a_method_gives_streams(tmp_path: Path) -> None:
         assert handler.ended.wait(TIMEOUT)
         data = make_bytes(1_000_000)
         assert data.endswith(peer.call_with_stream("back", data))
-        with pytest.raises(KernelError, match="an async iterable, and a channel of"):
+        with pytest.raises(KernelError, match="an async iterable, and the worker thread"):
             peer.read("give_async")
 
 

@@ -21,6 +21,7 @@ import trio
 
 from jchannel.bridge.mailbox import LoopClosedError, LoopMailbox
 from jchannel.bridge.portal import Portal
+from jchannel.bridge.tasks import CallTask
 from jchannel.errors import StateError
 from jchannel.trio.running_call import answering, running_call
 
@@ -194,9 +195,13 @@ class _TaskCrossing(_Crossing[T]):
         """
         if self._is_here:
             self._task = task  # The portal, which ends with the loop, has the crossing.
+            task.add_done_callback(self._release)
         else:
             timer = self._loop.call_later(_LONGER_THAN_ANY_LOOP, id, task)
             task.add_done_callback(lambda _: timer.cancel())
+
+    def _release(self, _: object) -> None:
+        self._task = None
 
     async def _wait_to_the_end(self) -> None:
         while self._outcome is None:
@@ -243,15 +248,16 @@ def running_loop() -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
     except RuntimeError:
         raise RuntimeError(
-            "no asyncio loop is running here: call this from async code, or use jchannel.sync, whose methods wait and "
-            "return the value (and jchannel.trio in trio)"
+            "no asyncio loop is running here: call this from async code, or use channel.sync, or jchannel.sync in a "
+            "script, whose methods wait and return the value (and jchannel.trio in trio)"
         ) from None
 
 
 def in_task(operation: Operation[T], name: str) -> asyncio.Task[T]:
     """Submits an operation at once, and gives the Task that waits for its outcome on the running loop.
 
-    Cancelling the Task cancels the operation. However often it is cancelled, it ends when the operation has ended.
+    Cancelling the Task cancels the operation. However often it is cancelled, it ends when the operation has ended. If
+    it fails and nobody awaits it, it is logged.
 
     Args:
         operation: What is to be done.
@@ -267,7 +273,7 @@ def in_task(operation: Operation[T], name: str) -> asyncio.Task[T]:
     # A Task that is cancelled before its first step never enters its coroutine, which then could not pass it on: so the
     # first step is made here.
     waiting.send(None)
-    task: asyncio.Task[T] = loop.create_task(waiting, name=name)
+    task: asyncio.Task[T] = CallTask(waiting, loop, name)
     crossing.keep(task)
     return task
 
@@ -293,10 +299,15 @@ class _BlockingCrossing(_Crossing[T]):
         self._pending = threading.Lock()
         self._pending.acquire()  # noqa: SIM115, RUF100 (it is released by who brings the outcome)
 
-    def run(self) -> T:
-        """Submits it and waits for the outcome. An interrupt cancels the operation and waits until it has ended."""
+    def run(self, meanwhile: Callable[[], None] | None = None) -> T:
+        """Submits it, does what is to be done meanwhile, and waits for the outcome.
+
+        An interrupt, or an error of what is done meanwhile, cancels the operation and waits until it has ended.
+        """
         try:
             self.submit()
+            if meanwhile is not None:
+                meanwhile()
             self._pending.acquire()
         except BaseException:
             self.cancel()
@@ -314,8 +325,12 @@ class _BlockingCrossing(_Crossing[T]):
         self._pending.release()
 
 
-def wait_blocking(operation: Operation[T]) -> T:
+def wait_blocking(operation: Operation[T], *, meanwhile: Callable[[], None] | None = None) -> T:
     """Has an operation done, and waits for it.
+
+    Args:
+        operation: What is to be done.
+        meanwhile: Called when the operation has been submitted. When it raises, the operation is cancelled.
 
     Raises:
         RuntimeError: This is the thread that trio runs in, which would wait for itself.
@@ -324,5 +339,8 @@ def wait_blocking(operation: Operation[T]) -> T:
     A ``KeyboardInterrupt`` cancels the operation, and is raised when it has ended; a second one is raised at once.
     """
     if operation.portal.is_here:
-        raise RuntimeError("this thread runs trio and would wait for itself: await the channel's methods here")
-    return _BlockingCrossing(operation).run()
+        raise RuntimeError(
+            "this thread runs trio and would wait for itself: await the channel's methods here, or call this in "
+            "another thread, with trio.to_thread.run_sync"
+        )
+    return _BlockingCrossing(operation).run(meanwhile)

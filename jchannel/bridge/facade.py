@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from urllib.parse import urlsplit
 
 from jchannel.bridge.handles import ChannelHandle, ServerHandle
-from jchannel.bridge.streams import Streams
+from jchannel.frontend.notebook import ADVICE, NotebookFrontend, is_kernel
 from jchannel.trio.limits import Limits
 from jchannel.trio.server import open_server
 from jchannel.trio.statistics import ChannelStatistics, ServerStatistics
@@ -24,15 +24,19 @@ class ServerFacade:
         self,
         host: str = "localhost",
         port: int | None = None,
-        *,
         url: str | None = None,
+        heartbeat: float = 15,
+        *,
         static: str | Path | None = None,
         open_browser: bool = False,
-        heartbeat: float = 15,
         origins: Iterable[str] = (),
         tracebacks: bool = False,
         limits: Limits | None = None,
+        notebook: bool | None = None,
     ) -> None:
+        self._host = host
+        self._url = url
+        self._notebook = not open_browser and static is None if notebook is None else notebook
         self._handle = ServerHandle(
             partial(
                 open_server,
@@ -50,6 +54,33 @@ class ServerFacade:
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self._handle.describe()}>"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """As IPython asks for: in notebooks, a panel that stays up to date. Nothing secret is in it."""
+        return {"text/plain": repr(self), "text/html": self._handle.render()}
+
+    def _meet_notebook(self, _: object = None) -> None:
+        """Where a server that was just started runs in a notebook's kernel, has the notebook connect its page."""
+        server = self._handle.running
+        if server is None or not self._notebook or not is_kernel():
+            return
+        frontend = self._handle.frontend
+        if frontend is None or frontend.claims is not server.claims:
+            self._handle.frontend = frontend = NotebookFrontend(
+                server.claims,
+                host=self._host,
+                port=urlsplit(server.url).port or 0,
+                url=self._url,
+                is_alone=lambda: self._handle.running is server and server.session is None,
+                count_pages=lambda: server.pages,
+            )
+            server.page_advice = ADVICE
+        frontend.show_if_alone()
+
+    def _show_newest_page_the_way(self) -> None:
+        """Has the notebook's page that shows the present cell connect, also where another one is connected."""
+        if self._handle.frontend is not None:
+            self._handle.frontend.show()
 
     @property
     def handle(self) -> ServerHandle:
@@ -112,16 +143,17 @@ class ChannelFacade:
         TypeError: The server is not one of jchannel's facades, or the code is not a str.
     """
 
-    #: The way of its streams.
-    _streams: ClassVar[Streams]
-
     def __init__(self, server: ServerFacade, code: str) -> None:
         if not isinstance(server, ServerFacade):
             raise TypeError(f"the server of a channel must be one that jchannel.start gave, and not {server!r}")
-        self._handle = ChannelHandle(server.handle, code, self._streams)
+        self._handle = ChannelHandle(server.handle, code)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self._handle.describe()}>"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """As IPython asks for: in notebooks, a panel that stays up to date. Nothing secret is in it."""
+        return {"text/plain": repr(self), "text/html": self._handle.render()}
 
     @property
     def handler(self) -> object:

@@ -12,15 +12,15 @@ from typing import Any, Final, TypeVar
 
 from jchannel.bridge.crossing import Operation
 from jchannel.bridge.incoming import Arrivals
-from jchannel.bridge.methods import Methods
+from jchannel.bridge.methods import Methods, ThreadMethods
 from jchannel.bridge.owner import Owner
 from jchannel.bridge.portal import Portal, open_thread_portal
-from jchannel.bridge.streams import Streams
 from jchannel.errors import ClosedError, StateError
-from jchannel.progress import Progress, check_progress
+from jchannel.frontend.notebook import NotebookFrontend
+from jchannel.frontend.panel import Panel, render
 from jchannel.timeouts import check_timeout
 from jchannel.trio.channel import Channel
-from jchannel.trio.endpoint import check_name, pack_args
+from jchannel.trio.figures import CHANNEL, SERVER
 from jchannel.trio.incoming import IncomingStream
 from jchannel.trio.server import Server
 
@@ -59,9 +59,13 @@ class ServerHandle:
 
     Args:
         open_server: Makes the context manager of a server of the core.
+
+    Attributes:
+        frontend: What connects a notebook's page to the server, where there is a notebook.
     """
 
     def __init__(self, open_server: Callable[[], AbstractAsyncContextManager[Server]]) -> None:
+        self.frontend: NotebookFrontend | None = None
         self._open_server = open_server
         self._portal: Portal | None = None
         self._owner: Owner[Server] | None = None
@@ -82,6 +86,11 @@ class ServerHandle:
             raise ClosedError(_NOT_STARTED)
         return self._owner.value
 
+    @property
+    def running(self) -> Server | None:
+        """The server of the core while it is running. Outside of trio, it may be looked at and not be called."""
+        return self._owner.value if self._owner is not None and not self._owner.stopping else None
+
     def describe(self) -> str:
         """Its address and state, for a ``repr``. Nothing secret is in it."""
         owner = self._owner
@@ -89,6 +98,18 @@ class ServerHandle:
             return "not started"
         connected = "page connected" if owner.value.session else "no page connected"
         return f"at {owner.value.url}, {'stopped' if owner.stopping else connected}"
+
+    def render(self) -> str:
+        """Its panel, as HTML."""
+        server = None if self._owner is None else self._owner.value
+        return (
+            render(Panel(SERVER, "", "not started", "off")) if server is None else server.claims.panels.render(server)
+        )
+
+    def render_panel(self, channel: ChannelHandle) -> str:
+        """The panel of one of its channels, as HTML."""
+        server = None if self._owner is None else self._owner.value
+        return render(channel.panel()) if server is None else server.claims.panels.render(channel)
 
     def start(self, portal: Portal, facade: F) -> Operation[F]:
         """Starts the server, in the portal's trio.
@@ -131,9 +152,20 @@ class ServerHandle:
 
         return Operation(self.portal, begin)
 
+    def ask_for_page(self) -> None:
+        """Where no page is connected, has the notebook connect its own. Called in the thread that makes a request."""
+        if self.frontend is not None:
+            self.frontend.show_if_alone()
+
+    def move_to_newest_page(self, timeout: float | None) -> Operation[None]:
+        """As the core's ``move_to_newest_page``. The next page may take over from the moment this begins."""
+        check_timeout(timeout)
+        return Operation(self.portal, lambda: self.begin(lambda server: server.begin_move_to_newest_page(timeout)))
+
     def wait_page(self, timeout: float | None) -> Operation[None]:
         """As the core's ``wait_page``."""
         check_timeout(timeout)
+        self.ask_for_page()
         return Operation(self.portal, lambda: self.begin(lambda server: server.wait_page(timeout)))
 
     # In trio
@@ -188,12 +220,11 @@ class ServerHandle:
 
 
 class ChannelHandle:
-    """A channel that can be opened and closed.
+    """A channel that can be opened and closed. ``Calls`` makes its requests.
 
     Args:
         server: Its server.
         code: JavaScript that evaluates to the initialization function.
-        streams: The way of streams.
 
     Attributes:
         handler: The object that handles calls from the page, or ``None``.
@@ -202,15 +233,14 @@ class ChannelHandle:
         TypeError: The code is not a str.
     """
 
-    def __init__(self, server: ServerHandle, code: str, streams: Streams) -> None:
+    def __init__(self, server: ServerHandle, code: str) -> None:
         if not isinstance(code, str):
             raise TypeError(f"the code of a channel must be a str of JavaScript, and not {code!r}")
         self.handler: object = None
         self._server = server
         self._code = code
-        self._streams = streams
         self._context_timeout: float | None = 3
-        self._methods: Methods
+        self._methods: Methods = ThreadMethods()
         self._owner: Owner[Channel] | None = None
 
     @property
@@ -250,9 +280,21 @@ class ChannelHandle:
         is_open = owner is not None and owner.value is not None and owner.value.is_open
         return f"{'open' if is_open else 'closed'}, server {self._server.describe()}"
 
+    def render(self) -> str:
+        """Its panel, as HTML. It follows the channel when it is closed and opened again."""
+        return self._server.render_panel(self)
+
+    def panel(self) -> Panel:
+        """What its panel says now. It can be asked in any thread, and never waits."""
+        owner = self._owner
+        if owner is None or owner.value is None:
+            return Panel(CHANNEL, "", "not opened", "off")
+        return owner.value.panel()
+
     def open(self, methods: Methods, timeout: float | None) -> Operation[Any]:
         """As the core's ``open``. ``methods`` runs the handler's methods from now on."""
         check_timeout(timeout)
+        self._server.ask_for_page()
         made = _Made()
         return Operation(
             self.portal, lambda: self._open(methods, lambda channel: channel.begin_open(timeout), made), made.undo
@@ -261,6 +303,7 @@ class ChannelHandle:
     def enter(self, methods: Methods, timeout: float | None, facade: F) -> Operation[F]:
         """Opens the channel unless it is open. Gives the facade."""
         check_timeout(timeout)
+        self._server.ask_for_page()
 
         async def wait(opening: Awaitable[Any] | None) -> F:
             if opening is not None:
@@ -293,42 +336,12 @@ class ChannelHandle:
 
         return Operation(self.portal, begin)
 
-    def call(self, name: str, args: tuple[object, ...], timeout: float | None) -> Operation[Any]:
-        """As the core's ``call``. The arguments are packed now, and may be changed afterwards."""
-        check_timeout(timeout)
-        check_name(name)
-        packed = pack_args(args)
-        return self._ask(lambda channel: channel.begin_call(name, packed, timeout))
+    def ask(self, ask: Callable[[Channel], Awaitable[R]]) -> Operation[R]:
+        """Asks the channel of the core for something, as ``Owner.begin`` does. Streams come as ``Arrivals``.
 
-    def call_with_stream(
-        self, name: str, stream: object, args: tuple[object, ...], timeout: float | None, progress: Progress | None
-    ) -> Operation[Any]:
-        """As the core's ``call_with_stream``. The arguments are packed now, and may be changed afterwards."""
-        check_timeout(timeout)
-        check_name(name)
-        packed = pack_args(args)
-        source, told = self._carry(stream, progress)
-        return self._ask(lambda channel: channel.begin_call_with_stream(name, source, packed, timeout, told))
+        Raises ``ClosedError`` when the channel has not been opened.
+        """
 
-    def pipe(self, stream: object, timeout: float | None, progress: Progress | None) -> Operation[Any]:
-        """As the core's ``pipe``."""
-        check_timeout(timeout)
-        source, told = self._carry(stream, progress)
-        return self._ask(lambda channel: channel.begin_pipe(source, timeout, told))
-
-    def echo(self, args: tuple[object, ...], timeout: float | None) -> Operation[list[Any]]:
-        """As the core's ``echo``. The arguments are packed now, and may be changed afterwards."""
-        check_timeout(timeout)
-        packed = pack_args(args)
-        return self._ask(lambda channel: channel.begin_echo(packed, timeout))
-
-    def _carry(self, stream: object, progress: Progress | None) -> tuple[object, Progress | None]:
-        """What trio gets of a source and its progress, which are checked now."""
-        check_progress(progress)
-        source = self._streams.carry_source(stream, self.portal)
-        return source, None if progress is None else self._streams.carry_progress(progress, self.portal)
-
-    def _ask(self, ask: Callable[[Channel], Awaitable[R]]) -> Operation[R]:
         def find_owner() -> Owner[Channel]:
             if self._owner is None:
                 raise ClosedError(_NOT_OPENED)
@@ -340,9 +353,15 @@ class ChannelHandle:
                 return self._owner.begin(ask)
             return self._server.begin(lambda _: find_owner().begin(ask))
 
+        self._server.ask_for_page()
         return Operation(self.portal, begin)
 
     # In trio
+
+    @property
+    def methods(self) -> Methods:
+        """What runs the handler's methods. Before the channel was opened, none is run."""
+        return self._methods
 
     def _open(self, methods: Methods, ask: Callable[[Channel], Awaitable[R]], made: _Made) -> Awaitable[R]:
         def start(server: Server) -> Awaitable[R]:
@@ -360,8 +379,8 @@ class ChannelHandle:
     async def _run_method(self, _: object, name: str, args: Sequence[Any]) -> Any:
         return await self._methods.run(self.handler, name, args)
 
-    def _give_stream(self, stream: IncomingStream, limit: float) -> object:
-        return self._streams.give(Arrivals(stream, limit, self.portal))
+    def _give_stream(self, stream: IncomingStream, limit: float) -> Arrivals:
+        return Arrivals(stream, limit, self.portal)
 
 
 def _begin_opening(owner: Owner[Channel], channel: Channel, ask: Callable[[Channel], Awaitable[R]]) -> Awaitable[R]:

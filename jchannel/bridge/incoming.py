@@ -19,6 +19,7 @@ from jchannel.bridge.portal import Portal
 from jchannel.bytestream import ByteStream
 from jchannel.errors import StateError
 from jchannel.metagenerator import MetaGenerator
+from jchannel.trio.channel_streams import give
 from jchannel.trio.incoming import IncomingStream
 
 __all__ = ["Arrivals", "give_to_loop", "give_to_threads"]
@@ -69,6 +70,10 @@ class Arrivals:
         self.portal.post_later(self._drop)
 
     # In trio
+
+    def give_to_trio(self) -> MetaGenerator:
+        """The stream as it is read in trio."""
+        return give(self._stream, self._limit)
 
     def fetch(self) -> Awaitable[None]:
         """Begins what ``fetching`` does: the reading has begun from now on."""

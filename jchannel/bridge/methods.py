@@ -1,4 +1,7 @@
-"""Running the methods of a handler where its owner lives: on an asyncio loop, or in worker threads."""
+"""Running the methods of a handler where its owner lives: on an asyncio loop, or in worker threads.
+
+Those that are marked ``@jchannel.background`` run beside the loop: plain ones in worker threads, async ones in trio.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import asyncio
 import contextvars
 import inspect
 import io
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -15,13 +19,16 @@ from typing import Any, Final
 import outcome
 import trio
 
+from jchannel.bridge.held_up import HeldUp
+from jchannel.bridge.incoming import Arrivals, give_to_loop, give_to_threads
 from jchannel.bridge.mailbox import LoopClosedError, LoopMailbox, Work
 from jchannel.bridge.outgoing import LoopSource
 from jchannel.bridge.portal import Portal
 from jchannel.bytestream import ByteStream
 from jchannel.errors import StateError
+from jchannel.marks import Place, find_place
 from jchannel.sources import open_source
-from jchannel.trio.handlers import MethodCancelledError, find_method
+from jchannel.trio.handlers import MethodCancelledError, find_method, invoke
 from jchannel.trio.running_call import carry, running_call
 
 __all__ = ["LoopMethods", "Methods", "ThreadMethods"]
@@ -33,20 +40,55 @@ LOOP_CHECK_SECONDS: Final = 1.0
 class Methods(ABC):
     """Runs the methods of a channel's handler."""
 
-    @abstractmethod
     async def run(self, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Runs a method and gives its result. Called in trio.
+
+        Cancelling it cancels an async method, and does not wait for a worker thread, whose result is dropped.
+
+        Args:
+            handler: The handler.
+            name: The method's name.
+            args: Its arguments. An ``Arrivals`` in the first place becomes a stream that can be read where it runs.
 
         Raises:
             NothingToCallError: There is nothing to call under that name.
             What the method raises.
         """
+        place = find_place(handler, name)
+        if place is Place.THREAD:
+            return await self._run_in_thread(handler, name, args)
+        if place is Place.TRIO:
+            return await _run_in_trio(handler, name, args)
+        return await self._run_at_home(handler, name, args)
+
+    def watch(self, held_up: HeldUp) -> None:  # noqa: B027 (where methods need no loop, nothing holds them up)
+        """Tells it, from now on, of the methods that wait for a loop that its thread holds up. Called in trio."""
+
+    def unwatch(self, held_up: HeldUp) -> None:  # noqa: B027 (as above)
+        """Tells it no more. Called in trio."""
+
+    @abstractmethod
+    async def _run_at_home(self, handler: object, name: str, args: Sequence[Any]) -> Any:
+        """Runs a method that is not marked."""
+
+    async def _run_in_thread(self, handler: object, name: str, args: Sequence[Any]) -> Any:
+        args = _give_stream(args, give_to_threads)
+        result = await trio.to_thread.run_sync(self._call, handler, name, args, abandon_on_cancel=True)
+        if isinstance(result, ByteStream):
+            return result.give_away()
+        if isinstance(result, Iterator) and not isinstance(result, io.IOBase):
+            return await open_source(result, trio.to_thread.run_sync)
+        return result
+
+    def _call(self, handler: object, name: str, args: Sequence[Any]) -> Any:
+        return _call(handler, name, args)
 
 
 class LoopMethods(Methods):
     """Runs methods on an asyncio loop: sync ones as its callbacks, async ones as its Tasks.
 
-    They run in a copy of the context in which this object was made. An async iterable that one returns runs there, too.
+    They run in a copy of the context in which this object was made, and so do those in worker threads. An async
+    iterable that one returns runs on the loop, too.
 
     Args:
         loop: The loop, which runs in the present thread.
@@ -58,34 +100,59 @@ class LoopMethods(Methods):
         self._mailbox = LoopMailbox.of(loop)
         self._portal = portal
         self._context = contextvars.copy_context()
+        self._thread = threading.get_ident()
+        self._methods: set[_MethodOnLoop] = set()
+        self._held_up: set[HeldUp] = set()
 
-    async def run(self, handler: object, name: str, args: Sequence[Any]) -> Any:
+    def watch(self, held_up: HeldUp) -> None:
+        """As the base class's."""
+        if held_up.thread == self._thread:
+            self._held_up.add(held_up)
+            for method in self._methods:
+                held_up.add(method)
+
+    def unwatch(self, held_up: HeldUp) -> None:
+        """As the base class's."""
+        self._held_up.discard(held_up)
+
+    async def _run_at_home(self, handler: object, name: str, args: Sequence[Any]) -> Any:
         """As the base class's.
 
         Cancelling it cancels an async method and waits until that has ended; a sync one cannot be cancelled once it
-        has begun.
+        has begun. One that has not begun never does, and nothing is waited for.
 
         Raises:
             StateError: The loop is closed.
             MethodCancelledError: The method was cancelled by its own side.
         """
+        args = _give_stream(args, give_to_loop)
         method = _MethodOnLoop(self._loop, self._portal, handler, name, args)
         context = self._context.copy()
         context.run(carry, running_call())
         self._post(partial(context.run, method.start), name)
+        self._methods.add(method)
+        for held_up in self._held_up:
+            held_up.add(method)
         try:
             await self._wait(method)
         except trio.Cancelled:
+            if method.claim():
+                raise
             method.cancelled = True
             with trio.CancelScope(shield=True), suppress(StateError):
                 self._post(method.cancel, name)
                 await self._wait(method)
             if method.result is None:
                 raise
+        finally:
+            self._methods.discard(method)
         result = method.unwrap()
         if isinstance(result, AsyncIterable):
             return LoopSource(result, self._mailbox, self._portal, context)
         return result
+
+    def _call(self, handler: object, name: str, args: Sequence[Any]) -> Any:
+        return self._context.copy().run(_call, handler, name, args)
 
     def _post(self, work: Work, name: str) -> None:
         try:
@@ -130,6 +197,17 @@ class _MethodOnLoop:
         self._handler = handler
         self._args = args
         self._future: asyncio.Future[Any] | None = None
+        # Taken by the loop that begins it, or by trio that cancels it before: a lock says in one step who was first.
+        self._claimed = threading.Lock()
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has begun, or was cancelled before."""
+        return self._claimed.locked()
+
+    def claim(self) -> bool:
+        """Decides that it begins, or that it never does. Says whether that was still open. Safe in any thread."""
+        return self._claimed.acquire(blocking=False)
 
     # In trio
 
@@ -142,8 +220,7 @@ class _MethodOnLoop:
 
     def start(self) -> None:
         """Calls the method, and starts a Task for what it gives where that can be awaited."""
-        if self.cancelled:
-            self._end(None)
+        if not self.claim():
             return
         try:
             result = find_method(self._handler, self.name)(*self._args)
@@ -196,20 +273,36 @@ class ThreadMethods(Methods):
     An iterator that one returns is a stream, and is read in worker threads.
     """
 
-    async def run(self, handler: object, name: str, args: Sequence[Any]) -> Any:
+    async def _run_at_home(self, handler: object, name: str, args: Sequence[Any]) -> Any:
         """As the base class's.
-
-        Cancelling it returns at once: a thread cannot be cancelled, so the method runs on, and its result is dropped.
 
         Raises:
             TypeError: The method is an async one.
         """
-        result = await trio.to_thread.run_sync(_call, handler, name, args, abandon_on_cancel=True)
-        if isinstance(result, ByteStream):
-            return result.give_away()
-        if isinstance(result, Iterator) and not isinstance(result, io.IOBase):
-            return await open_source(result, trio.to_thread.run_sync)
-        return result
+        return await self._run_in_thread(handler, name, args)
+
+
+async def _run_in_trio(handler: object, name: str, args: Sequence[Any]) -> Any:
+    try:
+        return await invoke(handler, name, _give_stream(args, Arrivals.give_to_trio))
+    except BaseException as error:
+        if _ends_more_than_a_task(error):
+            raise _explain_exit(name, error) from error
+        raise
+
+
+def _ends_more_than_a_task(error: BaseException) -> bool:
+    usual = Exception, trio.Cancelled, GeneratorExit
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(usual)[1] is not None
+    return not isinstance(error, usual)
+
+
+def _give_stream(args: Sequence[Any], give: Callable[[Arrivals], object]) -> Sequence[Any]:
+    """The arguments, with the stream in their first place, if there is one, as who reads it gets it."""
+    if args and isinstance(args[0], Arrivals):
+        return [give(args[0]), *args[1:]]
+    return args
 
 
 def _call(handler: object, name: str, args: Sequence[Any]) -> Any:
@@ -221,13 +314,16 @@ def _call(handler: object, name: str, args: Sequence[Any]) -> Any:
         raise _explain_exit(name, error) from error
     if isinstance(result, AsyncIterable):
         raise TypeError(
-            f"{name!r} returned an async iterable, and a channel of jchannel.sync has no loop to read it in"
+            f"{name!r} returned an async iterable, and the worker thread it ran in has no loop to read that in"
         )
     if not inspect.isawaitable(result):
         return result
     if inspect.iscoroutine(result):
         result.close()
-    raise TypeError(f"{name!r} is an async method, and a channel of jchannel.sync has no loop to run it in")
+    raise TypeError(
+        f"{name!r} is an async method, and a worker thread has no loop to run it in: write it with async def for trio, "
+        "and mark it with @jchannel.background"
+    )
 
 
 def _explain_exit(name: str, error: BaseException) -> StateError:

@@ -72,8 +72,7 @@ class ThreadStreams(Streams):
         source = check_source(stream)
         if isinstance(source, AsyncIterable):
             raise TypeError(
-                f"a channel of jchannel.sync has no loop to read an async iterable in: give it an iterable, "
-                f"and not {stream!r}"
+                f"a call that waits has no loop to read an async iterable in: give it an iterable, and not {stream!r}"
             )
         return source
 

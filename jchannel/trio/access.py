@@ -35,9 +35,9 @@ def subprotocols(token: str) -> list[str]:
     return [VERSION, TOKEN_PREFIX + token]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Gate:
-    """Decides about requests.
+    """Decides about requests. What is not allowed from the beginning can be admitted later.
 
     Attributes:
         token: The server's token.
@@ -57,6 +57,19 @@ class Gate:
         """
         name = _host_name(host)
         return name in self.hosts or is_local_name(name) or _is_address(name)
+
+    def admit(self, origin: str | None, host: str) -> None:
+        """Lets pages of an origin connect under a name: those of a page that has shown that it is the user's own.
+
+        Args:
+            origin: The Origin header of its request, if it had one.
+            host: The Host header.
+        """
+        # Every sandboxed frame of every site has the origin `null`.
+        if origin not in (None, "null"):
+            self.origins |= {origin}
+        if name := _host_name(host):
+            self.hosts |= {name}
 
     def allows_origin(self, origin: str | None, host: str) -> bool:
         """Whether a page of this origin may connect. Programs that are no browsers send none."""

@@ -11,10 +11,13 @@ from typing import Any, Protocol
 import trio
 
 from jchannel.errors import ClosedError, PageLostError, RemoteError, StateError
+from jchannel.frontend.claims import Claims
+from jchannel.frontend.panel import Mood, Panel
 from jchannel.protocol.messages import Close, Open
 from jchannel.timeouts import check_timeout
 from jchannel.trio.channel_streams import Give, give
 from jchannel.trio.endpoint import Endpoint
+from jchannel.trio.figures import describe_channel
 from jchannel.trio.handlers import Invoke, invoke
 from jchannel.trio.session import PendingRequest, Session
 from jchannel.trio.statistics import ChannelTally
@@ -29,6 +32,7 @@ class Host(Protocol):
 
     url: str
     tracebacks: bool
+    claims: Claims
     tally: ChannelTally
 
     @property
@@ -90,6 +94,23 @@ class Channel(Endpoint):
     def __repr__(self) -> str:
         state = "closed" if self._id is None else "open" if self._session else "opening"
         return f"<{type(self).__module__}.{type(self).__qualname__} {state}, {self._server.url}>"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """As IPython asks for: in notebooks, a panel."""
+        return {"text/plain": repr(self), "text/html": self._server.claims.panels.render(self)}
+
+    def panel(self) -> Panel:
+        """What its panel in a notebook says now. It can be asked in any thread, and never waits."""
+        session = self._session  # Once: other threads ask, too.
+        state: str
+        mood: Mood
+        if self._id is None:
+            state, mood = "closed", "off"
+        elif session is not None and session.alive:
+            state, mood = "open", "good"
+        else:
+            state, mood = "being opened" if self._server.session else "waits for a page", "busy"
+        return describe_channel(self._server.url, self.statistics(), state, mood)
 
     @property
     def context_timeout(self) -> float | None:

@@ -29,6 +29,7 @@ class Limits:
         send_buffer_bytes: What may wait to be sent to one page before new calls and answers wait, too.
         cancel_seconds: How long a cancelled call waits for the far side to have ended it.
         close_seconds: How long closing waits for the far side to take note.
+        claim_seconds: How long after it was shown a notebook's output may connect a page that knows no more than it.
 
     Raises:
         TypeError: A limit is not a number.
@@ -43,6 +44,7 @@ class Limits:
     send_buffer_bytes: int = 4 * 2**20
     cancel_seconds: float = 0.5
     close_seconds: float = 1
+    claim_seconds: float = 60
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,9 @@ import trio
 
 from jchannel.errors import ClosedError, FrontendError, RefusedError
 from jchannel.frontend.asgi import Receive, Scope, Send
+from jchannel.frontend.claims import Claims
 from jchannel.frontend.page import PageApp
+from jchannel.frontend.panel import Panel
 from jchannel.protocol.connection import Connection
 from jchannel.protocol.messages import Call, Echo, Hello, Pipe, Request, Welcome
 from jchannel.timeouts import check_timeout
@@ -22,6 +24,7 @@ from jchannel.trio.access import Gate, check_origins, make_token
 from jchannel.trio.addresses import DEFAULT_PORT, base_url, check_url, open_listeners
 from jchannel.trio.channel import Channel
 from jchannel.trio.channel_streams import Give, give
+from jchannel.trio.figures import describe_server
 from jchannel.trio.handlers import Invoke, invoke
 from jchannel.trio.http import HttpServer
 from jchannel.trio.limits import Limits
@@ -43,6 +46,9 @@ class Server:
     Attributes:
         url: The URL under which the server is reached, without a slash at its end.
         tracebacks: Whether the page gets the traceback of an exception that a Python handler raised.
+        claims: Where a notebook's page gets the token.
+        pages: How many times a page has connected.
+        page_advice: What a person is to do when no page is connected, as the end of a sentence.
         tally: Counts what the requests and streams of all channels come to.
     """
 
@@ -59,6 +65,8 @@ class Server:
         parts = urlsplit(url)
         self.url = url
         self.tracebacks = tracebacks
+        self.pages = 0
+        self.page_advice = "open server.page_url in a browser"
         self._prefix = parts.path
         self.tally = ChannelTally()
         self._socket_tally = SocketTally()
@@ -67,12 +75,14 @@ class Server:
         self._limits = limits
         self._heartbeat = heartbeat
         gate = Gate(self._token, frozenset({parts.hostname or ""}), origins)
+        self.claims = Claims(self._token, limits.claim_seconds, gate.admit)
         self._page_app = PageApp(static, parts.path, gate.allows_host)
         self._tickets = Tickets()
         http = HttpServer(self._serve_http, limits)
         self._reception = Reception(gate, http, parts.path, limits, self._serve_page)
         self._connections = 0
         self._session: Session | None = None
+        self._next_page_takes_over = False
         self._page_changed = trio.lowlevel.ParkingLot()
         self._channels: dict[int, Channel] = {}
         self._held: dict[Channel, None] = {}
@@ -82,6 +92,14 @@ class Server:
     def __repr__(self) -> str:
         state = "closed" if self._closed else "page connected" if self.session else "no page connected"
         return f"<{type(self).__module__}.{type(self).__qualname__} at {self.url}, {state}>"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """As IPython asks for: in notebooks, a panel."""
+        return {"text/plain": repr(self), "text/html": self.claims.panels.render(self)}
+
+    def panel(self) -> Panel:
+        """What its panel in a notebook says now. It can be asked in any thread, and never waits."""
+        return describe_server(self.url, self.statistics(), closed=self._closed)
 
     @property
     def token(self) -> str:
@@ -177,6 +195,47 @@ class Server:
             return
         raise trio.TooSlowError(f"waiting for a page took longer than {limit:g} s: {self.explain_wait()}")
 
+    async def move_to_newest_page(self, timeout: float | None = 10) -> None:
+        """Lets the next page that connects take over from the one that is connected, and waits for that.
+
+        The open channels are opened in the new page, as after a reload. The old page hears why it was left. Where no
+        page is connected, this is ``wait_page``.
+
+        Args:
+            timeout: Seconds; ``None`` for no limit.
+
+        Raises:
+            trio.TooSlowError: The time ran out. The page that was connected still is.
+            ClosedError: The server is closed.
+            TypeError, ValueError: The timeout is not one.
+
+        Cancelling it leaves everything as it is.
+        """
+        await self.begin_move_to_newest_page(timeout)
+
+    def begin_move_to_newest_page(self, timeout: float | None) -> Awaitable[None]:
+        """As ``move_to_newest_page``, for those who ask in another thread. The next page may take over from now on.
+
+        What is given must be awaited at once; it does the waiting.
+        """
+        limit = check_timeout(timeout)
+        self._check_open()
+        old = "" if self.session is None else self.session.client
+        self._next_page_takes_over = bool(old)
+        return self._wait_other_page(old, limit)
+
+    async def _wait_other_page(self, old: str, limit: float) -> None:
+        try:
+            with trio.move_on_after(limit):
+                await trio.lowlevel.checkpoint()
+                while self.session is None or self.session.client == old:
+                    self._check_open()
+                    await self._page_changed.park()
+                return
+        finally:
+            self._next_page_takes_over = False
+        raise trio.TooSlowError(f"no other page connected within {limit:g} s")
+
     @asynccontextmanager
     async def open_channel(
         self, code: str, *, handler: object = None, timeout: float | None = 3
@@ -256,7 +315,7 @@ class Server:
 
     def explain_wait(self) -> str:
         """What a channel waits for, when it waits for a page; empty when one is connected."""
-        return "" if self.session else f"no page is connected to {self.url}; open server.page_url in a browser"
+        return "" if self.session else f"no page is connected to {self.url}; {self.page_advice}"
 
     # For open_server
 
@@ -295,6 +354,7 @@ class Server:
         limits = self._limits
         connection.send(Welcome(self._heartbeat, limits.frame_bytes, limits.cancel_seconds, tuple(self._channels)))
         self._session = session
+        self.pages += 1
         for channel in list(self._channels.values()):
             channel.attach(session)
         self._page_changed.unpark_all()
@@ -304,6 +364,8 @@ class Server:
         path = scope["path"].removeprefix(self._prefix)
         if scope["type"] == "http" and path.startswith(STREAMS_PATH):
             await self._tickets.serve(path.removeprefix(STREAMS_PATH), scope, receive, send)
+        elif scope["type"] == "http" and path.startswith(self.claims.path):
+            await self.claims.serve(path.removeprefix(self.claims.path), scope, receive, send)
         else:
             await self._page_app(scope, receive, send)
 
@@ -313,9 +375,13 @@ class Server:
             session = self._session
             if session is None or session.finished:
                 return None
+            words = "the page has connected anew"
             if session.alive and session.client != hello.client:
-                return RefusedError("taken", "another page is connected to this server, which takes one at a time")
-            session.end("replaced", "the page has connected anew")
+                if not self._next_page_takes_over:
+                    return RefusedError("taken", "another page is connected to this server, which takes one at a time")
+                self._next_page_takes_over = False
+                words = "another page has taken over, as server.move_to_newest_page() has asked for"
+            session.end("replaced", words)
             await session.wait_ended()
         return RefusedError("closed", "the server is closing")
 

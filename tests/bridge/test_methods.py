@@ -187,6 +187,29 @@ def test_the_result_of_a_method_that_does_not_heed_its_cancellation_is_its_resul
     on_loop(check)
 
 
+def test_a_plain_method_that_has_begun_on_the_loop_is_not_cancelled() -> None:
+    async def check(methods: LoopMethods) -> None:
+        handler = Handler()
+
+        async def run() -> Any:
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(cancel, scope)
+                    await methods.run(handler, "block", ())
+                    return "ran to its end"
+
+        async def cancel(scope: trio.CancelScope) -> None:
+            await trio.to_thread.run_sync(handler.running.wait, TIMEOUT)
+            scope.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.testing.wait_all_tasks_blocked()
+            handler.let_go.set()
+
+        assert await in_task(Operation(open_thread_portal(), run), "") == "ran to its end"
+
+    on_loop(check)
+
+
 def test_a_method_that_is_cancelled_in_python_is_an_error() -> None:
     async def check(methods: LoopMethods) -> None:
         with pytest.raises(MethodCancelledError, match="'give_up' was cancelled in Python"):

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.skipif(
         "a_call_of_another_thread_hears_that_the_loop_has_ended",
         "streams_stay_in_the_thread",
         "a_task_that_nobody_keeps_is_kept",
+        "a_failed_task_that_nobody_awaits_is_logged_and_does_not_end_the_loop",
+        "methods_in_the_background_run_in_a_thread_or_in_trio",
         "a_source_ends_with_its_loop",
         "plain_asyncio_goes_through_the_thread",
     ],

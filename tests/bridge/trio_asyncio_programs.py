@@ -5,6 +5,7 @@
 
 import asyncio
 import gc
+import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -52,6 +53,15 @@ class Handler:
         task = asyncio.current_task()
         assert task is not None
         return task.get_name()
+
+    @jchannel.background
+    def thread(self) -> str:
+        return threading.current_thread().name
+
+    @jchannel.background
+    async def trio_task(self) -> str:
+        await trio.lowlevel.checkpoint()
+        return threading.current_thread().name
 
     async def hang(self) -> None:
         self.hanging.set()
@@ -302,6 +312,49 @@ def a_task_that_nobody_keeps_is_kept() -> None:
             gc.collect()
             await trio.testing.wait_all_tasks_blocked()
             assert not handler.ended.is_set()
+        await in_aio(server.stop)
+
+    run(program)
+
+
+def a_failed_task_that_nobody_awaits_is_logged_and_does_not_end_the_loop() -> None:
+    logged: list[str] = []
+
+    class Recorder(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            logged.append(record.getMessage())
+
+    async def program() -> None:
+        server: Server = await in_aio(lambda: jchannel.start(port=0))
+        async with page(server):
+            channel: Channel = await in_aio(lambda: server.open(CODE))
+
+            async def begin() -> None:
+                channel.call("fail")
+                assert await channel.call("add", 2, 3) == 5
+
+            await in_aio(begin)
+            await trio.testing.wait_all_tasks_blocked()
+            assert await in_aio(lambda: channel.call("add", 2, 3)) == 5
+        await in_aio(server.stop)
+
+    logging.getLogger("jchannel").addHandler(Recorder())
+    run(program)
+    assert [message for message in logged if "awaited" in message] == [
+        "channel.call('fail') has failed, and nobody has awaited it"
+    ]
+
+
+def methods_in_the_background_run_in_a_thread_or_in_trio() -> None:
+    async def program() -> None:
+        server: Server = await in_aio(lambda: jchannel.start(port=0))
+        async with page(server) as (peer, _):
+            channel: Channel = await in_aio(lambda: server.open(CODE))
+            channel.handler = Handler()
+            far = await peer.wait_channel()
+            here = threading.current_thread().name
+            assert await far.call("thread") != here
+            assert await far.call("trio_task") == here
         await in_aio(server.stop)
 
     run(program)

@@ -1,5 +1,6 @@
 """A client of an ASGI app, without a server."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,7 @@ async def call(
     headers: dict[str, str] | None = None,
     host: str | None = "localhost:8889",
     kind: str = "http",
+    body: Sequence[bytes] = (b"",),
 ) -> AppResponse:
     """Calls an app with a request and collects its response."""
     lines = {"accept": "*/*", **({"host": host} if host is not None else {}), **(headers or {})}
@@ -41,11 +43,15 @@ async def call(
         "extensions": {},
     }
     response = AppResponse()
+    parts = list(body)
     kind_prefix = "http" if kind == "http" else "websocket.http"
 
     async def receive() -> Message:
         await trio.lowlevel.checkpoint()
-        return {"type": "websocket.connect"} if kind == "websocket" else {"type": "http.request"}
+        if kind == "websocket":
+            return {"type": "websocket.connect"}
+        data = parts.pop(0) if parts else b""
+        return {"type": "http.request", "body": data, "more_body": bool(parts)}
 
     async def send(message: Message) -> None:
         await trio.lowlevel.checkpoint()

@@ -219,3 +219,36 @@ def test_an_origin_of_another_type_is_refused(origin: object) -> None:
 def test_what_is_not_an_origin_is_refused_with_an_example(origin: str) -> None:
     with pytest.raises(ValueError, match=r"is not an origin: write it as a browser does, such as https://example"):
         check_origins([origin])
+
+
+# What is admitted later
+
+
+def test_a_page_that_was_admitted_may_connect_from_its_origin_under_its_name() -> None:
+    gate = Gate(TOKEN, frozenset({""}), frozenset())
+    assert gate.judge(OFFER, FOREIGN, "hub.example.org") is not None
+
+    gate.admit(FOREIGN, "hub.example.org:443")
+
+    assert gate.allows_host("hub.example.org")
+    assert gate.judge(OFFER, FOREIGN, "hub.example.org") is None
+    assert gate.judge(OFFER, "https://other.example.org", "hub.example.org") is not None
+
+
+@pytest.mark.parametrize("origin", [None, "null"])
+def test_what_is_no_origin_and_no_name_is_never_admitted(origin: str | None) -> None:
+    gate = Gate(TOKEN, frozenset(), frozenset())
+
+    gate.admit(origin, "")
+
+    assert gate == Gate(TOKEN, frozenset(), frozenset())
+
+
+def test_being_admitted_is_no_token() -> None:
+    gate = Gate(TOKEN, frozenset(), frozenset())
+    gate.admit(FOREIGN, "hub.example.org")
+
+    refusal = gate.judge(subprotocols("wrong"), FOREIGN, "hub.example.org")
+
+    assert refusal is not None
+    assert refusal.reason == "token"

@@ -1,0 +1,76 @@
+"""The Tasks that the asyncio facade gives: one that fails and that nobody awaits is logged once, where it is seen.
+
+asyncio tells its loop's exception handler of such Tasks, which is not enough. What is printed outside of a cell's
+context belongs to no cell, and is shown nowhere; IPython keeps the result of a cell for good, so that asyncio never
+tells; and a trio-asyncio loop ends with an error that its handler is told of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+__all__ = ["CallTask"]
+
+logger = logging.getLogger("jchannel")
+
+T = TypeVar("T")
+
+
+class CallTask(asyncio.Task[T]):
+    """A Task that waits for a request. One that fails is logged when it is collected, unless somebody has awaited it.
+
+    Args:
+        waiting: Waits for the request.
+        loop: The loop, which runs in the present thread.
+        name: The Task's name. It is what the log calls it.
+    """
+
+    def __init__(self, waiting: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, name: str) -> None:
+        super().__init__(waiting, loop=loop, name=name)
+        self._cell = contextvars.copy_context()
+        # Not a bound method: the Task would keep itself.
+        self.add_done_callback(_wait_for_others)
+
+    def __del__(self) -> None:
+        self.log_failure()
+        super().__del__()
+
+    @property
+    def failed_unheard(self) -> bool:
+        """Whether it has failed, and nobody has asked for the exception."""
+        # asyncio's own attribute: whether it would tell the loop's exception handler.
+        return self._log_traceback
+
+    def log_failure(self) -> None:
+        """Logs that it has failed, if it has and nobody knows. From now on somebody does."""
+        if self.failed_unheard:
+            self._cell.copy().run(_log, self.get_name(), self.exception())
+
+
+def _log(name: str, error: BaseException | None) -> None:
+    logger.error("%s has failed, and nobody has awaited it", name, exc_info=error)
+
+
+def _wait_for_others(task: asyncio.Task[Any]) -> None:
+    assert isinstance(task, CallTask)
+    if task.failed_unheard:
+        # Who awaits it gets the error in this turn of the loop.
+        task.get_loop().call_soon(_log_if_shown, task)
+
+
+def _log_if_shown(task: CallTask[Any]) -> None:
+    if task.failed_unheard and _is_result_of_a_cell(task):
+        task.log_failure()
+
+
+def _is_result_of_a_cell(task: asyncio.Task[Any]) -> bool:
+    """Whether IPython keeps it because a cell has shown it."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = None if get_ipython is None else get_ipython()
+    results = {} if shell is None else shell.user_ns.get("_oh", {})
+    return any(value is task for value in results.values())

@@ -1,0 +1,63 @@
+/**
+ * The script inside an output: gives the outputs of this page to the client, which it loads from their server where the
+ * page does not have it yet. It is saved with the notebook, so it is small, and it runs no code but that whose hash it
+ * knows.
+ */
+
+import { findBases } from './bases.js';
+import { findRegistry, isWorthTrying, type OutputConfig } from './config.js';
+
+const registry = findRegistry();
+
+/** Loads the client's script from a server, under the first of its URLs that gives the right one. */
+function load({ server, integrity }: OutputConfig, [base, ...others]: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject: (error: Error) => void) => {
+    if (base === undefined) {
+      reject(new Error('There is no other address.'));
+      return;
+    }
+    const script = document.createElement('script');
+    script.src = `${base}/jchannel/notebook/${server}/client.js`;
+    script.integrity = integrity;
+    script.crossOrigin = 'anonymous';
+    script.onload = () => {
+      resolve();
+    };
+    script.onerror = () => {
+      load({ server, integrity } as OutputConfig, others).then(resolve, reject);
+    };
+    document.head.append(script);
+    script.remove();
+  });
+}
+
+function take(element: HTMLElement): void {
+  const config = JSON.parse(element.dataset['jchannel'] ?? '') as OutputConfig;
+  const { integrity, server } = config;
+  const script = registry.scripts.get(integrity);
+  if (script !== undefined) {
+    script(element, config);
+    return;
+  }
+  if (!isWorthTrying(config)) {
+    return;
+  }
+  const loading = registry.loads.get(server) ?? load(config, findBases(config, globalThis));
+  registry.loads.set(server, loading);
+  loading.then(
+    () => registry.scripts.get(integrity)?.(element, config),
+    () => {
+      registry.loads.delete(server);
+      element.textContent =
+        'jchannel: the kernel behind this output is not running any more, or this page cannot reach it. Run the cell ' +
+        'again; where Jupyter is on another machine, it needs jupyter-server-proxy.';
+    },
+  );
+}
+
+for (const element of document.querySelectorAll<HTMLElement>('[data-jchannel]')) {
+  if (!registry.seen.has(element)) {
+    registry.seen.add(element);
+    take(element);
+  }
+}

@@ -1,0 +1,57 @@
+/** Under which URLs a notebook's page looks for a server. */
+
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { findBases, isLoopback } from '../../src/notebook/bases.js';
+import { FakePage, makeConfig } from './fakes.js';
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
+
+describe('the bases', () => {
+  test.each([
+    ['http://localhost:8888', 'localhost', ['http://localhost:8889', 'http://localhost:8888/user/me/proxy/8889']],
+    ['http://127.0.0.1:8888', 'localhost', ['http://127.0.0.1:8889', 'http://127.0.0.1:8888/user/me/proxy/8889']],
+    ['http://[::1]:8888', 'localhost', ['http://[::1]:8889', 'http://[::1]:8888/user/me/proxy/8889']],
+    ['https://lab.localhost', '', ['http://lab.localhost:8889', 'https://lab.localhost/user/me/proxy/8889']],
+    ['http://machine:8888', 'localhost', ['http://machine:8888/user/me/proxy/8889']],
+    ['https://hub.example', 'localhost', ['https://hub.example/user/me/proxy/8889']],
+    ['http://machine:8888', '', ['http://machine:8889', 'http://machine:8888/user/me/proxy/8889']],
+    ['https://hub.example', '', ['https://hub.example/user/me/proxy/8889']],
+    ['http://localhost:8888', '10.0.0.1', ['http://10.0.0.1:8889', 'http://localhost:8888/user/me/proxy/8889']],
+    ['https://hub.example', '10.0.0.1', ['https://hub.example/user/me/proxy/8889']],
+  ])('of a page of %s and a server on "%s" are %s', (url, host, bases) => {
+    new FakePage(url);
+    expect(findBases(makeConfig({ host }), globalThis)).toStrictEqual(bases);
+  });
+
+  test('are the URL alone that the user has given', () => {
+    new FakePage();
+    expect(findBases(makeConfig({ url: 'https://x/y' }), globalThis)).toStrictEqual(['https://x/y']);
+  });
+
+  test('are known in NbClassic, too', () => {
+    const page = new FakePage();
+    page.labConfig = null;
+    page.body.dataset['baseUrl'] = '/';
+    expect(findBases(makeConfig(), globalThis)).toContain('http://localhost:8888/proxy/8889');
+  });
+
+  test('have no proxy where no Jupyter server has served the page', () => {
+    const page = new FakePage();
+    page.labConfig = null;
+    expect(findBases(makeConfig(), globalThis)).toStrictEqual(['http://localhost:8889']);
+    page.labConfig = '{}';
+    expect(findBases(makeConfig(), globalThis)).toStrictEqual(['http://localhost:8889']);
+  });
+});
+
+test.each([
+  ['http://localhost:1', true],
+  ['http://127.3.2.1', true],
+  ['http://[::1]:1/x', true],
+  ['http://hub.example', false],
+  ['http://localhost.example', false],
+])('%s is loopback: %s', (url, expected) => {
+  expect(isLoopback(url)).toBe(expected);
+});

@@ -1,0 +1,433 @@
+/** A notebook page's connection to one server: made, kept, taken up again, let go. */
+
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { storageKeyOf, type OutputConfig } from '../../src/notebook/config.js';
+import { GRACE, NotebookConnection } from '../../src/notebook/connection.js';
+import { LOCK_WAIT } from '../../src/notebook/names.js';
+import { PANEL_INTERVAL } from '../../src/notebook/panels.js';
+import { FakeEnvironment, FakeServer } from '../fakes.js';
+import { FakeDesk, FakeElement, FakePage, FakePanel, makeConfig, TOKEN } from './fakes.js';
+
+const PROXY = 'http://localhost:8888/user/me/proxy/8889';
+
+let page: FakePage;
+let environment: FakeEnvironment;
+let desk: FakeDesk;
+let connection: NotebookConnection;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.setSystemTime(1_000_000_000);
+  begin();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+/** A new page. */
+function begin(url?: string): void {
+  page = new FakePage(url);
+  environment = new FakeEnvironment();
+  desk = new FakeDesk(environment);
+  connection = new NotebookConnection('server', environment);
+}
+
+/** A new output in the page. */
+function add(config: Partial<OutputConfig> = {}): FakeElement {
+  const element = new FakeElement();
+  connection.add(element as unknown as HTMLElement, makeConfig(config));
+  return element;
+}
+
+function remember(base = 'http://localhost:8889', client = 'tab'): void {
+  page.stored.set(storageKeyOf('server'), JSON.stringify({ token: TOKEN, base, client }));
+}
+
+/** Moves the clock on, and adds an output that is newer than all before. */
+function addNewer(config: Partial<OutputConfig> = {}): FakeElement {
+  vi.setSystemTime(Date.now() + 1000);
+  return add(config);
+}
+
+describe('a page', () => {
+  test('connects by the ticket of its first output', async () => {
+    expect(connection.state).toBe('idle');
+    const output = add();
+    expect(connection.state).toBe('connecting');
+    expect(output.textContent).toBe('● jchannel: connecting.');
+    expect(output.dataset['state']).toBe('busy');
+    const states: string[] = [];
+    connection.addEventListener('statechange', () => states.push(connection.state));
+
+    const server = await desk.welcome();
+
+    expect(connection.state).toBe('connected');
+    expect(states).toStrictEqual(['connecting', 'connected']);
+    expect(connection.client?.state).toBe('connected');
+    expect(output.textContent).toBe('● jchannel: connected to localhost:8889.');
+    expect(output.dataset['state']).toBe('good');
+    expect(server.socket.url).toBe('ws://localhost:8889/socket');
+    expect(server.socket.protocols).toContain(`jchannel.token.${TOKEN}`);
+    expect(page.stored.get(storageKeyOf('server'))).toContain(TOKEN);
+    expect(page.locks.held.size).toBe(1);
+  });
+
+  test('connects once, however many outputs it has', async () => {
+    add();
+    addNewer();
+    await desk.welcome();
+    const output = addNewer();
+    await desk.settle();
+
+    expect(environment.sockets).toHaveLength(1);
+    expect(output.textContent).toContain('connected to');
+  });
+
+  test('connects by what its tab remembers, and uses up no ticket', async () => {
+    remember();
+    add({ issued: 1 });
+    await desk.welcome();
+
+    expect(connection.client?.clientId).toBe('tab');
+    expect(desk.tickets.size).toBe(1);
+  });
+
+  test('looks for the server first where it was, and then elsewhere', async () => {
+    remember('http://localhost:1/gone');
+    desk.bases = [PROXY];
+    add();
+    await desk.settle();
+    await desk.welcome();
+
+    expect(environment.socket.url).toBe('ws://localhost:8888/user/me/proxy/8889/socket');
+    expect(environment.exchanges.map(({ url }) => new URL(url).port)).toStrictEqual(['1', '8889', '8888', '8888']);
+    expect(page.stored.get(storageKeyOf('server'))).toContain(PROXY);
+    expect(connection.words).toBe('connected to localhost:8888.');
+  });
+
+  test('connects where it may not store anything', async () => {
+    page.mayStore = false;
+    add();
+    await desk.welcome();
+    expect(connection.state).toBe('connected');
+  });
+
+  test('takes another name than that of a page which lives', async () => {
+    remember();
+    page.locks.held.add('jchannel tab');
+    add();
+    await desk.settle();
+    await vi.advanceTimersByTimeAsync(LOCK_WAIT * 1000);
+    await desk.welcome();
+    expect(connection.client?.clientId).toBe('random-name');
+  });
+});
+
+describe('a page that cannot connect says why', () => {
+  test('when the ticket is used', async () => {
+    desk.tickets.clear();
+    const output = add();
+    await desk.settle();
+    expect(connection.state).toBe('stopped');
+    expect(output.textContent).toContain('run server.move_to_newest_page()');
+    expect(output.dataset['state']).toBe('bad');
+  });
+
+  test('when somebody else is faster to use it', async () => {
+    add();
+    await vi.advanceTimersByTimeAsync(0);
+    const [proof] = environment.exchanges;
+    desk.answer(proof as never);
+    desk.tickets.clear();
+    await vi.advanceTimersByTimeAsync(0);
+    desk.answer(environment.exchange);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(connection.words).toContain('the page that has shown it first');
+  });
+
+  test('when nobody answers', async () => {
+    desk.bases = [];
+    add();
+    await desk.settle();
+    expect(connection.words).toContain('not running any more');
+    expect(environment.exchanges).toHaveLength(2);
+  });
+
+  test('when nobody answers where it was connected before', async () => {
+    remember();
+    desk.bases = [];
+    add();
+    await desk.settle();
+    expect(connection.words).toContain('not running any more');
+  });
+
+  test('when it knows no address', async () => {
+    begin('https://elsewhere.example');
+    page.labConfig = null;
+    add();
+    await desk.settle();
+    expect(connection.words).toContain('jchannel.start(url=…)');
+    expect(environment.exchanges).toHaveLength(0);
+  });
+
+  test('when another page is connected', async () => {
+    remember();
+    add();
+    await desk.settle();
+    const server = new FakeServer(environment.socket);
+    server.socket.open();
+    server.receive();
+    server.send({ type: 'goodbye', reason: 'taken', message: 'another page is connected' });
+
+    expect(connection.words).toContain('run server.move_to_newest_page()');
+    await vi.advanceTimersByTimeAsync(0);
+    expect(page.locks.held.size).toBe(0);
+  });
+});
+
+describe('a page that was connected', () => {
+  test('tries again after a lost connection, and proves the server each time', async () => {
+    add();
+    const server = await desk.welcome();
+    server.socket.lose();
+    expect(connection.words).toBe('the connection was lost. Trying again.');
+
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(environment.sockets).toHaveLength(1);
+    await desk.settle();
+    expect(environment.sockets).toHaveLength(2);
+    new FakeServer(environment.socket).welcome();
+    expect(connection.state).toBe('connected');
+  });
+
+  test('gives up soon when nobody answers on its own machine', async () => {
+    add();
+    const server = await desk.welcome();
+    const asked = environment.exchanges.length;
+    desk.bases = [];
+    server.socket.lose();
+    for (let second = 0; second < 8; second++) {
+      await vi.advanceTimersByTimeAsync(1000);
+      await desk.settle();
+    }
+    expect(connection.state).toBe('stopped');
+    expect(connection.words).toContain('not running any more');
+    expect(environment.exchanges.length - asked).toBeLessThan(6);
+    expect(environment.sockets).toHaveLength(1);
+  });
+
+  test('gives nothing to another program that listens there, and stops', async () => {
+    add();
+    const server = await desk.welcome();
+    desk.token = 'another';
+    server.socket.lose();
+    await vi.advanceTimersByTimeAsync(1000);
+    await desk.settle();
+
+    expect(environment.sockets).toHaveLength(1);
+    expect(connection.state).toBe('stopped');
+    expect(connection.words).toContain('not running any more');
+  });
+
+  test('is patient with another machine', async () => {
+    begin('https://hub.example');
+    desk.bases = ['https://hub.example/user/me/proxy/8889'];
+    add();
+    const server = await desk.welcome();
+    desk.bases = [];
+    server.socket.lose();
+    for (let second = 0; second < 20; second++) {
+      await vi.advanceTimersByTimeAsync(1000);
+      await desk.settle();
+    }
+    expect(connection.state).not.toBe('stopped');
+  });
+
+  test('shows the words of a goodbye', async () => {
+    const output = add();
+    const server = await desk.welcome();
+    server.send({ type: 'goodbye', reason: 'replaced', message: 'another page has taken over' });
+    expect(output.textContent).toContain('another page has taken over');
+  });
+
+  test('connects anew by a newer output, and not by an older one', async () => {
+    add();
+    const server = await desk.welcome();
+    server.send({ type: 'goodbye', reason: 'replaced', message: 'another page has taken over' });
+    add({ issued: 1 });
+    await desk.settle();
+    expect(connection.state).toBe('stopped');
+
+    addNewer();
+    await desk.welcome();
+    expect(connection.state).toBe('connected');
+  });
+
+  test('tries a newer output when an older one was of no use', async () => {
+    desk.tickets = new Set(['2.newer']);
+    add();
+    addNewer({ ticket: '2.newer' });
+    await desk.welcome();
+    expect(connection.state).toBe('connected');
+  });
+});
+
+describe('a page lets go', () => {
+  async function remove(...outputs: FakeElement[]): Promise<void> {
+    for (const output of outputs) {
+      output.isConnected = false;
+    }
+    page.change();
+    page.change();
+    await vi.advanceTimersByTimeAsync(GRACE * 1000);
+  }
+
+  test('when its last output is gone', async () => {
+    const [first, second] = [add(), add()];
+    const server = await desk.welcome();
+    await remove(first);
+    expect(connection.state).toBe('connected');
+
+    await remove(second);
+    expect(connection.state).toBe('idle');
+    expect(connection.client).toBeNull();
+    expect(server.receive()).toMatchObject([{ type: 'goodbye', reason: 'closed' }]);
+    page.change();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('not when a new output takes the place of the last', async () => {
+    const output = add();
+    await desk.welcome();
+    output.isConnected = false;
+    page.change();
+    await vi.advanceTimersByTimeAsync(GRACE * 500);
+    add();
+    await vi.advanceTimersByTimeAsync(GRACE * 2000);
+    expect(connection.state).toBe('connected');
+  });
+
+  test('not when its output is only moved', async () => {
+    const output = add();
+    await desk.welcome();
+    output.isConnected = false;
+    page.change();
+    output.isConnected = true;
+    page.change();
+    await vi.advanceTimersByTimeAsync(GRACE * 2000);
+    expect(connection.state).toBe('connected');
+  });
+
+  test('not while its output is collapsed, until the cell is gone', async () => {
+    const output = new FakeElement();
+    const [area, cell] = [new FakeElement(), new FakeElement()];
+    output.ancestors = { '.jp-Cell-outputArea': area, '.jp-Cell': cell };
+    connection.add(output as unknown as HTMLElement, makeConfig());
+    await desk.welcome();
+    area.parentNode = null;
+    await remove(output);
+    expect(connection.state).toBe('connected');
+
+    cell.isConnected = false;
+    await remove(output);
+    expect(connection.state).toBe('idle');
+  });
+
+  test('when its output was cleared inside an area that is there', async () => {
+    const output = new FakeElement();
+    output.ancestors = { '.jp-Cell-outputArea': new FakeElement() };
+    connection.add(output as unknown as HTMLElement, makeConfig());
+    await desk.welcome();
+    await remove(output);
+    expect(connection.state).toBe('idle');
+  });
+
+  test('while it is still connecting', async () => {
+    desk.bases = [];
+    const output = add();
+    output.isConnected = false;
+    await desk.settle();
+    await remove(output);
+    expect(connection.state).toBe('idle');
+  });
+
+  test('and forgets what the notebook has thrown away', async () => {
+    const kept: FakeElement[] = [];
+    const refs: { element: FakeElement | undefined }[] = [];
+    vi.stubGlobal(
+      'WeakRef',
+      class {
+        element: FakeElement | undefined;
+        constructor(element: FakeElement) {
+          this.element = element;
+          refs.push(this);
+        }
+        deref(): FakeElement | undefined {
+          return this.element;
+        }
+      },
+    );
+    kept.push(add());
+    await desk.welcome();
+    for (const ref of refs) {
+      ref.element = undefined;
+    }
+    await remove();
+    expect(connection.state).toBe('idle');
+  });
+
+  test('and comes back with the next output', async () => {
+    const output = add();
+    await desk.welcome();
+    await remove(output);
+    add();
+    await desk.welcome();
+    expect(connection.state).toBe('connected');
+  });
+});
+
+describe('the panels of a page', () => {
+  /** A panel in sight of the page, after one look at its figures. */
+  async function showPanel(): Promise<FakePanel> {
+    const panel = new FakePanel('server 1');
+    page.panels.push(panel);
+    await desk.welcome();
+    await vi.advanceTimersByTimeAsync(PANEL_INTERVAL * 1000);
+    page.sight?.see(panel);
+    await desk.settle();
+    return panel;
+  }
+
+  test('are live while it is connected', async () => {
+    add();
+    expect((await showPanel()).says).toBe('open, 2, live');
+  });
+
+  test('say that it is not connected when it has let go', async () => {
+    const output = add();
+    const panel = await showPanel();
+    output.isConnected = false;
+    page.change();
+    await vi.advanceTimersByTimeAsync(GRACE * 1000);
+    expect(connection.state).toBe('idle');
+    expect(panel.says).toBe('not connected, 2, as of one');
+  });
+
+  test('say that the connection is lost when it will try again', async () => {
+    add();
+    const panel = await showPanel();
+    environment.socket.lose();
+    expect(connection.state).toBe('waiting');
+    expect(panel.says).toBe('connection lost, 2, as of one');
+  });
+
+  test('say that it is not connected when it has given up', async () => {
+    add();
+    const panel = await showPanel();
+    connection.client?.close();
+    expect(connection.state).toBe('stopped');
+    expect(panel.says).toBe('not connected, 2, as of one');
+  });
+});

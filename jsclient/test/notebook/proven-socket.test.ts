@@ -1,0 +1,68 @@
+/** Sockets that connect only to who has proved to be the server. */
+
+import { expect, test, vi } from 'vitest';
+import { makeProvenSocket } from '../../src/notebook/proven-socket.js';
+import type { SocketLike } from '../../src/environment.js';
+import { FakeEnvironment } from '../fakes.js';
+
+class Fixture {
+  readonly environment = new FakeEnvironment();
+  readonly socket: SocketLike;
+  readonly events: string[] = [];
+  prove!: (isServer: boolean) => Promise<void>;
+
+  constructor() {
+    const proof = new Promise<boolean>((resolve) => {
+      this.prove = async (isServer) => {
+        resolve(isServer);
+        await proof;
+      };
+    });
+    this.socket = new (makeProvenSocket(() => proof, this.environment.WebSocket))('ws://x/socket', ['a', 'b']);
+    this.socket.binaryType = 'arraybuffer';
+    for (const type of ['open', 'close', 'error'] as const) {
+      this.socket.addEventListener(type, () => this.events.push(type));
+    }
+    this.socket.addEventListener('message', ({ data }) => this.events.push(String(data)));
+  }
+}
+
+test('connects after the proof, and is then like the socket', async () => {
+  const { environment, socket, events, prove } = new Fixture();
+  expect(environment.sockets).toHaveLength(0);
+  expect(socket.readyState).toBe(0);
+  socket.send('lost');
+
+  await prove(true);
+
+  expect(environment.socket.url).toBe('ws://x/socket');
+  expect(environment.socket.protocols).toStrictEqual(['a', 'b']);
+  expect(environment.socket.binaryType).toBe('arraybuffer');
+  environment.socket.open();
+  environment.socket.arrive('hello');
+  socket.send('frame');
+  expect(environment.socket.sent).toStrictEqual(['frame']);
+  expect(socket.readyState).toBe(1);
+  socket.close();
+  expect(environment.socket.isClosed).toBe(true);
+  environment.socket.lose();
+  expect(events).toStrictEqual(['open', 'hello', 'error', 'close']);
+});
+
+test('closes without connecting where there is no proof', async () => {
+  const { environment, socket, events, prove } = new Fixture();
+  await prove(false);
+  expect(environment.sockets).toHaveLength(0);
+  expect(events).toStrictEqual(['close']);
+  expect(socket.readyState).toBe(3);
+});
+
+test('does not connect when it was closed before the proof', async () => {
+  const { environment, socket, events, prove } = new Fixture();
+  socket.close();
+  await prove(true);
+  await vi.waitFor(() => {
+    expect(environment.sockets).toHaveLength(0);
+  });
+  expect(events).toStrictEqual([]);
+});

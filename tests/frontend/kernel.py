@@ -1,0 +1,27 @@
+"""A stand-in for IPython in a kernel: as much of it as jchannel looks at."""
+
+from types import SimpleNamespace
+from typing import Any
+
+
+class FakeKernel:
+    """A kernel that executes a cell.
+
+    Attributes:
+        shell: Its shell.
+        published: The bundles that were shown.
+    """
+
+    def __init__(self) -> None:
+        self.published: list[dict[str, Any]] = []
+        publisher = SimpleNamespace(parent_header={}, publish=self.published.append)
+        self.shell = SimpleNamespace(kernel=object(), display_pub=publisher)
+        self.enter("cell 1")
+
+    def get_ipython(self) -> Any:
+        """As IPython's."""
+        return self.shell
+
+    def enter(self, message: str, kind: str = "execute_request") -> None:
+        """Begins to handle a message of the front end."""
+        self.shell.display_pub.parent_header = {"msg_id": message, "msg_type": kind}

@@ -91,6 +91,16 @@ class BrowserThread:
         """Closes every page that is open. Cancelling it may leave some open."""
         await self._loop_thread.wait_in_trio(self._close_pages())
 
+    async def find_renderers(self) -> list[int]:
+        """The ids of the processes that run the pages' JavaScript. Cancelling it gives up waiting."""
+        return await self._loop_thread.wait_in_trio(self._find_renderers())
+
+    async def _find_renderers(self) -> list[int]:
+        session = await self._browser.new_browser_cdp_session()
+        processes = (await session.send("SystemInfo.getProcessInfo"))["processInfo"]
+        await session.detach()
+        return [process["id"] for process in processes if process["type"] == "renderer"]
+
     async def _open(self, url: str) -> "PageHandle":
         context = await self._browser.new_context()
         self._contexts.add(context)

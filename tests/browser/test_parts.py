@@ -115,7 +115,7 @@ async def test_what_a_source_gave_before_it_failed_arrives_and_nothing_is_writte
             nursery.start_soon(call)
             await page.wait_for(f"{REQUESTS.strip()}.length > 0")
             read.set()
-        assert outcomes == [[4_000_000, "the source has failed"]]
+        assert outcomes == [[4_000_000, "ValueError: the source has failed"]]
         assert page.console == []
 
 

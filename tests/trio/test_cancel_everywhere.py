@@ -66,6 +66,11 @@ NOT_CANCELLED = {
     ("tickets.py", "_send_part", "_respond(send, HTTPStatus.GONE)"): _REFUSED,
     ("tickets.py", "_send_part", "_wait_gone(receive)"): _REFUSED,
     ("peer.py", "open_peer", "nursery.start(_hold_transport)"): _AT_ONCE,
+    (
+        "server.py",
+        "Server._serve_http",
+        "self.claims.serve(path.removeprefix(self.claims.path), scope, receive, send)",
+    ): "the notebooks' desk reads a short body and answers at once: test_notebook_desk",
     ("server.py", "Server.aclose", "trio.lowlevel.checkpoint()"): _SHIELDED,
     ("server.py", "Server.aclose", "session.wait_ended()"): _SHIELDED,
     ("server.py", "open_server", "server.aclose()"): _SHIELDED,
@@ -387,6 +392,10 @@ async def page_waited_for(world: World) -> None:
     await world.server.wait_page()
 
 
+async def newest_page_waited_for(world: World) -> None:
+    await world.server.move_to_newest_page(None)
+
+
 async def channel_waits_for_a_page(world: World) -> None:
     async with world.server.hold_channel("another") as channel:
         assert await channel.open(None) is None
@@ -404,7 +413,7 @@ async def wait_for_closed(opening: Awaitable[object]) -> None:
 
 
 #: Scripts of a server to which a page comes a second later.
-ALONE: list[Script] = [page_waited_for, channel_waits_for_a_page, call_waits_for_a_page]
+ALONE: list[Script] = [page_waited_for, newest_page_waited_for, channel_waits_for_a_page, call_waits_for_a_page]
 
 
 async def play_alone(world: World, script: Script, at: int, when: When) -> Interruption:

@@ -61,6 +61,11 @@ async def open_and_close(world: World) -> None:
         await world.channel.open()
 
 
+async def wait_in_vain(waiting: Awaitable[None]) -> None:
+    with pytest.raises(trio.TooSlowError):
+        await waiting
+
+
 async def begin_open(world: World) -> None:
     await world.channel.close()
     with trio.testing.assert_checkpoints():
@@ -144,6 +149,8 @@ USES: dict[str, list[Use]] = {
     "PeerChannel.call_with_stream": [lambda world: world.far.call_with_stream("digest", b"x")],
     "PeerChannel.echo": [lambda world: world.far.echo()],
     "PeerChannel.pipe": [lambda world: world.far.pipe(b"x")],
+    "Server.begin_move_to_newest_page": [lambda world: wait_in_vain(world.server.begin_move_to_newest_page(1))],
+    "Server.move_to_newest_page": [lambda world: wait_in_vain(world.server.move_to_newest_page(1))],
     "Server.aclose": [lambda world: world.server.aclose(), close_server_again],
     "Server.open_channel": [within(lambda world: world.server.open_channel("code"))],
     "Server.wait_page": [lambda world: world.server.wait_page()],

@@ -105,7 +105,7 @@ def calls_stay_in_the_thread() -> None:
                 task = channel.call("add", 2, 3)
                 assert isinstance(task, asyncio.Task)
                 assert task.get_loop() is asyncio.get_running_loop()
-                others = [channel.call("add", number, 1) for number in range(2_000)]
+                others = [channel.call("add", number, 1, timeout=TIMEOUT) for number in range(2_000)]
                 assert await asyncio.gather(task, *others) == [5, *range(1, 2_001)]
 
             await in_aio(call)

@@ -1,4 +1,4 @@
-"""The harness itself: what the other tests of this folder rely on, shown in each front end."""
+"""The harness itself: what the other tests of this folder rely on. Those show it in the other front ends, too."""
 
 import os
 from pathlib import Path
@@ -18,6 +18,8 @@ HTML_WITH_SCRIPT = """
 from IPython.display import HTML, display
 display(HTML("<p class='mine'>empty</p><script>document.querySelector('.mine').textContent = 'written'</script>"))
 """
+
+in_lab = pytest.mark.parametrize("front_end", [LabNotebook], indirect=True)
 
 
 def test_a_cell_runs_and_its_output_is_seen(notebooks: Notebooks) -> None:
@@ -43,6 +45,7 @@ def test_a_script_in_displayed_html_runs_again_after_a_reload_when_saved(noteboo
     assert notebook.complaints == []
 
 
+@in_lab
 def test_an_untrusted_notebook_loses_its_scripts_and_a_signed_one_keeps_them(notebooks: Notebooks) -> None:
     html = "<p class='mine'>fallback</p><script>document.querySelector('.mine').textContent = 'written'</script>"
     outputs = [[nbformat.v4.new_output("display_data", {"text/html": html})]]
@@ -56,6 +59,7 @@ def test_an_untrusted_notebook_loses_its_scripts_and_a_signed_one_keeps_them(not
     assert trusted.is_trusted()
 
 
+@in_lab
 def test_saving_a_notebook_whose_cells_have_run_signs_it(notebooks: Notebooks) -> None:
     notebook = notebooks.open(["1"])
 
@@ -66,6 +70,7 @@ def test_saving_a_notebook_whose_cells_have_run_signs_it(notebooks: Notebooks) -
     assert notebooks.server.is_signed(notebook.file)
 
 
+@in_lab
 def test_interrupting_ends_a_busy_cell(notebooks: Notebooks) -> None:
     notebook = notebooks.open(["print('busy')\nimport time\ntime.sleep(1000)", "1 + 1"])
 
@@ -78,6 +83,7 @@ def test_interrupting_ends_a_busy_cell(notebooks: Notebooks) -> None:
     assert notebook.run(1) == "2"
 
 
+@in_lab
 def test_restarting_ends_a_busy_cell_and_forgets_what_the_kernel_knew(notebooks: Notebooks) -> None:
     notebook = notebooks.open(["x = 1\nprint('busy')\nimport time\ntime.sleep(1000)", "x"])
 
@@ -89,6 +95,7 @@ def test_restarting_ends_a_busy_cell_and_forgets_what_the_kernel_knew(notebooks:
     assert notebook.run(1) == "NameError: name 'x' is not defined"
 
 
+@in_lab
 def test_outputs_can_be_cleared_and_cells_changed_and_deleted(notebooks: Notebooks) -> None:
     notebook = notebooks.open(["'first'", "'second'"])
     notebook.run(0)
@@ -106,6 +113,7 @@ def test_outputs_can_be_cleared_and_cells_changed_and_deleted(notebooks: Noteboo
     assert notebook.text(0) == "'second'"
 
 
+@in_lab
 def test_a_second_tab_shares_the_kernel_which_outlives_a_closed_tab(notebooks: Notebooks) -> None:
     first = notebooks.open(["x = 1", "x"])
     first.run(0)
@@ -116,6 +124,7 @@ def test_a_second_tab_shares_the_kernel_which_outlives_a_closed_tab(notebooks: N
     assert second.run(1) == "1"
 
 
+@in_lab
 def test_a_notebook_reopens_while_its_kernel_is_busy(notebooks: Notebooks) -> None:
     notebook = notebooks.open(["print('busy')\nimport time\ntime.sleep(1000)"])
     notebook.start(0)
@@ -130,6 +139,7 @@ def test_a_notebook_reopens_while_its_kernel_is_busy(notebooks: Notebooks) -> No
     assert notebook.complaints == []
 
 
+@in_lab
 def test_complaints_are_collected(notebooks: Notebooks) -> None:
     notebook = notebooks.open(["pass"])
 

@@ -7,21 +7,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from coverage.config import CoverageConfig
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 from jchannel.kernel import spec
 from tests.conftest import CHECKOUT
+from tests.kernel_coverage import without_greenlets
 
 __all__ = ["NOW", "TIMEOUT", "WHEN_ALL_WAIT", "Kernel", "Ran"]
 
 TIMEOUT = 60.0
 """Seconds that whatever is waited for may take: a guard and no assertion."""
-
-
-_COVERAGE = "COVERAGE_PROCESS_CONFIG"
-"""Where coverage tells processes what to measure."""
 
 NOW = "os.close(os.open('ready', os.O_WRONLY))"
 """In a cell: says that it is ready for its interrupt."""
@@ -34,19 +30,6 @@ async def tell():
 nursery.start_soon(tell)
 """
 """In a cell: says so when the cell, and everything else in trio, waits."""
-
-
-def _without_greenlets() -> dict[str, str]:
-    """The environment of this process, but coverage watches no greenlets, of which a kernel has none.
-
-    Where it does, its tracer calls Python at each call, and swallows a KeyboardInterrupt that comes there.
-    """
-    environment = dict(os.environ)
-    if _COVERAGE in environment:
-        settings = CoverageConfig.deserialize(environment[_COVERAGE])
-        settings.concurrency = ["thread"]
-        environment[_COVERAGE] = settings.serialize()
-    return environment
 
 
 @dataclass
@@ -88,7 +71,7 @@ class Kernel:
     def __enter__(self) -> Self:
         ours = {"PYTHONPATH": str(CHECKOUT), "IPYTHONDIR": str(self._folder), "JUPYTER_CONFIG_DIR": str(self._folder)}
         self.manager.start_kernel(
-            env={**_without_greenlets(), **ours},
+            env={**without_greenlets(), **ours},
             cwd=str(self._folder),
             # On a busy machine, what is to end must not be cut short.
             extra_arguments=[f"--TrioKernelApp.ending_seconds={self._ending_seconds}"],

@@ -8,6 +8,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.greenlet_coverage import with_greenlets
+
 CHECKOUT = Path(__file__).parent.parent
 
 # A health check that looks at the clock would make a verdict depend on the machine's load.
@@ -34,6 +36,7 @@ def fresh_python() -> FreshPython:
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", program],
             cwd=CHECKOUT,
+            env=with_greenlets(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -94,7 +94,7 @@ def test_a_call_gives_a_task_of_the_running_loop() -> None:
 def test_many_calls_at_once_are_answered() -> None:
     async def program() -> None:
         async with opened() as (channel, _):
-            values = await asyncio.gather(*[channel.call("add", number, 1) for number in range(2_000)])
+            values = await asyncio.gather(*[channel.call("add", number, 1, timeout=TIMEOUT) for number in range(2_000)])
             assert values == list(range(1, 2_001))
 
     asyncio.run(program())

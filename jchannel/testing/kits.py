@@ -338,12 +338,14 @@ class AsyncioKit(_Kit):
 
     async def _settle(self, portal: KitPortal) -> None:
         """Waits until neither trio nor the loop has anything to do that the other has asked for."""
-        posted = -1
-        while portal.posted != posted:
+        quiet = False
+        while not quiet:
+            # Counted before: what trio has told the loop on its way to rest may have sent something into trio again.
+            posted = portal.posted + 1
             await wait_in_loop(Operation(portal, portal.settle))
-            posted = portal.posted
             for _ in range(_PASSES):
                 await asyncio.sleep(0)
+            quiet = portal.posted == posted
 
     async def _end(self, portal: KitPortal) -> None:
         loop = running_loop()

@@ -477,7 +477,7 @@ class TestTogether:
         async with open_streams(browser, tmp_path) as (_, channel, _):
 
             async def pipe(size: int) -> None:
-                back[size] = await (await channel.pipe(generate(make_data(size)), timeout=20)).join()
+                back[size] = await (await channel.pipe(generate(make_data(size)), timeout=60)).join()
 
             async with trio.open_nursery() as nursery:
                 for size in sizes:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.jupyter.child import COVERAGE, COVERAGE_LATER
-from tests.kernel_coverage import without_greenlets
 
 START_TIMEOUT = 60.0
 """Seconds that a server has to get ready."""
@@ -126,7 +125,7 @@ def private_environment(folder: Path, checkout: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
     }
     if COVERAGE in os.environ:
-        environment[COVERAGE_LATER] = without_greenlets()[COVERAGE]
+        environment[COVERAGE_LATER] = os.environ[COVERAGE]
     for name in ("home", "ipython", "config", "data", "runtime", "lab-settings", "lab-workspaces"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     return environment

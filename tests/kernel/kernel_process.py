@@ -12,7 +12,6 @@ from jupyter_client.manager import KernelManager
 
 from jchannel.kernel import spec
 from tests.conftest import CHECKOUT
-from tests.kernel_coverage import without_greenlets
 
 __all__ = ["NOW", "TIMEOUT", "WHEN_ALL_WAIT", "Kernel", "Ran"]
 
@@ -71,7 +70,7 @@ class Kernel:
     def __enter__(self) -> Self:
         ours = {"PYTHONPATH": str(CHECKOUT), "IPYTHONDIR": str(self._folder), "JUPYTER_CONFIG_DIR": str(self._folder)}
         self.manager.start_kernel(
-            env={**without_greenlets(), **ours},
+            env={**os.environ, **ours},
             cwd=str(self._folder),
             # On a busy machine, what is to end must not be cut short.
             extra_arguments=[f"--TrioKernelApp.ending_seconds={self._ending_seconds}"],

@@ -103,10 +103,11 @@ class Requests:
         Returns:
             What must be awaited at once; it does the waiting, and gives the value or the stream of the answer.
         """
-        asked = self._add(_Asked(make, what, _deadline(limit)))
+        # Its time begins now and not when it is awaited, and is one for both sides: the far side's has begun, too.
+        deadline = trio.current_time() + limit
+        asked = self._add(_Asked(make, what, _least_deadline(deadline)))
         self._enter_line(asked)
-        # Its time begins now and not when it is awaited: the far side's has begun, too.
-        return self._finish(asked, trio.current_time() + limit, limit)
+        return self._finish(asked, deadline, limit)
 
     async def ask_with_stream(
         self, make: MakeRequest, source: object, progress: Progress | None, limit: float, what: str
@@ -123,7 +124,7 @@ class Requests:
         Cancelling it closes the source, and is else as with ``Endpoint.call``.
         """
         # The limit is for the time without progress, which the far side does not see.
-        asked = self._add(_Asked(make, what, _deadline(math.inf)))
+        asked = self._add(_Asked(make, what, _least_deadline(math.inf)))
         with trio.move_on_after(limit) as scope, _Counted(asked, self._under_way, self._tally):
             asked.progress_scope = scope
             stream = await self._streams.open(source, f"argument of {what}", progress)
@@ -304,11 +305,11 @@ class _Counted:
             self._tally.count_failed()
 
 
-def _deadline(limit: float) -> float:
-    """When a request's time is over: after the limit, or when that of the code that makes it is."""
+def _least_deadline(deadline: float) -> float:
+    """When a request's time is over: by its own limit, or when that of the code that makes it is."""
     caller = running_call()
     outer = math.inf if caller is None else caller.deadline
-    return min(trio.current_time() + limit, trio.current_effective_deadline(), outer)
+    return min(deadline, trio.current_effective_deadline(), outer)
 
 
 def _wire_time(seconds: float) -> float:

@@ -1,5 +1,6 @@
 """What every test can use: the hypothesis profiles, and a Python process of its own."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,10 @@ _SLOW = [hypothesis.HealthCheck.too_slow]
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=_SLOW)
 hypothesis.settings.register_profile("search", max_examples=5_000, deadline=None, suppress_health_check=_SLOW)
 hypothesis.settings.load_profile("ci")
+
+# A shell starts what runs in its background so that it ignores interrupts, and so does what that starts in turn. The
+# tests send some, to themselves and to programs of their own.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FreshPython = Callable[[str], str]
 """Runs a program in a new Python process and returns what it printed."""

@@ -6,12 +6,13 @@ for those of ``jchannel.sync`` there is ``SyncKit``. docs/testing.md has example
 
 from __future__ import annotations
 
+from jchannel.testing.asyncio_kit import AsyncioKit
 from jchannel.testing.facade import LoopPage, ThreadPage
 from jchannel.testing.faults import Direction, Fault
-from jchannel.testing.kits import AsyncioKit, SyncKit
 from jchannel.testing.page import Page
 from jchannel.testing.script import JavaScriptError, RecordedCall
 from jchannel.testing.server import open_page, open_pair, open_server
+from jchannel.testing.sync_kit import SyncKit
 
 __all__ = [
     "AsyncioKit",

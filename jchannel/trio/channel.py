@@ -19,7 +19,8 @@ from jchannel.trio.channel_streams import Give, give
 from jchannel.trio.endpoint import Endpoint
 from jchannel.trio.figures import describe_channel
 from jchannel.trio.handlers import Invoke, invoke
-from jchannel.trio.session import PendingRequest, Session
+from jchannel.trio.pending_request import PendingRequest
+from jchannel.trio.session import Session
 from jchannel.trio.statistics import ChannelTally
 
 __all__ = ["Channel"]

@@ -17,8 +17,9 @@ from jchannel.progress import Progress
 from jchannel.protocol.messages import Request, StreamInfo
 from jchannel.trio.channel_streams import ChannelStreams, Give
 from jchannel.trio.outgoing import OutgoingStream
+from jchannel.trio.pending_request import PendingRequest
 from jchannel.trio.running_call import running_call
-from jchannel.trio.session import PendingRequest, Session
+from jchannel.trio.session import Session
 from jchannel.trio.statistics import CallTally
 from jchannel.trio.tree import CallNode
 

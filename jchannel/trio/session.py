@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import trio
 
-from jchannel.errors import ClosedError, PageLostError, ProtocolError, RemoteCancelledError, RemoteError
+from jchannel.errors import PageLostError, ProtocolError, RemoteError
 from jchannel.protocol.connection import Connection, State
 from jchannel.protocol.messages import (
     Answer,
@@ -34,91 +34,22 @@ from jchannel.protocol.messages import (
 )
 from jchannel.protocol.values import pack
 from jchannel.trio.cut import MAX_NAME, send_cut
-from jchannel.trio.incoming import IncomingStream
 from jchannel.trio.limits import Limits
 from jchannel.trio.link import Link, LinkClosed
 from jchannel.trio.nursery import open_flat_nursery
 from jchannel.trio.outgoing import OutgoingStream
+from jchannel.trio.pending_request import PendingRequest
 from jchannel.trio.running_call import RunningCall, answering
 from jchannel.trio.statistics import SocketTally
 from jchannel.trio.stream_table import Carrier, StreamTable
 
-__all__ = ["PendingRequest", "Session"]
+__all__ = ["Session"]
 
 logger = logging.getLogger("jchannel")
 
 #: How long after connecting the round trip is measured for the first time, in seconds: soon, and not while the page has
 #: its hands full with opening its channels.
 FIRST_PING_SECONDS: Final = 0.2
-
-
-class PendingRequest:
-    """A request that has been sent, until its sender has its outcome.
-
-    Args:
-        request: Its message.
-        deadline: When its sender's time is over, by trio's clock; infinity for never.
-    """
-
-    def __init__(self, request: Request, deadline: float = math.inf) -> None:
-        self.request = request
-        self.deadline = deadline
-        #: Whether the far side has been told that it is not wanted any more.
-        self.cancelled = False
-        self._ended = trio.Event()
-        self._answer: Answer | None = None
-        #: The stream that came with the answer.
-        self.stream: IncomingStream | None = None
-        self._error: BaseException | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is an outcome."""
-        return self._ended.is_set()
-
-    @property
-    def was_too_slow(self) -> bool:
-        """Whether the far side has ended it because its time was over."""
-        return isinstance(self._answer, Error) and self._answer.kind == "timeout"
-
-    def answer(self, answer: Answer, stream: IncomingStream | None) -> bool:
-        """Ends the request with the far side's answer. Tells whether it is the outcome: the first one counts."""
-        if self.ended:
-            return False
-        self._answer = answer
-        self.stream = stream
-        self._ended.set()
-        return True
-
-    def fail(self, error: BaseException) -> None:
-        """Ends the request with an error of this side. The first outcome counts."""
-        if not self.ended:
-            self._error = error
-            self._ended.set()
-
-    async def wait(self) -> None:
-        """Waits for the outcome. Cancelling it does nothing else."""
-        await self._ended.wait()
-
-    def unwrap(self, remote_error: type[RemoteError]) -> Any:
-        """The result, or the error raised."""
-        if self._error is not None:
-            # A copy for each: one error that ends many requests must not collect all their tracebacks.
-            raise type(self._error)(*self._error.args) from self._error.__cause__
-        if isinstance(self._answer, Result):
-            return self._answer.value
-        assert isinstance(self._answer, Error)
-        raise _to_exception(self._answer, remote_error)
-
-
-def _to_exception(error: Error, remote_error: type[RemoteError]) -> Exception:
-    if error.kind in ("channel", "ended", "cancelled"):
-        return ClosedError(error.message)
-    if error.kind == "timeout":
-        return trio.TooSlowError(error.message)
-    if error.kind == "aborted":
-        return RemoteCancelledError(error.message)
-    return remote_error(error.kind, error.name, error.message, error.stack)
 
 
 class Session:
@@ -173,7 +104,6 @@ class Session:
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
         self._why = ""
-        self.goodbye: Goodbye | None = None
 
     @property
     def pending(self) -> int:
@@ -470,7 +400,6 @@ class Session:
                 self._cancelled.add(message.id)
                 scope.cancel()
         elif isinstance(message, Goodbye):
-            self.goodbye = message
             self._end(f"{self.far_side} has closed the connection: {message.message}")
             self._scope.cancel()
 

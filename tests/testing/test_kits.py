@@ -29,6 +29,7 @@ from jchannel.metagenerator import MetaGenerator
 from jchannel.testing import AsyncioKit, JavaScriptError, LoopPage, SyncKit
 from jchannel.testing.clock import KitPortal
 from jchannel.trio import Limits, PeerChannel
+from tests.peer_thread import TIMEOUT
 
 
 def kit_threads() -> list[threading.Thread]:
@@ -375,12 +376,16 @@ class TestAsyncio:
     def test_cancelling_the_opening_of_a_page_leaves_none(self) -> None:
         async def main() -> None:
             async with AsyncioKit() as kit:
-                task = asyncio.create_task(kit.open_page(client="first"))
-                await asyncio.sleep(0)
-                # The page is connected, and the Task has not seen it yet.
-                wait_blocking(kit.server.handle.wait_page(None))
                 portal = kit.server.handle.portal
                 assert isinstance(portal, KitPortal)
+                # trio is held up until the Task waits, so that the page does not come before.
+                waits = threading.Event()
+                portal.post(lambda: waits.wait(TIMEOUT))
+                task = asyncio.create_task(kit.open_page(client="first"))
+                await asyncio.sleep(0)
+                waits.set()
+                # The page is connected, and the Task has not seen it yet.
+                wait_blocking(kit.server.handle.wait_page(None))
                 wait_blocking(Operation(portal, portal.settle))
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):

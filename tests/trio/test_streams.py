@@ -39,7 +39,7 @@ from jchannel.trio import Channel, Limits, PeerChannel
 from jchannel.trio.incoming import READ_AHEAD as INCOMING_AHEAD
 from jchannel.trio.incoming import IncomingStream
 from jchannel.trio.outgoing import INLINE_BYTES, PART_BYTES, READ_AHEAD, OutgoingStream
-from jchannel.trio.session import PendingRequest
+from jchannel.trio.pending_request import PendingRequest
 from jchannel.trio.stream_table import ServerCarrier
 from jchannel.trio.tickets import POLL_SECONDS
 from tests.trio.helpers import HttpClient

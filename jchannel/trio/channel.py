@@ -86,6 +86,7 @@ class Channel(Endpoint):
         self._id: int | None = None
         self._session: Session | None = None
         self._opening: tuple[Session, PendingRequest] | None = None
+        self._term = _Term()
         self._value: Any = None
         self._changed = trio.lowlevel.ParkingLot()
         self._why_closed = "it has not been opened: call open() first"
@@ -162,27 +163,26 @@ class Channel(Endpoint):
             raise StateError("the channel is open already: close it before you open it again")
         number = self._server.register(self)
         self._id, self._failure = number, None
+        term = self._term = _Term()
         if self._server.session is not None:
             try:
                 self.attach(self._server.session)
             except BaseException:
                 self._shut("opening it was given up")
                 raise
-        return self._finish_opening(number, limit)
+        return self._finish_opening(term, limit)
 
-    async def _finish_opening(self, number: int, limit: float) -> Any:
-        if self._id != number:
-            raise ClosedError(f"the channel is closed: {self._why_closed}")
+    async def _finish_opening(self, term: _Term, limit: float) -> Any:
         with trio.move_on_after(limit):
             try:
-                await self.wait_session()
-            except ClosedError:
-                if self._failure is not None:
-                    raise copy.copy(self._failure) from None
-                raise
+                while term.error is None and self.find_session() is None:
+                    await self._changed.park()
             except BaseException:
-                self._shut("opening it was given up")
+                if term.error is None:
+                    self._shut("opening it was given up")
                 raise
+            if term.error is not None:
+                raise copy.copy(term.error)
             return self._value
         raise trio.TooSlowError(f"the channel was not opened within {limit:g} s: {self._last_wait}")
 
@@ -270,8 +270,9 @@ class Channel(Endpoint):
         self._server.unregister(channel)
         self._last_wait = self.explain_wait()
         self._why_closed = why
+        self._term.error = self._failure or ClosedError(f"the channel is closed: {why}")
         # The page hears it of `close`: a `cancel` before it would give its readers another reason.
-        self._end_all(f"the channel is closed: {why}")
+        self._end_all(f"the channel is closed: {why}", self._failure)
         session = self._session
         if self._opening is not None:
             session, pending = self._opening
@@ -312,3 +313,14 @@ class Channel(Endpoint):
         if session is not None and session.alive:
             return "the page does not take what waits to be sent"
         return self._server.explain_wait() or "the page has not opened the channel yet"
+
+
+class _Term:
+    """One time that a channel is open, from the asking for it on: it may be closed and open again before that is seen.
+
+    Attributes:
+        error: Why it is over, for those who wait for the opening.
+    """
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None

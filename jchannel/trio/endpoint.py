@@ -11,6 +11,7 @@ from typing import Any, ClassVar, cast
 
 import trio
 
+from jchannel.errors import ClosedError
 from jchannel.metagenerator import MetaGenerator
 from jchannel.progress import Progress, check_progress
 from jchannel.protocol.messages import Call, Echo, Pipe, Request, StreamInfo
@@ -239,9 +240,11 @@ class Endpoint(ABC):
     def _describe(self) -> tuple[int | None, str]:
         """The channel's number, ``None`` when it is closed, and its state, for the tree. Safe in any thread."""
 
-    def _end_all(self, why: str) -> None:
+    def _end_all(self, why: str, cause: Exception | None = None) -> None:
         """Ends what is under way in both directions, because the channel is closing."""
-        self._requests.end(why)
+        error = ClosedError(why)
+        error.__cause__ = cause
+        self._requests.end(error)
         self._streams.end(why)
         self._service.end()
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import deque
 from collections.abc import Awaitable
-from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -132,17 +132,19 @@ class Requests:
             stream.on_taken = partial(_restart, scope, limit)
             try:
                 asked.take(stream, await stream.wait_short())
-                self._enter_line(asked)
+                if asked.waiting:
+                    self._enter_line(asked)
                 return await self._wait(asked, limit)
             except BaseException:
                 stream.stop()
                 raise
         raise trio.TooSlowError(self._explain(asked, f"{limit:g} s without progress"))
 
-    def end(self, why: str) -> None:
-        """Ends the requests that were sent, because the channel is closing."""
-        for pending in self._sent:
-            pending.fail(ClosedError(why))
+    def end(self, error: ClosedError) -> None:
+        """Ends the requests, because the channel is closing: a channel that is opened again is another one for them."""
+        self._line.clear()
+        for asked in self._under_way:
+            asked.fail(error)
 
     async def _finish(self, asked: _Asked, deadline: float, limit: float) -> Any:
         with trio.move_on_at(deadline), _Counted(asked, self._under_way, self._tally):
@@ -155,11 +157,9 @@ class Requests:
 
     async def _wait(self, asked: _Asked, limit: float) -> Any:
         try:
-            while asked.waiting:
-                session, _ = await self._way.wait_session()
-                if not session.has_room:
-                    await session.wait_room()
-                self._send_line()
+            if asked.waiting:
+                with asked.open_wait():
+                    await self._wait_turn(asked)
         except trio.Cancelled:
             if asked.waiting:
                 raise
@@ -179,11 +179,21 @@ class Requests:
             return value
         return self._give(self._streams.own(pending.stream, f"result of {asked.what}"), limit)
 
+    async def _wait_turn(self, asked: _Asked) -> None:
+        while asked.waiting:
+            session, _ = await self._way.wait_session()
+            if not session.has_room:
+                await session.wait_room()
+            self._send_line()
+
     def _enter_line(self, asked: _Asked) -> None:
         asked.in_line = True
         self._line.append(asked)
-        with suppress(StateError):  # Whoever waits for it hears of it.
+        try:
             self._send_line()
+        except StateError as error:  # Whoever waits for it hears of it.
+            self._line.remove(asked)
+            asked.fail(error)
 
     def _send_line(self) -> None:
         """Sends the requests that wait to be sent, in their order, as far as there is room for them."""
@@ -225,6 +235,7 @@ class _Asked:
         self._data: bytes | None = None
         self._session: Session
         self._error: Exception | None = None
+        self._wait: trio.CancelScope | None = None
 
     @property
     def waiting(self) -> bool:
@@ -273,10 +284,25 @@ class _Asked:
         if self._stream is not None and info is not None:
             session.streams.announced(self._stream, info)
 
+    def open_wait(self) -> trio.CancelScope:
+        """The scope in which it is waited until it has been sent. That it has failed ends the waiting."""
+        self._wait = trio.CancelScope()
+        return self._wait
+
+    def fail(self, error: StateError) -> None:
+        """Ends it with an error of this side."""
+        if self.pending is not None:
+            self.pending.fail(error)
+        elif self._error is None:
+            self._error = error
+            if self._wait is not None:
+                self._wait.cancel()
+
     def unwrap(self) -> tuple[Session, PendingRequest]:
         """Gives the session and the request that was sent, or raises why it could not be."""
         if self._error is not None:
-            raise self._error
+            # A copy for each: one error that ends many requests must not collect all their tracebacks.
+            raise copy.copy(self._error) from self._error.__cause__
         assert self.pending is not None
         return self._session, self.pending
 

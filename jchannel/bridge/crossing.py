@@ -162,6 +162,12 @@ class _TaskCrossing(_Crossing[T]):
         # Weak, so that a Task whose loop was closed under it goes, and cancels the operation by that.
         self._waiter: weakref.ref[asyncio.Future[None]] | None = None
 
+    def submit(self) -> None:
+        """As the crossing's."""
+        super().submit()
+        if not self._is_here:
+            self._mailbox.turns.begin_wait()
+
     async def wait_in_task(self) -> T:
         """As ``wait``, in a Task of its own, whose first step was made before it was one."""
         return await self.wait(_begun())
@@ -225,7 +231,11 @@ class _TaskCrossing(_Crossing[T]):
             self._arrive()
         else:
             with suppress(LoopClosedError):  # Nobody waits any more.
-                self._mailbox.post(self._arrive)
+                self._mailbox.post(self._come_home)
+
+    def _come_home(self) -> None:
+        self._mailbox.turns.end_wait()
+        self._arrive()
 
     def _arrive(self) -> None:
         waiter = None if self._waiter is None else self._waiter()

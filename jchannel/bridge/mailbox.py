@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, TypeAlias
 
+from jchannel.bridge.turns import Turns
+
 __all__ = ["LoopClosedError", "LoopMailbox", "Mailbox", "Work"]
 
 #: What is done in the other thread. It must not wait.
@@ -70,7 +72,11 @@ class LoopClosedError(Exception):
 
 
 class LoopMailbox(Mailbox):
-    """The mailbox of an asyncio loop. ``LoopMailbox.of`` gives the loop's one, so that all who post share wake-ups."""
+    """The mailbox of an asyncio loop. ``LoopMailbox.of`` gives the loop's one, so that all who post share wake-ups.
+
+    Attributes:
+        turns: Sees to it that trio gets its turn beside the loop.
+    """
 
     _mailboxes: ClassVar[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopMailbox]] = (
         weakref.WeakKeyDictionary()
@@ -78,6 +84,7 @@ class LoopMailbox(Mailbox):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
+        self.turns = Turns(loop)
         # Not the loop itself: it is the key under which this mailbox is kept, and would keep itself alive.
         self._loop = weakref.ref(loop)
 
@@ -94,6 +101,11 @@ class LoopMailbox(Mailbox):
         """Whether the loop has been closed."""
         loop = self._loop()
         return loop is None or loop.is_closed()
+
+    def run(self) -> None:
+        """As the mailbox's."""
+        self.turns.take_note()
+        super().run()
 
     def _wake(self) -> None:
         loop = self._loop()

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Protocol
 import trio
 
 from jchannel.bridge.mailbox import Mailbox, Work
+from jchannel.bridge.turns import shorten_switch_interval
 from jchannel.errors import StateError
 
 __all__ = ["LoopPortal", "Portal", "Traveller", "open_thread_portal", "portal_of"]
@@ -138,6 +139,7 @@ class _ThreadPortal(Portal):
 
     def __init__(self) -> None:
         super().__init__()
+        shorten_switch_interval()
         # A daemon, so that a program ends when its own code does.
         threading.Thread(target=self._run_trio, name="jchannel trio", daemon=True).start()
 

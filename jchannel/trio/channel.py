@@ -217,7 +217,7 @@ class Channel(Endpoint):
                 # A page that is gone, or has no such channel any more, has closed it by that.
                 with suppress(PageLostError, ClosedError):
                     await session.wait_answer(pending)
-            await self._service.wait_idle()
+            await self._service.wait_ended()
             return
         raise trio.TooSlowError(
             f"closing the channel was not confirmed within {limit:g} s; on this side it is closed all the same"

@@ -82,7 +82,8 @@ class Server:
         self._reception = Reception(gate, http, parts.path, limits, self._serve_page)
         self._connections = 0
         self._session: Session | None = None
-        self._next_page_takes_over = False
+        # Those for whom the next page takes over.
+        self._movers: set[object] = set()
         self._page_changed = trio.lowlevel.ParkingLot()
         self._channels: dict[int, Channel] = {}
         self._held: dict[Channel, None] = {}
@@ -221,10 +222,12 @@ class Server:
         limit = check_timeout(timeout)
         self._check_open()
         old = "" if self.session is None else self.session.client
-        self._next_page_takes_over = bool(old)
-        return self._wait_other_page(old, limit)
+        mover = object()
+        if old:
+            self._movers.add(mover)
+        return self._wait_other_page(mover, old, limit)
 
-    async def _wait_other_page(self, old: str, limit: float) -> None:
+    async def _wait_other_page(self, mover: object, old: str, limit: float) -> None:
         try:
             with trio.move_on_after(limit):
                 await trio.lowlevel.checkpoint()
@@ -233,7 +236,7 @@ class Server:
                     await self._page_changed.park()
                 return
         finally:
-            self._next_page_takes_over = False
+            self._movers.discard(mover)
         raise trio.TooSlowError(f"no other page connected within {limit:g} s")
 
     @asynccontextmanager
@@ -377,9 +380,9 @@ class Server:
                 return None
             words = "the page has connected anew"
             if session.alive and session.client != hello.client:
-                if not self._next_page_takes_over:
+                if not self._movers:
                     return RefusedError("taken", "another page is connected to this server, which takes one at a time")
-                self._next_page_takes_over = False
+                self._movers.clear()
                 words = "another page has taken over, as server.move_to_newest_page() has asked for"
             session.end("replaced", words)
             await session.wait_ended()

@@ -63,7 +63,8 @@ class Service:
         self._tracebacks = tracebacks
         self._arrived: deque[tuple[_Served, Call, IncomingStream | None]] = deque()
         self._served: dict[_Served, None] = {}
-        self._idle = trio.Event()
+        self._closing = 0
+        self._closed = trio.lowlevel.ParkingLot()
 
     @property
     def running(self) -> int:
@@ -84,8 +85,6 @@ class Service:
             return
         # Nothing else comes here: only a server opens and closes channels, and the peer answers that itself.
         assert isinstance(request, Call | Pipe)
-        if not self._served:
-            self._idle = trio.Event()
         served = _Served(session, request)
         self._served[served] = None
         stream = None
@@ -102,13 +101,15 @@ class Service:
     def end(self) -> None:
         """Cancels all that is running, because the channel is closing."""
         for served in self._served:
-            served.closed = True
-            served.scope.cancel()
+            if not served.closed:
+                served.closed = True
+                self._closing += 1
+                served.scope.cancel()
 
-    async def wait_idle(self) -> None:
-        """Waits until nothing is running."""
-        if self._served:
-            await self._idle.wait()
+    async def wait_ended(self) -> None:
+        """Waits until what ``end`` has cancelled has ended. Others may run: the channel may be open again."""
+        while self._closing:
+            await self._closed.park()
 
     async def _run_next_call(self) -> None:
         served, call, stream = self._arrived.popleft()
@@ -182,8 +183,10 @@ class Service:
         else:
             self._tally.count_cancelled()
         del self._served[served]
-        if not self._served:
-            self._idle.set()
+        if served.closed:
+            self._closing -= 1
+            if not self._closing:
+                self._closed.unpark_all()
 
 
 class _Served:

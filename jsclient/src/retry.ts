@@ -8,11 +8,13 @@ export interface RetryPolicy {
   readonly factor: number;
   /** The longest wait there is. Default 10. */
   readonly cap: number;
+  /** How much of each wait is drawn at random, from 0 for none to 1 for all of it. Default 1. */
+  readonly spread: number;
   /** The time without success, spent waiting and trying, after which the client stops. Default 600. */
   readonly giveUpAfter: number;
 }
 
-export const DEFAULT_RETRY_POLICY: RetryPolicy = { base: 0.25, factor: 2, cap: 10, giveUpAfter: 600 };
+export const DEFAULT_RETRY_POLICY: RetryPolicy = { base: 0.25, factor: 2, cap: 10, spread: 1, giveUpAfter: 600 };
 
 /**
  * Completes and checks a policy.
@@ -25,6 +27,7 @@ export function makeRetryPolicy(given: Partial<RetryPolicy>): RetryPolicy {
     ['base', 0],
     ['factor', 1],
     ['cap', 0],
+    ['spread', 0],
     ['giveUpAfter', 0],
   ] as const) {
     const value: unknown = policy[name];
@@ -35,12 +38,15 @@ export function makeRetryPolicy(given: Partial<RetryPolicy>): RetryPolicy {
       throw new RangeError(`The option reconnect.${name} must be at least ${String(least)}, and is ${String(value)}.`);
     }
   }
+  if (policy.spread > 1) {
+    throw new RangeError(`The option reconnect.spread must be at most 1, and is ${String(policy.spread)}.`);
+  }
   return policy;
 }
 
 /**
- * Counts attempts and time. The waits grow exponentially and are drawn from their whole range, so that many pages that
- * lost the same server do not come back at once.
+ * Counts attempts and time. The waits grow exponentially and, unless the policy says otherwise, are drawn from their
+ * whole range, so that many pages that lost the same server do not come back at once.
  */
 export class Retry {
   readonly #policy: RetryPolicy;
@@ -58,10 +64,10 @@ export class Retry {
     if (this.#spent >= this.#policy.giveUpAfter) {
       return null;
     }
-    const { base, factor, cap } = this.#policy;
-    const delay = this.#random() * Math.min(cap, base * factor ** this.#attempts);
+    const { base, factor, cap, spread } = this.#policy;
+    const longest = Math.min(cap, base * factor ** this.#attempts);
     this.#attempts++;
-    return delay;
+    return longest * (1 - spread + spread * this.#random());
   }
 
   /** Takes note of time spent without a connection, in seconds. */

@@ -3,10 +3,10 @@ import { makeRetryPolicy, Retry } from '../src/retry.js';
 
 describe('the policy of connecting again', () => {
   test('has defaults', () => {
-    expect(makeRetryPolicy({ cap: 1 })).toStrictEqual({ base: 0.25, factor: 2, cap: 1, giveUpAfter: 600 });
+    expect(makeRetryPolicy({ cap: 1 })).toStrictEqual({ base: 0.25, factor: 2, cap: 1, spread: 1, giveUpAfter: 600 });
   });
 
-  test.each([{ base: -1 }, { factor: 0.5 }, { cap: -1 }, { giveUpAfter: -1 }])('has limits: %o', (options) => {
+  test.each([{ base: -1 }, { factor: 0.5 }, { cap: -1 }, { spread: -1 }, { spread: 2 }, { giveUpAfter: -1 }])('has limits: %o', (options) => {
     expect(() => makeRetryPolicy(options)).toThrow(RangeError);
   });
 
@@ -22,6 +22,11 @@ describe('the policy of connecting again', () => {
   test('draws waits from their whole range', () => {
     const retry = new Retry(makeRetryPolicy({}), () => 0);
     expect(retry.next()).toBe(0);
+  });
+
+  test('draws as much of a wait as the spread says', () => {
+    expect(new Retry(makeRetryPolicy({ base: 1, spread: 0.5 }), () => 0.5).next()).toBe(0.75);
+    expect(new Retry(makeRetryPolicy({ base: 1, spread: 0 }), () => 0.5).next()).toBe(1);
   });
 
   test('makes waits short again after a connection that has lasted', () => {

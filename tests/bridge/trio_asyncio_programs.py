@@ -102,7 +102,7 @@ def calls_stay_in_the_thread() -> None:
             channel: Channel = await in_aio(lambda: server.open(CODE))
 
             async def call() -> None:
-                task = channel.call("add", 2, 3)
+                task = channel.call("add", 2, 3, timeout=TIMEOUT)
                 assert isinstance(task, asyncio.Task)
                 assert task.get_loop() is asyncio.get_running_loop()
                 others = [channel.call("add", number, 1, timeout=TIMEOUT) for number in range(2_000)]

@@ -44,6 +44,16 @@ async def test_only_one_page_takes_over() -> None:
                     assert (await third.expect(Goodbye)).reason == "taken"
 
 
+async def test_one_that_gives_up_leaves_the_others_waiting(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_memory_server() as memory, memory.open_page("old"), trio.open_nursery() as nursery:
+        nursery.start_soon(memory.server.move_to_newest_page)
+        with pytest.raises(trio.TooSlowError):
+            await memory.server.move_to_newest_page(timeout=1)
+        async with memory.open_page("new"):
+            assert memory.server.session is not None
+            assert memory.server.session.client == "new"
+
+
 async def test_the_old_page_that_comes_back_meanwhile_is_not_the_newest(autojump_clock: trio.testing.MockClock) -> None:
     async with open_memory_server() as memory, trio.open_nursery() as nursery:
         async with memory.open_page("old"):

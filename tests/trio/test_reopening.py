@@ -212,3 +212,40 @@ async def test_a_call_whose_stream_was_being_opened_is_not_made_of_the_next_open
             assert isinstance(waiting.error, ClosedError)
             assert await channel.echo(1) == [1]
             assert channel.statistics().waiting_requests == 0
+
+
+async def test_a_closing_waits_for_the_methods_of_its_own_opening(autojump_clock: trio.testing.MockClock) -> None:
+    class Handler:
+        def __init__(self) -> None:
+            self.cleaning = trio.Event()
+            self.clean = trio.Event()
+
+        async def old(self) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    self.cleaning.set()
+                    await self.clean.wait()
+
+        async def new(self) -> None:
+            await trio.sleep_forever()
+
+    handler = Handler()
+    async with open_memory_server() as memory, memory.open_peer() as peer:
+        async with memory.server.hold_channel("code", handler=handler) as channel, trio.open_nursery() as nursery:
+            await channel.open()
+            far = await peer.wait_channel()
+            Waiting(nursery, lambda: far.call("old", timeout=None))
+            await trio.testing.wait_all_tasks_blocked()
+            closing = Waiting(nursery, lambda: channel.close(None))
+            await handler.cleaning.wait()
+            await channel.open()
+            far = await peer.wait_channel()
+            nursery.start_soon(lambda: far.call("new", timeout=None))
+            await trio.testing.wait_all_tasks_blocked()
+            assert not closing.ended.is_set()
+            handler.clean.set()
+            await closing.ended.wait()
+            assert channel.statistics().running_requests == 1
+            nursery.cancel_scope.cancel()

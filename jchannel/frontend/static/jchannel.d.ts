@@ -267,6 +267,8 @@ interface RetryPolicy {
     readonly factor: number;
     /** The longest wait there is. Default 10. */
     readonly cap: number;
+    /** How much of each wait is drawn at random, from 0 for none to 1 for all of it. Default 1. */
+    readonly spread: number;
     /** The time without success, spent waiting and trying, after which the client stops. Default 600. */
     readonly giveUpAfter: number;
 }

@@ -22,10 +22,10 @@ export const GRACE = 3;
 
 /**
  * On this machine nothing comes back that has refused a connection, but for a server that is started again, which has another
- * name. Each attempt is an error in the browser's console, so they are few.
+ * name. Each attempt is an error in the browser's console, so they are few, and as many each time: a notebook has one page.
  */
-const LOCAL_RETRY: Partial<RetryPolicy> = { base: 1, cap: 2, giveUpAfter: 3 };
-const REMOTE_RETRY: Partial<RetryPolicy> = { base: 1, giveUpAfter: 30 };
+const LOCAL_RETRY: Partial<RetryPolicy> = { base: 1, cap: 2, spread: 0, giveUpAfter: 3 };
+const REMOTE_RETRY: Partial<RetryPolicy> = { base: 1, spread: 0, giveUpAfter: 30 };
 
 const MOVE = 'run server.move_to_newest_page() in a cell of this notebook';
 const GONE =

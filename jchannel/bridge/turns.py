@@ -2,7 +2,8 @@
 
 CPython gives the interpreter to a thread that has waited for it for the switch interval, 5 ms, and the wait begins anew
 whenever the busy thread lets go of it, be it for the microsecond of a small write or of a look at the sockets. A loop
-that never rests, with steps of 3 ms each, so kept calls waiting for 18 s and longer. docs/architecture.md has the figures.
+that never rests, with steps of 3 ms each, so kept calls waiting for 18 s and longer. docs/architecture.md has the
+figures.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Self
 
 import trustme
 
+from tests.jupyter.child import COVERAGE
 from tests.jupyter.process import ServerProcess, private_environment
 from tests.jupyter.server import CHECKOUT, front_end_settings, write_kernelspec, write_lab_settings
 
@@ -101,7 +102,7 @@ class JupyterHub:
         issued.private_key_pem.write_to_path(key)
         issued.cert_chain_pems[0].write_to_path(certificate)
         # Of its environment, a user's server gets what this names; coverage's settings are among it, see `child.py`.
-        kept = [*self._environment, "COVERAGE_PROCESS_CONFIG"]
+        kept = [*self._environment, COVERAGE]
         config = self._folder / "jupyterhub_config.py"
         config.write_text(f"""
 c.JupyterHub.bind_url = "https://127.0.0.1:{port}/"

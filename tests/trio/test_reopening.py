@@ -249,3 +249,35 @@ async def test_a_closing_waits_for_the_methods_of_its_own_opening(autojump_clock
             await closing.ended.wait()
             assert channel.statistics().running_requests == 1
             nursery.cancel_scope.cancel()
+
+
+async def test_each_of_two_closings_waits_for_the_methods(autojump_clock: trio.testing.MockClock) -> None:
+    class Handler:
+        def __init__(self) -> None:
+            self.cleaning = trio.Event()
+            self.clean = trio.Event()
+
+        async def hang(self) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    self.cleaning.set()
+                    await self.clean.wait()
+
+    handler = Handler()
+    async with open_memory_server() as memory, memory.open_peer() as peer:
+        async with memory.server.hold_channel("code", handler=handler) as channel, trio.open_nursery() as nursery:
+            await channel.open()
+            far = await peer.wait_channel()
+            Waiting(nursery, lambda: far.call("hang", timeout=None))
+            await trio.testing.wait_all_tasks_blocked()
+            closings = [Waiting(nursery, lambda: channel.close(None))]
+            await handler.cleaning.wait()
+            await channel.open()
+            closings.append(Waiting(nursery, lambda: channel.close(None)))
+            await trio.testing.wait_all_tasks_blocked()
+            assert [closing.ended.is_set() for closing in closings] == [False, False]
+            handler.clean.set()
+            await trio.testing.wait_all_tasks_blocked()
+            assert [closing.ended.is_set() for closing in closings] == [True, True]

@@ -36,6 +36,7 @@ from jchannel.protocol.parts import Part, PartMark, decode_part
 from jchannel.protocol.values import pack
 from jchannel.sources import open_source
 from jchannel.trio import Channel, Limits, PeerChannel
+from jchannel.trio.carrier import PeerCarrier
 from jchannel.trio.incoming import READ_AHEAD as INCOMING_AHEAD
 from jchannel.trio.incoming import IncomingStream
 from jchannel.trio.outgoing import INLINE_BYTES, PART_BYTES, READ_AHEAD, OutgoingStream
@@ -382,6 +383,45 @@ class TestASourceThatRaises:
             assert size == 3_000_000
             await ends.check_nothing_left()
 
+    async def test_is_an_error_of_a_reader_of_parts_also_when_the_connection_does_not_say_so(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        class Collecting:
+            async def collect(self, stream: MetaGenerator) -> list[object]:
+                size = 0
+                try:
+                    async for chunk in stream:
+                        size += len(chunk)
+                except StateError as error:
+                    return [size, str(error)]
+                return []
+
+        async def source() -> AsyncIterator[bytes]:
+            yield bytes(100_000)
+            await let_go.wait()
+            raise ValueError("no luck")
+
+        async def hold(frame: str | bytes) -> None:
+            await answered.wait()
+            await send(frame)
+
+        let_go, answered = trio.Event(), trio.Event()
+        async with open_ends("to the page", url=PROXY) as ends, trio.open_nursery() as nursery:
+            ends.far.handler = Collecting()
+
+            async def check() -> None:
+                outcome = await ends.near.call_with_stream("collect", source())
+                assert outcome == [100_000, "the stream broke off: ProtocolError('its source has failed')"]
+                answered.set()
+
+            nursery.start_soon(check)
+            await trio.testing.wait_all_tasks_blocked()
+            session = ends.memory.server.session
+            assert session is not None
+            send = session._link.send
+            session._link.send = hold  # type: ignore[method-assign]
+            let_go.set()
+
     async def test_as_an_argument_reaches_the_method(
         self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
     ) -> None:
@@ -658,6 +698,37 @@ class TestAMethodThatMakesAStreamOfAStream:
                 assert len(await stream.join()) == 100_000
             await source.ended.wait()
             await ends.check_nothing_left()
+
+
+class TestAStreamThatEndsBeforeItIsCarried:
+    """What asks for it and what ends it may stand in one frame."""
+
+    @asynccontextmanager
+    async def open_carrier(self) -> AsyncIterator[PeerCarrier]:
+        async def connect() -> trio.abc.Stream:
+            raise AssertionError("a connection is opened for it")
+
+        async with open_memory_server() as memory, memory.open_peer() as peer:
+            carrier = peer._session.streams._carrier
+            assert isinstance(carrier, PeerCarrier)
+            carrier._connect = connect
+            yield carrier
+            await trio.testing.wait_all_tasks_blocked()
+            assert peer.connected
+
+    async def test_is_not_fetched(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with self.open_carrier() as carrier:
+            stream = IncomingStream(StreamInfo(1, ticket="ticket"), begin=lambda: None, stop=lambda: None)
+            carrier.request(stream)
+            stream.fail(ClosedError("the channel is closed"))
+
+    async def test_is_not_posted(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with self.open_carrier() as carrier, trio.open_nursery() as nursery:
+            stream = OutgoingStream(await open_source(Source().pieces, trio.to_thread.run_sync))
+            nursery.start_soon(stream.run)
+            await trio.testing.wait_all_tasks_blocked()
+            carrier.post(stream, "ticket")
+            stream.stop()
 
 
 class TestAWayThatBreaks:

@@ -25,6 +25,9 @@ hypothesis.settings.load_profile("ci")
 # tests send some, to themselves and to programs of their own.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# trio-asyncio 0.16 makes one of asyncio's child watchers, which Python 3.12 and 3.13 warn of.
+_CHILD_WATCHERS = "ignore:'AbstractChildWatcher' is deprecated:DeprecationWarning"
+
 FreshPython = Callable[[str], str]
 """Runs a program in a new Python process and returns what it printed."""
 
@@ -39,7 +42,7 @@ def fresh_python() -> FreshPython:
 
     def run(program: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", program],
+            [sys.executable, "-W", "error", "-W", _CHILD_WATCHERS, "-c", program],
             cwd=CHECKOUT,
             env=with_greenlets(),
             stdin=subprocess.DEVNULL,

@@ -18,6 +18,9 @@ F = TypeVar("F")
 
 _MARK: Final = "_jchannel_background"
 
+#: Whether anything has ever been marked.
+_in_use = False
+
 
 class Place(enum.Enum):
     """Where a marked method runs."""
@@ -82,6 +85,8 @@ def _mark(method: object) -> object:
             "returns one, or a plain generator"
         )
     marked = method if isinstance(method, types.FunctionType | functools.partial) else _Marked(method)
+    global _in_use  # noqa: PLW0603 (there is one for the process)
+    _in_use = True
     vars(marked)[_MARK] = Place.TRIO if _is(inspect.iscoroutinefunction, method) else Place.THREAD
     return marked
 
@@ -91,6 +96,8 @@ def find_place(handler: object, name: str) -> Place | None:
 
     Runs no code of the handler, which belongs to another thread. So what its ``__getattr__`` gives is not marked.
     """
+    if not _in_use:  # To look is a tenth of the work of a call.
+        return None
     found = inspect.getattr_static(handler, name, None)
     if isinstance(found, types.MemberDescriptorType):  # An attribute in `__slots__`.
         found = getattr(handler, name, None)

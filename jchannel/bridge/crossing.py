@@ -23,7 +23,7 @@ from jchannel.bridge.mailbox import LoopClosedError, LoopMailbox
 from jchannel.bridge.portal import Portal
 from jchannel.bridge.tasks import CallTask
 from jchannel.errors import StateError
-from jchannel.trio.running_call import answering, running_call
+from jchannel.trio.running_call import Answering, running_call
 
 __all__ = ["Operation", "in_task", "running_loop", "wait_blocking", "wait_in_loop"]
 
@@ -105,7 +105,7 @@ class _Crossing(ABC, Generic[T]):
         if self._cancelled:
             self._settle(_CANCELLED)
             return
-        with answering(self._caller):
+        with Answering(self._caller):
             try:
                 work = self._begin()
             except Exception as error:  # noqa: BLE001 (it is the outcome)

@@ -102,6 +102,7 @@ class LoopMethods(Methods):
         self._context = contextvars.copy_context()
         self._thread = threading.get_ident()
         self._methods: set[_MethodOnLoop] = set()
+        self._watched = False
         self._held_up: set[HeldUp] = set()
 
     def watch(self, held_up: HeldUp) -> None:
@@ -131,21 +132,24 @@ class LoopMethods(Methods):
         context.run(carry, running_call())
         self._post(partial(context.run, method.start), name)
         self._methods.add(method)
+        self._watch_loop()
         for held_up in self._held_up:
             held_up.add(method)
         try:
-            await self._wait(method)
+            await method.ended.wait()
         except trio.Cancelled:
             if method.claim():
                 raise
             method.cancelled = True
             with trio.CancelScope(shield=True), suppress(StateError):
                 self._post(method.cancel, name)
-                await self._wait(method)
+                await self._wait_to_the_end(method)
             if method.result is None:
                 raise
         finally:
             self._methods.discard(method)
+        if method.lost and method.result is None:
+            raise _explain_closed(name)
         result = method.unwrap()
         if isinstance(result, AsyncIterable):
             return LoopSource(result, self._mailbox, self._portal, context)
@@ -160,12 +164,25 @@ class LoopMethods(Methods):
         except LoopClosedError as error:
             raise _explain_closed(name) from error
 
-    async def _wait(self, method: _MethodOnLoop) -> None:
-        while not method.ended.is_set():
+    def _watch_loop(self) -> None:
+        """Has methods hear that their loop is closed, which tells nobody. A timer for all is cheaper than one each."""
+        if not self._watched:
+            self._watched = True
+            self._portal.start_soon(self._look_after_methods)
+
+    async def _look_after_methods(self) -> None:
+        while self._methods:
+            await trio.sleep(LOOP_CHECK_SECONDS)
+            if self._mailbox.closed:
+                for method in self._methods:
+                    method.lose()
+        self._watched = False
+
+    async def _wait_to_the_end(self, method: _MethodOnLoop) -> None:
+        # Everything may be ending, and nobody look after the methods any more.
+        while not method.ended.is_set() and not self._mailbox.closed:
             with trio.move_on_after(LOOP_CHECK_SECONDS):
                 await method.ended.wait()
-            if self._mailbox.closed and not method.ended.is_set():
-                raise _explain_closed(method.name)
 
 
 def _explain_closed(name: str) -> StateError:
@@ -183,6 +200,7 @@ class _MethodOnLoop:
         ended: Set in trio, when the method has ended.
         result: Its outcome; ``None`` while it runs and after it was cancelled from trio.
         cancelled: Whether trio has cancelled it.
+        lost: Whether its loop was closed under it.
     """
 
     def __init__(
@@ -192,6 +210,7 @@ class _MethodOnLoop:
         self.ended = trio.Event()
         self.result: outcome.Outcome[Any] | None = None
         self.cancelled = False
+        self.lost = False
         self._loop = loop
         self._portal = portal
         self._handler = handler
@@ -210,6 +229,11 @@ class _MethodOnLoop:
         return self._claimed.acquire(blocking=False)
 
     # In trio
+
+    def lose(self) -> None:
+        """Ends the waiting for it, because its loop is closed."""
+        self.lost = True
+        self.ended.set()
 
     def unwrap(self) -> Any:
         """The method's result, or its exception raised."""

@@ -49,7 +49,10 @@ class _LoopServer(Server):
 class _PageMethods(LoopMethods):
     """As the facade's, but it looks at no clock: the kit ends before its loop does."""
 
-    async def _wait(self, method: Any) -> None:
+    def _watch_loop(self) -> None:
+        pass
+
+    async def _wait_to_the_end(self, method: Any) -> None:
         await method.ended.wait()
 
 

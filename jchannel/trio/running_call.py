@@ -7,13 +7,12 @@ gone for all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
+from types import TracebackType
 
 import trio
 
-__all__ = ["RunningCall", "answering", "carry", "running_call", "time_left"]
+__all__ = ["Answering", "RunningCall", "carry", "running_call", "time_left"]
 
 
 class RunningCall:
@@ -78,11 +77,24 @@ def carry(running: RunningCall | None) -> None:
     _running.set(running)
 
 
-@contextmanager
-def answering(running: RunningCall | None) -> Iterator[None]:
-    """Makes the code of the block, and the tasks it starts, part of what answers a call."""
-    token = _running.set(running)
-    try:
-        yield
-    finally:
-        _running.reset(token)
+class Answering:
+    """Makes the code of a ``with`` block, and the tasks it starts, part of what answers a call.
+
+    It is a class, and no generator, as it is part of each call.
+
+    Args:
+        running: The call; ``None`` for none.
+    """
+
+    __slots__ = ("_running", "_token")
+
+    def __init__(self, running: RunningCall | None) -> None:
+        self._running = running
+
+    def __enter__(self) -> None:
+        self._token = _running.set(self._running)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _running.reset(self._token)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from types import TracebackType
 from typing import Any, Final
 
 import trio
@@ -39,11 +39,11 @@ from jchannel.trio.link import Link, LinkClosed
 from jchannel.trio.nursery import open_flat_nursery
 from jchannel.trio.outgoing import OutgoingStream
 from jchannel.trio.pending_request import PendingRequest
-from jchannel.trio.running_call import RunningCall, answering
+from jchannel.trio.running_call import Answering, RunningCall
 from jchannel.trio.statistics import SocketTally
 from jchannel.trio.stream_table import Carrier, StreamTable
 
-__all__ = ["Session"]
+__all__ = ["RunningRequest", "Session"]
 
 logger = logging.getLogger("jchannel")
 
@@ -205,23 +205,15 @@ class Session:
         """The bytes that wait to be sent."""
         return self._connection.waiting_bytes
 
-    @contextmanager
-    def running_request(self, request: Request) -> Iterator[trio.CancelScope]:
-        """The scope round the code that answers a request.
+    def running_request(self, request: Request) -> RunningRequest:
+        """What is entered round the code that answers a request."""
+        return RunningRequest(self, request, self._running[request.id])
 
-        The far side's cancel, the end of the request's time and the session's end cancel it. Whatever happens inside,
-        the request is answered when it is left: as cancelled, too slow or ended if nothing else was answered.
-        """
-        with self._running[request.id] as scope:
-            running = RunningCall(self, request.id, scope)
-            try:
-                with answering(running):
-                    yield scope
-            finally:
-                running.answered = True
-                if request.id in self._running:
-                    self._answer_unfinished(request, scope)
-                self._cancelled.discard(request.id)
+    def finish_request(self, request: Request, scope: trio.CancelScope) -> None:
+        """Answers a request whose scope is being left, if nothing else has answered it."""
+        if request.id in self._running:
+            self._answer_unfinished(request, scope)
+        self._cancelled.discard(request.id)
 
     def answer_value(self, request: Request, value: object, *, shown_as: str = "result") -> bool:
         """Answers a request with a value, or with the error that says why the value cannot be sent.
@@ -438,3 +430,36 @@ class Session:
             scope.cancel()
         self.streams.end(PageLostError(f"the stream is not whole: {why}"))
         self._room_made.unpark_all()
+
+
+class RunningRequest:
+    """A context manager round the code that answers a request. It gives the scope in which the code runs.
+
+    The far side's cancel, the end of the request's time and the session's end cancel the scope. Whatever happens
+    inside, the request is answered when it is left: as cancelled, too slow or ended if nothing else was answered.
+    """
+
+    __slots__ = ("_answering", "_request", "_running", "_scope", "_session")
+
+    def __init__(self, session: Session, request: Request, scope: trio.CancelScope) -> None:
+        self._session = session
+        self._request = request
+        self._scope = scope
+        self._running = RunningCall(session, request.id, scope)
+        self._answering = Answering(self._running)
+
+    def __enter__(self) -> trio.CancelScope:
+        self._scope.__enter__()
+        self._answering.__enter__()
+        return self._scope
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        try:
+            self._answering.__exit__(kind, error, traceback)
+            self._running.answered = True
+            self._session.finish_request(self._request, self._scope)
+        finally:
+            swallowed = self._scope.__exit__(kind, error, traceback)
+        return swallowed

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import jchannel
+from jchannel import marks
 from jchannel.marks import Place, background, find_place
 
 
@@ -193,3 +194,16 @@ def test_what_cannot_be_called_is_refused() -> None:
 
 def test_the_name_is_that_of_the_package() -> None:
     assert jchannel.background is background
+
+
+def test_before_anything_is_marked_nothing_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Handler:
+        @background
+        def marked(self) -> None:
+            """Marked."""
+
+    assert find_place(Handler(), "marked") is Place.THREAD
+    monkeypatch.setattr(marks, "_in_use", False)
+    assert find_place(Handler(), "marked") is None
+    background(len)
+    assert find_place(Handler(), "marked") is Place.THREAD

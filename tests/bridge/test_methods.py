@@ -12,6 +12,7 @@ import trio
 
 from jchannel.bridge import methods as module
 from jchannel.bridge.crossing import Operation, in_task, wait_blocking
+from jchannel.bridge.mailbox import LoopMailbox
 from jchannel.bridge.methods import LoopMethods, Methods, ThreadMethods
 from jchannel.bridge.portal import open_thread_portal
 from jchannel.errors import StateError
@@ -263,6 +264,28 @@ def test_a_loop_that_is_closed_before_it_has_run_a_method_ends_the_waiting(
     else:
         with pytest.RaisesGroup(StateError):
             wait_blocking(Operation(open_thread_portal(), run))
+
+
+def test_a_loop_that_lives_is_looked_at_as_long_as_a_method_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[None] = []
+    enough = threading.Event()
+
+    def closed(_: object) -> bool:
+        looks.append(None)
+        if len(looks) > 2:
+            enough.set()
+        return False
+
+    async def check(methods: LoopMethods) -> None:
+        monkeypatch.setattr(module, "LOOP_CHECK_SECONDS", 0.001)
+        monkeypatch.setattr(LoopMailbox, "closed", property(closed))
+        task = in_task(asking(methods, "hang"), "")
+        assert await asyncio.to_thread(enough.wait, TIMEOUT)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    on_loop(check)
 
 
 def test_without_a_loop_methods_run_in_worker_threads() -> None:

@@ -323,7 +323,9 @@ class _BlockingCrossing(_Crossing[T]):
             self.cancel()
             # The interrupt may have come before it was submitted. When it was, this does nothing.
             self.submit()
-            self._pending.acquire()
+            # Or after the outcome: then nobody will release the lock once more.
+            if self._outcome is None:
+                self._pending.acquire()
             undoing = self.undoing()
             if undoing is not None:
                 _BlockingCrossing(undoing).run()

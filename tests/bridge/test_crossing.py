@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from jchannel.bridge.crossing import Operation, in_task, wait_blocking
+from jchannel.bridge.crossing import Operation, _BlockingCrossing, in_task, wait_blocking
 from jchannel.bridge.portal import Portal, open_thread_portal
 from tests.peer_thread import TIMEOUT
 
@@ -329,6 +329,34 @@ def test_an_interrupt_before_the_submission_ends_the_waiting_too(monkeypatch: py
     with pytest.raises(KeyboardInterrupt):
         wait_blocking(Operation(portal, hanging.begin))
     assert hanging.begun == 0
+
+
+def test_an_interrupt_in_the_moment_of_the_outcome_ends_the_waiting_too() -> None:
+    class InterruptedLock:
+        """A lock, and an interrupt as soon as it is acquired."""
+
+        def __init__(self, lock: threading.Lock) -> None:
+            self._lock = lock
+            self.release = lock.release
+
+        def acquire(self) -> None:
+            self._lock.acquire()
+            raise KeyboardInterrupt
+
+    async def answer() -> int:
+        await trio.lowlevel.checkpoint()
+        return 42
+
+    async def undo() -> None:
+        await trio.lowlevel.checkpoint()
+        undone.set()
+
+    undone = threading.Event()
+    crossing = _BlockingCrossing(Operation(open_thread_portal(), answer, undo))
+    crossing._pending = InterruptedLock(crossing._pending)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        crossing.run()
+    assert undone.is_set()
 
 
 def test_an_interrupt_when_trio_has_ended_ends_the_waiting_too(monkeypatch: pytest.MonkeyPatch) -> None:

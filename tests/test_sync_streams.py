@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -123,7 +124,8 @@ def test_a_result_is_an_iterator_of_its_chunks() -> None:
 def test_all_ways_of_reading(tmp_path: Path) -> None:
     text = b"one\ntwo\r\nthree\nfour\nfive"
     with opened() as (channel, _), channel.pipe(text, LIMIT) as stream:
-        assert stream.total == len(text)
+        # It is known when the page was quick enough to send it whole.
+        assert stream.total in {None, len(text)}
         assert next(stream.by_separator()) == b"one\n"
         assert next(stream.lines()) == "two"
         assert next(stream.by_limit(2)) == b"th"
@@ -133,7 +135,7 @@ def test_all_ways_of_reading(tmp_path: Path) -> None:
         assert stream.write_to(tmp_path / "rest") == 4
         assert (tmp_path / "rest").read_bytes() == b"five"
         assert list(stream) == []
-        assert repr(stream) == f"<ByteStream: {len(text)} of {len(text)} bytes received, ended>"
+        assert re.fullmatch(rf"<ByteStream: {len(text)} (of {len(text)} )?bytes received, ended>", repr(stream))
 
 
 def test_a_method_gives_streams(tmp_path: Path) -> None:

@@ -301,6 +301,10 @@ async def wait_in_loop(operation: Operation[T]) -> T:
 # In blocking threads
 
 
+#: Seconds.
+_LONGEST_SLEEP: Final = 0.5
+
+
 class _BlockingCrossing(_Crossing[T]):
     """An operation that a thread waits for."""
 
@@ -318,20 +322,25 @@ class _BlockingCrossing(_Crossing[T]):
             self.submit()
             if meanwhile is not None:
                 meanwhile()
-            self._pending.acquire()
+            self._wait()
         except BaseException:
             self.cancel()
             # The interrupt may have come before it was submitted. When it was, this does nothing.
             self.submit()
             # Or after the outcome: then nobody will release the lock once more.
             if self._outcome is None:
-                self._pending.acquire()
+                self._wait()
             undoing = self.undoing()
             if undoing is not None:
                 _BlockingCrossing(undoing).run()
             self.forget()
             raise
         return self.unwrap()
+
+    def _wait(self) -> None:
+        # An interrupt that comes in the moment before the thread sleeps does not wake it.
+        while not self._pending.acquire(timeout=_LONGEST_SLEEP):
+            pass
 
     def _notify(self) -> None:
         self._pending.release()

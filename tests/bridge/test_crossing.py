@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 
+from jchannel.bridge import crossing as module
 from jchannel.bridge.crossing import Operation, _BlockingCrossing, in_task, wait_blocking
 from jchannel.bridge.portal import Portal, open_thread_portal
 from tests.peer_thread import TIMEOUT
@@ -339,8 +340,8 @@ def test_an_interrupt_in_the_moment_of_the_outcome_ends_the_waiting_too() -> Non
             self._lock = lock
             self.release = lock.release
 
-        def acquire(self) -> None:
-            self._lock.acquire()
+        def acquire(self, timeout: float) -> None:
+            assert self._lock.acquire(timeout=timeout)
             raise KeyboardInterrupt
 
     async def answer() -> int:
@@ -352,11 +353,39 @@ def test_an_interrupt_in_the_moment_of_the_outcome_ends_the_waiting_too() -> Non
         undone.set()
 
     undone = threading.Event()
-    crossing = _BlockingCrossing(Operation(open_thread_portal(), answer, undo))
-    crossing._pending = InterruptedLock(crossing._pending)  # type: ignore[assignment]
+    waiting = _BlockingCrossing(Operation(open_thread_portal(), answer, undo))
+    waiting._pending = InterruptedLock(waiting._pending)  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
-        crossing.run()
+        waiting.run()
     assert undone.is_set()
+
+
+def test_a_thread_that_waits_long_wakes_up_now_and_then_to_hear_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LONGEST_SLEEP", 0.001)
+    waits: list[float] = []
+    let_go = threading.Event()
+
+    class CountingLock:
+        """A lock that lets the operation go when it was waited for three times."""
+
+        def __init__(self, lock: threading.Lock) -> None:
+            self._lock = lock
+            self.release = lock.release
+
+        def acquire(self, timeout: float) -> bool:
+            waits.append(timeout)
+            if len(waits) == 3:
+                let_go.set()
+            return self._lock.acquire(timeout=timeout)
+
+    async def answer() -> int:
+        await trio.to_thread.run_sync(let_go.wait, TIMEOUT)
+        return 42
+
+    waiting = _BlockingCrossing(operation(answer))
+    waiting._pending = CountingLock(waiting._pending)  # type: ignore[assignment]
+    assert waiting.run() == 42
+    assert len(waits) >= 3
 
 
 def test_an_interrupt_when_trio_has_ended_ends_the_waiting_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,9 @@ import os
 
 from coverage.config import CoverageConfig
 
-__all__ = ["with_greenlets"]
+from tests.jupyter.child import COVERAGE
 
-_COVERAGE = "COVERAGE_PROCESS_CONFIG"
+__all__ = ["with_greenlets"]
 
 
 def with_greenlets() -> dict[str, str]:
@@ -15,8 +15,8 @@ def with_greenlets() -> dict[str, str]:
     It costs a call of Python for each call, and a KeyboardInterrupt that comes there is lost: so only where it must be.
     """
     environment = dict(os.environ)
-    if _COVERAGE in environment:
-        settings = CoverageConfig.deserialize(environment[_COVERAGE])
+    if COVERAGE in environment:
+        settings = CoverageConfig.deserialize(environment[COVERAGE])
         settings.concurrency = ["greenlet", "thread"]
-        environment[_COVERAGE] = settings.serialize()
+        environment[COVERAGE] = settings.serialize()
     return environment

@@ -148,7 +148,7 @@ class LoopMethods(Methods):
                 raise
         finally:
             self._methods.discard(method)
-        if method.lost and method.result is None:
+        if method.result is None:
             raise _explain_closed(name)
         result = method.unwrap()
         if isinstance(result, AsyncIterable):
@@ -175,7 +175,7 @@ class LoopMethods(Methods):
             await trio.sleep(LOOP_CHECK_SECONDS)
             if self._mailbox.closed:
                 for method in self._methods:
-                    method.lose()
+                    method.ended.set()
         self._watched = False
 
     async def _wait_to_the_end(self, method: _MethodOnLoop) -> None:
@@ -197,10 +197,9 @@ class _MethodOnLoop:
 
     Attributes:
         name: Its name.
-        ended: Set in trio, when the method has ended.
-        result: Its outcome; ``None`` while it runs and after it was cancelled from trio.
+        ended: Set in trio, when the method has ended, or its loop was closed under it.
+        result: Its outcome; ``None`` while it runs, after it was cancelled from trio, and where its loop was closed.
         cancelled: Whether trio has cancelled it.
-        lost: Whether its loop was closed under it.
     """
 
     def __init__(
@@ -210,7 +209,6 @@ class _MethodOnLoop:
         self.ended = trio.Event()
         self.result: outcome.Outcome[Any] | None = None
         self.cancelled = False
-        self.lost = False
         self._loop = loop
         self._portal = portal
         self._handler = handler
@@ -229,11 +227,6 @@ class _MethodOnLoop:
         return self._claimed.acquire(blocking=False)
 
     # In trio
-
-    def lose(self) -> None:
-        """Ends the waiting for it, because its loop is closed."""
-        self.lost = True
-        self.ended.set()
 
     def unwrap(self) -> Any:
         """The method's result, or its exception raised."""

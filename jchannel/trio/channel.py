@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Awaitable
 from contextlib import suppress
@@ -19,7 +18,7 @@ from jchannel.trio.channel_streams import Give, give
 from jchannel.trio.endpoint import Endpoint
 from jchannel.trio.figures import describe_channel
 from jchannel.trio.handlers import Invoke, invoke
-from jchannel.trio.pending_request import PendingRequest
+from jchannel.trio.pending_request import PendingRequest, raise_copy
 from jchannel.trio.session import Session
 from jchannel.trio.statistics import ChannelTally
 
@@ -182,7 +181,7 @@ class Channel(Endpoint):
                     self._shut("opening it was given up")
                 raise
             if term.error is not None:
-                raise copy.copy(term.error)
+                raise_copy(term.error)
             return self._value
         raise trio.TooSlowError(f"the channel was not opened within {limit:g} s: {self._last_wait}")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 
@@ -11,7 +12,7 @@ from jchannel.errors import ClosedError, RemoteCancelledError, RemoteError
 from jchannel.protocol.messages import Answer, Error, Request, Result
 from jchannel.trio.incoming import IncomingStream
 
-__all__ = ["PendingRequest"]
+__all__ = ["PendingRequest", "raise_copy"]
 
 
 class PendingRequest:
@@ -65,12 +66,16 @@ class PendingRequest:
     def unwrap(self, remote_error: type[RemoteError]) -> Any:
         """The result, or the error raised."""
         if self._error is not None:
-            # A copy for each: one error that ends many requests must not collect all their tracebacks.
-            raise type(self._error)(*self._error.args) from self._error.__cause__
+            raise_copy(self._error)
         if isinstance(self._answer, Result):
             return self._answer.value
         assert isinstance(self._answer, Error)
         raise _to_exception(self._answer, remote_error)
+
+
+def raise_copy(error: BaseException) -> NoReturn:
+    """Raises an error that many wait for: a copy for each, so that it does not collect the tracebacks of all."""
+    raise copy.copy(error) from error.__cause__
 
 
 def _to_exception(error: Error, remote_error: type[RemoteError]) -> Exception:

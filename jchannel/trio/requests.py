@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import deque
 from collections.abc import Awaitable
@@ -17,7 +16,7 @@ from jchannel.progress import Progress
 from jchannel.protocol.messages import Request, StreamInfo
 from jchannel.trio.channel_streams import ChannelStreams, Give
 from jchannel.trio.outgoing import OutgoingStream
-from jchannel.trio.pending_request import PendingRequest
+from jchannel.trio.pending_request import PendingRequest, raise_copy
 from jchannel.trio.running_call import running_call
 from jchannel.trio.session import Session
 from jchannel.trio.statistics import CallTally
@@ -73,17 +72,16 @@ class Requests:
         self._tally = tally
         self._line: deque[_Asked] = deque()
         self._under_way: dict[_Asked, None] = {}
-        self._sent: dict[PendingRequest, None] = {}
 
     @property
     def waiting(self) -> int:
         """The number of requests that wait to be sent."""
-        return max(0, len(self._under_way) - len(self._sent))
+        return sum(asked.pending is None for asked in list(self._under_way))
 
     @property
     def pending(self) -> int:
         """The number of requests that were sent and have no outcome yet."""
-        return len(self._sent)
+        return sum(asked.pending is not None for asked in list(self._under_way))
 
     def describe(self, now: float) -> tuple[CallNode, ...]:
         """The requests that are under way, for the tree. Safe in any thread."""
@@ -171,10 +169,7 @@ class Requests:
             # What has ended the channel may have cancelled this, too: then it is cancelled, and no error.
             await trio.lowlevel.checkpoint_if_cancelled()
         session, pending = asked.unwrap()
-        try:
-            value = await session.wait_answer(pending)
-        finally:
-            del self._sent[pending]
+        value = await session.wait_answer(pending)
         if pending.stream is None:
             return value
         return self._give(self._streams.own(pending.stream, f"result of {asked.what}"), limit)
@@ -203,8 +198,6 @@ class Requests:
                 return
             asked = self._line.popleft()
             asked.send(*found)
-            if asked.pending is not None:
-                self._sent[asked.pending] = None
 
     def _explain(self, asked: _Asked, time: str) -> str:
         if asked.pending is None:
@@ -301,8 +294,7 @@ class _Asked:
     def unwrap(self) -> tuple[Session, PendingRequest]:
         """Gives the session and the request that was sent, or raises why it could not be."""
         if self._error is not None:
-            # A copy for each: one error that ends many requests must not collect all their tracebacks.
-            raise copy.copy(self._error) from self._error.__cause__
+            raise_copy(self._error)
         assert self.pending is not None
         return self._session, self.pending
 

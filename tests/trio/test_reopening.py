@@ -13,8 +13,8 @@ from jchannel.errors import ClosedError, FrontendError
 from jchannel.protocol.messages import Call, Open, Result
 from jchannel.protocol.values import pack
 from jchannel.trio import Channel, Limits, PeerChannel
+from tests.trio.helpers import block_writing
 from tests.trio.memory import open_memory_server
-from tests.trio.test_server import block_writing
 
 
 class Waiting:
@@ -31,6 +31,25 @@ class Waiting:
         except Exception as error:  # noqa: BLE001 (the test looks at it)
             self.error = error
         self.ended.set()
+
+
+class Cleaning:
+    """A handler, with a method whose clean-up ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.cleaning = trio.Event()
+        self.clean = trio.Event()
+
+    async def clean_up(self) -> None:
+        try:
+            await self.hang()
+        finally:
+            with trio.CancelScope(shield=True):
+                self.cleaning.set()
+                await self.clean.wait()
+
+    async def hang(self) -> None:
+        await trio.sleep_forever()
 
 
 async def reopen(channel: Channel, nursery: trio.Nursery) -> None:
@@ -215,34 +234,18 @@ async def test_a_call_whose_stream_was_being_opened_is_not_made_of_the_next_open
 
 
 async def test_a_closing_waits_for_the_methods_of_its_own_opening(autojump_clock: trio.testing.MockClock) -> None:
-    class Handler:
-        def __init__(self) -> None:
-            self.cleaning = trio.Event()
-            self.clean = trio.Event()
-
-        async def old(self) -> None:
-            try:
-                await trio.sleep_forever()
-            finally:
-                with trio.CancelScope(shield=True):
-                    self.cleaning.set()
-                    await self.clean.wait()
-
-        async def new(self) -> None:
-            await trio.sleep_forever()
-
-    handler = Handler()
+    handler = Cleaning()
     async with open_memory_server() as memory, memory.open_peer() as peer:
         async with memory.server.hold_channel("code", handler=handler) as channel, trio.open_nursery() as nursery:
             await channel.open()
             far = await peer.wait_channel()
-            Waiting(nursery, lambda: far.call("old", timeout=None))
+            Waiting(nursery, lambda: far.call("clean_up", timeout=None))
             await trio.testing.wait_all_tasks_blocked()
             closing = Waiting(nursery, lambda: channel.close(None))
             await handler.cleaning.wait()
             await channel.open()
             far = await peer.wait_channel()
-            nursery.start_soon(lambda: far.call("new", timeout=None))
+            nursery.start_soon(lambda: far.call("hang", timeout=None))
             await trio.testing.wait_all_tasks_blocked()
             assert not closing.ended.is_set()
             handler.clean.set()
@@ -252,25 +255,12 @@ async def test_a_closing_waits_for_the_methods_of_its_own_opening(autojump_clock
 
 
 async def test_each_of_two_closings_waits_for_the_methods(autojump_clock: trio.testing.MockClock) -> None:
-    class Handler:
-        def __init__(self) -> None:
-            self.cleaning = trio.Event()
-            self.clean = trio.Event()
-
-        async def hang(self) -> None:
-            try:
-                await trio.sleep_forever()
-            finally:
-                with trio.CancelScope(shield=True):
-                    self.cleaning.set()
-                    await self.clean.wait()
-
-    handler = Handler()
+    handler = Cleaning()
     async with open_memory_server() as memory, memory.open_peer() as peer:
         async with memory.server.hold_channel("code", handler=handler) as channel, trio.open_nursery() as nursery:
             await channel.open()
             far = await peer.wait_channel()
-            Waiting(nursery, lambda: far.call("hang", timeout=None))
+            Waiting(nursery, lambda: far.call("clean_up", timeout=None))
             await trio.testing.wait_all_tasks_blocked()
             closings = [Waiting(nursery, lambda: channel.close(None))]
             await handler.cleaning.wait()

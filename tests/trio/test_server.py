@@ -20,6 +20,7 @@ from jchannel.protocol.messages import Beat, Echo, Goodbye, Hello, Open
 from jchannel.protocol.values import pack
 from jchannel.trio import Limits, Peer, Server, open_peer, open_server
 from jchannel.trio.access import TOKEN_PREFIX
+from tests.trio.helpers import block_writing
 from tests.trio.memory import Page, open_memory_server
 
 
@@ -340,15 +341,6 @@ def stop_reading(page: Page) -> None:
         raise AssertionError
 
     page.stream.receive_stream.receive_some = receive_some  # type: ignore[method-assign]
-
-
-def block_writing(session: object) -> None:
-    """From now on nothing that the session sends leaves."""
-
-    async def send(frame: str | bytes) -> None:
-        await trio.sleep_forever()
-
-    session._link.send = send  # type: ignore[attr-defined]
 
 
 class TestArguments:

@@ -17,6 +17,7 @@ from jchannel.protocol.messages import Hello, Open
 from jchannel.trio import Limits, Server
 from jchannel.trio.service import Service
 from jchannel.trio.session import Session
+from tests.trio.helpers import block_writing
 from tests.trio.memory import MemoryServer, open_memory_server
 
 DOCS = Path(__file__).parents[2] / "docs" / "what-runs.md"
@@ -278,15 +279,6 @@ async def endless() -> AsyncIterator[bytes]:
     while True:
         yield bytes(100_000)
         await trio.lowlevel.checkpoint()
-
-
-def block_writing(session: Session) -> None:
-    """From now on nothing that the session sends leaves."""
-
-    async def send(frame: str | bytes) -> None:
-        await trio.sleep_forever()
-
-    session._link.send = send  # type: ignore[method-assign]
 
 
 async def test_it_can_be_asked_in_any_thread_while_everything_changes() -> None:

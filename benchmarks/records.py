@@ -16,7 +16,7 @@ from typing import TypeVar
 import trio
 
 from benchmarks.harness import show
-from jchannel.metagenerator import MetaGenerator
+from jchannel._streams.reader import MetaGenerator
 
 LINE = 79 * b"x" + b"\n"
 SIZE = 64 * 2**20

@@ -23,13 +23,13 @@ from jchannel.errors import (
 )
 
 if TYPE_CHECKING:
+    from jchannel._bridge.marks import background
+    from jchannel._core.invocation import time_left
+    from jchannel._core.limits import Limits
+    from jchannel._streams.progress import tqdm_progress
+    from jchannel._streams.reader import MetaGenerator
     from jchannel.channel import Channel
-    from jchannel.marks import background
-    from jchannel.metagenerator import MetaGenerator
-    from jchannel.progress import tqdm_progress
     from jchannel.server import Server, start
-    from jchannel.trio.limits import Limits
-    from jchannel.trio.running_call import time_left
 
 __all__ = [
     "Channel",
@@ -53,13 +53,13 @@ __all__ = [
 
 _HOMES: Final = {
     "Channel": "jchannel.channel",
-    "Limits": "jchannel.trio.limits",
-    "MetaGenerator": "jchannel.metagenerator",
+    "Limits": "jchannel._core.limits",
+    "MetaGenerator": "jchannel._streams.reader",
     "Server": "jchannel.server",
-    "background": "jchannel.marks",
+    "background": "jchannel._bridge.marks",
     "start": "jchannel.server",
-    "time_left": "jchannel.trio.running_call",
-    "tqdm_progress": "jchannel.progress",
+    "time_left": "jchannel._core.invocation",
+    "tqdm_progress": "jchannel._streams.progress",
 }
 
 _MODULES: Final = ("channel", "errors", "server", "sync", "testing", "trio", "types")

@@ -6,13 +6,13 @@ import asyncio
 from types import TracebackType
 from typing import Any, Self
 
-from jchannel.bridge.calls import Calls
-from jchannel.bridge.crossing import Operation, in_task, running_loop
-from jchannel.bridge.facade import ChannelFacade, ServerFacade
-from jchannel.bridge.methods import LoopMethods
-from jchannel.bridge.streams import LoopStreams
-from jchannel.metagenerator import MetaGenerator
-from jchannel.progress import Progress
+from jchannel._bridge.calls import Calls
+from jchannel._bridge.crossing import Operation, in_task, running_loop
+from jchannel._bridge.facade import ChannelFacade, ServerFacade
+from jchannel._bridge.methods import LoopMethods
+from jchannel._bridge.streams import LoopStreams
+from jchannel._streams.progress import Progress
+from jchannel._streams.reader import MetaGenerator
 from jchannel.sync import BlockingCalls
 
 __all__ = ["Channel"]

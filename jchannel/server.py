@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from jchannel.bridge.crossing import in_task, running_loop
-from jchannel.bridge.facade import ServerFacade
-from jchannel.bridge.portal import portal_of
+from jchannel._bridge.crossing import in_task, running_loop
+from jchannel._bridge.facade import ServerFacade
+from jchannel._bridge.portal import portal_of
+from jchannel._core.limits import Limits
 from jchannel.channel import Channel
-from jchannel.trio.limits import Limits
 
 __all__ = ["Server", "start"]
 

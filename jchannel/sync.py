@@ -11,16 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from jchannel.bridge.calls import Calls
-from jchannel.bridge.crossing import wait_blocking
-from jchannel.bridge.facade import ChannelFacade, ServerFacade
-from jchannel.bridge.handles import ChannelHandle
-from jchannel.bridge.methods import ThreadMethods
-from jchannel.bridge.portal import open_thread_portal
-from jchannel.bridge.streams import ThreadStreams
-from jchannel.bytestream import BlockingRecords, ByteStream
-from jchannel.progress import Progress
-from jchannel.trio.limits import Limits
+from jchannel._bridge.calls import Calls
+from jchannel._bridge.crossing import wait_blocking
+from jchannel._bridge.facade import ChannelFacade, ServerFacade
+from jchannel._bridge.handles import ChannelHandle
+from jchannel._bridge.methods import ThreadMethods
+from jchannel._bridge.portal import open_thread_portal
+from jchannel._bridge.streams import ThreadStreams
+from jchannel._core.limits import Limits
+from jchannel._streams.blocking import BlockingRecords, ByteStream
+from jchannel._streams.progress import Progress
 
 __all__ = ["BlockingCalls", "BlockingRecords", "ByteStream", "Channel", "Server", "start"]
 

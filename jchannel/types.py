@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import (
     ClosedError,
     FrontendError,
@@ -13,7 +14,6 @@ from jchannel.errors import (
     RemoteError,
     StateError,
 )
-from jchannel.metagenerator import MetaGenerator
 
 __all__ = [
     "ClosedError",

@@ -13,7 +13,7 @@ import { rollup } from 'rollup';
 import { dts } from 'rollup-plugin-dts';
 
 const here = new URL('./', import.meta.url);
-const output = new URL('../jchannel/frontend/static/', here);
+const output = new URL('../jchannel/_client/static/', here);
 
 /** Bundles one entry point with esbuild, minified. */
 async function bundle(entry, format) {
@@ -65,7 +65,7 @@ if (process.argv.includes('--check')) {
   }
   if (outdated.length > 0) {
     console.error(
-      `Not what the source builds: ${outdated.join(', ')} in jchannel/frontend/static/. ` +
+      `Not what the source builds: ${outdated.join(', ')} in jchannel/_client/static/. ` +
         'Run "npm run build" in jsclient/ and commit the result.',
     );
     process.exitCode = 1;

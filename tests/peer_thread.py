@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import trio
 
+from jchannel._core.handlers import MethodCancelledError
 from jchannel.trio import Peer, PeerChannel, open_peer, time_left
-from jchannel.trio.handlers import MethodCancelledError
 
 __all__ = ["PagePeer", "PeerThread"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from jchannel.metagenerator import MetaGenerator
+from jchannel._streams.reader import MetaGenerator
 from jchannel.trio import PeerChannel
 from tests.peer_thread import PeerThread
 

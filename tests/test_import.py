@@ -44,8 +44,8 @@ print(jchannel.MetaGenerator.__module__, jchannel.tqdm_progress.__module__, "tqd
 print(jchannel.sync.__name__, jchannel.types.__name__, jchannel.trio.__name__)
 """
     assert fresh_python(program).splitlines() == [
-        "jchannel.server jchannel.channel jchannel.server jchannel.trio.limits",
-        "jchannel.metagenerator jchannel.progress False",
+        "jchannel.server jchannel.channel jchannel.server jchannel._core.limits",
+        "jchannel._streams.reader jchannel._streams.progress False",
         "jchannel.sync jchannel.types jchannel.trio",
     ]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import trio
 
-import jchannel.frontend
-from jchannel.metagenerator import MetaGenerator
+import jchannel._client
+from jchannel._streams.reader import MetaGenerator
 from jchannel.trio import open_server
 
-CLIENT = Path(jchannel.frontend.__file__).parent / "static" / "jchannel.js"
+CLIENT = Path(jchannel._client.__file__).parent / "static" / "jchannel.js"
 
 CODE = """
 (channel) => {

@@ -18,9 +18,9 @@ from typing import Final
 
 import trio
 
+from jchannel._core.nursery import open_flat_nursery
 from jchannel.demo.devtools import BrowserError, DevTools
 from jchannel.errors import StateError
-from jchannel.trio.nursery import open_flat_nursery
 
 __all__ = ["CLOSE_SECONDS", "DEATH_SECONDS", "KILL_SECONDS", "ChromiumPage", "open_chromium"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from jchannel.trio.endpoint import Endpoint
+from jchannel._core.endpoint import Endpoint
 
 __all__ = ["Figures", "WrongAnswerError", "call_at_once", "call_in_turn", "measure", "percentile", "summarize"]
 

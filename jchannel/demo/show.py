@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import trio
 
+from jchannel._core.nursery import open_flat_nursery
 from jchannel.demo.chromium import ChromiumPage, open_chromium
 from jchannel.demo.csv_file import DataError, read_table
 from jchannel.demo.devtools import BrowserError
@@ -24,7 +25,6 @@ from jchannel.demo.table import Table
 from jchannel.demo.ticks import count_things
 from jchannel.errors import PageLostError, RemoteError, StateError
 from jchannel.trio import Channel, Server, open_peer, open_server
-from jchannel.trio.nursery import open_flat_nursery
 
 __all__ = ["DATA", "Options", "run_demo"]
 

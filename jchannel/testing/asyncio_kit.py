@@ -10,18 +10,18 @@ from typing import Any, Self
 
 import trio
 
-from jchannel.bridge.crossing import Operation, in_task, running_loop, wait_in_loop
-from jchannel.bridge.handles import ServerHandle
-from jchannel.bridge.mailbox import LoopMailbox
-from jchannel.bridge.methods import LoopMethods
-from jchannel.bridge.streams import LoopStreams
+from jchannel._bridge.crossing import Operation, in_task, running_loop, wait_in_loop
+from jchannel._bridge.handles import ServerHandle
+from jchannel._bridge.mailbox import LoopMailbox
+from jchannel._bridge.methods import LoopMethods
+from jchannel._bridge.streams import LoopStreams
+from jchannel._core.peer import PeerChannel
 from jchannel.channel import Channel
 from jchannel.server import Server
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.facade import LoopPage
 from jchannel.testing.faults import check_seconds
 from jchannel.testing.kit import EMPTY_CODE, Kit
-from jchannel.trio.peer import PeerChannel
 
 __all__ = ["AsyncioKit"]
 

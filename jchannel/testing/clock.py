@@ -8,8 +8,8 @@ from collections.abc import Callable
 import trio
 import trio.testing
 
-from jchannel.bridge.mailbox import Work
-from jchannel.bridge.portal import Portal
+from jchannel._bridge.mailbox import Work
+from jchannel._bridge.portal import Portal
 
 __all__ = ["KitPortal"]
 

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from jchannel.bridge.crossing import Operation, in_task, wait_blocking
-from jchannel.bridge.owner import Owner
-from jchannel.bridge.streams import Streams
-from jchannel.metagenerator import MetaGenerator
+from jchannel._bridge.crossing import Operation, in_task, wait_blocking
+from jchannel._bridge.owner import Owner
+from jchannel._bridge.streams import Streams
+from jchannel._streams.reader import MetaGenerator
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.faults import Direction, Fault
 from jchannel.testing.page import Page

@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 
 import trio
 
-from jchannel.protocol.values import ALIGNMENT
+from jchannel._core.transport import Link
+from jchannel._protocol.values import ALIGNMENT
 from jchannel.testing.network import Transit
-from jchannel.trio.link import Link
 
 __all__ = ["Direction", "Fault", "FaultyLink", "RawMessage", "check_seconds", "join_frame", "split_frame"]
 

@@ -7,20 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jchannel.bridge.crossing import Operation
-from jchannel.bridge.handles import ServerHandle
-from jchannel.bridge.incoming import Arrivals
-from jchannel.bridge.methods import Methods
-from jchannel.bridge.owner import Owner
-from jchannel.bridge.streams import Streams
+from jchannel._bridge.crossing import Operation
+from jchannel._bridge.handles import ServerHandle
+from jchannel._bridge.incoming import Arrivals
+from jchannel._bridge.methods import Methods
+from jchannel._bridge.owner import Owner
+from jchannel._bridge.streams import Streams
+from jchannel._core.incoming import IncomingStream
+from jchannel._core.limits import Limits
+from jchannel._core.peer import PeerChannel
 from jchannel.errors import StateError
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.facade import FacadePage
 from jchannel.testing.page import Page, hold_page
 from jchannel.testing.server import listener_of, open_server
-from jchannel.trio.incoming import IncomingStream
-from jchannel.trio.limits import Limits
-from jchannel.trio.peer import PeerChannel
 
 __all__ = ["EMPTY_CODE", "Kit"]
 

@@ -12,20 +12,20 @@ from typing import Any, Literal
 
 import trio
 
+from jchannel._core.arguments import check_timeout
+from jchannel._core.channel_streams import Give, give
+from jchannel._core.handlers import Invoke, MethodCancelledError, invoke
+from jchannel._core.incoming import IncomingStream
+from jchannel._core.nursery import open_flat_nursery
+from jchannel._core.peer import OnOpen, Peer, PeerChannel, PeerHooks, open_peer
+from jchannel._core.session import Session
+from jchannel._core.transport import Link
+from jchannel._protocol.messages import Request
+from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import StateError
-from jchannel.metagenerator import MetaGenerator
-from jchannel.protocol.messages import Request
 from jchannel.testing.faults import Direction, FaultyLink
 from jchannel.testing.network import Connection, MemoryListener, MemoryStream
 from jchannel.testing.script import JavaScriptError, RecordedCall, Script
-from jchannel.timeouts import check_timeout
-from jchannel.trio.channel_streams import Give, give
-from jchannel.trio.handlers import Invoke, MethodCancelledError, invoke
-from jchannel.trio.incoming import IncomingStream
-from jchannel.trio.link import Link
-from jchannel.trio.nursery import open_flat_nursery
-from jchannel.trio.peer import OnOpen, Peer, PeerChannel, PeerHooks, open_peer
-from jchannel.trio.session import Session
 
 __all__ = ["Page", "hold_page"]
 

@@ -8,9 +8,9 @@ from typing import Any, Literal, Self
 
 import trio
 
-from jchannel.trio.endpoint import check_name
-from jchannel.trio.handlers import Invoke
-from jchannel.trio.running_call import time_left
+from jchannel._core.endpoint import check_name
+from jchannel._core.handlers import Invoke
+from jchannel._core.invocation import time_left
 
 __all__ = ["JavaScriptError", "RecordedCall", "Script"]
 

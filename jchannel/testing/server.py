@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from jchannel._core.channel import Channel
+from jchannel._core.limits import Limits
+from jchannel._core.peer import OnOpen
+from jchannel._core.server import Server
+from jchannel._core.server import open_server as open_core_server
 from jchannel.testing.network import MemoryListener
 from jchannel.testing.page import Page, hold_page
-from jchannel.trio.channel import Channel
-from jchannel.trio.limits import Limits
-from jchannel.trio.peer import OnOpen
-from jchannel.trio.server import Server
-from jchannel.trio.server import open_server as open_core_server
 
 __all__ = ["listener_of", "open_page", "open_pair", "open_server"]
 

@@ -8,15 +8,15 @@ from types import TracebackType
 from typing import Any, Self
 
 import jchannel.sync
-from jchannel.bridge.crossing import Operation, wait_blocking
-from jchannel.bridge.handles import ServerHandle
-from jchannel.bridge.methods import ThreadMethods
-from jchannel.bridge.streams import ThreadStreams
+from jchannel._bridge.crossing import Operation, wait_blocking
+from jchannel._bridge.handles import ServerHandle
+from jchannel._bridge.methods import ThreadMethods
+from jchannel._bridge.streams import ThreadStreams
+from jchannel._core.peer import PeerChannel
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.facade import ThreadPage
 from jchannel.testing.faults import check_seconds
 from jchannel.testing.kit import EMPTY_CODE, Kit
-from jchannel.trio.peer import PeerChannel
 
 __all__ = ["SyncKit"]
 

@@ -11,12 +11,12 @@ import trio
 import trio.testing
 
 import jchannel
-from jchannel.bridge.crossing import Operation, in_task, wait_blocking
-from jchannel.bridge.held_up import HeldUp
-from jchannel.bridge.methods import LoopMethods, Methods, ThreadMethods
-from jchannel.bridge.portal import open_thread_portal
+from jchannel._bridge.crossing import Operation, in_task, wait_blocking
+from jchannel._bridge.held_up import HeldUp
+from jchannel._bridge.methods import LoopMethods, Methods, ThreadMethods
+from jchannel._bridge.portal import open_thread_portal
+from jchannel._core.handlers import NothingToCallError
 from jchannel.errors import StateError
-from jchannel.trio.handlers import NothingToCallError
 from tests.peer_thread import TIMEOUT
 
 place: contextvars.ContextVar[str] = contextvars.ContextVar("place", default="nowhere")

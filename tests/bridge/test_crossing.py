@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import trio
 
-from jchannel.bridge import crossing as module
-from jchannel.bridge.crossing import Operation, _BlockingCrossing, in_task, wait_blocking
-from jchannel.bridge.portal import Portal, open_thread_portal
+from jchannel._bridge import crossing as module
+from jchannel._bridge.crossing import Operation, _BlockingCrossing, in_task, wait_blocking
+from jchannel._bridge.portal import Portal, open_thread_portal
 from tests.peer_thread import TIMEOUT
 
 

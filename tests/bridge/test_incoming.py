@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import pytest
 import trio
 
-from jchannel.bridge.crossing import Operation, in_task, wait_blocking
-from jchannel.bridge.incoming import Arrivals, give_to_loop, give_to_threads
-from jchannel.bridge.portal import Portal, open_thread_portal
+from jchannel._bridge.crossing import Operation, in_task, wait_blocking
+from jchannel._bridge.incoming import Arrivals, give_to_loop, give_to_threads
+from jchannel._bridge.portal import Portal, open_thread_portal
+from jchannel._core.incoming import IncomingStream
+from jchannel._protocol.messages import StreamInfo
 from jchannel.errors import ClosedError, StateError
-from jchannel.protocol.messages import StreamInfo
-from jchannel.trio.incoming import IncomingStream
 from tests.peer_thread import TIMEOUT
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from jchannel.bridge.mailbox import LoopClosedError, LoopMailbox, Mailbox
+from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox, Mailbox
 
 
 class Box(Mailbox):

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import trio
 
-from jchannel.bridge import methods as module
-from jchannel.bridge.crossing import Operation, in_task, wait_blocking
-from jchannel.bridge.mailbox import LoopMailbox
-from jchannel.bridge.methods import LoopMethods, Methods, ThreadMethods
-from jchannel.bridge.portal import open_thread_portal
+from jchannel._bridge import methods as module
+from jchannel._bridge.crossing import Operation, in_task, wait_blocking
+from jchannel._bridge.mailbox import LoopMailbox
+from jchannel._bridge.methods import LoopMethods, Methods, ThreadMethods
+from jchannel._bridge.portal import open_thread_portal
+from jchannel._core.handlers import MethodCancelledError, NothingToCallError
 from jchannel.errors import StateError
-from jchannel.trio.handlers import MethodCancelledError, NothingToCallError
 from tests.peer_thread import TIMEOUT
 
 place: contextvars.ContextVar[str] = contextvars.ContextVar("place", default="nowhere")

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 import pytest
 import trio
 
-from jchannel.bridge import outgoing as module
-from jchannel.bridge.crossing import Operation, in_task, wait_blocking
-from jchannel.bridge.mailbox import LoopMailbox
-from jchannel.bridge.outgoing import GATHERED_BYTES, LoopSource
-from jchannel.bridge.portal import open_thread_portal
+from jchannel._bridge import outgoing as module
+from jchannel._bridge.crossing import Operation, in_task, wait_blocking
+from jchannel._bridge.mailbox import LoopMailbox
+from jchannel._bridge.outgoing import GATHERED_BYTES, LoopSource
+from jchannel._bridge.portal import open_thread_portal
+from jchannel._streams.sources import PIECE_SIZE
 from jchannel.errors import StateError
-from jchannel.sources import PIECE_SIZE
 from tests.peer_thread import TIMEOUT
 
 T = TypeVar("T")

@@ -9,9 +9,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from jchannel.bridge.owner import Owner
+from jchannel._bridge.owner import Owner
+from jchannel._core.nursery import open_flat_nursery
 from jchannel.errors import ClosedError
-from jchannel.trio.nursery import open_flat_nursery
 
 
 class Value:

@@ -6,9 +6,9 @@ import threading
 import pytest
 import trio
 
-from jchannel.bridge import portal as module
-from jchannel.bridge.crossing import Operation, in_task, wait_blocking
-from jchannel.bridge.portal import LoopPortal, Portal, open_thread_portal, portal_of
+from jchannel._bridge import portal as module
+from jchannel._bridge.crossing import Operation, in_task, wait_blocking
+from jchannel._bridge.portal import LoopPortal, Portal, open_thread_portal, portal_of
 from jchannel.errors import StateError
 from tests.conftest import FreshPython
 from tests.peer_thread import TIMEOUT

@@ -7,10 +7,10 @@ import threading
 import pytest
 import trio
 
-from jchannel.bridge.crossing import Operation, wait_blocking
-from jchannel.bridge.mailbox import LoopMailbox, Work
-from jchannel.bridge.portal import Portal, open_thread_portal
-from jchannel.bridge.progress import LoopProgress, ThreadProgress, _CarriedProgress
+from jchannel._bridge.crossing import Operation, wait_blocking
+from jchannel._bridge.mailbox import LoopMailbox, Work
+from jchannel._bridge.portal import Portal, open_thread_portal
+from jchannel._bridge.progress import LoopProgress, ThreadProgress, _CarriedProgress
 from jchannel.errors import StateError
 from tests.peer_thread import TIMEOUT
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from jchannel.bridge import turns
-from jchannel.bridge.turns import Turns, shorten_switch_interval
+from jchannel._bridge import turns
+from jchannel._bridge.turns import Turns, shorten_switch_interval
 
 
 class FakeLoop:

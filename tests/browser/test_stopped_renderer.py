@@ -11,9 +11,9 @@ from functools import partial
 import pytest
 import trio
 
+from jchannel._core.outgoing import READ_AHEAD
 from jchannel.errors import ClosedError, PageLostError
 from jchannel.trio import Channel, Limits, open_server
-from jchannel.trio.outgoing import READ_AHEAD
 from tests.browser.chromium import BrowserThread
 
 CODE = """

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import trio
 
+from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import ClosedError, PageLostError
-from jchannel.metagenerator import MetaGenerator
 from jchannel.trio import Channel, Server, open_server
 from tests.browser.chromium import BrowserThread, PageHandle
 from tests.peer_thread import TIMEOUT

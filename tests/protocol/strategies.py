@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from jchannel.protocol.messages import (
+from jchannel._protocol.messages import (
     ERROR_KINDS,
     GOODBYE_REASONS,
     MIN_FRAME_LIMIT,
@@ -30,7 +30,7 @@ from jchannel.protocol.messages import (
     Ticket,
     Welcome,
 )
-from jchannel.protocol.values import MAX_INTEGER, pack
+from jchannel._protocol.values import MAX_INTEGER, pack
 
 ELEMENT_TYPES = (
     "int8",

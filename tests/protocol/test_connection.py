@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jchannel.errors import ProtocolError
-from jchannel.protocol.connection import BATCH_LIMIT, FRAME_LIMIT, Connection, Role, State
-from jchannel.protocol.frames import encode_frame
-from jchannel.protocol.messages import (
+from jchannel._protocol.connection import BATCH_LIMIT, FRAME_LIMIT, Connection, Role, State
+from jchannel._protocol.frames import encode_frame
+from jchannel._protocol.messages import (
     Beat,
     Broken,
     Call,
@@ -29,7 +28,8 @@ from jchannel.protocol.messages import (
     Welcome,
     encode,
 )
-from jchannel.protocol.values import Packed
+from jchannel._protocol.values import Packed
+from jchannel.errors import ProtocolError
 from tests.protocol.strategies import messages, packed
 
 EMPTY = Packed("[]")

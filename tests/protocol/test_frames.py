@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jchannel._protocol.frames import decode_frame, encode_frame
+from jchannel._protocol.messages import Beat, Cancel, Message, Result, encode
+from jchannel._protocol.values import Packed, pack
 from jchannel.errors import ProtocolError
-from jchannel.protocol.frames import decode_frame, encode_frame
-from jchannel.protocol.messages import Beat, Cancel, Message, Result, encode
-from jchannel.protocol.values import Packed, pack
 from tests.protocol.strategies import json_values, messages, packed, same
 
 

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from jchannel.errors import ProtocolError
-from jchannel.protocol.frames import decode_frame, encode_frame
-from jchannel.protocol.messages import (
+from jchannel._protocol.frames import decode_frame, encode_frame
+from jchannel._protocol.messages import (
     ERROR_KINDS,
     GOODBYE_REASONS,
     Beat,
@@ -29,7 +28,8 @@ from jchannel.protocol.messages import (
     encode,
     parse,
 )
-from jchannel.protocol.values import Attachment, Packed
+from jchannel._protocol.values import Attachment, Packed
+from jchannel.errors import ProtocolError
 from tests.protocol.strategies import messages, packed, same
 
 LARGEST_ID = 2**53 - 1

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jchannel._protocol import values
+from jchannel._protocol.frames import decode_frame, encode_frame
+from jchannel._protocol.messages import Echo, Encoded, Result, encode
+from jchannel._protocol.values import MAX_DEPTH, MAX_INTEGER, Attachment, Packed, pack, restore, shorten, to_json
 from jchannel.errors import ProtocolError
-from jchannel.protocol import values
-from jchannel.protocol.frames import decode_frame, encode_frame
-from jchannel.protocol.messages import Echo, Encoded, Result, encode
-from jchannel.protocol.values import MAX_DEPTH, MAX_INTEGER, Attachment, Packed, pack, restore, shorten, to_json
 from tests.protocol.strategies import ELEMENT_TYPES, json_values, same, texts
 from tests.protocol.strategies import values as any_values
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jchannel._protocol.connection import Connection, Role, State
+from jchannel._protocol.frames import decode_frame, encode_frame
+from jchannel._protocol.messages import VALUE_FIELDS, Hello, Message, StreamInfo, Welcome, encode
+from jchannel._protocol.parts import Part, PartMark, decode_part, encode_part
+from jchannel._protocol.values import Packed
 from jchannel.errors import ProtocolError
-from jchannel.protocol.connection import Connection, Role, State
-from jchannel.protocol.frames import decode_frame, encode_frame
-from jchannel.protocol.messages import VALUE_FIELDS, Hello, Message, StreamInfo, Welcome, encode
-from jchannel.protocol.parts import Part, PartMark, decode_part, encode_part
-from jchannel.protocol.values import Packed
 from tests.protocol.strategies import packed, same
 
 VECTORS = Path(__file__).parent.parent / "vectors"

@@ -7,12 +7,12 @@ import math
 
 import pytest
 
-from jchannel.protocol.connection import Connection, Role
-from jchannel.protocol.frames import decode_frame
-from jchannel.protocol.messages import Call, Echo, Hello, Welcome
-from jchannel.protocol.values import pack
+from jchannel._core.transport import Link
+from jchannel._protocol.connection import Connection, Role
+from jchannel._protocol.frames import decode_frame
+from jchannel._protocol.messages import Call, Echo, Hello, Welcome
+from jchannel._protocol.values import pack
 from jchannel.testing.faults import Direction, FaultyLink, RawMessage, check_seconds, join_frame, split_frame
-from jchannel.trio.link import Link
 
 
 def frame(*types: str) -> str:

@@ -15,8 +15,9 @@ import pytest
 import jchannel.channel
 import jchannel.server
 import jchannel.sync
-from jchannel.bridge.crossing import Operation, wait_blocking
-from jchannel.bytestream import ByteStream
+from jchannel._bridge.crossing import Operation, wait_blocking
+from jchannel._streams.blocking import ByteStream
+from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import (
     ClosedError,
     FrontendError,
@@ -25,7 +26,6 @@ from jchannel.errors import (
     RefusedError,
     StateError,
 )
-from jchannel.metagenerator import MetaGenerator
 from jchannel.testing import AsyncioKit, JavaScriptError, LoopPage, SyncKit
 from jchannel.testing.clock import KitPortal
 from jchannel.trio import Limits, PeerChannel

@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 import jchannel.trio
+from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import (
     ClosedError,
     FrontendError,
@@ -21,7 +22,6 @@ from jchannel.errors import (
     RemoteCancelledError,
     StateError,
 )
-from jchannel.metagenerator import MetaGenerator
 from jchannel.testing import JavaScriptError, Page, open_page, open_pair, open_server
 from jchannel.testing.network import MemoryListener, connect_streams
 from jchannel.trio import Channel, Limits, PeerChannel

@@ -7,8 +7,8 @@ import trio
 import trio.testing
 
 import jchannel.trio
+from jchannel._core.session import FIRST_PING_SECONDS
 from jchannel.testing.network import MemoryListener, MemoryStream, Transit
-from jchannel.trio.session import FIRST_PING_SECONDS
 
 
 class FailingReceiver(trio.abc.ReceiveStream):

@@ -1,0 +1,121 @@
+"""Mailboxes: work for another thread, in order, and one wake-up however much of it waits."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import ClassVar, TypeAlias
+
+from jchannel._bridge.turns import Turns
+
+__all__ = ["LoopClosedError", "LoopMailbox", "Mailbox", "Work"]
+
+#: What is done in the other thread. It must not wait.
+Work: TypeAlias = Callable[[], object]
+
+
+class Mailbox(ABC):
+    """Takes work from any thread, and runs it in one.
+
+    No lock is needed: a deque's two ends are safe to use at once, and of the flag and the deque the one that is read
+    last by one side is written first by the other. At worst there is one wake-up too many.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Work] = deque()
+        self._woken = False
+
+    def post(self, work: Work) -> None:
+        """Has work run in the mailbox's thread. Safe in any thread.
+
+        Raises:
+            What ``_wake`` raises. The work still waits then, and other work that is posted may wake it.
+        """
+        self._waiting.append(work)
+        if not self._woken:
+            self._woken = True
+            try:
+                self._wake()
+            except BaseException:
+                self._woken = False
+                raise
+
+    def run(self) -> None:
+        """Runs what waits now. Called in the mailbox's thread.
+
+        What is posted meanwhile has its own wake-up, so that a flood of it cannot keep the thread.
+        """
+        self._woken = False
+        try:
+            for _ in range(len(self._waiting)):
+                try:
+                    work = self._waiting.popleft()
+                except IndexError:  # Run within one of these works, the mailbox was emptied already.
+                    return
+                work()
+        finally:
+            # An interrupt may come between any two lines, and what waits must not wait for ever.
+            if self._waiting and not self._woken:
+                self._woken = True
+                self._wake()
+
+    @abstractmethod
+    def _wake(self) -> None:
+        """Sees to it that ``run`` is called in the mailbox's thread, soon."""
+
+
+class LoopClosedError(Exception):
+    """The asyncio loop has been closed: what was posted will never run."""
+
+
+class LoopMailbox(Mailbox):
+    """The mailbox of an asyncio loop. ``LoopMailbox.of`` gives the loop's one, so that all who post share wake-ups.
+
+    Attributes:
+        turns: Sees to it that trio gets its turn beside the loop.
+    """
+
+    _mailboxes: ClassVar[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopMailbox]] = (
+        weakref.WeakKeyDictionary()
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self.turns = Turns(loop)
+        # Not the loop itself: it is the key under which this mailbox is kept, and would keep itself alive.
+        self._loop = weakref.ref(loop)
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> LoopMailbox:
+        """The mailbox of a loop. Called in the loop's thread."""
+        try:
+            return cls._mailboxes[loop]
+        except KeyError:
+            return cls._mailboxes.setdefault(loop, cls(loop))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the loop has been closed."""
+        loop = self._loop()
+        return loop is None or loop.is_closed()
+
+    def run(self) -> None:
+        """As the mailbox's."""
+        self.turns.take_note()
+        super().run()
+
+    def _wake(self) -> None:
+        loop = self._loop()
+        if loop is not None:
+            try:
+                loop.call_soon_threadsafe(self.run)
+            except RuntimeError:
+                if not loop.is_closed():
+                    raise
+            else:
+                return
+        self._waiting.clear()  # It holds the loop and what ran in it.
+        raise LoopClosedError("the asyncio loop is closed")

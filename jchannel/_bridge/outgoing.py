@@ -1,0 +1,235 @@
+"""Sources that give their bytes outside of trio: the user's async iterables, which run on an asyncio loop.
+
+What one gives is gathered while trio is busy, up to a bound, and taken together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Any, Final, Self
+
+import trio
+
+from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox, Work
+from jchannel._bridge.portal import Portal
+from jchannel._streams.sources import PIECE_SIZE, to_bytes
+from jchannel.errors import StateError
+
+__all__ = ["GATHERED_BYTES", "LoopSource"]
+
+#: How far an async iterable is read ahead of trio, in bytes; the last item may exceed it.
+GATHERED_BYTES: Final = 2**20
+
+#: A loop that is closed tells nobody. While a source is waited for, it is looked at once in this many seconds.
+LOOP_CHECK_SECONDS: Final = 1.0
+
+#: What an item counts beside its bytes when the loop is given time for others: one that is empty takes time, too.
+_ITEM_COST: Final = 100
+
+_END: Final = object()
+
+
+class LoopSource:
+    """An async iterable of the user's that runs on its loop, as an async iterator of ``bytes`` in trio.
+
+    A Task on the loop reads it, from the first read in trio on, in the given context.
+
+    Args:
+        stream: The async iterable.
+        mailbox: The way to its loop.
+        portal: The way to the trio that reads it.
+        context: The context in which it runs.
+    """
+
+    def __init__(
+        self, stream: AsyncIterable[object], mailbox: LoopMailbox, portal: Portal, context: contextvars.Context
+    ) -> None:
+        self._stream = stream
+        self._mailbox = mailbox
+        self._portal = portal
+        self._context = context
+        self._started = False
+        self._changed = trio.Event()
+        # What follows is shared between the threads. The lock is held for as long as the items and the flags of who
+        # waits for whom must fit.
+        self._lock = threading.Lock()
+        self._items: deque[bytes] = deque()
+        self._size = 0
+        self._trio_waits = False
+        self._loop_waits = False
+        self._stopping = False
+        self._over = False
+        self._error: Exception | None = None
+        # What follows belongs to the loop.
+        self._task: asyncio.Task[None] | None = None
+        self._inside = False
+        self._room: asyncio.Future[None] | None = None
+
+    # In trio
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next bytes: items that came together, up to a piece.
+
+        Raises:
+            StopAsyncIteration: The iterable has ended.
+            StateError: Its loop is closed, or it was cancelled by its own side.
+            What the iterable raises, after the items before.
+
+        Cancelling it loses nothing. ``aclose`` cancels the iterable.
+        """
+        self._start()
+        while True:
+            # Looked at first: what was put before the loop was closed counts.
+            lost, ended = self._mailbox.closed, self._over
+            piece = self._take()
+            if piece:
+                return piece
+            if ended:
+                if self._error is not None:
+                    raise self._error
+                raise StopAsyncIteration
+            if lost:
+                raise _explain_closed()
+            await self._wait()
+
+    async def aclose(self) -> None:
+        """Ends the iterable: cancels it where it waits, closes it, and waits until its ``finally`` has run.
+
+        Of a loop that is closed there is nothing left to end.
+
+        Raises:
+            What the iterable raises then.
+        """
+        was_over = self._over
+        self._stopping = True
+        try:
+            self._start()
+            self._mailbox.post(self._stop)
+        except (LoopClosedError, StateError):
+            return
+        while not self._over and not self._mailbox.closed:
+            await self._wait()
+        with self._lock:
+            self._items.clear()
+            self._size = 0
+        if not was_over and self._error is not None:
+            raise self._error
+
+    def _start(self) -> None:
+        if not self._started:
+            self._post(self._begin)
+            self._started = True
+
+    def _post(self, work: Work) -> None:
+        try:
+            self._mailbox.post(work)
+        except LoopClosedError as error:
+            raise _explain_closed() from error
+
+    def _take(self) -> bytes:
+        """What has been gathered, up to a piece or a single larger item; empty when there is nothing."""
+        taken: list[bytes] = []
+        size = 0
+        with self._lock:
+            while self._items and (not taken or size + len(self._items[0]) <= PIECE_SIZE):
+                taken.append(self._items.popleft())
+                size += len(taken[-1])
+            self._size -= size
+            self._trio_waits = not taken
+            give_room = self._loop_waits and self._size <= GATHERED_BYTES // 2
+            if give_room:
+                self._loop_waits = False
+        if give_room:
+            self._post(self._give_room)
+        return taken[0] if len(taken) == 1 else b"".join(taken)
+
+    async def _wait(self) -> None:
+        with trio.move_on_after(LOOP_CHECK_SECONDS):
+            await self._changed.wait()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    # In the loop
+
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._pull(), name="source of a stream", context=self._context)
+        # Not its last line: a Task that is cancelled before its first step has none.
+        self._task.add_done_callback(self._end)
+
+    async def _pull(self) -> None:
+        iterator = aiter(self._stream)
+        try:
+            await self._pull_items(iterator)
+        finally:
+            aclose = getattr(iterator, "aclose", None)
+            if aclose is not None:
+                await aclose()
+
+    async def _pull_items(self, iterator: AsyncIterator[object]) -> None:
+        unrested = 0
+        while not self._stopping:
+            self._inside = True
+            try:
+                item = await anext(iterator, _END)
+            finally:
+                self._inside = False
+            if item is _END:
+                return
+            data = to_bytes(item)
+            if data and not self._put(data):
+                self._room = asyncio.get_running_loop().create_future()
+                await self._room
+                unrested = 0
+            unrested += len(data) + _ITEM_COST
+            if unrested >= PIECE_SIZE:
+                # An iterable that never waits would keep the loop from everything else.
+                await asyncio.sleep(0)
+                unrested = 0
+
+    def _put(self, data: bytes) -> bool:
+        """Puts an item where trio takes it. Says whether there is room for more."""
+        with self._lock:
+            self._items.append(data)
+            self._size += len(data)
+            self._loop_waits = self._size >= GATHERED_BYTES and not self._stopping
+            notify, self._trio_waits = self._trio_waits, False
+            has_room = not self._loop_waits
+        if notify:
+            self._portal.post(self._notify)
+        return has_room
+
+    def _give_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def _stop(self) -> None:
+        self._give_room()
+        if self._inside:
+            assert self._task is not None
+            self._task.cancel()
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() and not self._stopping:
+            self._error = StateError("the source of the stream was cancelled in Python, by its own program")
+        elif isinstance(error, Exception):
+            self._error = error
+        elif error is not None:
+            name = type(error).__name__
+            self._error = StateError(f"the source of the stream has ended with {name}, meant for its own program")
+        self._over = True
+        self._portal.post(self._notify)
+
+
+def _explain_closed() -> StateError:
+    return StateError("the asyncio loop on which the source of the stream runs is closed")

@@ -1,0 +1,214 @@
+"""Portals: the way into a run of trio, for requests that are made elsewhere.
+
+There is one portal for the process's own trio thread, and one for each trio-asyncio loop in which the facade is used.
+trio-asyncio is recognised and never imported: importing it changes asyncio for the whole process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, ClassVar, Protocol
+
+import trio
+
+from jchannel._bridge.mailbox import Mailbox, Work
+from jchannel._bridge.turns import shorten_switch_interval
+from jchannel.errors import StateError
+
+__all__ = ["LoopPortal", "Portal", "Traveller", "open_thread_portal", "portal_of"]
+
+
+class Traveller(Protocol):
+    """What goes through a portal."""
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Starts it. Called in trio, in the order of submission. While it runs it should be watched by the portal."""
+
+    def lose(self, error: StateError) -> None:
+        """Ends it because trio has ended. Called in any thread, and only while it has not begun or is watched."""
+
+
+class Portal(Mailbox):
+    """A way into one run of trio."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._travellers: set[Traveller] = set()
+        self._nursery: trio.Nursery | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._thread: int | None = None
+        self._why_ended = ""
+        self._failure: BaseException | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether its trio has ended."""
+        return bool(self._why_ended)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the present thread is the one that trio runs in."""
+        return self._thread == threading.get_ident()
+
+    def serves(self, loop: asyncio.AbstractEventLoop) -> bool:  # noqa: ARG002 (a parameter of the subclass)
+        """Whether trio and this asyncio loop are one: what ends the one ends the other."""
+        return False
+
+    def post(self, work: Work) -> None:
+        """Has work run in trio; at once, when this is its thread. Safe in any thread, and never fails."""
+        if self.is_here or self.ended:
+            # What others have posted before is run before it. Of a trio that has ended, nothing is left to run it in.
+            self._waiting.append(work)
+            self.run()
+        else:
+            self.post_later(work)
+
+    def post_later(self, work: Work) -> None:
+        """As ``post``, but never at once in trio's own thread."""
+        super().post(work)
+        self._run_if_ended()
+
+    def _run_if_ended(self) -> None:
+        # It may have ended in the middle of the post.
+        if self.ended:
+            self.run()
+
+    def submit(self, traveller: Traveller) -> None:
+        """Has a request made in trio, after those that were submitted before. Safe in any thread, and never fails."""
+        self.post(lambda: self._start(traveller))
+
+    def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Starts a task that lives no longer than the portal. Called in trio."""
+        assert self._nursery is not None
+        self._nursery.start_soon(function)
+
+    def watch(self, traveller: Traveller) -> None:
+        """Remembers a request that has begun, to end it with the portal. Called in trio."""
+        self._travellers.add(traveller)
+
+    def forget(self, traveller: Traveller) -> None:
+        """Forgets a request that has its outcome. Called in trio."""
+        self._travellers.discard(traveller)
+
+    async def run_until_cancelled(self) -> None:
+        """Runs what goes through the portal, in the present task's run of trio."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._thread = threading.get_ident()
+            self._token = trio.lowlevel.current_trio_token()
+            self.run()
+            await trio.sleep_forever()
+
+    def end(self, why: str, failure: BaseException | None = None) -> None:
+        """Ends every request that is under way, and those that will be made, with a ``StateError`` that says why."""
+        self._failure = failure
+        self._why_ended = why
+        self._thread = None
+        while self._travellers:
+            self._lose(self._travellers.pop())
+        self.run()
+
+    def _start(self, traveller: Traveller) -> None:
+        if self._why_ended:
+            self._lose(traveller)
+        else:
+            assert self._nursery is not None
+            traveller.start(self._nursery)
+
+    def _lose(self, traveller: Traveller) -> None:
+        # An error for each: they are raised in several threads.
+        error = StateError(self._why_ended)
+        error.__cause__ = self._failure
+        traveller.lose(error)
+
+    def _wake(self) -> None:
+        # Before trio has begun there is nothing to wake: its first act is to look here.
+        if self._token is not None:
+            with suppress(trio.RunFinishedError):  # `end` is about to be called, and looks here last.
+                self._token.run_sync_soon(self.run)
+
+
+class _ThreadPortal(Portal):
+    """The way into a trio in a thread of its own. It lives as long as the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        shorten_switch_interval()
+        # A daemon, so that a program ends when its own code does.
+        threading.Thread(target=self._run_trio, name="jchannel trio", daemon=True).start()
+
+    def _run_trio(self) -> None:
+        failure = None
+        try:
+            trio.run(self.run_until_cancelled)
+        except BaseException as error:  # noqa: BLE001 (nobody else would hear of it)
+            failure = error
+        self.end(f"jchannel's trio thread has ended with an error: {failure!r}", failure)
+
+
+class LoopPortal(Portal):
+    """The way into the trio under a trio-asyncio loop. It lives in the loop's nursery."""
+
+    _portals: ClassVar[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopPortal]] = weakref.WeakKeyDictionary()
+
+    def __init__(self, loop: Any) -> None:
+        super().__init__()
+        self._loop = weakref.ref(loop)
+        loop.run_trio_task(self._live)
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> LoopPortal:
+        """The portal of a trio-asyncio loop. Called in the loop's thread."""
+        if loop not in cls._portals:
+            cls._portals[loop] = cls(loop)
+        return cls._portals[loop]
+
+    def serves(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """As the portal's."""
+        return self._loop() is loop
+
+    async def _live(self) -> None:
+        try:
+            await self.run_until_cancelled()
+        finally:
+            self.end("the trio-asyncio loop that the server lived in has ended")
+
+
+_lock = threading.Lock()
+_thread_portal: _ThreadPortal | None = None
+
+
+def open_thread_portal() -> Portal:
+    """The portal of the process's trio thread, which is started when there is none."""
+    global _thread_portal  # noqa: PLW0603 (there is one for the process)
+    with _lock:
+        if _thread_portal is None or _thread_portal.ended:
+            _thread_portal = _ThreadPortal()
+        return _thread_portal
+
+
+def portal_of(loop: asyncio.AbstractEventLoop) -> Portal:
+    """The portal for requests from a running asyncio loop: its own trio where it has one, or the trio thread."""
+    trio_asyncio = sys.modules.get("trio_asyncio")
+    if trio_asyncio is not None and isinstance(loop, trio_asyncio.TrioEventLoop):
+        return LoopPortal.of(loop)
+    return open_thread_portal()
+
+
+def _end_after_fork() -> None:
+    """In a forked process the thread is not there, and a lock may be held by one that is not."""
+    global _lock, _thread_portal  # noqa: PLW0603 (there is one for the process)
+    _lock = threading.Lock()
+    portal, _thread_portal = _thread_portal, None
+    if portal is not None:
+        portal.end("the server belongs to the process that this one was forked from: start one of its own here")
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch (Windows has no fork)
+    os.register_at_fork(after_in_child=_end_after_fork)

@@ -1,0 +1,1 @@
+"""The core, in which everything runs, under trio. The three faces carry requests in and outcomes out."""

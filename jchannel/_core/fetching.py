@@ -1,0 +1,214 @@
+"""Streams of the Python peer: fetched and posted over HTTP, as a page does it.
+
+A server's stream is fetched as one response where the way is direct, and in parts where the server's URL has a path:
+there stands a proxy, which might hold the response back, or end one that has broken off as if it were whole.
+
+h11 speaks HTTP; connections are streams, as many as are open at once, each used for one stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
+from typing import Final
+
+import h11
+import trio
+
+from jchannel._core.incoming import IncomingStream
+from jchannel._core.nursery import aclose_now
+from jchannel._core.outgoing import OutgoingStream, SourceFailedError
+from jchannel._core.registry import Carrier, combine
+from jchannel._core.tickets import STREAMS_PATH
+from jchannel._protocol.parts import Part, PartMark, decode_part
+from jchannel.errors import ProtocolError, StateError
+
+__all__ = ["PeerCarrier"]
+
+#: The most that one post carries, in bytes.
+SEGMENT: Final = 4 * 2**20
+
+#: How long a connection is kept for the next part of a stream, in seconds. Servers close those that are idle.
+KEEP_SECONDS: Final = 1
+
+#: How long a stream that broke off waits to be told why, in seconds.
+BROKEN_SECONDS: Final = 1
+
+_RECEIVE: Final = 256 * 2**10
+_BROKEN_OFF: Final = (
+    h11.RemoteProtocolError,
+    ProtocolError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    OSError,
+)
+
+
+class PeerCarrier(Carrier):
+    """The peer's side: it is the client.
+
+    Args:
+        nursery: The peer's nursery.
+        connect: Opens a stream to the server.
+        host: The server's name, for the Host header.
+        prefix: The path of the server's URL; empty or ``/like/this``.
+    """
+
+    def __init__(
+        self, nursery: trio.Nursery, connect: Callable[[], Awaitable[trio.abc.Stream]], host: str, prefix: str
+    ) -> None:
+        self._nursery = nursery
+        self._connect = connect
+        self._host = host
+        self._path = prefix + STREAMS_PATH
+        self._fetch_by = self._fetch_parts if prefix else self._fetch_whole
+
+    def offer(self, stream: OutgoingStream) -> None:
+        """As ``Carrier.offer``."""
+
+    def request(self, stream: IncomingStream) -> str | None:
+        """As ``Carrier.request``."""
+        self._nursery.start_soon(self._fetch, stream)
+        return None
+
+    def post(self, stream: OutgoingStream, ticket: str) -> None:
+        """As ``Carrier.post``."""
+        self._nursery.start_soon(self._post, stream, ticket)
+
+    async def _fetch(self, stream: IncomingStream) -> None:
+        assert stream.info.ticket is not None
+        if stream.over:
+            return  # It has ended since it was asked for.
+        with trio.CancelScope() as scope:
+            stream.on_end = combine(stream.on_end, scope.cancel)
+            try:
+                await self._fetch_by(stream, self._path + stream.info.ticket)
+            except _BROKEN_OFF as error:
+                # What the source raised comes beside the stream, and may come a little later than its breaking off.
+                with trio.move_on_after(BROKEN_SECONDS):
+                    await stream.wait_broken()
+                stream.break_off(StateError(f"the stream broke off: {error!r}"))
+
+    async def _fetch_whole(self, stream: IncomingStream, target: str) -> None:
+        async with _open_exchange(await self._connect(), self._host) as exchange:
+            await exchange.get(target, stream)
+
+    async def _fetch_parts(self, stream: IncomingStream, target: str) -> None:
+        stream.in_parts = True
+        # What has arrived must have been read before a new connection is opened: the server would close it meanwhile.
+        while await stream.feed(b""):
+            async with _open_exchange(await self._connect(), self._host) as exchange:
+                kept = True
+                while kept and exchange.usable:
+                    part = await exchange.get_part(f"{target}?offset={stream.received}")
+                    with trio.move_on_after(KEEP_SECONDS) as timer:
+                        await stream.feed(part.data)
+                    if part.mark is PartMark.FAIL:
+                        raise ProtocolError("its source has failed")
+                    if part.mark is PartMark.LAST:
+                        stream.finish()
+                        return
+                    kept = not timer.cancelled_caught
+
+    async def _post(self, stream: OutgoingStream, ticket: str) -> None:
+        if stream.stopped:
+            return  # Since the ticket came. Its end would look like the end of its source.
+        with trio.CancelScope() as scope:
+            stream.on_end = combine(stream.on_end, lambda: scope.cancel() if stream.stopped else None)
+            try:
+                # The reader of a source that has failed has been told.
+                with suppress(SourceFailedError):
+                    await self._post_parts(stream, ticket)
+            except _BROKEN_OFF as error:
+                stream.on_failure(StateError(f"the stream could not be posted: {error!r}"))
+            stream.stop()
+
+    async def _post_parts(self, stream: OutgoingStream, ticket: str) -> None:
+        offset = 0
+        while True:
+            data: bytes | None = await stream.take(SEGMENT)
+            async with _open_exchange(await self._connect(), self._host) as exchange:
+                while data is not None:
+                    target = f"{self._path}{ticket}?offset={offset}" + ("" if data else "&end=1")
+                    if not await exchange.post(target, data) or not data:
+                        return
+                    offset, data = stream.taken, None
+                    # A server takes only so many requests on one connection, and says so with the last one's answer.
+                    if exchange.usable:
+                        with trio.move_on_after(KEEP_SECONDS):
+                            data = await stream.take(SEGMENT)
+
+
+@asynccontextmanager
+async def _open_exchange(stream: trio.abc.Stream, host: str) -> AsyncIterator[_Exchange]:
+    try:
+        yield _Exchange(stream, host)
+    finally:
+        await aclose_now(stream)
+
+
+class _Exchange:
+    """Requests and responses over one connection, one after the other."""
+
+    def __init__(self, stream: trio.abc.Stream, host: str) -> None:
+        self._stream = stream
+        self._host = host
+        self._http = h11.Connection(h11.CLIENT)
+        #: Whether another request can be made on the connection.
+        self.usable = True
+
+    async def get(self, target: str, stream: IncomingStream) -> None:
+        """Fetches a stream."""
+        await self._send(h11.Request(method="GET", target=target, headers=[("host", self._host)]), h11.EndOfMessage())
+        status = await self._receive_status()
+        if status != HTTPStatus.OK:
+            raise ProtocolError(f"the server answers {status} to a stream's ticket")
+        while isinstance(event := await self._receive(), h11.Data):
+            if not await stream.feed(bytes(event.data)):
+                return
+        stream.finish()
+
+    async def get_part(self, target: str) -> Part:
+        """Fetches a part of a stream."""
+        await self._send(h11.Request(method="GET", target=target, headers=[("host", self._host)]), h11.EndOfMessage())
+        status, body = await self._receive_response()
+        if status != HTTPStatus.OK:
+            raise ProtocolError(f"the server answers {status} to the request for a part of a stream")
+        return decode_part(body)
+
+    async def post(self, target: str, data: bytes) -> bool:
+        """Posts a part of a stream. Tells whether more is wanted."""
+        headers = [("host", self._host), ("content-length", str(len(data)))]
+        request = h11.Request(method="POST", target=target, headers=headers)
+        await self._send(request, h11.Data(data=data), h11.EndOfMessage())
+        status, _ = await self._receive_response()
+        if status not in (HTTPStatus.NO_CONTENT, HTTPStatus.GONE):
+            raise ProtocolError(f"the server answers {status} to a part of a stream")
+        return status == HTTPStatus.NO_CONTENT
+
+    async def _send(self, *events: h11.Event) -> None:
+        await self._stream.send_all(b"".join(self._http.send(event) or b"" for event in events))
+
+    async def _receive_response(self) -> tuple[int, bytes]:
+        """A whole response, its status and its body. A proxy's error has a body, too."""
+        status = await self._receive_status()
+        body = bytearray()
+        while isinstance(event := await self._receive(), h11.Data):
+            body += event.data
+        self.usable = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        if self.usable:
+            self._http.start_next_cycle()
+        return status, bytes(body)
+
+    async def _receive_status(self) -> int:
+        response = await self._receive()
+        assert isinstance(response, h11.Response)
+        return response.status_code
+
+    async def _receive(self) -> h11.Event:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(bytes(await self._stream.receive_some(_RECEIVE)))
+        # What breaks off raises; a connection that is closed between two requests is not read from.
+        assert isinstance(event, h11.Response | h11.Data | h11.EndOfMessage), event
+        return event

@@ -1,0 +1,135 @@
+"""The page frontend: serves the client, and a page of the application's own or a plain one, over HTTP."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, unquote
+
+from jchannel._client import read_static
+from jchannel._core.asgi import AsgiApp, Receive, Scope, Send, get_header, respond
+
+__all__ = ["CLIENT_PATH", "PageApp"]
+
+#: Where the client's files are, below the server's base URL.
+CLIENT_PATH: Final = "/jchannel/"
+
+_CLIENT_FILES: Final = {
+    "inject.js": "text/javascript; charset=utf-8",
+    "jchannel.js": "text/javascript; charset=utf-8",
+    "jchannel.d.ts": "text/plain; charset=utf-8",
+}
+
+_HEADERS: Final = {
+    "cache-control": "no-cache",
+    "cross-origin-opener-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+_HTML_HEADERS: Final = {"content-type": "text/html; charset=utf-8", **_HEADERS}
+
+
+class PageApp:
+    """The ASGI app of a server.
+
+    Args:
+        folder: The application's folder of static files, or ``None`` for the plain page.
+        prefix: The path of the server's URL, for proxies that do not take it away; empty or ``/like/this``.
+        allows_host: Whether a Host header is one of the server's.
+
+    Raises:
+        TypeError, ValueError: ``folder`` is not the path of a folder.
+    """
+
+    def __init__(self, folder: str | Path | None, prefix: str, allows_host: Callable[[str], bool]) -> None:
+        self._site = None if folder is None else _open_site(folder)
+        self._prefix = unquote(prefix)  # As the path of an ASGI scope is.
+        self._allows_host = allows_host
+        self._tickets: dict[str, str] = {}
+
+    def issue_ticket(self, target: str) -> str:
+        """Makes a ticket that leads whoever comes with it first to a URL.
+
+        The URL of the page holds the token, and the command that opens a browser can be read by other users of the
+        machine: it gets the ticket instead.
+
+        Returns:
+            The path and query, below the server's base URL, that the ticket is used at.
+        """
+        ticket = secrets.token_urlsafe(16)
+        self._tickets[ticket] = target
+        return f"{CLIENT_PATH}open?ticket={ticket}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request. Cancelling it breaks the response off."""
+        if scope["type"] == "websocket":
+            await _refuse_websocket(receive, send)
+            return
+        if not self._allows_host(get_header(scope, b"host") or ""):
+            text = "This server is not reached under this name."
+            await _respond_with_text(send, HTTPStatus.MISDIRECTED_REQUEST, text)
+            return
+        path: str = scope["path"]
+        if self._prefix and path.startswith(f"{self._prefix}/"):
+            path = path.removeprefix(self._prefix)
+        if path == f"{CLIENT_PATH}open":
+            await self._redeem_ticket(scope, send)
+        elif path.startswith(CLIENT_PATH):
+            await _respond_with_client(path.removeprefix(CLIENT_PATH), send)
+        elif scope["method"] not in ("GET", "HEAD"):
+            await _respond_with_text(send, HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.")
+        elif self._site is not None:
+            await self._site({**scope, "path": path, "root_path": ""}, receive, send)
+        elif path == "/":
+            await respond(send, HTTPStatus.OK, read_static("index.html"), _HTML_HEADERS)
+        else:
+            await _respond_with_text(send, HTTPStatus.NOT_FOUND, "There is nothing here.")
+
+    async def _redeem_ticket(self, scope: Scope, send: Send) -> None:
+        tickets = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [""])
+        target = self._tickets.pop(tickets[0], None)
+        if target is None:
+            text = "This address works once. Open the server's page_url instead."
+            await _respond_with_text(send, HTTPStatus.GONE, text)
+        else:
+            await respond(send, HTTPStatus.SEE_OTHER, b"", {"location": target, **_HEADERS})
+
+
+def _open_site(folder: object) -> AsgiApp:
+    if not isinstance(folder, str | Path):
+        raise TypeError(f"static must be the path of a folder, and not {folder!r}")
+    if not Path(folder).is_dir():
+        raise ValueError(f"static must be the path of a folder, and there is none at {str(folder)!r}")
+    # Imported here because it takes longer than all the rest, and few servers have a folder.
+    from jchannel._page.site import open_site  # noqa: PLC0415
+
+    return open_site(Path(folder))
+
+
+async def _refuse_websocket(receive: Receive, send: Send) -> None:
+    """Answers a WebSocket's request that came on a connection which had served HTTP before.
+
+    Browsers open a new connection for each. A proxy that keeps connections comes again on a new one after this.
+    """
+    await receive()
+    headers = [(b"upgrade", b"websocket"), (b"connection", b"close, upgrade")]
+    await send({"type": "websocket.http.response.start", "status": HTTPStatus.UPGRADE_REQUIRED, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": b"", "more_body": False})
+
+
+async def _respond_with_client(name: str, send: Send) -> None:
+    content_type = _CLIENT_FILES.get(name)
+    if content_type is None:
+        await _respond_with_text(send, HTTPStatus.NOT_FOUND, "The client has no such file.")
+    else:
+        # A page of another origin, such as a notebook's, may load the client.
+        headers = {"content-type": content_type, "access-control-allow-origin": "*", **_HEADERS}
+        await respond(send, HTTPStatus.OK, read_static(name), headers)
+
+
+async def _respond_with_text(send: Send, status: HTTPStatus, text: str) -> None:
+    await respond(send, status, text.encode(), {"content-type": "text/plain; charset=utf-8", **_HEADERS})

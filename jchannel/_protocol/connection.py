@@ -1,0 +1,266 @@
+"""The states of one connection: what may follow what, for the connection as a whole and for each request.
+
+A ``Connection`` belongs to one side of one socket. Messages go in and frames come out; frames go in and messages come
+out. It does no I/O and knows no time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from enum import Enum, auto
+from typing import Final
+
+from jchannel._protocol.frames import decode_frame, encode_frame
+from jchannel._protocol.messages import (
+    Beat,
+    Broken,
+    Call,
+    Cancel,
+    Close,
+    Echo,
+    Encoded,
+    Error,
+    Goodbye,
+    Hello,
+    Message,
+    Open,
+    Pipe,
+    Request,
+    Result,
+    Stop,
+    StreamInfo,
+    Ticket,
+    Welcome,
+    encode,
+)
+from jchannel.errors import ProtocolError
+
+__all__ = ["BATCH_LIMIT", "FRAME_LIMIT", "VERSION", "Connection", "Role", "State"]
+
+#: The protocol's version, as the WebSocket's subprotocol has it.
+VERSION: Final = "jchannel.v1"
+
+#: The largest frame in bytes, unless the server says otherwise.
+FRAME_LIMIT: Final = 64 * 2**20
+
+#: A batch ends before it exceeds this number of bytes, unless it is one message.
+BATCH_LIMIT: Final = 256 * 2**10
+
+# What a frame takes beside its messages: the length field, the brackets, a comma for each message.
+_FRAME_OVERHEAD: Final = 16
+
+
+class Role(Enum):
+    """Which side of the connection this is."""
+
+    SERVER = auto()
+    PAGE = auto()
+
+
+class State(Enum):
+    """How far the connection is."""
+
+    OPENING = auto()
+    HELLO = auto()
+    READY = auto()
+    ENDED = auto()
+
+
+_EITHER: Final = (Echo, Call, Pipe, Result, Error, Cancel, Stop, Broken)
+_BY_SERVER: Final = (Beat, Open, Close, Ticket, *_EITHER)
+
+# The state that a message leads to, by the side that sends it and the state it is sent in. The rest is an error.
+_TRANSITIONS: Final[dict[tuple[Role, State, type[Message]], State]] = {
+    (Role.PAGE, State.OPENING, Hello): State.HELLO,
+    (Role.SERVER, State.HELLO, Welcome): State.READY,
+    **{(Role.SERVER, State.READY, kind): State.READY for kind in _BY_SERVER},
+    **{(Role.PAGE, State.READY, kind): State.READY for kind in _EITHER},
+    **{(role, state, Goodbye): State.ENDED for role in Role for state in (State.OPENING, State.HELLO, State.READY)},
+}
+
+
+class Connection:
+    """One side of a connection.
+
+    Args:
+        role: Which side.
+        frame_limit: The largest frame, in bytes. A page takes the server's from its welcome, and both sides take that
+            of the page's hello where it is smaller.
+    """
+
+    def __init__(self, role: Role, *, frame_limit: int = FRAME_LIMIT) -> None:
+        self.role = role
+        self.state = State.OPENING
+        self.frame_limit = frame_limit
+        self._way_limit: float = math.inf
+        self._far_role = Role.PAGE if role is Role.SERVER else Role.SERVER
+        self._last_id = 0
+        self._last_far_id = 0
+        self._last_stream = 0
+        self._last_far_stream = 0
+        self._asked: dict[int, type[Request]] = {}
+        self._running: set[int] = set()
+        self._waiting: deque[Encoded] = deque()
+        self._waiting_bytes = 0
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The size of the messages that no frame has taken yet."""
+        return self._waiting_bytes
+
+    @property
+    def unanswered(self) -> int:
+        """The number of this side's requests that the far side has not answered, cancelled ones included."""
+        return len(self._asked)
+
+    @property
+    def running(self) -> int:
+        """The number of the far side's requests that this side has not answered."""
+        return len(self._running)
+
+    def next_id(self) -> int:
+        """The id of the next request. The request must be the next one sent."""
+        return self._last_id + 1
+
+    def next_stream(self) -> int:
+        """The number of the next stream of this side, which the next message with a stream must have."""
+        return self._last_stream + 1
+
+    def send(self, message: Message) -> None:
+        """Queues a message for the next frame.
+
+        A cancel of a request that has been answered is dropped.
+
+        Raises:
+            ProtocolError: The message may not be sent by this side in this state, or answers no request that runs. This
+                is this side's own mistake.
+            ValueError: The message is larger than a frame may be. The message says both sizes.
+        """
+        state = self._follow(self.role, message)
+        if isinstance(message, Cancel) and message.id not in self._asked:
+            return
+        if isinstance(message, Result | Error) and message.id not in self._running:
+            raise ProtocolError(f"there is no request {message.id} to answer")
+        if isinstance(message, Request) and message.id != self.next_id():
+            raise ProtocolError(f"the next request's id is {self.next_id()} and not {message.id}")
+        encoded = encode(message)
+        size = encoded.size + _FRAME_OVERHEAD
+        if size > self.frame_limit:
+            raise ValueError(
+                f"a message of {size:,} bytes is larger than the connection takes at once, {self.frame_limit:,} bytes: "
+                "send less at a time"
+            )
+        self.state = state
+        stream = _stream_of(message)
+        if stream is not None:
+            self._last_stream = stream.id
+        if isinstance(message, Request):
+            self._last_id = message.id
+            self._asked[message.id] = type(message)
+        elif isinstance(message, Result | Error):
+            self._running.discard(message.id)
+        else:
+            self._take_limits(message)
+        self._waiting.append(encoded)
+        self._waiting_bytes += encoded.size
+
+    def next_frame(self) -> str | bytes | None:
+        """Takes what is waiting, up to one batch, as a frame. ``None`` when nothing waits."""
+        if not self._waiting:
+            return None
+        batch = [self._waiting.popleft()]
+        size = batch[0].size
+        limit = min(BATCH_LIMIT, self.frame_limit - _FRAME_OVERHEAD)
+        while self._waiting and size + self._waiting[0].size + 1 <= limit:
+            batch.append(self._waiting.popleft())
+            size += batch[-1].size + 1
+        self._waiting_bytes -= sum(encoded.size for encoded in batch)
+        return encode_frame(batch)
+
+    def receive(self, frame: str | bytes) -> list[Message]:
+        """Takes a frame from the far side and gives its messages.
+
+        Raises:
+            ProtocolError: The frame, or one of its messages at this time, is not one of the protocol. Nothing of the
+                frame counts then, and the connection should end.
+        """
+        messages = decode_frame(frame)
+        for message in messages:
+            self._receive(message)
+        return messages
+
+    def _receive(self, message: Message) -> None:
+        self.state = self._follow(self._far_role, message)
+        if isinstance(message, Request):
+            if message.id <= self._last_far_id:
+                raise ProtocolError(f"the id {message.id} does not follow {self._last_far_id}")
+            self._last_far_id = message.id
+            self._running.add(message.id)
+            _check_parent(message, self._last_id)
+        elif isinstance(message, Result | Error):
+            if message.id not in self._asked:
+                raise ProtocolError(f"there is no request {message.id} that waits for an answer")
+            asked = self._asked.pop(message.id)
+            if isinstance(message, Result):
+                _check_result(message, asked)
+        elif isinstance(message, Broken):
+            self._check_announced(message.stream, self._last_far_stream)
+        elif isinstance(message, Stop | Ticket):
+            self._check_announced(message.stream, self._last_stream)
+        else:
+            self._take_limits(message)
+        stream = _stream_of(message)
+        if stream is not None:
+            self._receive_stream(stream)
+
+    def _take_limits(self, message: Message) -> None:
+        """Takes the limits that the handshake's messages say, whichever side has sent them: the smallest holds."""
+        if isinstance(message, Hello) and message.frame_limit is not None:
+            self._way_limit = message.frame_limit
+            self.frame_limit = min(self.frame_limit, message.frame_limit)
+        elif isinstance(message, Welcome):
+            self.frame_limit = int(min(self._way_limit, message.frame_limit))
+
+    def _receive_stream(self, stream: StreamInfo) -> None:
+        if stream.id <= self._last_far_stream:
+            raise ProtocolError(f"the stream number {stream.id} does not follow {self._last_far_stream}")
+        self._last_far_stream = stream.id
+        if stream.data is not None and stream.total not in (None, len(stream.data)):
+            raise ProtocolError(f"a stream of {len(stream.data)} bytes cannot have a total of {stream.total}")
+        if self._far_role is Role.PAGE and stream.ticket is not None:
+            raise ProtocolError("a page's stream has no ticket of its own")
+        if self._far_role is Role.SERVER and (stream.ticket is None) == (stream.data is None):
+            raise ProtocolError("a server's stream has either its data or a ticket")
+
+    def _check_announced(self, stream: int, last: int) -> None:
+        if stream > last:
+            raise ProtocolError(f"no stream {stream} has been announced")
+
+    def _follow(self, sender: Role, message: Message) -> State:
+        try:
+            return _TRANSITIONS[sender, self.state, type(message)]
+        except KeyError:
+            side, state = sender.name.lower(), self.state.name.lower()
+            raise ProtocolError(f"the {side} may not send {message.type!r} while the state is {state!r}") from None
+
+
+def _check_parent(request: Request, last_id: int) -> None:
+    """Refuses a parent that was never asked. One that was answered has crossed its child."""
+    if isinstance(request, Call | Pipe) and request.parent is not None and request.parent > last_id:
+        raise ProtocolError(f"there is no request {request.parent} that could be the parent of another")
+
+
+def _check_result(result: Result, asked: type[Request]) -> None:
+    """Refuses a stream where none can be, and its absence where one must be."""
+    if result.stream is None:
+        if asked is Pipe:
+            raise ProtocolError("a pipe is answered by a stream")
+    elif asked not in (Call, Pipe):
+        raise ProtocolError(f"a request of type {asked.type!r} is not answered by a stream")
+    elif result.value is not None:
+        raise ProtocolError("beside a stream the value is null")
+
+
+def _stream_of(message: Message) -> StreamInfo | None:
+    return message.stream if isinstance(message, Call | Pipe | Result) else None

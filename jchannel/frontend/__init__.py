@@ -1,1 +1,0 @@
-"""How the JavaScript client gets into a page."""

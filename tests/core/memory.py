@@ -1,0 +1,152 @@
+"""A server and pages that are connected in memory: no sockets, so a test may jump through time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import trio
+import trio.testing
+import trio_websocket
+
+from jchannel._core.auth import subprotocols
+from jchannel._core.transport import LinkClosed, WebSocketLink
+from jchannel._protocol.connection import Connection, Role
+from jchannel._protocol.messages import Hello, Message, Welcome
+from jchannel.trio import Peer, Server, open_peer, open_server
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+MemoryStream = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
+
+
+class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
+    """Accepts streams of memory."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](1000)
+
+    def connect(self) -> MemoryStream:
+        """Connects; gives the client's end."""
+        client, server = trio.testing.memory_stream_pair()
+        self._send.send_nowait(server)
+        return client
+
+    def connect_in_lockstep(self) -> trio.abc.Stream:
+        """Connects by a stream whose sending waits for the receiver; gives the client's end."""
+        client, server = trio.testing.lockstep_stream_pair()
+        self._send.send_nowait(server)
+        return client
+
+    async def accept(self) -> trio.abc.Stream:
+        """As trio's."""
+        return await self._receive.receive()
+
+    async def aclose(self) -> None:
+        """As trio's."""
+        await self._receive.aclose()
+
+
+class MemoryServer:
+    """A server in memory, with ways to connect to it."""
+
+    def __init__(self, server: Server, listener: MemoryListener) -> None:
+        self.server = server
+        self.listener = listener
+
+    async def connect(self) -> trio.abc.Stream:
+        """Connects a stream with backpressure: what is sent waits until it is received."""
+        await trio.lowlevel.checkpoint()
+        return self.listener.connect_in_lockstep()
+
+    @asynccontextmanager
+    async def open_peer(self, handler: object = None, **options: Any) -> AsyncIterator[Peer]:
+        """Connects a Python peer."""
+        async with open_peer(self.server.page_url, handler, connect=self.connect, **options) as peer:
+            yield peer
+
+    @asynccontextmanager
+    async def open_page(
+        self,
+        client: str = "page",
+        *,
+        offers: Sequence[str] | None = None,
+        hello: bool = True,
+        frame_limit: int | None = None,
+    ) -> AsyncIterator[Page]:
+        """Connects a page that does nothing by itself."""
+        stream = self.listener.connect()
+        async with trio.open_nursery() as nursery:
+            websocket = await trio_websocket.wrap_client_stream(
+                nursery,
+                stream,  # type: ignore[arg-type]  # Any stream will do; it is annotated too narrowly.
+                "localhost",
+                "/socket",
+                subprotocols=subprotocols(self.server.token) if offers is None else offers,
+                max_message_size=2**30,
+            )
+            page = Page(websocket, stream)
+            if hello:
+                await page.send(Hello(client, frame_limit))
+                await page.expect(Welcome)
+            yield page
+            await trio.aclose_forcefully(stream)
+            nursery.cancel_scope.cancel()
+
+    async def hold_page(self, task_status: trio.TaskStatus[Page]) -> None:
+        """Connects a page for as long as the task lives: for a page that outlives its server."""
+        async with self.open_page() as page:
+            task_status.started(page)
+            await trio.sleep_forever()
+
+    async def hold_peer(self, handler: object = None, *, task_status: trio.TaskStatus[Peer]) -> None:
+        """Connects a peer for as long as the task lives."""
+        async with self.open_peer(handler) as peer:
+            task_status.started(peer)
+            await trio.sleep_forever()
+
+
+class Page:
+    """A page that a test plays: it sends what it is told, and gives what it receives."""
+
+    def __init__(self, websocket: trio_websocket.WebSocketConnection, stream: MemoryStream) -> None:
+        self.link = WebSocketLink(websocket, stream)
+        self.stream = stream
+        self.connection = Connection(Role.PAGE)
+        self._messages: list[Message] = []
+
+    async def send(self, *messages: Message) -> None:
+        """Sends messages in one frame."""
+        for message in messages:
+            self.connection.send(message)
+        frame = self.connection.next_frame()
+        assert frame is not None
+        await self.link.send(frame)
+
+    async def receive(self) -> Message:
+        """The next message."""
+        while not self._messages:
+            self._messages = self.connection.receive(await self.link.receive())
+        return self._messages.pop(0)
+
+    async def expect(self, kind: type[AnyMessage]) -> AnyMessage:
+        """The next message, which must be of this type."""
+        message = await self.receive()
+        assert isinstance(message, kind), message
+        return message
+
+    async def expect_lost(self) -> None:
+        """The server has closed the connection, and sends nothing more."""
+        try:
+            while True:
+                await self.receive()
+        except LinkClosed:
+            pass
+
+
+@asynccontextmanager
+async def open_memory_server(**options: Any) -> AsyncIterator[MemoryServer]:
+    """Opens a server in memory."""
+    listener = MemoryListener()
+    async with open_server(listeners=[listener], **options) as server:
+        yield MemoryServer(server, listener)

@@ -1,0 +1,29 @@
+"""What a timeout may be."""
+
+import math
+
+import pytest
+
+from jchannel._core.arguments import check_timeout
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [(None, math.inf), (0, 0.0), (3, 3.0), (0.5, 0.5), (-0.0, 0.0), (math.inf, math.inf), (10**400, math.inf)],
+)
+def test_a_timeout_is_seconds_or_no_limit(timeout: float | None, seconds: float) -> None:
+    checked = check_timeout(timeout)
+    assert type(checked) is float
+    assert checked == seconds
+
+
+@pytest.mark.parametrize("timeout", [True, False, "3", [3], 3j])
+def test_a_timeout_of_another_type_is_refused(timeout: object) -> None:
+    with pytest.raises(TypeError, match=r"^timeout must be seconds as int or float, or None for no limit, and not "):
+        check_timeout(timeout)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("timeout", [-1, -0.001, -math.inf, math.nan])
+def test_a_timeout_that_is_negative_or_not_a_number_is_refused(timeout: float) -> None:
+    with pytest.raises(ValueError, match=f"^timeout must not be negative, and it is {timeout}$"):
+        check_timeout(timeout)

@@ -1,0 +1,201 @@
+"""An application's own folder of static files."""
+
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from jchannel._core.asgi import AsgiApp
+from jchannel._core.http import HttpServer
+from jchannel._core.replay import ReplayStream
+from jchannel._page.app import PageApp
+from jchannel._page.site import insert_script, open_site
+from jchannel.trio import Limits
+from tests.core.helpers import HttpClient
+from tests.page.helpers import call
+
+SCRIPT = b'<script src="jchannel/inject.js"></script>'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with pages at several depths, and a secret beside it."""
+    site = tmp_path / "site"
+    (site / "docs" / "deep").mkdir(parents=True)
+    (site / "empty folder").mkdir()
+    (site / "a&b c").mkdir()
+    for page in ("index.html", "docs/index.html", "docs/deep/page.html", "a&b c/index.html"):
+        (site / page).write_text(f"<!DOCTYPE html><html><head><title>{page}</title></head></html>")
+    (site / "data.csv").write_text("0123456789")
+    (tmp_path / "secret.txt").write_text("secret")
+    (site / "link.txt").symlink_to(tmp_path / "secret.txt")
+    return site
+
+
+@pytest.fixture
+def site(folder: Path) -> AsgiApp:
+    return open_site(folder)
+
+
+async def test_a_file_is_served_as_it_is(site: AsgiApp) -> None:
+    response = await call(site, "/data.csv")
+    assert (response.status, response.body) == (200, b"0123456789")
+    assert response.headers["content-type"].startswith("text/csv")
+
+
+async def test_a_range_of_a_file_is_served(site: AsgiApp) -> None:
+    response = await call(site, "/data.csv", headers={"range": "bytes=2-4"})
+    assert (response.status, response.body) == (206, b"234")
+    assert response.headers["content-range"] == "bytes 2-4/10"
+
+
+async def test_a_file_that_the_browser_has_is_not_sent_again(site: AsgiApp) -> None:
+    tag = (await call(site, "/data.csv")).headers["etag"]
+    response = await call(site, "/data.csv", headers={"if-none-match": tag})
+    assert (response.status, response.body) == (304, b"")
+
+
+async def test_head_has_the_headers_and_no_body(site: AsgiApp) -> None:
+    response = await call(site, "/data.csv", method="HEAD")
+    assert (response.status, response.body) == (200, b"")
+    assert response.headers["content-length"] == "10"
+
+
+async def test_head_of_a_page_over_http_has_the_length_of_the_page_with_the_script(folder: Path) -> None:
+    near, far = trio.testing.memory_stream_pair()
+    app = PageApp(folder, "", lambda host: host == "localhost")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(HttpServer(app, Limits()).serve, ReplayStream(near, b""))
+        await far.send_all(b"HEAD / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        head = bytes(await far.receive_some())
+        page = await HttpClient(far).ask("/")
+        nursery.cancel_scope.cancel()
+    assert SCRIPT in page.body
+    assert b"content-length: %d\r\n" % len(page.body) in head
+    assert head.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "script"),
+    [
+        ("/", SCRIPT),
+        ("/index.html", SCRIPT),
+        ("/docs/", b'<script src="../jchannel/inject.js"></script>'),
+        ("/docs/index.html", b'<script src="../jchannel/inject.js"></script>'),
+        ("/docs/deep/page.html", b'<script src="../../jchannel/inject.js"></script>'),
+    ],
+)
+async def test_a_page_loads_the_client_from_the_server_s_base_whatever_its_depth(
+    site: AsgiApp, path: str, script: bytes
+) -> None:
+    response = await call(site, path)
+    assert response.status == 200
+    assert b"<head>" + script + b"<title>" in response.body
+    assert response.headers["content-length"] == str(len(response.body))
+    assert response.headers["cache-control"] == "no-cache"
+
+
+async def test_a_page_is_sent_whole_whatever_range_is_asked_for(site: AsgiApp) -> None:
+    response = await call(site, "/", headers={"range": "bytes=2-4"})
+    assert response.status == 200
+    assert SCRIPT in response.body
+
+
+async def test_a_page_of_the_application_s_own_for_what_is_missing_has_the_client(folder: Path, site: AsgiApp) -> None:
+    (folder / "404.html").write_text("<head></head>lost")
+    response = await call(site, "/docs/missing")
+    assert response.status == 404
+    assert response.body == b'<head><script src="../jchannel/inject.js"></script></head>lost'
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/missing",
+        "/../secret.txt",
+        "/docs/../../secret.txt",
+        "/..",
+        "//secret.txt",
+        "/..\\secret.txt",
+        "/link.txt",
+        "/\0",
+        "/" + "x" * 5000,
+        "/data.csv/x",
+        "/empty folder/",
+    ],
+)
+async def test_what_is_not_in_the_folder_is_missing(site: AsgiApp, path: str) -> None:
+    response = await call(site, path)
+    assert response.status == 404
+    assert b"secret" not in response.body
+
+
+async def test_an_absolute_path_leads_nowhere_else(folder: Path, site: AsgiApp) -> None:
+    assert (await call(site, f"/{folder.parent}/secret.txt")).status == 404
+
+
+async def test_no_escape_in_a_path_leads_out_of_the_folder(folder: Path) -> None:
+    near, far = trio.testing.memory_stream_pair()
+    app = PageApp(folder, "", lambda host: host == "localhost")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(HttpServer(app, Limits()).serve, ReplayStream(near, b""))
+        client = HttpClient(far)
+        for target in ("/../secret.txt", "/%2e%2e/secret.txt", "/%2e%2e%2fsecret.txt", "/docs/..%2f..%2fsecret.txt"):
+            response = await client.ask(target)
+            assert response.status == 404
+            assert b"secret" not in response.body
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "location"),
+    [
+        ("/docs", "", "./docs/"),
+        ("/docs", "a=1&b=%20", "./docs/?a=1&b=%20"),
+        ("/a&b c", "", "./a%26b%20c/"),
+    ],
+)
+async def test_a_folder_without_its_slash_is_found_by_an_address_that_any_proxy_lets_through(
+    site: AsgiApp, path: str, query: str, location: str
+) -> None:
+    response = await call(site, path, query=query)
+    assert response.status == 307
+    assert response.headers["location"] == location
+
+
+async def test_only_get_and_head_are_answered(site: AsgiApp) -> None:
+    assert (await call(site, "/data.csv", method="POST")).status == 405
+
+
+# The script
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        (b"<html><head><title>", b"<html><head>%s<title>"),
+        (b'<HEAD lang="en">x', b'<HEAD lang="en">%sx'),
+        (b"<head\n>x", b"<head\n>%sx"),
+        (b"<!doctype html><p>x", b"<!doctype html>%s<p>x"),
+        (b"<!DOCTYPE html>\n<header>x", b"<!DOCTYPE html>%s\n<header>x"),
+        (b"<!doctype html", b"<!doctype html%s"),
+        (b"<p>x", b"%s<p>x"),
+        (b"", b"%s"),
+        (b"\xff\xfe<head>", b"\xff\xfe<head>%s"),
+    ],
+)
+def test_the_script_stands_where_the_head_begins(page: bytes, expected: bytes) -> None:
+    assert insert_script(page, 0) == expected % SCRIPT
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b'<head><script src="/jchannel/inject.js"></script>',
+        b'<script type="module">import * as jchannel from "../jchannel/jchannel.js";</script>',
+    ],
+)
+async def test_a_page_that_loads_the_client_itself_is_left_as_it_is(folder: Path, site: AsgiApp, page: bytes) -> None:
+    (folder / "own.html").write_bytes(page)
+    assert (await call(site, "/own.html")).body == page

@@ -1,34 +1,36 @@
-/** The errors that the client raises, each named after who is to blame. Refused values are TypeError and RangeError. */
+/** The errors of the client. Values that cannot be sent are a TypeError or a RangeError. */
 
-/** What was asked cannot be done in the present state of the connection or the channel. */
+/** The operation is not possible in the current state of the connection or the channel. */
 export class StateError extends Error {
   static {
     this.prototype.name = 'StateError';
   }
 }
 
-/** The channel or the client is not open: it was closed on this side or by Python, or the code of the channel failed. */
+/**
+ * The channel or the client is not open: it was closed by this side or by Python, or the code of the channel failed.
+ */
 export class ClosedError extends StateError {
   static {
     this.prototype.name = 'ClosedError';
   }
 }
 
-/** The connection was lost while a call waited for its answer. The call may have run; it is not sent again by itself. */
+/** The connection was lost before a call was answered. The call may have run, and it is not sent again. */
 export class ConnectionLostError extends StateError {
   static {
     this.prototype.name = 'ConnectionLostError';
   }
 }
 
-/** The Python code that was called was cancelled by its own program. Nobody on this side did. It may have run in part. */
+/** The Python code that was called was cancelled by its own program, not by this side. It may have run in part. */
 export class RemoteCancelledError extends StateError {
   static {
     this.prototype.name = 'RemoteCancelledError';
   }
 }
 
-/** The other side sent what the protocol does not allow. The connection ends with it. */
+/** The other side has violated the protocol. This ends the connection. */
 export class ProtocolError extends Error {
   static {
     this.prototype.name = 'ProtocolError';
@@ -36,24 +38,24 @@ export class ProtocolError extends Error {
 }
 
 /**
- * Python answered a call with an error: its method raised, or its handler has nothing to call under that name.
+ * Python answered a call with an error: the method raised, or the handler has no such method.
  *
  * `message` names the exception's Python type before its own message, as in `ValueError: no luck`.
  */
 export class KernelError extends Error {
   /**
-   * What went wrong, in one word: `exception` when the method raised; `handler`, `method`, `callable` or `private` when
-   * there was nothing to call; `value` when what the method returned cannot be sent.
+   * The kind of the error: `exception` if the method raised; `handler`, `method`, `callable` or `private` if there is
+   * no such method to call; `value` if what the method returned cannot be sent.
    */
   readonly kind: string;
 
-  /** The name of the exception's Python type, such as `ValueError`; empty when no exception was raised. */
+  /** The name of the exception's Python type, such as `ValueError`; empty if no exception was raised. */
   readonly type: string;
 
   /** The exception's own message. */
   readonly detail: string;
 
-  /** The Python traceback, where the server was told to send it. */
+  /** The Python traceback, if the server is set to send it. */
   readonly traceback: string | undefined;
 
   static {

@@ -1,7 +1,7 @@
-/** The public names that the ES module and the injected script have in common. */
+/** The public names of both the ES module and the injected script. */
 
-export { Channel } from './channel.js';
-export { Client, connect } from './client.js';
+export { Channel } from './channels/channel.js';
+export { Client, connect } from './connection/client.js';
 export {
   ClosedError,
   ConnectionLostError,
@@ -10,4 +10,4 @@ export {
   RemoteCancelledError,
   StateError,
 } from './errors.js';
-export { MetaGenerator } from './meta-generator.js';
+export { MetaGenerator } from './streams/reader.js';

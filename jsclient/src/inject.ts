@@ -1,12 +1,12 @@
 /**
- * The classic script that the server puts into its pages: connects the page to the server that the script came from,
- * and shows the client and the public names as the global `jchannel`.
+ * The classic script that the server puts into its pages. It connects the page to the server that the script came from,
+ * and defines the global `jchannel` with the client and the public names.
  */
 
 import * as names from './exports.js';
 import { connectWindow, findBase } from './page.js';
 
-// Known only while the script itself runs.
+// It is defined only while the script runs.
 const script = document.currentScript as HTMLScriptElement | null;
 
 Object.assign(globalThis, {

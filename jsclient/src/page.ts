@@ -1,13 +1,13 @@
-/** How a page that a server has served finds that server, its token, and the name it had before a reload. */
+/** Connecting a page to the server that served it: finding the server, the token, and the client id before a reload. */
 
-import { Client, connectFrom, type StopReason } from './client.js';
-import { findEnvironment, type Environment } from './environment.js';
-import { DEFAULT_RETRY_POLICY } from './retry.js';
+import { Client, connectFrom, type StopReason } from './connection/client.js';
+import { findEnvironment, type Environment } from './connection/environment.js';
+import { DEFAULT_RETRY_POLICY } from './connection/retry.js';
 
 const TOKEN_PART = 'jchannel=';
 const TOKEN = /^[\w-]+$/u;
 
-/** The part of a window that is used here. */
+/** The part of a window that is needed. */
 export interface PageWindow {
   readonly location: Pick<Location, 'pathname' | 'search' | 'hash' | 'reload'>;
   readonly history: Pick<History, 'state' | 'replaceState'>;
@@ -16,10 +16,10 @@ export interface PageWindow {
 }
 
 /**
- * The base URL of the server that has served one of the client's scripts.
+ * Return the base URL of the server that has served one of the client's scripts.
  *
  * @param script - The script's URL, `<base>/jchannel/<name>.js`.
- * @throws TypeError when the URL is not of that form.
+ * @throws TypeError if the URL does not have this form.
  */
 export function findBase(script: string): string {
   const base = /^(https?:\/\/[^?#]*)\/jchannel\/[^/?#]+\.js(?:[?#].*)?$/su.exec(script)?.[1];
@@ -33,18 +33,17 @@ export function findBase(script: string): string {
 }
 
 /**
- * Connects the page to the server that served it. The token comes from the page's address, which keeps it no longer, or
- * after a reload from the tab's session storage.
+ * Connect the page to the server that served it. The token is taken from the page's address and removed there; after a
+ * reload it is in the tab's session storage.
  *
  * @param base - The server's base URL.
  * @param page - The page's window.
- * @returns The client. Without a token it is stopped, with a reason that says what to do.
+ * @returns The client. If there is no token it is stopped, and its stop reason says what to do.
  */
 export function connectWindow(base: string, page: PageWindow, environment = findEnvironment()): Client {
   const storage = new TabStorage(page, base);
   takeToken(page, storage);
-  // The address of a server that was started again differs from the old one in its fragment alone: browsers stay in the
-  // page then.
+  // The page URL of a restarted server may differ only in its fragment. Browsers do not reload the page then.
   page.addEventListener('hashchange', () => {
     if (takeToken(page, storage)) {
       page.location.reload();
@@ -69,7 +68,7 @@ function makeStopped(clientId: string, environment: Environment, reason: StopRea
   return client;
 }
 
-/** Moves the token from the page's address into the storage. Tells whether there was one. */
+/** Move the token from the page's address into the storage, and return whether there was one. */
 function takeToken({ location, history }: PageWindow, storage: TabStorage): boolean {
   const parts = location.hash.slice(1).split('&');
   const part = parts.find((other) => other.startsWith(TOKEN_PART));
@@ -83,8 +82,8 @@ function takeToken({ location, history }: PageWindow, storage: TabStorage): bool
 }
 
 /**
- * What a tab remembers over reloads about one server. Where a page may not store anything, it is forgotten when the
- * page ends.
+ * What a tab stores about one server. If the browser does not allow a page to store anything, it is kept only until a
+ * reload.
  */
 class TabStorage {
   readonly #page: PageWindow;
@@ -109,7 +108,7 @@ class TabStorage {
     try {
       this.#page.sessionStorage.setItem(this.#keyOf(name), value);
     } catch {
-      // Refused by the browser's settings or the frame's sandbox: the values above serve this page.
+      // The browser's settings or the frame's sandbox forbid it. The page uses the values above.
     }
   }
 

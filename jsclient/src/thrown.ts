@@ -1,6 +1,6 @@
-/** What can be told of a value that was thrown. Anything can be thrown in JavaScript, and telling must not throw. */
+/** Describing thrown values. Anything can be thrown in JavaScript, and describing it must not throw. */
 
-/** The name, the message and the stack of a thrown value, as an `error` message has them. */
+/** The name, the message and the stack of a thrown value. */
 export interface Thrown {
   readonly name: string;
   readonly message: string;
@@ -8,9 +8,9 @@ export interface Thrown {
 }
 
 /**
- * Describes a thrown value.
+ * Return the name, the message and the stack of a thrown value.
  *
- * @param thrown - The value: an Error in general, but it can be any.
+ * @param thrown - Any value, usually an Error.
  * @param limit - The most characters of each text.
  */
 export function describeThrown(thrown: unknown, limit: number): Thrown {
@@ -26,7 +26,7 @@ export function describeThrown(thrown: unknown, limit: number): Thrown {
   };
 }
 
-/** The name of what was thrown, if it is a DOMException. */
+/** Return the name of a thrown value if it is a DOMException. */
 export function domNameOf(thrown: unknown): string | undefined {
   return attempt(() =>
     Object.prototype.toString.call(thrown) === '[object DOMException]' ? (thrown as DOMException).name : undefined,

@@ -1,8 +1,8 @@
-/** Stand-ins for what lies outside of the client: sockets, HTTP, the environment, and a server with the protocol. */
+/** Fakes of the surroundings of the client: sockets, HTTP, the environment, and a server with the protocol. */
 
 import { vi } from 'vitest';
-import { connectFrom, type Client, type ConnectOptions } from '../src/client.js';
-import type { Environment, SocketLike } from '../src/environment.js';
+import { connectFrom, type Client, type ConnectOptions } from '../src/connection/client.js';
+import type { Environment, SocketLike } from '../src/connection/environment.js';
 import { Connection, type RequestBody } from '../src/protocol/connection.js';
 import type { Answer, Message } from '../src/protocol/messages.js';
 import { joinFrame } from './join-frame.js';
@@ -37,18 +37,18 @@ export class FakeSocket implements SocketLike {
     this.readyState = 2;
   }
 
-  /** What the network does: the handshake succeeds. */
+  /** Simulate the end of the WebSocket handshake. */
   open(): void {
     this.readyState = 1;
     this.#dispatch('open');
   }
 
-  /** What the network does: a frame arrives. */
+  /** Simulate a frame from the server. */
   arrive(data: string | ArrayBuffer): void {
     this.#dispatch('message', data);
   }
 
-  /** What the network does: the connection ends, or was never made. */
+  /** Simulate the loss of the connection, or that it could not be made. */
   lose(): void {
     this.readyState = 3;
     this.#dispatch('error');
@@ -90,12 +90,12 @@ export class FakeExchange {
     });
   }
 
-  /** What the server does: it answers as a whole. */
+  /** Answer with a whole response. */
   answer(status: number, body: string | Uint8Array<ArrayBuffer> | ReadableStream | null = null): void {
     this.#resolve(new Response(body, { status }));
   }
 
-  /** What the server does: it answers a GET with a part of a stream. */
+  /** Answer a GET with a part of a stream. */
   answerPart(text: string, mark: string): void {
     const data = new TextEncoder().encode(text);
     const body = new Uint8Array(8 + data.length);
@@ -105,7 +105,7 @@ export class FakeExchange {
     this.answer(200, body);
   }
 
-  /** What the server does: it begins to answer a GET with bytes. */
+  /** Start to answer a GET with bytes. */
   begin(...chunks: (Uint8Array<ArrayBuffer> | string)[]): void {
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
@@ -119,19 +119,19 @@ export class FakeExchange {
     this.give(...chunks);
   }
 
-  /** What the server does: more bytes of the answer to a GET. */
+  /** Send more bytes of the answer to a GET. */
   give(...chunks: (Uint8Array<ArrayBuffer> | string)[]): void {
     for (const chunk of chunks) {
       this.#controller.enqueue(typeof chunk === 'string' ? new TextEncoder().encode(chunk) : chunk);
     }
   }
 
-  /** What the server does: the end of the answer to a GET. */
+  /** End the answer to a GET. */
   finish(): void {
     this.#controller.close();
   }
 
-  /** What the network does: the answer to a GET breaks off. */
+  /** Break off the answer to a GET. */
   breakOff(error: unknown): void {
     try {
       this.#controller.error(error);
@@ -140,13 +140,13 @@ export class FakeExchange {
     }
   }
 
-  /** What the network does: there is no answer. */
+  /** Fail without an answer. */
   fail(error: unknown): void {
     this.#reject(error);
   }
 }
 
-/** An environment whose network, randomness and awakenings are the test's, and whose time is that of the fake timers. */
+/** An environment whose network and randomness a test controls, with the time of the fake timers. */
 export class FakeEnvironment implements Environment {
   readonly sockets: FakeSocket[] = [];
   readonly exchanges: FakeExchange[] = [];
@@ -226,14 +226,14 @@ export class FakeEnvironment implements Environment {
   }
 }
 
-/** What a fake server says of itself, if not the usual. Times are in seconds. */
+/** What a fake server says in its welcome, with defaults. Times are in seconds. */
 export interface WelcomeOptions {
   readonly beat?: number;
   readonly frameLimit?: number;
   readonly cancelWait?: number;
 }
 
-/** A server's side of one fake socket. */
+/** The server's side of one fake socket. */
 export class FakeServer {
   readonly connection = new Connection('server');
   readonly socket: FakeSocket;
@@ -243,7 +243,7 @@ export class FakeServer {
     this.socket = socket;
   }
 
-  /** Makes the connection, up to and including the welcome. */
+  /** Make the connection, up to and including the welcome. */
   welcome(channels: readonly number[] = [], options: WelcomeOptions = {}): void {
     this.socket.open();
     this.receive();
@@ -251,7 +251,7 @@ export class FakeServer {
     this.send({ type: 'welcome', beat, frame_limit: frameLimit, cancel_wait: cancelWait, channels });
   }
 
-  /** Sends messages in one frame. */
+  /** Send messages in one frame. */
   send(...messages: Message[]): void {
     for (const message of messages) {
       this.connection.send(message);
@@ -259,20 +259,20 @@ export class FakeServer {
     this.#transmit();
   }
 
-  /** Sends a request, and gives its id. */
+  /** Send a request, and return its id. */
   request(body: RequestBody): number {
     const id = this.connection.request(body);
     this.#transmit();
     return id;
   }
 
-  /** Sends a request, and gives its answer after everything that runs has run. */
+  /** Send a request, run everything that can run, and return the answer. */
   async ask(body: RequestBody): Promise<Answer> {
     const id = this.request(body);
     return this.answerTo(id);
   }
 
-  /** The answer to a request, after everything that runs has run. */
+  /** Run everything that can run, and return the answer to a request. */
   async answerTo(id: number): Promise<Answer> {
     const answers = (await this.settle()).filter((message) => 'id' in message && message.id === id);
     if (answers.length !== 1) {
@@ -281,13 +281,13 @@ export class FakeServer {
     return answers[0] as Answer;
   }
 
-  /** What the page has sent since the last time, after everything that runs has run. */
+  /** Run everything that can run, and return what the page has sent since the last time. */
   async settle(): Promise<Message[]> {
     await vi.advanceTimersByTimeAsync(0);
     return this.receive();
   }
 
-  /** What the page has sent since the last time. */
+  /** Return what the page has sent since the last time. */
   receive(): Message[] {
     const frames = this.socket.sent.slice(this.#read);
     this.#read += frames.length;
@@ -313,14 +313,14 @@ export interface Fixture {
   readonly server: FakeServer;
 }
 
-/** Makes a client that has not been welcomed yet. */
+/** Return a client that has not been welcomed yet. */
 export function makeClient(options: Partial<ConnectOptions> = {}): Omit<Fixture, 'server'> {
   const environment = new FakeEnvironment();
   const client = connectFrom(environment, { url: 'http://localhost:8889', token: 'secret', ...options });
   return { environment, client };
 }
 
-/** Makes a client and a server that has welcomed it. */
+/** Return a client and a server that has welcomed it. */
 export function makeConnected(options: WelcomeOptions = {}, connectOptions: Partial<ConnectOptions> = {}): Fixture {
   const { environment, client } = makeClient(connectOptions);
   const server = new FakeServer(environment.socket);
@@ -328,7 +328,7 @@ export function makeConnected(options: WelcomeOptions = {}, connectOptions: Part
   return { environment, client, server };
 }
 
-/** The client's next connection after a lost one, welcomed. */
+/** Let a client connect again after a lost connection, and welcome it. */
 export function reconnect({ environment }: Fixture, channels: readonly number[] = []): FakeServer {
   vi.advanceTimersByTime(10_000);
   const server = new FakeServer(environment.socket);

@@ -1,8 +1,8 @@
-/** Frames as they arrive. */
+/** Joining the parts of frames. */
 
 import type { Frame } from '../src/protocol/frames.js';
 
-/** Puts the parts of a frame together. */
+/** Return a frame as it arrives, in one piece. */
 export function joinFrame(frame: Frame): string | ArrayBuffer {
   if (typeof frame === 'string') {
     return frame;

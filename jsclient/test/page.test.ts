@@ -1,8 +1,8 @@
-/** How a page finds its server and its token, what the scripts export, and the environment that they find. */
+/** How a page finds its server and its token, what the scripts export, and the environment. */
 
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { connect } from '../src/client.js';
-import { findEnvironment } from '../src/environment.js';
+import { connect } from '../src/connection/client.js';
+import { findEnvironment } from '../src/connection/environment.js';
 import * as names from '../src/index.js';
 import { connectWindow, findBase, type PageWindow } from '../src/page.js';
 import { FakeEnvironment, FakeSocket } from './fakes.js';
@@ -13,7 +13,7 @@ afterEach(() => {
   vi.resetModules();
 });
 
-/** A window, as far as the client knows it. */
+/** The parts of a window that the client uses. */
 class FakePage implements PageWindow {
   readonly location: { pathname: string; search: string; hash: string; reload: () => void };
   readonly history;

@@ -1,8 +1,8 @@
-/** The URLs under which a notebook's page may reach a server that listens where the kernel runs. */
+/** The URLs at which the page of a notebook can try to reach a server on the kernel's machine. */
 
 import type { OutputConfig } from './config.js';
 
-/** The part of a page that is looked at. */
+/** The part of a page that is needed. */
 export interface PageLike {
   readonly location: Pick<Location, 'protocol' | 'hostname' | 'origin'>;
   readonly document: Pick<Document, 'getElementById' | 'body'>;
@@ -10,15 +10,16 @@ export interface PageLike {
 
 const LOOPBACK = /^(?:localhost|.+\.localhost|127(?:\.\d+){3}|\[::1\])$/u;
 
-/** Whether a URL leads to the machine that the browser runs on. */
+/** Return whether a URL is one of the machine that the browser runs on. */
 export function isLoopback(url: string): boolean {
   return LOOPBACK.test(new URL(url).hostname);
 }
 
 /**
- * The base URLs to try, in this order.
+ * Return the base URLs to try, in this order.
  *
- * A page of another machine never tries this machine's own address: browsers ask people about that, or refuse it.
+ * A page of another machine never tries an address of this machine, because browsers ask the user about that or refuse
+ * it.
  */
 export function findBases({ host, port, url }: OutputConfig, page: PageLike): string[] {
   if (url !== null) {
@@ -40,10 +41,10 @@ export function findBases({ host, port, url }: OutputConfig, page: PageLike): st
   return bases;
 }
 
-/** The path of the Jupyter server, with a slash at its end; `null` where this is none of its pages. */
+/** Return the path of the Jupyter server, with a slash at the end; `null` if this is not one of its pages. */
 function findRoot(document: PageLike['document']): string | null {
   const data = document.getElementById('jupyter-config-data')?.textContent;
-  // NbClassic has it in the body.
+  // In NbClassic it is in the body.
   const root = data === undefined ? document.body.dataset['baseUrl'] : (JSON.parse(data) as { baseUrl?: string }).baseUrl;
   return root ?? null;
 }

@@ -1,16 +1,16 @@
 /**
- * The script of notebooks, which an output loads: it takes the outputs of its version.
+ * The client's script for notebooks, which an output loads. It connects the page for the outputs of its version.
  *
- * `globalThis[Symbol.for('jchannel')].servers` has the connection of each server by the server's public name.
+ * `globalThis[Symbol.for('jchannel')].servers` has the connection to each server, by the server's public name.
  */
 
-import { findEnvironment } from '../environment.js';
+import { findEnvironment } from '../connection/environment.js';
 import { NotebookConnection } from './connection.js';
-import { findRegistry } from './config.js';
+import { findRegistry } from './registry.js';
 
 const registry = findRegistry();
 
-// Known only while the script itself runs.
+// It is defined only while the script runs.
 const { integrity } = document.currentScript as HTMLScriptElement;
 
 registry.scripts.set(integrity, (element, config) => {

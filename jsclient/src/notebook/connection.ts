@@ -1,28 +1,29 @@
 /**
- * A notebook page's connection to one server, however many outputs speak of it: made by the first of them, kept as long as
- * one of them is in the page, and taken up again after a reload.
+ * The connection of a notebook's page to one server, for any number of outputs. The first output makes it, it is kept
+ * as long as an output is in the page, and it is made again after a reload.
  */
 
-import { connectFrom, type Client, type ClientState } from '../client.js';
-import type { Environment } from '../environment.js';
-import type { RetryPolicy } from '../retry.js';
+import { connectFrom, type Client, type ClientState } from '../connection/client.js';
+import type { Environment } from '../connection/environment.js';
+import type { RetryPolicy } from '../connection/retry.js';
 import { findBases, isLoopback } from './bases.js';
 import { readStorage, storageKeyOf, type OutputConfig } from './config.js';
-import { Desk, type Finding } from './desk.js';
+import { Desk, type ProofResult } from './desk.js';
 import { holdName, type HeldName } from './names.js';
-import { Output, type Mood } from './output.js';
+import { Output, type OutputState } from './output.js';
 import { Panels } from './panels.js';
 import { makeProvenSocket } from './proven-socket.js';
 
 /**
- * The time in seconds after which a page whose last output is gone lets go. A cell that runs again clears its output some
- * time before it makes the next.
+ * The time in seconds after which a page closes the connection when its last output is gone. A cell that runs again
+ * clears its output some time before it makes the next one.
  */
 export const GRACE = 3;
 
 /**
- * On this machine nothing comes back that has refused a connection, but for a server that is started again, which has another
- * name. Each attempt is an error in the browser's console, so they are few, and as many each time: a notebook has one page.
+ * On this machine, a server that refuses connections has ended for good: if it is started again, it has another name.
+ * Each attempt is an error in the browser's console, so there are few. Their waits need no randomness: a notebook has
+ * one page.
  */
 const LOCAL_RETRY: Partial<RetryPolicy> = { base: 1, cap: 2, spread: 0, giveUpAfter: 3 };
 const REMOTE_RETRY: Partial<RetryPolicy> = { base: 1, spread: 0, giveUpAfter: 30 };
@@ -35,11 +36,11 @@ const USED =
   'not connected: this output is for the page that has shown it first. Run a cell that uses the channel to connect this ' +
   `page; if another page is connected, ${MOVE}.`;
 const TAKEN = `not connected: another page is connected to this server. To use this page instead, ${MOVE}.`;
-const NO_WAY =
+const NO_ADDRESS =
   'this page knows no address of the kernel’s machine: give the server the URL under which the page reaches it, as in ' +
   'jchannel.start(url=…).';
 
-/** How a notebook's page stands with a server: `idle` before anything is tried, and after it has let go. */
+/** The state of a connection: `idle` before the first attempt and after its last output is gone, else the client's. */
 export type NotebookState = 'idle' | ClientState;
 
 interface Stored {
@@ -48,14 +49,16 @@ interface Stored {
   readonly client: string;
 }
 
-/** The connection. It dispatches a `statechange` event, which has no further fields, after each change. */
+/**
+ * The connection to one server. It dispatches a `statechange` event, which has no further fields, after each change.
+ */
 export class NotebookConnection extends EventTarget {
   /** The server's public name. */
   readonly server: string;
   readonly #environment: Environment;
   readonly #outputs = new Set<Output>();
   readonly #observer = new MutationObserver(() => {
-    this.#look();
+    this.#checkOutputs();
   });
   readonly #panels: Panels;
   #config: OutputConfig | undefined;
@@ -75,17 +78,17 @@ export class NotebookConnection extends EventTarget {
     this.#panels = new Panels(server, environment);
   }
 
-  /** The client; `null` when there is none, or none yet. Another one takes its place when the page connects anew. */
+  /** The client; `null` if there is none. A new attempt to connect replaces it. */
   get client(): Client | null {
     return this.#client;
   }
 
-  /** How the page stands with the server. */
+  /** The state of the connection. */
   get state(): NotebookState {
     return this.#client?.state ?? (this.#trying ? 'connecting' : this.#words === '' ? 'idle' : 'stopped');
   }
 
-  /** The same in words, for a person. */
+  /** The state in words. */
   get words(): string {
     switch (this.state) {
       case 'connected':
@@ -99,7 +102,7 @@ export class NotebookConnection extends EventTarget {
     }
   }
 
-  /** Takes an output. One that is newer than the last attempt is a reason for another. */
+  /** Add an output. If it is newer than the last attempt to connect, there is another attempt. */
   add(element: HTMLElement, config: OutputConfig): void {
     this.#outputs.add(new Output(element));
     this.#observer.observe(document, { childList: true, subtree: true });
@@ -114,7 +117,8 @@ export class NotebookConnection extends EventTarget {
 
   #try(): void {
     const config = this.#config;
-    if (config === undefined || this.#trying || config.issued <= this.#tried || (this.#client !== null && this.#client.state !== 'stopped')) {
+    const isActive = this.#trying || (this.#client !== null && this.#client.state !== 'stopped');
+    if (config === undefined || isActive || config.issued <= this.#tried) {
       return;
     }
     this.#tried = config.issued;
@@ -126,50 +130,50 @@ export class NotebookConnection extends EventTarget {
       this.#words = words;
       this.#change();
       this.#try();
-      this.#look();
+      this.#checkOutputs();
     });
   }
 
-  /** Connects. Gives why not, or nothing. */
+  /** Connect, and return why that is not possible; an empty string if it is. */
   async #connect(config: OutputConfig): Promise<string> {
     const stored = this.#read();
     const bases = findBases(config, globalThis);
     if (stored !== null) {
       const order = [stored.base, ...bases.filter((base) => base !== stored.base)];
-      const [finding, base] = await this.#find(order, (desk) => desk.proveToken(stored.token));
-      return finding === 'proven' ? this.#open(base, stored.token, stored.client) : GONE;
+      const [result, base] = await this.#find(order, (desk) => desk.proveToken(stored.token));
+      return result === 'proven' ? this.#open(base, stored.token, stored.client) : GONE;
     }
-    const [finding, base] = await this.#find(bases, (desk) => desk.proveTicket(config.ticket));
-    if (finding === 'proven') {
+    const [result, base] = await this.#find(bases, (desk) => desk.proveTicket(config.ticket));
+    if (result === 'proven') {
       const token = await new Desk(base, this.server, this.#environment).claim(config.ticket);
       return token === null ? USED : this.#open(base, token, null);
     }
-    return finding === 'refused' ? USED : bases.length === 0 ? NO_WAY : GONE;
+    return result === 'refused' ? USED : bases.length === 0 ? NO_ADDRESS : GONE;
   }
 
-  /** The first of several bases at which the server, or its refusal, is found. */
-  async #find(bases: readonly string[], ask: (desk: Desk) => Promise<Finding>): Promise<[Finding, string]> {
+  /** Return the first of several base URLs at which the server is, or a server that refuses the ticket. */
+  async #find(bases: readonly string[], ask: (desk: Desk) => Promise<ProofResult>): Promise<[ProofResult, string]> {
     for (const base of bases) {
-      const finding = await ask(new Desk(base, this.server, this.#environment));
-      if (finding === 'proven' || finding === 'refused') {
-        return [finding, base];
+      const result = await ask(new Desk(base, this.server, this.#environment));
+      if (result === 'proven' || result === 'refused') {
+        return [result, base];
       }
     }
     return ['silent', ''];
   }
 
-  async #open(base: string, token: string, remembered: string | null): Promise<string> {
-    this.#name = await holdName(remembered, (navigator as Partial<Navigator>).locks, this.#environment);
+  async #open(base: string, token: string, storedId: string | null): Promise<string> {
+    this.#name = await holdName(storedId, (navigator as Partial<Navigator>).locks, this.#environment);
     const clientId = this.#name.name;
     this.#write({ token, base, client: clientId });
     const desk = new Desk(base, this.server, this.#environment);
-    let finding: Finding = 'proven';
+    let result: ProofResult = 'proven';
     const prove = async (): Promise<boolean> => {
-      finding = await desk.proveToken(token);
-      if (finding === 'foreign') {
+      result = await desk.proveToken(token);
+      if (result === 'foreign') {
         client.close();
       }
-      return finding === 'proven';
+      return result === 'proven';
     };
     const environment = Object.assign(Object.create(this.#environment) as Environment, {
       WebSocket: makeProvenSocket(prove, this.#environment.WebSocket),
@@ -183,8 +187,8 @@ export class NotebookConnection extends EventTarget {
     client.addEventListener('statechange', () => {
       if (client.stopReason !== null) {
         const { reason, message } = client.stopReason;
-        this.#words = reason === 'taken' ? TAKEN : reason === 'unreachable' || finding === 'foreign' ? GONE : message;
-        this.#giveNameBack();
+        this.#words = reason === 'taken' ? TAKEN : reason === 'unreachable' || result === 'foreign' ? GONE : message;
+        this.#releaseName();
       }
       this.#change();
     });
@@ -194,24 +198,24 @@ export class NotebookConnection extends EventTarget {
     return '';
   }
 
-  #giveNameBack(): void {
+  #releaseName(): void {
     this.#name?.release();
     this.#name = undefined;
   }
 
-  /** Sees whether an output is still in the page, or again. */
-  #look(): void {
+  /** Check whether an output is in the page. */
+  #checkOutputs(): void {
     if ([...this.#outputs].some(({ isPresent }) => isPresent)) {
       this.#environment.clearTimeout(this.#timer);
       this.#timer = undefined;
     } else {
       this.#timer ??= this.#environment.setTimeout(() => {
-        this.#letGo();
+        this.#disconnect();
       }, GRACE * 1000);
     }
   }
 
-  #letGo(): void {
+  #disconnect(): void {
     this.#timer = undefined;
     this.#client?.close();
     this.#client = null;
@@ -223,11 +227,11 @@ export class NotebookConnection extends EventTarget {
 
   #change(): void {
     this.#show();
-    this.#followPanels();
+    this.#updatePanels();
     this.dispatchEvent(new Event('statechange'));
   }
 
-  #followPanels(): void {
+  #updatePanels(): void {
     if (this.state === 'connected') {
       const desk = new Desk(this.#base, this.server, this.#environment);
       this.#panels.start((names) => desk.reportPanels(this.#token, names));
@@ -237,7 +241,7 @@ export class NotebookConnection extends EventTarget {
   }
 
   #show(): void {
-    const moods: Readonly<Record<NotebookState, Mood>> = {
+    const states: Readonly<Record<NotebookState, OutputState>> = {
       idle: 'busy',
       connecting: 'busy',
       connected: 'good',
@@ -245,7 +249,7 @@ export class NotebookConnection extends EventTarget {
       stopped: 'bad',
     };
     for (const output of this.#outputs) {
-      if (!output.show(moods[this.state], this.words)) {
+      if (!output.show(states[this.state], this.words)) {
         this.#outputs.delete(output);
       }
     }
@@ -260,7 +264,7 @@ export class NotebookConnection extends EventTarget {
     try {
       sessionStorage.setItem(storageKeyOf(this.server), JSON.stringify(stored));
     } catch {
-      // A page that may not store anything does not come back by itself after a reload.
+      // A page that is not allowed to store anything does not connect again after a reload.
     }
   }
 }

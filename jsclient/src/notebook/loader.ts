@@ -1,15 +1,16 @@
 /**
- * The script inside an output: gives the outputs of this page to the client, which it loads from their server where the
- * page does not have it yet. It is saved with the notebook, so it is small, and it runs no code but that whose hash it
- * knows.
+ * The script inside an output. It passes the outputs of this page to the client's script, and loads that from the
+ * server if the page does not have it yet. It is saved with the notebook, so it is small. It loads only a script whose
+ * hash it knows.
  */
 
 import { findBases } from './bases.js';
-import { findRegistry, isWorthTrying, type OutputConfig } from './config.js';
+import { isWorthTrying, type OutputConfig } from './config.js';
+import { findRegistry } from './registry.js';
 
 const registry = findRegistry();
 
-/** Loads the client's script from a server, under the first of its URLs that gives the right one. */
+/** Load the client's script from the first of several base URLs that has the right one. */
 function load({ server, integrity }: OutputConfig, [base, ...others]: readonly string[]): Promise<void> {
   return new Promise((resolve, reject: (error: Error) => void) => {
     if (base === undefined) {
@@ -31,7 +32,7 @@ function load({ server, integrity }: OutputConfig, [base, ...others]: readonly s
   });
 }
 
-function take(element: HTMLElement): void {
+function connect(element: HTMLElement): void {
   const config = JSON.parse(element.dataset['jchannel'] ?? '') as OutputConfig;
   const { integrity, server } = config;
   const script = registry.scripts.get(integrity);
@@ -58,6 +59,6 @@ function take(element: HTMLElement): void {
 for (const element of document.querySelectorAll<HTMLElement>('[data-jchannel]')) {
   if (!registry.seen.has(element)) {
     registry.seen.add(element);
-    take(element);
+    connect(element);
   }
 }

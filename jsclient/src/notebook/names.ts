@@ -1,33 +1,34 @@
 /**
- * The name of a page, which no other page has.
+ * The unique name of a page.
  *
- * A tab remembers its name over a reload, and a duplicated tab remembers it, too. Two pages of one name would push each
- * other out of the server, so a page holds a lock of its name for as long as it uses it.
+ * A tab stores its name for a reload, but duplicating the tab copies the name. Two pages with one name would disconnect
+ * each other, so a page holds a lock on its name as long as it uses it.
  */
 
-import type { Environment } from '../environment.js';
+import type { Environment } from '../connection/environment.js';
 
-/** The time in seconds that a page waits for the lock, which a page that is being reloaded may still hold. */
+/** The time in seconds that a page waits for the lock, which the page before the reload may still hold. */
 export const LOCK_WAIT = 1;
 
-/** A name, and what gives it back. */
+/** A name whose lock is held, and the function that releases it. */
 export interface HeldName {
   readonly name: string;
   readonly release: () => void;
 }
 
 /**
- * Takes a name.
+ * Return a name, and hold its lock.
  *
- * @param remembered - The name that the tab remembers.
- * @param locks - The browser's locks, which only pages of secure origins have. Without them the remembered name is taken.
+ * @param stored - The name that the tab has stored.
+ * @param locks - The browser's locks, which only pages of secure origins have. Without them the stored name is used
+ *   unlocked.
  */
 export async function holdName(
-  remembered: string | null,
+  stored: string | null,
   locks: Pick<LockManager, 'request'> | undefined,
   environment: Environment,
 ): Promise<HeldName> {
-  const name = remembered ?? environment.newName();
+  const name = stored ?? environment.newName();
   if (locks === undefined) {
     return { name, release: () => undefined };
   }

@@ -1,15 +1,15 @@
-/** One output: shows in a line how its page stands with the server. */
+/** One output, which shows the state of the connection in one line. */
 
-/** How a line's dot looks. */
-export type Mood = 'good' | 'busy' | 'bad';
+/** The state that a line shows by the colour of its dot. */
+export type OutputState = 'good' | 'busy' | 'bad';
 
-const COLORS: Readonly<Record<Mood, string>> = {
+const COLORS: Readonly<Record<OutputState, string>> = {
   good: 'var(--jp-success-color1, #2f8f5b)',
   busy: 'var(--jp-warn-color1, #b7791f)',
   bad: 'var(--jp-error-color1, #c23b3b)',
 };
 
-/** One output. It does not keep its element: what the notebook has thrown away can be collected. */
+/** One output. Its element can be garbage-collected when the notebook has removed it. */
 export class Output {
   readonly #element: WeakRef<HTMLElement>;
   readonly #cell: WeakRef<Element> | undefined;
@@ -20,28 +20,28 @@ export class Output {
     this.#cell = cell === null ? undefined : new WeakRef(cell);
   }
 
-  /** Whether it is in the page, be it out of sight. */
+  /** Whether the output is in the page, visible or not. */
   get isPresent(): boolean {
     const element = this.#element.deref();
     return element !== undefined && (element.isConnected || this.#isCollapsed(element));
   }
 
-  /** Writes a line. Tells whether there is still something to write into. */
-  show(mood: Mood, words: string): boolean {
+  /** Show a line, and return whether the element still exists. */
+  show(state: OutputState, words: string): boolean {
     const element = this.#element.deref();
     if (element === undefined) {
       return false;
     }
     const dot = document.createElement('span');
     dot.textContent = '● ';
-    dot.style.color = COLORS[mood];
+    dot.style.color = COLORS[state];
     dot.ariaHidden = 'true';
     element.replaceChildren(dot, `jchannel: ${words}`);
-    element.dataset['state'] = mood;
+    element.dataset['state'] = state;
     return true;
   }
 
-  /** JupyterLab takes the whole output area of a cell out of the page while its outputs are collapsed. */
+  /** Return whether the outputs of the cell are collapsed. JupyterLab removes them from the page then. */
   #isCollapsed(element: HTMLElement): boolean {
     const area = element.closest('.jp-Cell-outputArea');
     return area?.parentNode === null && this.#cell?.deref()?.isConnected === true;

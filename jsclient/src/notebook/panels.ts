@@ -1,46 +1,46 @@
 /**
- * The panels of one server in a notebook's page: how the server and its channels stand, as Python has shown them. Those in
- * sight are brought up to date while the page is connected, and the others say of when their figures are.
+ * The panels of one server in the page of a notebook, which show the state of the server or of a channel. Visible
+ * panels are updated while the page is connected, and the others say how old their figures are.
  */
 
-import type { Environment } from '../environment.js';
+import type { Environment } from '../connection/environment.js';
 
-/** The time in seconds between two looks at the figures. */
+/** The time in seconds between two updates. */
 export const PANEL_INTERVAL = 1;
 
-/** How a panel's dot looks: what it is about works, waits, or has ended. */
+/** The colour of a panel's dot: its subject works, waits, or has ended. */
 export type Mood = 'good' | 'busy' | 'off';
 
-/** What a panel says now. */
+/** The current contents of a panel. */
 export interface PanelReport {
   readonly mood: Mood;
-  /** The texts of its parts, by the parts' names. */
+  /** The texts of the panel's parts, by the parts' names. */
   readonly texts: Readonly<Record<string, string>>;
-  /** Of when they are, in words. */
+  /** The time of the texts, in words. */
   readonly note: string;
 }
 
-/** Asks for panels by their names. It gives `null` where there is no answer. */
+/** Asks for the reports of panels, by their names. It returns `null` if there is no answer. */
 export type AskPanels = (names: readonly string[]) => Promise<Readonly<Record<string, PanelReport>> | null>;
 
-/** How a panel's dot looks, by its mood. `off` is what Python has made it. */
+/** The colours of a panel's dot. `off` is the one that Python has set. */
 const COLORS: Readonly<Record<Mood, string>> = {
   good: 'var(--jp-success-color1, #2f8f5b)',
   busy: 'var(--jp-warn-color1, #b7791f)',
   off: 'var(--jp-content-font-color2, inherit)',
 };
 
-/** The panels. Nothing is asked while none is in sight, and elements that are gone can be collected. */
+/** The panels. The server is not asked while none is visible. Removed elements can be garbage-collected. */
 export class Panels {
   readonly #server: string;
   readonly #environment: Environment;
-  // Browsers keep such a collection: looking at it again costs nothing where the page has not changed.
+  // This is a live collection, which browsers cache: iterating over it is cheap if the page has not changed.
   readonly #found = document.getElementsByClassName('jchannel-panel') as HTMLCollectionOf<HTMLElement>;
   readonly #seen = new WeakSet<HTMLElement>();
   readonly #visible = new Set<HTMLElement>();
   readonly #notes = new WeakMap<HTMLElement, string>();
   readonly #observer = new IntersectionObserver((entries) => {
-    this.#see(entries);
+    this.#handleEntries(entries);
   });
   #ask: AskPanels | null = null;
   #asking = false;
@@ -48,14 +48,14 @@ export class Panels {
 
   /**
    * @param server - The server's public name.
-   * @param environment - Has the timer.
+   * @param environment - It is needed for timers.
    */
   constructor(server: string, environment: Environment) {
     this.#server = server;
     this.#environment = environment;
   }
 
-  /** Brings the panels up to date from now on. Calling it again changes nothing. */
+  /** Start to update the panels. Calling it again has no effect. */
   start(ask: AskPanels): void {
     if (this.#ask === null) {
       this.#ask = ask;
@@ -63,12 +63,12 @@ export class Panels {
     }
   }
 
-  /** Leaves the panels as they are, but for the state that they show. */
+  /** Stop updating the panels, and show a last state in them. */
   stop(state: string): void {
     this.#ask = null;
     this.#environment.clearTimeout(this.#timer);
     for (const panel of this.#visible) {
-      this.#rest(panel);
+      this.#showAge(panel);
       write(panel, 'state', state);
     }
   }
@@ -88,14 +88,14 @@ export class Panels {
     }, PANEL_INTERVAL * 1000);
   }
 
-  #see(entries: readonly IntersectionObserverEntry[]): void {
+  #handleEntries(entries: readonly IntersectionObserverEntry[]): void {
     for (const { target, isIntersecting } of entries) {
       const panel = target as HTMLElement;
       if (isIntersecting) {
         this.#visible.add(panel);
       } else {
         this.#visible.delete(panel);
-        this.#rest(panel);
+        this.#showAge(panel);
       }
     }
     void this.#refresh();
@@ -113,7 +113,7 @@ export class Panels {
       for (const panel of this.#visible) {
         const report = reports?.[nameOf(panel)[1]];
         if (report === undefined) {
-          this.#rest(panel);
+          this.#showAge(panel);
         } else {
           this.#show(panel, report);
         }
@@ -130,8 +130,8 @@ export class Panels {
     color(panel, mood);
   }
 
-  /** Has a panel say of when its figures are. */
-  #rest(panel: HTMLElement): void {
+  /** Show in a panel how old its figures are. */
+  #showAge(panel: HTMLElement): void {
     const note = this.#notes.get(panel);
     if (note !== undefined) {
       write(panel, 'note', note);
@@ -140,7 +140,7 @@ export class Panels {
   }
 }
 
-/** The public name of a panel's server, and the panel's own. */
+/** Return the public name of a panel's server, and the panel's own name. */
 function nameOf(panel: HTMLElement): readonly [string, string] {
   const [server = '', name = ''] = (panel.dataset['jchannelPanel'] ?? '').split(' ');
   return [server, name];
@@ -152,7 +152,7 @@ function findPart(panel: HTMLElement, name: string): HTMLElement | null {
 
 function write(panel: HTMLElement, name: string, text: string): void {
   const part = findPart(panel, name);
-  // What has not changed is not written: a selection in it stays.
+  // Writing an unchanged text would clear a selection in it.
   if (part !== null && part.textContent !== text) {
     part.textContent = text;
   }

@@ -1,14 +1,14 @@
-/** Sockets that connect only to who has proved to be the server. */
+/** Sockets that connect only when the other side has proved that it is the server. */
 
-import type { SocketClass, SocketLike } from '../environment.js';
+import type { SocketClass, SocketLike } from '../connection/environment.js';
 
 type Listener = (event: { readonly data: unknown }) => void;
 
 /**
- * A class of sockets, for `connect`.
+ * Return a WebSocket class for `connect`.
  *
- * @param prove - Tells whether the other side is the server. It is asked before each connection.
- * @param Socket - The class of what then connects.
+ * @param prove - Returns whether the other side is the server. It is called before each connection.
+ * @param Socket - The WebSocket class that makes the connection.
  */
 export function makeProvenSocket(prove: () => Promise<boolean>, Socket: SocketClass): SocketClass {
   return class implements SocketLike {

@@ -1,6 +1,6 @@
 /**
- * SHA-256 and HMAC, as FIPS 180-4 and RFC 2104 have them. Browsers have their own only in pages of secure origins, and a
- * notebook's page may come from another machine over plain HTTP.
+ * SHA-256 and HMAC, from FIPS 180-4 and RFC 2104. Browsers have them only in pages of secure origins, and the page of a
+ * notebook may come from another machine over plain HTTP.
  */
 
 const BLOCK = 64;
@@ -17,7 +17,7 @@ const [K, START] = (() => {
   return [primes.map((prime) => fraction(Math.cbrt(prime))), primes.slice(0, 8).map((prime) => fraction(Math.sqrt(prime)))];
 })();
 
-/** The SHA-256 of bytes. */
+/** Return the SHA-256 of bytes. */
 export function sha256(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const padded = new DataView(new ArrayBuffer(Math.ceil((bytes.length + 9) / BLOCK) * BLOCK));
   new Uint8Array(padded.buffer).set(bytes);
@@ -44,7 +44,7 @@ export function sha256(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(result.buffer);
 }
 
-/** The HMAC-SHA-256 of a text under a key of at most 64 characters, both ASCII, as lower-case hexadecimal digits. */
+/** Return the HMAC-SHA-256 of a text, with a key of at most 64 characters, as hexadecimal digits. Both are ASCII. */
 export function hmac(key: string, text: string): string {
   const encoder = new TextEncoder();
   const block = new Uint8Array(BLOCK);
@@ -54,7 +54,7 @@ export function hmac(key: string, text: string): string {
   return toHex(outer);
 }
 
-/** Bytes as hexadecimal digits. */
+/** Return bytes as lower-case hexadecimal digits. */
 export function toHex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
@@ -78,7 +78,7 @@ function extend(words: Uint32Array, i: number): number {
   );
 }
 
-/** One round: the eight words move on by one, two of them changed. */
+/** Apply one round: shift the eight words by one, and change two of them. */
 function mix(words: Uint32Array, input: number): void {
   const [a, b, c, d, e, f, g, h] = words as unknown as [number, number, number, number, number, number, number, number];
   const first = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & f) ^ (~e & g)) + input;

@@ -1,18 +1,18 @@
-/** Attachments: the bytes that travel beside the JSON, what they are on the wire, and how they get to their places. */
+/** Attachments: the bytes of a message that are sent after its JSON. */
 
 import { ProtocolError } from '../errors.js';
 import { shorten } from './shorten.js';
 
-/** Attachments begin at multiples of this in their frame, so that typed arrays can look at them in place. */
+/** Attachments begin at multiples of this in their frame, so that typed arrays can be views of the frame. */
 export const ALIGNMENT = 8;
 
-/** The most dimensions an array may have: as many as every NumPy takes. */
+/** The most dimensions of an array. Every version of NumPy supports this many. */
 export const MAX_DIMENSIONS = 32;
 
-/** Which field of a message holds values. */
+/** A field of a message that holds values. */
 export type ValueField = 'args' | 'value';
 
-/** Which field of a message can hold attachments. */
+/** A field of a message that can hold attachments. */
 export type AttachmentField = ValueField | 'stream';
 
 type TypedArrayConstructor = new (
@@ -26,7 +26,7 @@ interface ElementType {
   readonly Array: TypedArrayConstructor;
 }
 
-// Every engine that runs this is little-endian, as the wire is.
+// The wire is little-endian, and so is every engine that runs this.
 const ELEMENT_TYPES: ReadonlyMap<unknown, ElementType> = new Map<string, ElementType>([
   ['bytes', { size: 1, Array: Uint8Array }],
   ['int8', { size: 1, Array: Int8Array }],
@@ -43,19 +43,19 @@ const ELEMENT_TYPES: ReadonlyMap<unknown, ElementType> = new Map<string, Element
 
 type Path = readonly (string | number)[];
 
-/** Bytes that travel beside the JSON. */
+/** An attachment of a message. */
 export interface Attachment {
-  /** The way from the message to its place, beginning with `args`, `value` or `stream`. */
+  /** The keys that lead from the message to the attachment's place. The first is `args`, `value` or `stream`. */
   readonly path: Path;
   /** `bytes` or the name of an element type, such as `float32`. */
   readonly type: string;
-  /** The dimensions, or `undefined` where the sender gave none. */
+  /** The dimensions, if the sender has set them. */
   readonly shape: readonly number[] | undefined;
   /** A copy of the bytes. */
   readonly data: Uint8Array<ArrayBuffer>;
 }
 
-/** Whether this is an array's dimensions. */
+/** Return whether a value can be the dimensions of an array. */
 export function isShape(value: unknown): value is number[] {
   return (
     Array.isArray(value) &&
@@ -64,20 +64,20 @@ export function isShape(value: unknown): value is number[] {
   );
 }
 
-/** The number of elements that an array of these dimensions has. */
+/** Return the number of elements of an array with these dimensions. */
 export function countElements(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1);
 }
 
 /**
- * Puts the attachments of a received message into their places.
+ * Put the attachments of a received message into their places.
  *
- * @param fields - The message as it was parsed.
- * @param allowed - Its fields that can hold attachments.
+ * @param fields - The parsed JSON of the message.
+ * @param allowed - The fields of the message that can hold attachments.
  * @param frame - The binary frame.
- * @param offset - Where in the frame the attachments before this message's end.
- * @returns Where in the frame this message's attachments end.
- * @throws ProtocolError when the attachments are not as the protocol has them.
+ * @param offset - The offset in the frame at which the attachments of the messages before this one end.
+ * @returns The offset in the frame at which the attachments of this message end.
+ * @throws ProtocolError if the attachments violate the protocol.
  */
 export function restore(
   fields: Record<string, unknown>,
@@ -124,7 +124,7 @@ export function restore(
   return end;
 }
 
-/** The number of bytes from an offset to the next one where an attachment may begin. */
+/** Return the number of bytes from an offset to the next one at which an attachment can begin. */
 export function padding(offset: number): number {
   return (ALIGNMENT - (offset % ALIGNMENT)) % ALIGNMENT;
 }
@@ -136,7 +136,7 @@ function makeArray(
   bytes: number,
   shape: readonly number[] | undefined,
 ): object {
-  // A small attachment is copied, so that keeping it does not keep the whole frame.
+  // A small attachment is copied, so that it does not keep the whole frame alive.
   const array =
     bytes * 2 > frame.length
       ? new element.Array(frame.buffer, start, bytes / element.size)
@@ -170,7 +170,7 @@ function place(
   if (container[key] !== null) {
     throw new ProtocolError(`the path of an attachment, ${shorten(path)}, leads to something that is not null`);
   }
-  // The key is an own one, so this sets it even where it is `__proto__`.
+  // The key exists, so this sets even a key named `__proto__`.
   container[key] = array;
 }
 

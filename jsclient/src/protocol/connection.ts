@@ -1,8 +1,8 @@
 /**
- * The states of one connection: what may follow what, for the connection as a whole, for each request and each stream.
+ * The state of one connection: which messages can follow each other, for the connection, each request and each stream.
  *
- * A `Connection` belongs to one side of one socket. Messages go in and frames come out; frames go in and messages come
- * out. It does no I/O and knows no time.
+ * A `Connection` is one side of one socket. It turns messages into frames, and frames into messages. It does no I/O and
+ * uses no clock.
  */
 
 import { ProtocolError, StateError } from '../errors.js';
@@ -24,16 +24,16 @@ import {
 } from './messages.js';
 import type { Packed } from './values.js';
 
-/** The protocol's version, as the WebSocket's subprotocol has it. */
+/** The version of the protocol, which is the WebSocket's subprotocol. */
 export const VERSION = 'jchannel.v1';
 
-/** The largest frame in bytes, unless the server says otherwise. */
+/** The default for the largest frame in bytes. */
 export const FRAME_LIMIT = 64 * 1024 * 1024;
 
-/** How far a connection is. */
+/** The state of a connection. */
 export type ConnectionState = 'opening' | 'hello' | 'ready' | 'ended';
 
-/** A request before it has its id. The arguments of a call may have been packed before. */
+/** A request without its id. The arguments of a call may be packed already. */
 export type RequestBody =
   | Omit<Open, 'id'>
   | Omit<Close, 'id'>
@@ -41,12 +41,12 @@ export type RequestBody =
   | (Omit<Call, 'id' | 'args'> & { readonly args: readonly unknown[] | Packed })
   | Omit<Pipe, 'id'>;
 
-// Three texts, of which JSON may make six bytes for each character, and then some.
+// There are three texts, and JSON may need six bytes for each character. The rest is a reserve.
 const BYTES_PER_ERROR_CHARACTER = 24;
 
 type Step = 'hello' | 'welcome' | 'goodbye' | 'other';
 
-// The state that a message leads to, by the state it is sent in. What is not here is an error.
+// The state that follows a message, by the state before. Any other message is an error.
 const TRANSITIONS: Readonly<Record<ConnectionState, Readonly<Partial<Record<Step, ConnectionState>>>>> = {
   opening: { hello: 'hello', goodbye: 'ended' },
   hello: { welcome: 'ready', goodbye: 'ended' },
@@ -68,26 +68,26 @@ export class Connection {
   readonly role: Role;
   #state: ConnectionState = 'opening';
   #frameLimit: number;
-  #wayLimit = Infinity;
+  #helloLimit = Infinity;
   #lastId = 0;
   #lastFarId = 0;
   #lastStream = 0;
   #lastFarStream = 0;
-  readonly #asked = new Map<number, Request['type']>();
+  readonly #pending = new Map<number, Request['type']>();
   readonly #running = new Map<number, Request['type']>();
   #queue: Encoded[] = [];
 
   /**
    * @param role - Which side this is.
-   * @param frameLimit - The largest frame to send, in bytes. A page takes the server's from its `welcome`, and both sides
-   *   take that of the page's `hello` where it is smaller.
+   * @param frameLimit - The largest frame to send, in bytes. A page uses that of the server's `welcome` instead. If
+   *   that of the page's `hello` is smaller, both sides use it.
    */
   constructor(role: Role, frameLimit = FRAME_LIMIT) {
     this.role = role;
     this.#frameLimit = frameLimit;
   }
 
-  /** How far the connection is. */
+  /** The state of the connection. */
   get state(): ConnectionState {
     return this.#state;
   }
@@ -97,59 +97,59 @@ export class Connection {
     return this.#frameLimit;
   }
 
-  /** The number of the next stream that this side announces. */
+  /** The id of the next stream that this side announces. */
   get nextStream(): number {
     return this.#lastStream + 1;
   }
 
-  /** The most characters of each text of an error that surely fits into a frame. */
+  /** The most characters of each text of an error with which it always fits into a frame. */
   get errorLimit(): number {
     return Math.floor(this.#frameLimit / BYTES_PER_ERROR_CHARACTER);
   }
 
-  /** The number of messages that no frame has taken yet. */
+  /** The number of queued messages. */
   get waiting(): number {
     return this.#queue.length;
   }
 
-  /** The number of this side's requests that the other side has not answered. */
+  /** The number of this side's requests that have not been answered. */
   get unanswered(): number {
-    return this.#asked.size;
+    return this.#pending.size;
   }
 
-  /** The number of the other side's requests that this side has not answered. */
+  /** The number of the other side's requests that have not been answered. */
   get running(): number {
     return this.#running.size;
   }
 
   /**
-   * Queues a request for the next frame, encoded as its values are now.
+   * Encode a request and queue it for the next frame.
    *
-   * @returns The id that it was given.
-   * @throws As `send` does; no id is used up then.
+   * @returns The id of the request.
+   * @throws The errors of `send`. No id is used up then.
    */
   request(body: RequestBody): number {
     const id = this.#lastId + 1;
     this.send({ ...body, id } as Request);
     this.#lastId = id;
-    this.#asked.set(id, body.type);
+    this.#pending.set(id, body.type);
     return id;
   }
 
   /**
-   * Queues a message for the next frame, encoded as its values are now. A cancel of a request that has been answered is
-   * dropped, for its answer has crossed it.
+   * Encode a message and queue it for the next frame. A `cancel` of a request that has been answered already is
+   * dropped.
    *
-   * @throws TypeError, RangeError when its values cannot be sent, or when it is larger than the connection takes.
-   * @throws StateError when the message may not be sent in this state, answers what was not asked, or is of a stream
-   *   that was not announced.
+   * @throws TypeError, RangeError if the values cannot be sent, or if the message is larger than the frame limit.
+   * @throws StateError if the message cannot be sent in this state, or is about a request or a stream that there is
+   *   not.
    */
   send(message: Message): void {
-    const state = this.#follow(this.role, message);
+    const state = this.#nextState(this.role, message);
     if (state === undefined) {
       throw new StateError(`A ${this.role} cannot send ${message.type} while its connection is ${this.#state}.`);
     }
-    if (message.type === 'cancel' && !this.#asked.has(message.id)) {
+    if (message.type === 'cancel' && !this.#pending.has(message.id)) {
       return;
     }
     if (isAnswer(message) && !this.#running.has(message.id)) {
@@ -168,7 +168,7 @@ export class Connection {
       );
     }
     this.#state = state;
-    this.#takeLimits(message);
+    this.#applyLimits(message);
     if (isAnswer(message)) {
       this.#running.delete(message.id);
     }
@@ -176,83 +176,83 @@ export class Connection {
     this.#queue.push(encoded);
   }
 
-  /** Takes what waits, up to one batch, as a frame; `null` when nothing waits. */
+  /** Return the next frame to send; `null` if no message is queued. */
   nextFrame(): Frame | null {
     return this.#queue.length === 0 ? null : encodeFrame(this.#queue.splice(0, countBatch(this.#queue, this.#frameLimit)));
   }
 
   /**
-   * Takes a frame from the other side.
+   * Decode a frame from the other side.
    *
-   * @returns Its messages. A cancel of a request that has been answered is not among them.
-   * @throws ProtocolError when the frame, or one of its messages at this time, is not one of the protocol. Nothing of
-   *   the frame counts then, and the connection should end.
+   * @returns The messages, but no `cancel` of a request that has been answered already.
+   * @throws ProtocolError if the frame, or one of its messages at this time, violates the protocol. The connection
+   *   should be closed then.
    */
   receive(frame: string | ArrayBuffer): Message[] {
-    return decodeFrame(frame).filter((message) => this.#take(message));
+    return decodeFrame(frame).filter((message) => this.#handle(message));
   }
 
-  #take(message: Message): boolean {
+  #handle(message: Message): boolean {
     const farRole = this.role === 'page' ? 'server' : 'page';
-    const state = this.#follow(farRole, message);
+    const state = this.#nextState(farRole, message);
     if (state === undefined) {
       throw new ProtocolError(
         `the message ${message.type} cannot come to a ${this.role} while its connection is ${this.#state}`,
       );
     }
-    const fault = findFault(message, farRole, this.#asked, this.#lastFarStream, this.#lastStream);
+    const fault = findFault(message, farRole, this.#pending, this.#lastFarStream, this.#lastStream);
     if (fault !== undefined) {
       throw new ProtocolError(fault);
     }
     this.#state = state;
     this.#lastFarStream = streamOf(message)?.id ?? this.#lastFarStream;
-    this.#takeLimits(message);
+    this.#applyLimits(message);
     if (message.type === 'cancel') {
       return this.#running.has(message.id);
     } else if (isRequest(message)) {
       if (message.id <= this.#lastFarId) {
         throw new ProtocolError(`the id ${String(message.id)} does not follow ${String(this.#lastFarId)}`);
       }
-      // One that was answered has crossed its child.
+      // The parent may have been answered already.
       const parent = parentOf(message) ?? 0;
       if (parent > this.#lastId) {
         throw new ProtocolError(`there is no request ${String(parent)} that could be the parent of another`);
       }
       this.#lastFarId = message.id;
       this.#running.set(message.id, message.type);
-    } else if (isAnswer(message) && !this.#asked.delete(message.id)) {
+    } else if (isAnswer(message) && !this.#pending.delete(message.id)) {
       throw new ProtocolError(`there is no request ${String(message.id)} that waits for an answer`);
     }
     return true;
   }
 
-  /** Takes the limits that the handshake's messages say: the smallest holds. A server's own is its own already. */
-  #takeLimits(message: Message): void {
+  /** Apply the frame limits of the handshake. The smallest one holds. A server knows its own already. */
+  #applyLimits(message: Message): void {
     if (message.type === 'hello' && message.frame_limit !== undefined) {
-      this.#wayLimit = message.frame_limit;
+      this.#helloLimit = message.frame_limit;
       this.#frameLimit = Math.min(this.#frameLimit, message.frame_limit);
     } else if (message.type === 'welcome' && this.role === 'page') {
-      this.#frameLimit = Math.min(this.#wayLimit, message.frame_limit);
+      this.#frameLimit = Math.min(this.#helloLimit, message.frame_limit);
     }
   }
 
-  #follow(sender: Role, message: Message): ConnectionState | undefined {
+  #nextState(sender: Role, message: Message): ConnectionState | undefined {
     return maySend(sender, message.type) ? TRANSITIONS[this.#state][STEPS[message.type] ?? 'other'] : undefined;
   }
 }
 
 /**
- * Finds what is wrong about the streams that a message is about.
+ * Return what is wrong with the streams in a message, if anything is.
  *
  * @param sender - The message's sender.
- * @param asked - What the other side has asked of the sender, by its id.
- * @param last - The number of the last stream that the sender announced.
- * @param lastFar - The number of the last stream that the other side announced.
+ * @param requests - The requests that the sender has not answered, by their ids.
+ * @param last - The id of the last stream that the sender has announced.
+ * @param lastFar - The id of the last stream that the other side has announced.
  */
 function findFault(
   message: Message,
   sender: Role,
-  asked: ReadonlyMap<number, Request['type']>,
+  requests: ReadonlyMap<number, Request['type']>,
   last: number,
   lastFar: number,
 ): string | undefined {
@@ -263,7 +263,7 @@ function findFault(
     case 'result':
       return (
         findStreamFault(message.stream, sender, last) ??
-        findResultFault(message.stream !== undefined, message.value, asked.get(message.id))
+        findResultFault(message.stream !== undefined, message.value, requests.get(message.id))
       );
     case 'broken':
       return message.stream > last ? `there is no stream ${String(message.stream)} of its sender` : undefined;
@@ -295,8 +295,8 @@ function findResultFault(isStream: boolean, value: unknown, request?: Request['t
   if (isStream && value !== null) {
     return 'the value beside a stream must be null';
   }
-  const isStrange = isStream ? request !== 'call' && request !== 'pipe' : request === 'pipe';
-  return isStrange && request !== undefined
+  const isWrong = isStream ? request !== 'call' && request !== 'pipe' : request === 'pipe';
+  return isWrong && request !== undefined
     ? `the answer to the request ${request} ${isStream ? 'cannot' : 'must'} be a stream`
     : undefined;
 }

@@ -1,34 +1,33 @@
-/** Frames: arrays of messages as text, or as bytes where any of them has attachments; and which messages share one. */
+/** Frames: arrays of messages, as text or, if any message has attachments, as bytes. */
 
 import { ProtocolError } from '../errors.js';
 import { padding, restore } from './attachments.js';
 import { attachmentFieldsOf, parseMessage, valueFieldOf, type Encoded, type Message } from './messages.js';
 import { checkDepth, MAX_DEPTH } from './values.js';
 
-/** A batch ends before it exceeds this number of bytes, unless it is one message. */
+/** The most bytes of a frame of several messages. */
 export const BATCH_LIMIT = 256 * 1024;
 
-/** What a frame takes beside its messages, at most: the length field and the brackets. */
+/** The most bytes of a frame besides its messages: the length field and the brackets. */
 export const FRAME_OVERHEAD = 8;
 
 const LENGTH_SIZE = 4;
 
-/** A binary frame, in pieces that follow each other. */
+/** A binary frame. Its parts follow each other. */
 export interface BinaryFrame {
   readonly parts: readonly Uint8Array<ArrayBuffer>[];
-  /** The length of all parts together, in bytes. */
+  /** The length of all parts in bytes. */
   readonly size: number;
 }
 
-/** A frame that leaves. */
+/** A frame to send. */
 export type Frame = string | BinaryFrame;
 
 /**
- * Tells how many of the messages that wait leave together.
+ * Return how many of the queued messages, from the first on, make one frame.
  *
- * @param waiting - The messages, at least one, in their order.
+ * @param waiting - The queued messages, at least one.
  * @param frameLimit - The largest frame, in bytes.
- * @returns How many of them, from the first on, make one frame.
  */
 export function countBatch(waiting: readonly Encoded[], frameLimit = BATCH_LIMIT): number {
   const limit = Math.min(BATCH_LIMIT, frameLimit);
@@ -44,7 +43,7 @@ export function countBatch(waiting: readonly Encoded[], frameLimit = BATCH_LIMIT
   return length;
 }
 
-/** Makes one frame of messages: text, or bytes where any of them has attachments. */
+/** Encode messages as one frame. */
 export function encodeFrame(messages: readonly Encoded[]): Frame {
   const text = `[${messages.map((message) => message.text).join(',')}]`;
   const attachments = messages.flatMap((message) => message.attachments);
@@ -69,12 +68,12 @@ export function encodeFrame(messages: readonly Encoded[]): Frame {
 }
 
 /**
- * Reads the messages of a frame.
+ * Decode a frame.
  *
- * @param frame - The text of a text frame, or the bytes of a binary one.
- * @returns The messages, with typed arrays at the places of their attachments. A typed array that makes up the larger
- *   part of its frame looks at the frame's buffer; others have a buffer of their own.
- * @throws ProtocolError when the frame is not one of the protocol, and no other error whatever the frame is.
+ * @param frame - The text of a text frame, or the bytes of a binary frame.
+ * @returns The messages, with typed arrays in the places of their attachments. A typed array that makes up more than
+ *   half of its frame is a view of the frame's buffer; others have their own buffers.
+ * @throws ProtocolError if the frame violates the protocol. No frame makes it throw any other error.
  */
 export function decodeFrame(frame: string | ArrayBuffer): Message[] {
   return typeof frame === 'string' ? decodeText(frame) : decodeBinary(new Uint8Array(frame));
@@ -134,7 +133,7 @@ function parseObjects(text: string): Record<string, unknown>[] {
   if (!Array.isArray(objects) || objects.length === 0) {
     throw new ProtocolError('a frame must be a JSON array of one or more messages');
   }
-  // Each level takes at least two characters, so that most frames need no check.
+  // Each level takes at least two characters, so most frames need no check.
   const mayBeDeep = text.length > 2 * MAX_DEPTH;
   for (const object of objects as unknown[]) {
     if (typeof object !== 'object' || object === null || Array.isArray(object)) {

@@ -1,8 +1,8 @@
 /**
- * The vocabulary of the wire: the type of each message, who sends it, how it is written and how it is read.
+ * The messages of the protocol: which types there are, who sends them, and how they are encoded and parsed.
  *
- * The tables here are those of `docs/protocol.md`. Whether a message may come at this time is not decided here but in
- * `connection.ts`.
+ * The tables here are those of `docs/protocol.md`. `connection.ts` decides whether a message is allowed at a given
+ * time.
  */
 
 import { ProtocolError } from '../errors.js';
@@ -33,12 +33,12 @@ const ERROR_KINDS = [
 export type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
 export type ErrorKind = (typeof ERROR_KINDS)[number];
 
-/** The least that a page's frame limit may be, in bytes: what the two sides say of themselves fits into it. */
+/** The smallest frame limit of a page, in bytes. The messages of the handshake fit into it. */
 export const MIN_FRAME_LIMIT = 4096;
 
 /**
- * The page's first message. `client` names the page, the same after a reconnect or a reload, and `frame_limit` is the
- * largest frame in bytes that its way to the server carries, where it knows of a limit.
+ * The page's first message. `client` is the name of the page, which stays the same after a reconnect or a reload.
+ * `frame_limit` is the largest frame in bytes that comes through between the two sides, if there is such a limit.
  */
 export interface Hello {
   readonly type: 'hello';
@@ -47,8 +47,8 @@ export interface Hello {
 }
 
 /**
- * The server's answer to `hello`: its beat in seconds, its frame limit in bytes, the most seconds that a cancelled
- * request is waited for, and the channels that are alive.
+ * The server's answer to `hello`: its beat in seconds, its frame limit in bytes, the longest time in seconds to wait
+ * for a cancelled request, and the channels that it still has.
  */
 export interface Welcome {
   readonly type: 'welcome';
@@ -65,12 +65,12 @@ export interface Goodbye {
   readonly message: string;
 }
 
-/** The server's sign of life. */
+/** The server's heartbeat. */
 export interface Beat {
   readonly type: 'beat';
 }
 
-/** Asks the page to open a channel with an initialization function, given as code. */
+/** Asks the page to open a channel. `code` is the initialization function. */
 export interface Open {
   readonly type: 'open';
   readonly id: number;
@@ -85,7 +85,7 @@ export interface Close {
   readonly channel: number;
 }
 
-/** Asks for the arguments back. */
+/** Asks the other side to return the arguments. */
 export interface Echo {
   readonly type: 'echo';
   readonly id: number;
@@ -93,28 +93,28 @@ export interface Echo {
   readonly args: readonly unknown[];
 }
 
-/** The announcement of a stream that its sender has. */
+/** The announcement of a stream by its sender. */
 export interface StreamInfo {
   /** The stream's number. */
   readonly id: number;
-  /** Its length in bytes, where its source knows it. */
+  /** The length in bytes, if the source knows it. */
   readonly total?: number;
-  /** The whole stream, when it is short and ready. */
+  /** The whole stream, if it is short and ready. */
   readonly data?: Uint8Array<ArrayBuffer>;
-  /** Where to fetch a stream of the server that is not in `data`. */
+  /** The ticket for fetching a stream of the server that is not in `data`. */
   readonly ticket?: string;
 }
 
-/** The time of a request, and on whose behalf it is made. */
-export interface Terms {
-  /** What was left of the sender's time, in seconds. */
+/** The context of a request: its time, and its parent. */
+export interface RequestContext {
+  /** The time that was left when the request was sent, in seconds. */
   readonly timeout?: number;
-  /** The request of the receiver's that the sender runs, and on whose behalf this one is sent. */
+  /** The id of the receiver's request that the sender runs and on whose behalf it sends this one. */
   readonly parent?: number;
 }
 
-/** Asks for a call of a method of the channel's handler. The stream, if there is one, is its first argument. */
-export interface Call extends Terms {
+/** Asks the other side to call a method of the channel's handler. A stream is the method's first argument. */
+export interface Call extends RequestContext {
   readonly type: 'call';
   readonly id: number;
   readonly channel: number;
@@ -123,15 +123,15 @@ export interface Call extends Terms {
   readonly stream?: StreamInfo;
 }
 
-/** Gives a stream and asks for it back. */
-export interface Pipe extends Terms {
+/** Asks the other side to return a stream. */
+export interface Pipe extends RequestContext {
   readonly type: 'pipe';
   readonly id: number;
   readonly channel: number;
   readonly stream: StreamInfo;
 }
 
-/** The answer to the request `id`: a value, or a stream beside the value null. */
+/** The answer to the request `id`: a value, or a stream, with null as the value. */
 export interface Result {
   readonly type: 'result';
   readonly id: number;
@@ -149,26 +149,26 @@ export interface ErrorAnswer {
   readonly stack?: string;
 }
 
-/** Asks for the end of the sender's request `id`, which is answered all the same. */
+/** Cancels the sender's request `id`, which is still answered. */
 export interface Cancel {
   readonly type: 'cancel';
   readonly id: number;
 }
 
-/** Tells the page where to post its stream: the reader begins to read. */
+/** The ticket for posting a stream of the page. It is sent when the reader begins to read. */
 export interface Ticket {
   readonly type: 'ticket';
   readonly stream: number;
   readonly ticket: string;
 }
 
-/** Tells the source of a stream that its reader wants no more. */
+/** Asks the sender of a stream to stop it. */
 export interface Stop {
   readonly type: 'stop';
   readonly stream: number;
 }
 
-/** Tells the reader of a stream that its source has failed. */
+/** Informs the reader of a stream that its source has failed. */
 export interface Broken {
   readonly type: 'broken';
   readonly stream: number;
@@ -181,7 +181,7 @@ export type Answer = Result | ErrorAnswer;
 export type StreamMessage = Ticket | Stop | Broken;
 export type Message = Hello | Welcome | Goodbye | Beat | Request | Answer | Cancel | StreamMessage;
 
-/** A message as it leaves: its JSON, what is attached to it, and the bytes it takes in a frame, at most. */
+/** An encoded message: its JSON, its attachments, and an upper bound of its size in a frame in bytes. */
 export interface Encoded {
   readonly text: string;
   readonly attachments: readonly Attachment[];
@@ -224,7 +224,7 @@ function isStream(value: unknown): boolean {
   return (
     isId(id) &&
     (total === undefined || isCount(total)) &&
-    // Nothing but an attachment puts bytes here.
+    // Only an attachment can be bytes.
     (data === undefined || data instanceof Uint8Array) &&
     (ticket === undefined || isTicket(ticket))
   );
@@ -235,13 +235,13 @@ const CHANNEL: Field = { name: 'channel', check: isId };
 const ARGS: Field = { name: 'args', check: Array.isArray, values: 'args' };
 const MESSAGE: Field = { name: 'message', check: isText };
 const STREAM: Field = { name: 'stream', check: isStream, announces: true };
-const TERMS: readonly Field[] = [
+const CONTEXT: readonly Field[] = [
   { name: 'timeout', check: isTimeout, optional: true },
   { name: 'parent', check: isId, optional: true },
 ];
-const NUMBER: Field = { name: 'stream', check: isId };
+const STREAM_ID: Field = { name: 'stream', check: isId };
 
-const VOCABULARY: ReadonlyMap<unknown, Definition> = new Map<Message['type'], Definition>([
+const DEFINITIONS: ReadonlyMap<unknown, Definition> = new Map<Message['type'], Definition>([
   [
     'hello',
     {
@@ -273,10 +273,10 @@ const VOCABULARY: ReadonlyMap<unknown, Definition> = new Map<Message['type'], De
     'call',
     {
       sender: 'both',
-      fields: [ID, CHANNEL, { name: 'name', check: isText }, ARGS, { ...STREAM, optional: true }, ...TERMS],
+      fields: [ID, CHANNEL, { name: 'name', check: isText }, ARGS, { ...STREAM, optional: true }, ...CONTEXT],
     },
   ],
-  ['pipe', { sender: 'both', fields: [ID, CHANNEL, STREAM, ...TERMS] }],
+  ['pipe', { sender: 'both', fields: [ID, CHANNEL, STREAM, ...CONTEXT] }],
   [
     'result',
     {
@@ -298,39 +298,39 @@ const VOCABULARY: ReadonlyMap<unknown, Definition> = new Map<Message['type'], De
     },
   ],
   ['cancel', { sender: 'both', fields: [ID] }],
-  ['ticket', { sender: 'server', fields: [NUMBER, { name: 'ticket', check: isTicket }] }],
-  ['stop', { sender: 'both', fields: [NUMBER] }],
-  ['broken', { sender: 'both', fields: [NUMBER, { name: 'name', check: isText }, MESSAGE] }],
+  ['ticket', { sender: 'server', fields: [STREAM_ID, { name: 'ticket', check: isTicket }] }],
+  ['stop', { sender: 'both', fields: [STREAM_ID] }],
+  ['broken', { sender: 'both', fields: [STREAM_ID, { name: 'name', check: isText }, MESSAGE] }],
 ]);
 
-/** Tells whether messages of this type are for this side to send. */
+/** Return whether this side can send messages of this type. */
 export function maySend(role: Role, type: Message['type']): boolean {
-  const sender = VOCABULARY.get(type)?.sender;
+  const sender = DEFINITIONS.get(type)?.sender;
   return sender === 'both' || sender === role;
 }
 
-/** The field that holds the values of messages of this type, if they have any. */
+/** Return the field that holds the values of messages of this type, if there is one. */
 export function valueFieldOf(type: unknown): ValueField | undefined {
-  return VOCABULARY.get(type)?.fields.find((field) => field.values !== undefined)?.values;
+  return DEFINITIONS.get(type)?.fields.find((field) => field.values !== undefined)?.values;
 }
 
-// Looked up for every message that comes, so it is not computed there.
+// It is needed for every message that comes, so it is computed only once.
 const ATTACHMENT_FIELDS: ReadonlyMap<unknown, readonly AttachmentField[]> = new Map(
-  Array.from(VOCABULARY, ([type, { fields }]) => [
+  Array.from(DEFINITIONS, ([type, { fields }]) => [
     type,
     fields.flatMap(({ values, announces }) => values ?? (announces ? 'stream' : [])),
   ]),
 );
 
-/** The fields of messages of this type that can hold attachments. */
+/** Return the fields of messages of this type that can hold attachments. */
 export function attachmentFieldsOf(type: unknown): readonly AttachmentField[] {
   return ATTACHMENT_FIELDS.get(type) ?? [];
 }
 
 /**
- * Writes a message. Its values may have been packed before.
+ * Encode a message. Its values may be packed already.
  *
- * @throws TypeError, RangeError when its arguments or its value cannot be sent, as `pack` does.
+ * @throws TypeError, RangeError if the values cannot be sent. See `pack`.
  */
 export function encodeMessage(message: Message): Encoded {
   let text = `{"type":"${message.type}"`;
@@ -363,7 +363,7 @@ function describe({ path, type, shape, data }: Attachment): unknown {
   return { path, type, shape, size: data.length };
 }
 
-// A search for units, not characters: engines do it twice as fast as the loop below counts.
+// It matches code units, not characters. Engines search for them twice as fast as the loop below runs.
 const BEYOND_ASCII = /[\u0080-\uffff]/;
 
 function utf8Length(text: string): number {
@@ -374,7 +374,7 @@ function utf8Length(text: string): number {
   for (let index = 0; index < text.length; index++) {
     const unit = text.charCodeAt(index);
     if (unit > 0x7f) {
-      // A surrogate is half of four bytes.
+      // Two surrogates take four bytes.
       length += unit < 0x800 || (unit & 0xf800) === 0xd800 ? 1 : 2;
     }
   }
@@ -382,9 +382,9 @@ function utf8Length(text: string): number {
 }
 
 /**
- * Reads a message from its JSON object, with its attachments back in their places.
+ * Return the message in a JSON object that already has its attachments in their places.
  *
- * @throws ProtocolError when the object is not a message of the protocol.
+ * @throws ProtocolError if the object is not a message of the protocol.
  */
 export function parseMessage(object: Record<string, unknown>): Message {
   const type = object['type'];
@@ -403,7 +403,7 @@ export function parseMessage(object: Record<string, unknown>): Message {
   return message as unknown as Message;
 }
 
-/** The known fields of an announcement, and no others. */
+/** Return a stream announcement without unknown fields. */
 function pickStream({ id, total, data, ticket }: StreamInfo): StreamInfo {
   return {
     id,
@@ -414,7 +414,7 @@ function pickStream({ id, total, data, ticket }: StreamInfo): StreamInfo {
 }
 
 function definitionOf(type: unknown): Definition {
-  const definition = VOCABULARY.get(type);
+  const definition = DEFINITIONS.get(type);
   if (definition === undefined) {
     throw new ProtocolError(`there is no message of the type ${shorten(type)}`);
   }

@@ -1,7 +1,8 @@
 /**
- * The parts in which a stream of the server is fetched through a proxy: what stands before the data of each.
+ * The parts in which a stream of the server is fetched through a proxy.
  *
- * The head says how long the part is and what follows it, so that one which a proxy has cut short or replaced is noticed.
+ * Each has a head with its length and with what follows it, so that a part that a proxy has truncated or replaced is
+ * detected.
  */
 
 import { ProtocolError } from '../errors.js';
@@ -11,7 +12,7 @@ const LENGTH_SIZE = 4;
 
 const MARKS = ['more', 'last', 'fail'] as const;
 
-/** What follows a part: another one; nothing, for the stream has ended; nothing, for its source has failed. */
+/** What follows a part: another one, the end of the stream, or the failure of its source. */
 export type PartMark = (typeof MARKS)[number];
 
 /** One part of a stream. */
@@ -21,10 +22,10 @@ export interface Part {
 }
 
 /**
- * Reads a part.
+ * Decode a part.
  *
- * @returns The part, whose data has a buffer of its own.
- * @throws ProtocolError when it is not the whole of one.
+ * @returns The part. Its data has its own buffer.
+ * @throws ProtocolError if it is not a whole part.
  */
 export function decodePart(body: ArrayBuffer): Part {
   const head = new TextDecoder('latin1').decode(body.slice(LENGTH_SIZE, HEAD_SIZE));

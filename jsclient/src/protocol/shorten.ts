@@ -6,7 +6,7 @@ export const MAX_SHOWN_KEYS = 12;
 /** The most characters of a value that an error message shows. */
 const MAX_SHOWN_LENGTH = 40;
 
-/** A received value for an error message, cut where it is long or deep. */
+/** Return a received value as text for an error message, shortened if it is long or deep. */
 export function shorten(value: unknown): string {
   const text = Array.isArray(value) ? `[${value.slice(0, MAX_SHOWN_KEYS).map(showFlat).join(',')}]` : showFlat(value);
   return text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}…` : text;

@@ -1,9 +1,9 @@
 /**
- * The values that travel: what may be sent, and how it becomes JSON and attachments.
+ * Values: which can be sent, and how they are encoded as JSON and attachments.
  *
- * A value is checked in one walk, before anything is sent. The walk remembers where it stands only by the key of each
- * container that it is inside, and writes a path only for an attachment or an error, so that checking 200,000 numbers
- * costs less than encoding them.
+ * A value is checked in one walk, before anything is sent. The walk remembers only the keys of the containers that it
+ * is inside, and makes a path of them only for an attachment or an error, so that checking 200,000 numbers costs less
+ * than encoding them.
  */
 
 import { ProtocolError } from '../errors.js';
@@ -28,7 +28,7 @@ const TYPES_OF_CLASSES: ReadonlyMap<unknown, string> = new Map([
   ['Float64Array', 'float64'],
 ]);
 
-/** A value that has been checked and encoded, and no longer depends on what its sender does to the original. */
+/** A value that has been checked and encoded. Later changes of the original have no effect on it. */
 export class Packed {
   readonly text: string;
   readonly attachments: readonly Attachment[];
@@ -40,13 +40,13 @@ export class Packed {
 }
 
 /**
- * Checks a value and encodes it.
+ * Check and encode a value.
  *
  * @param value - The value: the array of arguments, or a result.
- * @param field - The message's field that will hold it: where attachments' paths begin.
- * @returns The JSON, and copies of what is attached to it.
- * @throws TypeError when something inside is of a type that does not travel, and RangeError when a number does not or
- *   the nesting is too deep. The message names the place, such as `args[0].x[3]`.
+ * @param field - The message's field that will hold it, with which the paths of attachments begin.
+ * @returns The JSON and the attachments, which are copies.
+ * @throws TypeError if something inside has a type that cannot be sent. The message says where, as in `args[0].x[3]`.
+ * @throws RangeError likewise, if a number cannot be sent or the nesting is too deep.
  */
 export function pack(value: unknown, field: ValueField): Packed {
   const walk = new Walk(field);
@@ -54,7 +54,7 @@ export function pack(value: unknown, field: ValueField): Packed {
   return new Packed(JSON.stringify(plain ?? null), walk.attachments);
 }
 
-/** One walk through a value. The first `depth` entries of `keys` are where it stands. */
+/** One walk through a value. The first `depth` entries of `keys` are the current position. */
 class Walk {
   readonly attachments: Attachment[] = [];
   readonly #field: ValueField;
@@ -67,7 +67,7 @@ class Walk {
     this.#maxDepth = field === 'args' ? MAX_DEPTH + 1 : MAX_DEPTH;
   }
 
-  /** What JSON.stringify takes: itself, or where attachments are inside, a copy with nulls in their places. */
+  /** Return the value for JSON.stringify: itself or, if it has attachments, a copy with nulls in their places. */
   convert(value: unknown, depth: number): unknown {
     switch (typeof value) {
       case 'string':
@@ -96,7 +96,7 @@ class Walk {
       return this.#convertArray(value, depth);
     }
     if (hasOwnJson(value)) {
-      // As JSON.stringify does: what it gives is taken as it is, and not asked again.
+      // JSON.stringify likewise ignores a toJSON of what toJSON returns.
       const json = value.toJSON(String(this.#keys[depth - 1] ?? ''));
       if (typeof json === 'object' && json !== null && hasOwnJson(json)) {
         throw new TypeError(`${this.#show(depth)} gives by toJSON() what has a toJSON() itself, so it cannot be sent.`);
@@ -115,7 +115,7 @@ class Walk {
     let copy: unknown[] | undefined;
     for (let index = 0; index < array.length; index++) {
       const item = array[index];
-      // What most large arrays are made of stays in this loop.
+      // Most large arrays are made of these, and never leave this loop.
       if (typeof item === 'number' ? Number.isFinite(item) : typeof item === 'string') {
         continue;
       }
@@ -140,7 +140,7 @@ class Walk {
       this.#keys[depth] = key;
       const converted = this.convert(item, depth + 1);
       if (converted !== item) {
-        // Without a prototype, so that `__proto__` is a key like any other.
+        // No prototype, so that `__proto__` is an ordinary key.
         copy ??= Object.assign(Object.create(null), record) as Record<string, unknown>;
         copy[key] = converted;
       }
@@ -213,14 +213,14 @@ class Walk {
   }
 }
 
-/** Whether an object says itself what it is in JSON, as a Date, a URL and a DOMRect do. Bytes stay bytes. */
+/** Return whether an object has a toJSON method, as a Date, a URL and a DOMRect have. Those of bytes do not count. */
 function hasOwnJson(value: object): value is { toJSON(key: string): unknown } {
   return 'toJSON' in value && typeof value.toJSON === 'function' && !ArrayBuffer.isView(value);
 }
 
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
-  // The second test takes the plain objects of other windows as well.
+  // The last condition accepts the plain objects of other windows.
   return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null;
 }
 
@@ -241,11 +241,11 @@ function adviseOn(value: object): string {
 }
 
 /**
- * Checks the nesting of a received value.
+ * Check the nesting of a received value.
  *
  * @param value - The value: the array of arguments, or a result.
  * @param field - The message's field that holds it.
- * @throws ProtocolError when it is deeper than may be sent.
+ * @throws ProtocolError if it is too deep.
  */
 export function checkDepth(value: unknown, field: ValueField): void {
   descend(value, field === 'args' ? MAX_DEPTH + 1 : MAX_DEPTH);

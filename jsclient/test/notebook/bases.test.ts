@@ -1,4 +1,4 @@
-/** Under which URLs a notebook's page looks for a server. */
+/** The URLs at which the page of a notebook tries to reach a server. */
 
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { findBases, isLoopback } from '../../src/notebook/bases.js';

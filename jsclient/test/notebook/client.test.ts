@@ -1,7 +1,7 @@
-/** The script of notebooks: one connection for each server, however many outputs. */
+/** The client's script for notebooks: one connection for each server, for any number of outputs. */
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { findRegistry } from '../../src/notebook/config.js';
+import { findRegistry } from '../../src/notebook/registry.js';
 import { FakeSocket } from '../fakes.js';
 import { FakeElement, FakePage, makeConfig } from './fakes.js';
 

@@ -1,4 +1,4 @@
-/** A notebook page's connection to one server: made, kept, taken up again, let go. */
+/** The connection of a notebook's page to one server: made, kept, made again, closed. */
 
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { storageKeyOf, type OutputConfig } from '../../src/notebook/config.js';
@@ -26,7 +26,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-/** A new page. */
+/** Return a new page. */
 function begin(url?: string): void {
   page = new FakePage(url);
   environment = new FakeEnvironment();
@@ -34,7 +34,7 @@ function begin(url?: string): void {
   connection = new NotebookConnection('server', environment);
 }
 
-/** A new output in the page. */
+/** Add an output to the page. */
 function add(config: Partial<OutputConfig> = {}): FakeElement {
   const element = new FakeElement();
   connection.add(element as unknown as HTMLElement, makeConfig(config));
@@ -45,7 +45,7 @@ function remember(base = 'http://localhost:8889', client = 'tab'): void {
   page.stored.set(storageKeyOf('server'), JSON.stringify({ token: TOKEN, base, client }));
 }
 
-/** Moves the clock on, and adds an output that is newer than all before. */
+/** Advance the clock, and add an output that is newer than all before. */
 function addNewer(config: Partial<OutputConfig> = {}): FakeElement {
   vi.setSystemTime(Date.now() + 1000);
   return add(config);
@@ -389,7 +389,7 @@ describe('a page lets go', () => {
 });
 
 describe('the panels of a page', () => {
-  /** A panel in sight of the page, after one look at its figures. */
+  /** Return a visible panel after its first update. */
   async function showPanel(): Promise<FakePanel> {
     const panel = new FakePanel('server 1');
     page.panels.push(panel);

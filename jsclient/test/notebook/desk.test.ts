@@ -1,4 +1,4 @@
-/** What the page makes of the answers of whoever listens where the server did. */
+/** How a page judges the answers of whatever listens at the server's address. */
 
 import { createHmac } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';

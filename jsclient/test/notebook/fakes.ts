@@ -1,4 +1,4 @@
-/** Stand-ins for a notebook's page: its document, its outputs, its storage, and the server's desk. */
+/** Fakes of a notebook's page: its document, its outputs, its storage, and the server's desk. */
 
 import { createHmac } from 'node:crypto';
 import { vi } from 'vitest';
@@ -8,7 +8,7 @@ import { FakeServer, type FakeEnvironment, type FakeExchange } from '../fakes.js
 export const TOKEN = 'the-token';
 export const TICKET = '1.the-ticket';
 
-/** An element, as far as outputs know it. */
+/** The parts of an element that outputs use. */
 export class FakeElement {
   isConnected = true;
   parentNode: object | null = {};
@@ -56,7 +56,7 @@ export class FakeScript extends FakeElement {
   }
 }
 
-/** A page of a notebook. Making it puts its parts into the place of the globals. */
+/** A page of a notebook. Its constructor replaces the globals with its parts. */
 export class FakePage {
   readonly outputs: FakeElement[] = [];
   readonly scripts: FakeScript[] = [];
@@ -67,7 +67,7 @@ export class FakePage {
   sight: FakeSight | undefined;
   document: { hidden: boolean };
   mayStore = true;
-  /** What JupyterLab says of itself, as the text of its element. */
+  /** JupyterLab's configuration, as the text of its element. */
   labConfig: string | null = JSON.stringify({ baseUrl: '/user/me/' });
   readonly body = { dataset: {} as Record<string, string> };
   currentScript = new FakeScript();
@@ -113,7 +113,7 @@ export class FakePage {
     Reflect.deleteProperty(globalThis, Symbol.for('jchannel'));
   }
 
-  /** Puts an output into the page. */
+  /** Add an output to the page. */
   addOutput(config: Partial<OutputConfig> = {}): FakeElement {
     const element = new FakeElement();
     element.dataset['jchannel'] = JSON.stringify(makeConfig(config));
@@ -121,7 +121,7 @@ export class FakePage {
     return element;
   }
 
-  /** Tells the observers that the page has changed. */
+  /** Notify the observers that the page has changed. */
   change(): void {
     for (const observer of this.observers) {
       observer.notify();
@@ -177,7 +177,7 @@ export class FakeObserver {
 
 type SightCallback = (entries: { target: FakePanel; isIntersecting: boolean }[]) => void;
 
-/** An observer of what is in sight. */
+/** An observer of what is visible. */
 export class FakeSight {
   readonly observed: FakePanel[] = [];
   readonly #callback: SightCallback;
@@ -190,7 +190,7 @@ export class FakeSight {
     this.observed.push(panel);
   }
 
-  /** Tells that a panel has come into sight, or has left it. */
+  /** Report that a panel has become visible or invisible. */
   see(target: FakePanel, isIntersecting = true): void {
     this.#callback([{ target, isIntersecting }]);
   }
@@ -218,7 +218,7 @@ export class FakePanel extends FakeElement {
     return this.parts.get(name) ?? new FakeElement();
   }
 
-  /** What a person reads: its state, its figure, and of when it is. */
+  /** The visible text: the state, the figure, and its age. */
   get says(): string {
     return ['state', 'calls', 'note'].map((name) => this.part(name).textContent).join(', ');
   }
@@ -258,10 +258,10 @@ export function makeConfig(config: Partial<OutputConfig> = {}): OutputConfig {
 /** The server's desk, and its sockets. */
 export class FakeDesk {
   readonly environment: FakeEnvironment;
-  /** What the desk knows to prove. */
+  /** The secrets that the desk can prove to know. */
   token = TOKEN;
   tickets = new Set([TICKET]);
-  /** The bases under which it is reached. */
+  /** The base URLs at which it is reached. */
   bases = ['http://localhost:8889'];
   #answered = 0;
 
@@ -269,7 +269,7 @@ export class FakeDesk {
     this.environment = environment;
   }
 
-  /** Answers everything that is asked, until nothing more is. */
+  /** Answer requests until there are no more. */
   async settle(): Promise<void> {
     await vi.advanceTimersByTimeAsync(0);
     for (const exchange of this.environment.exchanges.slice(this.#answered)) {
@@ -282,7 +282,7 @@ export class FakeDesk {
     }
   }
 
-  /** Answers everything, and makes the connection. */
+  /** Answer all requests, and make the connection. */
   async welcome(): Promise<FakeServer> {
     await this.settle();
     const server = new FakeServer(this.environment.socket);

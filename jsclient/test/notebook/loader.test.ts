@@ -1,7 +1,8 @@
 /** The script inside an output. */
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { findRegistry, storageKeyOf, type OutputConfig } from '../../src/notebook/config.js';
+import { storageKeyOf, type OutputConfig } from '../../src/notebook/config.js';
+import { findRegistry } from '../../src/notebook/registry.js';
 import { FakePage, FakeScript, type FakeElement } from './fakes.js';
 
 let page: FakePage;
@@ -16,7 +17,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-/** Runs the script, as each output does. */
+/** Run the script, like each output. */
 async function load(): Promise<void> {
   vi.resetModules();
   await import('../../src/notebook/loader.js');

@@ -1,4 +1,4 @@
-/** Names that no two pages have. */
+/** The unique names of pages. */
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { holdName, LOCK_WAIT } from '../../src/notebook/names.js';

@@ -1,4 +1,4 @@
-/** The panels in a notebook's page: in sight, out of sight, of a server that is gone. */
+/** The panels in a notebook's page: visible, invisible, of a server that is gone. */
 
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { PANEL_INTERVAL, Panels, type AskPanels, type PanelReport } from '../../src/notebook/panels.js';
@@ -39,12 +39,12 @@ function sight(): FakeSight {
   return page.sight;
 }
 
-/** The time until the next look at the figures, and what follows from it. */
+/** Wait for the next update, and run everything that can run. */
 async function pass(intervals = 1): Promise<void> {
   await vi.advanceTimersByTimeAsync(intervals * PANEL_INTERVAL * 1000);
 }
 
-/** A panel that is in sight and live. */
+/** Return a visible panel that is live. */
 async function show(name = 'server 1'): Promise<FakePanel> {
   const panel = addPanel(name);
   panels.start(ask);

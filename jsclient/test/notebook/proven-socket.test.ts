@@ -1,8 +1,8 @@
-/** Sockets that connect only to who has proved to be the server. */
+/** Sockets that connect only when the other side has proved that it is the server. */
 
 import { expect, test, vi } from 'vitest';
+import type { SocketLike } from '../../src/connection/environment.js';
 import { makeProvenSocket } from '../../src/notebook/proven-socket.js';
-import type { SocketLike } from '../../src/environment.js';
 import { FakeEnvironment } from '../fakes.js';
 
 class Fixture {

@@ -1,4 +1,4 @@
-/** SHA-256 and HMAC against Node's own. */
+/** SHA-256 and HMAC, compared with Node's. */
 
 import { createHash, createHmac } from 'node:crypto';
 import { expect, test } from 'vitest';

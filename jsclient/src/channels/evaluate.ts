@@ -1,0 +1,52 @@
+/** Evaluating the code of a channel, an expression whose value is the initialization function. */
+
+import type { Channel } from './channel.js';
+
+/** The initialization function of a channel. */
+export type Initialize = (channel: Channel) => unknown;
+
+// One semicolon after which only white space and comments come. No part of it can match the same text in two ways, so
+// that matching does not take exponential time.
+const TRAILING_SEMICOLON = /;(?=(?:\s|\/\/[^\n]*(?:\n|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)*$)/u;
+
+// Called by another name, eval sees the global scope and not this module's.
+const evaluateGlobally = eval;
+
+/**
+ * Evaluate the code of a channel in the global scope, as an expression.
+ *
+ * @param code - The code. There may be white space and comments around the expression and one semicolon after it.
+ * @param id - The channel's id, which names the code in stack traces and debuggers.
+ * @throws TypeError if the value is not a function.
+ * @throws SyntaxError if the code cannot be parsed; and whatever the code itself throws.
+ */
+export function evaluateCode(code: string, id: number): Initialize {
+  const value = evaluateExpression(code, `//# sourceURL=jchannel-channel-${String(id)}.js`);
+  if (typeof value !== 'function') {
+    const given = value === null ? 'null' : `a value of the type ${typeof value}`;
+    throw new TypeError(
+      `The code of a channel must be a function that takes the channel, such as (channel) => { … }. It gives ${given}.`,
+    );
+  }
+  return value as Initialize;
+}
+
+function evaluateExpression(code: string, footer: string): unknown {
+  const wrap = (expression: string): string => `(${expression}\n)\n${footer}`;
+  const shorter = code.replace(TRAILING_SEMICOLON, '');
+  if (shorter === code || isExpression(wrap(code))) {
+    return evaluateGlobally(wrap(code)) as unknown;
+  }
+  return evaluateGlobally(wrap(shorter)) as unknown;
+}
+
+/** Return whether a text can be parsed, without running it. */
+function isExpression(text: string): boolean {
+  try {
+    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- only this parses code without running it
+    new Function(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,122 @@
+/** The channels that are open in this page, by their ids. They outlive a lost connection. */
+
+import { ClosedError } from '../errors.js';
+import type { CallOptions } from '../requests/call-options.js';
+import type { StreamArgument, RequestDraft } from '../requests/outbox.js';
+import { discard } from '../streams/sources.js';
+import { Channel } from './channel.js';
+import { evaluateCode } from './evaluate.js';
+
+/** Makes a request in the current session. */
+export type MakeRequest = (draft: RequestDraft, stream?: StreamArgument, options?: CallOptions) => Promise<unknown>;
+
+interface Entry {
+  readonly channel: Channel;
+  /** The result of the initialization function. */
+  readonly opened: Promise<unknown>;
+  /** Refuse the requests of the channel from now on. */
+  readonly end: (message: string) => void;
+}
+
+/** The channels that are open in this page. */
+export class ChannelRegistry {
+  readonly #entries = new Map<number, Entry>();
+  readonly #request: MakeRequest;
+
+  constructor(request: MakeRequest) {
+    this.#request = request;
+  }
+
+  /** Return the channel with this id, if it is open. */
+  get(id: number): Channel | undefined {
+    return this.#entries.get(id)?.channel;
+  }
+
+  /** Return the channels that are open now. */
+  list(): Map<number, Channel> {
+    return new Map(Array.from(this.#entries, ([id, { channel }]) => [id, channel]));
+  }
+
+  /**
+   * Open a channel by running its code. If it is open already, the code does not run again.
+   *
+   * @param id - The channel's id.
+   * @param code - A JavaScript expression, the initialization function.
+   * @returns What the initialization function returned. If that, or evaluating the code, throws, it rejects, and the
+   *   channel is not open.
+   */
+  open(id: number, code: string): Promise<unknown> {
+    return (this.#entries.get(id) ?? this.#create(id, code)).opened;
+  }
+
+  /**
+   * Forget a channel, and refuse its requests from now on.
+   *
+   * @returns Whether it was open.
+   */
+  forget(id: number, message: string): boolean {
+    this.#entries.get(id)?.end(message);
+    return this.#entries.delete(id);
+  }
+
+  /** Forget all channels but those with these ids. */
+  keepOnly(ids: ReadonlySet<number>, message: string): void {
+    for (const id of [...this.#entries.keys()].filter((id) => !ids.has(id))) {
+      this.forget(id, message);
+    }
+  }
+
+  #create(id: number, code: string): Entry {
+    let problem: string | undefined;
+    const request: MakeRequest = (draft, stream, options) => {
+      if (options?.signal?.aborted) {
+        discard(stream?.source);
+        return Promise.reject(options.signal.reason as Error);
+      }
+      return problem === undefined ? this.#request(draft, stream, options) : Promise.reject(new ClosedError(problem));
+    };
+    const channel = new Channel(id, {
+      call: (name, args, stream, options) =>
+        // JavaScript callers can pass anything.
+        typeof (name as unknown) === 'string'
+          ? request({ type: 'call', channel: id, name, args }, stream, options)
+          : Promise.reject(new TypeError('The name of the method must be a string.')),
+      echo: (args, options) => request({ type: 'echo', channel: id, args }, undefined, options),
+      pipe: (stream, options) => request({ type: 'pipe', channel: id }, stream, options),
+    });
+    // The entry is added before the code runs, because the code may use the channel at once.
+    const { promise: opened, resolve } = makeDeferred();
+    const entry: Entry = {
+      channel,
+      opened,
+      end: (message) => {
+        problem = message;
+      },
+    };
+    this.#entries.set(id, entry);
+    resolve(this.#initialize(entry, code));
+    return entry;
+  }
+
+  async #initialize(entry: Entry, code: string): Promise<unknown> {
+    const { id } = entry.channel;
+    try {
+      const value = await evaluateCode(code, id)(entry.channel);
+      // `(channel) => channel.handler = {…}` returns the handler, which is not meant as the result.
+      return value === entry.channel.handler ? null : value;
+    } catch (error) {
+      if (this.#entries.get(id) === entry) {
+        this.forget(id, `The channel ${String(id)} could not be opened: its code has failed.`);
+      }
+      throw error;
+    }
+  }
+}
+
+function makeDeferred(): { promise: Promise<unknown>; resolve: (value: unknown) => void } {
+  let resolve!: (value: unknown) => void;
+  const promise = new Promise((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}

@@ -1,0 +1,206 @@
+/** One connected socket: the handshake, the requests and streams in both directions, and the end of all of them. */
+
+import type { MakeRequest, ChannelRegistry } from '../channels/registry.js';
+import { ClosedError, ConnectionLostError, type ProtocolError } from '../errors.js';
+import { Connection } from '../protocol/connection.js';
+import type { GoodbyeReason, Message, Welcome } from '../protocol/messages.js';
+import { findLimits } from '../requests/deadlines.js';
+import { Dispatcher } from '../requests/dispatcher.js';
+import { Outbox } from '../requests/outbox.js';
+import { StreamRegistry } from '../streams/registry.js';
+import type { Environment } from './environment.js';
+import { Transport } from './transport.js';
+import { Watchdog } from './watchdog.js';
+import { Writer } from './writer.js';
+
+/** The time in seconds from the start of an attempt to connect within which the server must have sent its welcome. */
+export const HANDSHAKE_TIMEOUT = 10;
+
+const LOST_MESSAGE =
+  'The connection to the server was lost before the answer came. ' +
+  'The call may have run; it is not sent again by itself.';
+const LOST_STREAM_MESSAGE = 'The connection to the server was lost before the stream had ended.';
+
+/** Where to connect to, and with which token and id. */
+export interface Address {
+  /** The URL of the socket. */
+  readonly socketUrl: string;
+  /** The URL below which the server has the streams. */
+  readonly streamsUrl: string;
+  /** Whether streams of the server are fetched in parts. */
+  readonly segmented: boolean;
+  /** The largest frame in bytes that comes through between here and the server, if there is such a limit. */
+  readonly frameLimit: number | undefined;
+  readonly token: string;
+  readonly clientId: string;
+}
+
+/** Why a session was closed by one of the two sides. */
+export interface CloseReason {
+  readonly reason: GoodbyeReason;
+  readonly message: string;
+}
+
+/** The callbacks of a session. */
+export interface SessionEvents {
+  /** Called with the ids of the channels that the server still has, when its welcome has come. */
+  readonly onWelcome: (channels: readonly number[]) => void;
+  /** Called once when the server has closed the session, or with `null` if it was lost; not after `close`. */
+  readonly onEnd: (reason: CloseReason | null) => void;
+}
+
+/** One attempt to connect and, if it succeeds, the connection. */
+export class Session {
+  readonly #connection = new Connection('page');
+  readonly #writer: Writer;
+  readonly #streams: StreamRegistry;
+  readonly #outbox: Outbox;
+  readonly #dispatcher: Dispatcher;
+  readonly #transport: Transport;
+  readonly #environment: Environment;
+  readonly #events: SessionEvents;
+  readonly #handshakeTimer: unknown;
+  #watchdog: Watchdog | undefined;
+  #hasEnded = false;
+
+  /** @throws Whatever the WebSocket class throws if it cannot even try to connect. */
+  constructor(address: Address, channels: ChannelRegistry, events: SessionEvents, environment: Environment) {
+    this.#environment = environment;
+    this.#events = events;
+    const connection = this.#connection;
+    const writer = new Writer(connection, (frame) => {
+      this.#transport.send(frame);
+    });
+    this.#writer = writer;
+    const origin = { url: address.streamsUrl, inParts: address.segmented };
+    this.#streams = new StreamRegistry(connection, writer, origin, environment);
+    this.#outbox = new Outbox(connection, writer, this.#streams, environment);
+    this.#dispatcher = new Dispatcher(connection, channels, writer, this.#streams, this.#outbox, environment);
+    const transportEvents = {
+      onOpen: () => {
+        this.#sendHello(address);
+      },
+      onFrame: (frame: string | ArrayBuffer) => {
+        this.#receive(frame);
+      },
+      onClose: () => {
+        this.#end(null);
+      },
+    };
+    this.#transport = new Transport(address.socketUrl, address.token, transportEvents, environment);
+    this.#handshakeTimer = environment.setTimeout(() => {
+      this.#end(null);
+    }, HANDSHAKE_TIMEOUT * 1000);
+  }
+
+  /** Make a request. See `Outbox.make`. */
+  request(...[draft, stream, options]: Parameters<MakeRequest>): Promise<unknown> {
+    return this.#outbox.make(draft, stream, findLimits(options, stream !== undefined, this.#dispatcher));
+  }
+
+  /** Close the session: say goodbye if the server can hear it, and close the socket. */
+  close(reason: CloseReason): void {
+    this.#stop(reason);
+    this.#sendGoodbye(reason);
+    this.#transport.close();
+  }
+
+  #receive(frame: string | ArrayBuffer): void {
+    this.#watchdog?.reset();
+    for (const message of this.#decode(frame)) {
+      this.#handle(message);
+      // A handler may have closed the client.
+      if (this.#hasEnded) {
+        return;
+      }
+    }
+  }
+
+  #decode(frame: string | ArrayBuffer): Message[] {
+    try {
+      return this.#connection.receive(frame);
+    } catch (error) {
+      const reason: CloseReason = {
+        reason: 'protocol',
+        message: `The server has sent what the protocol does not allow: ${(error as ProtocolError).message}.`,
+      };
+      this.#sendGoodbye(reason);
+      this.#end(reason);
+      return [];
+    }
+  }
+
+  #handle(message: Message): void {
+    switch (message.type) {
+      case 'welcome':
+        this.#handleWelcome(message);
+        break;
+      case 'goodbye':
+        this.#end({ reason: message.reason, message: message.message });
+        break;
+      case 'beat':
+      case 'hello':
+        break;
+      case 'result':
+        this.#outbox.handleResult(message);
+        break;
+      case 'error':
+        this.#outbox.handleError(message);
+        break;
+      case 'ticket':
+      case 'stop':
+      case 'broken':
+        this.#streams.handle(message);
+        break;
+      case 'cancel':
+        this.#dispatcher.handleCancel(message);
+        break;
+      default:
+        this.#dispatcher.handle(message);
+    }
+  }
+
+  #handleWelcome({ beat, cancel_wait: cancelWait, channels }: Welcome): void {
+    this.#outbox.cancelWait = cancelWait;
+    this.#environment.clearTimeout(this.#handshakeTimer);
+    this.#watchdog = new Watchdog(this.#environment, beat, () => {
+      this.#end(null);
+    });
+    this.#events.onWelcome(channels);
+  }
+
+  #end(reason: CloseReason | null): void {
+    this.#stop(reason);
+    this.#transport.close();
+    this.#events.onEnd(reason);
+  }
+
+  /** End all requests and streams; with `null`, because the connection was lost. */
+  #stop(reason: CloseReason | null): void {
+    this.#hasEnded = true;
+    this.#environment.clearTimeout(this.#handshakeTimer);
+    this.#watchdog?.stop();
+    const Reason = reason === null ? ConnectionLostError : ClosedError;
+    const message = reason?.message ?? LOST_MESSAGE;
+    const running = this.#dispatcher.detach();
+    this.#outbox.end(() => new Reason(message));
+    this.#streams.end(() => new Reason(reason?.message ?? LOST_STREAM_MESSAGE));
+    for (const invocation of running) {
+      invocation.abort('ended', message);
+    }
+  }
+
+  #sendHello({ clientId, frameLimit }: Address): void {
+    const limit = frameLimit === undefined ? {} : { frame_limit: frameLimit };
+    this.#connection.send({ type: 'hello', client: clientId, ...limit });
+    this.#writer.flush();
+  }
+
+  #sendGoodbye({ reason, message }: CloseReason): void {
+    const { state } = this.#connection;
+    if (state === 'hello' || state === 'ready') {
+      this.#connection.send({ type: 'goodbye', reason, message });
+      this.#writer.flush();
+    }
+  }
+}

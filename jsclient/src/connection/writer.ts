@@ -1,0 +1,51 @@
+/** Sending queued messages: in one frame if they are made at about the same time, and without needless delay. */
+
+import type { Connection } from '../protocol/connection.js';
+import type { Frame } from '../protocol/frames.js';
+
+/** The most microtasks that messages wait for others to join their frame. */
+export const MAX_HOPS = 100;
+
+/**
+ * Sends the messages that are queued in a connection.
+ *
+ * Messages are sent in a microtask of the task that made them. While each microtask makes more of them, as many
+ * handlers that continue at the same time do, they wait for each other.
+ */
+export class Writer {
+  readonly #connection: Connection;
+  readonly #transmit: (frame: Frame) => void;
+  #isScheduled = false;
+
+  constructor(connection: Connection, transmit: (frame: Frame) => void) {
+    this.#connection = connection;
+    this.#transmit = transmit;
+  }
+
+  /** Send the queued messages soon. */
+  wake(): void {
+    if (!this.#isScheduled) {
+      this.#isScheduled = true;
+      this.#hop(0, MAX_HOPS);
+    }
+  }
+
+  /** Send the queued messages now. */
+  flush(): void {
+    this.#isScheduled = false;
+    for (let frame = this.#connection.nextFrame(); frame !== null; frame = this.#connection.nextFrame()) {
+      this.#transmit(frame);
+    }
+  }
+
+  #hop(before: number, left: number): void {
+    queueMicrotask(() => {
+      const { waiting } = this.#connection;
+      if (waiting > before && left > 0) {
+        this.#hop(waiting, left - 1);
+      } else {
+        this.flush();
+      }
+    });
+  }
+}

@@ -1,0 +1,337 @@
+/** Running the requests of the server: opening and closing channels, and calling the methods of their handlers. */
+
+import type { ChannelRegistry } from '../channels/registry.js';
+import type { Environment } from '../connection/environment.js';
+import type { Writer } from '../connection/writer.js';
+import type { Connection } from '../protocol/connection.js';
+import type {
+  Call,
+  Cancel,
+  Close,
+  Echo,
+  ErrorAnswer,
+  ErrorKind,
+  Open,
+  Pipe,
+  Request,
+  Result,
+} from '../protocol/messages.js';
+import type { OutgoingStream } from '../streams/outgoing.js';
+import type { StreamRegistry } from '../streams/registry.js';
+import { discard, isStream } from '../streams/sources.js';
+import { describeThrown, domNameOf } from '../thrown.js';
+import { findMethod, NothingToCallError, type Method } from './handlers.js';
+import { Invocation, runDuring, type EndKind, type InvocationHost } from './invocation.js';
+import type { Outbox } from './outbox.js';
+
+/** The most requests of the server that run at the same time. More are refused. */
+export const MAX_RUNNING = 16_384;
+
+/** The most characters of an error's message, and of its stack, that are sent. */
+export const MAX_ERROR_LENGTH = 65_536;
+
+// The name of the error that answers a request that was ended.
+const END_NAMES: Readonly<Record<EndKind, string>> = {
+  cancelled: 'AbortError',
+  timeout: 'TimeoutError',
+  ended: 'StateError',
+};
+
+/** Runs the requests of the server in one session. */
+export class Dispatcher implements InvocationHost {
+  readonly environment: Environment;
+  readonly #connection: Connection;
+  readonly #channels: ChannelRegistry;
+  readonly #writer: Writer;
+  readonly #streams: StreamRegistry;
+  readonly #outbox: Outbox;
+  readonly #running = new Map<number, Invocation>();
+
+  /** @param outbox - Has the requests of this page that can be parents of those of the server. */
+  constructor(
+    connection: Connection,
+    channels: ChannelRegistry,
+    writer: Writer,
+    streams: StreamRegistry,
+    outbox: Outbox,
+    environment: Environment,
+  ) {
+    this.#connection = connection;
+    this.#channels = channels;
+    this.#writer = writer;
+    this.#streams = streams;
+    this.#outbox = outbox;
+    this.environment = environment;
+  }
+
+  expire(invocation: Invocation): void {
+    // It has a child or code that listens: nothing else sets an alarm.
+    invocation.abort('timeout', 'The time of the request has passed.');
+  }
+
+  answerEnded(invocation: Invocation): void {
+    this.#fail(invocation, undefined);
+  }
+
+  /** Handle a request. */
+  handle(message: Request): void {
+    switch (message.type) {
+      case 'open':
+        this.#open(message);
+        break;
+      case 'close':
+        this.#close(message);
+        break;
+      case 'echo':
+        this.#echo(message);
+        break;
+      case 'call':
+        this.#call(message);
+        break;
+      case 'pipe':
+        this.#pipe(message);
+        break;
+    }
+  }
+
+  /** Handle the cancellation of a request. */
+  handleCancel({ id }: Cancel): void {
+    const invocation = this.#running.get(id);
+    if (invocation !== undefined) {
+      invocation.abort('cancelled', 'Python has cancelled the request.');
+      // If code or children react to the end, the answer comes when they are done.
+      if (!invocation.isAwaited) {
+        this.#fail(invocation, undefined);
+      }
+    }
+  }
+
+  /** Forget all invocations, so that none of them is answered, and return them. */
+  detach(): Invocation[] {
+    const running = [...this.#running.values()];
+    this.#running.clear();
+    return running;
+  }
+
+  #open({ id, channel, code }: Open): void {
+    const invocation = new Invocation(id, channel, this);
+    if (this.#start(invocation)) {
+      const outcome = this.#channels.open(channel, code);
+      outcome.catch(() => {
+        this.#streams.endChannel(channel, `The channel ${String(channel)} could not be opened: its code has failed.`);
+      });
+      this.#finish(invocation, outcome, (value) => {
+        if (!this.#succeed(invocation, value)) {
+          const message = `The channel ${String(channel)} could not be opened: its result cannot be sent.`;
+          this.#channels.forget(channel, message);
+          this.#streams.endChannel(channel, message);
+        }
+      });
+    }
+  }
+
+  #close({ id, channel }: Close): void {
+    const request = new Invocation(id, channel, this);
+    const message = `The channel ${String(channel)} was closed.`;
+    if (!this.#channels.forget(channel, message)) {
+      this.#refuseChannel(request);
+      return;
+    }
+    this.#streams.endChannel(channel, message);
+    this.#outbox.endChannel(channel, message);
+    for (const invocation of [...this.#running.values()].filter((running) => running.channel === channel)) {
+      invocation.abort('ended', message);
+      this.#fail(invocation, undefined);
+    }
+    this.#succeed(request, null);
+  }
+
+  #echo({ id, channel, args }: Echo): void {
+    const invocation = new Invocation(id, channel, this);
+    if (this.#channels.get(channel) === undefined) {
+      this.#refuseChannel(invocation);
+    } else {
+      this.#succeed(invocation, args);
+    }
+  }
+
+  #call(message: Call): void {
+    const invocation = this.#receive(message);
+    const channel = this.#channels.get(message.channel);
+    if (channel === undefined) {
+      this.#refuseChannel(invocation);
+      return;
+    }
+    const { handler } = channel;
+    let method: Method;
+    try {
+      method = findMethod(handler, message.name);
+    } catch (error) {
+      this.#sendThrown(invocation, error instanceof NothingToCallError ? error.kind : 'exception', error);
+      return;
+    }
+    if (this.#start(invocation)) {
+      const { argument } = invocation;
+      const args = argument === undefined ? message.args : [argument.reader, ...message.args];
+      const outcome = new Promise((resolve) => {
+        resolve(runDuring(invocation, () => Reflect.apply(method, handler, args)));
+      });
+      this.#finish(invocation, outcome, (value) => {
+        if (isStream(value)) {
+          this.#succeedWithStream(invocation, value);
+        } else {
+          this.#succeed(invocation, value);
+        }
+      });
+    }
+  }
+
+  #pipe(message: Pipe): void {
+    const invocation = this.#receive(message);
+    if (this.#channels.get(message.channel) === undefined) {
+      this.#refuseChannel(invocation);
+    } else if (this.#start(invocation)) {
+      this.#succeedWithStream(invocation, invocation.argument?.reader);
+    }
+  }
+
+  /** Return the invocation of a request that can have a deadline, a parent and a stream. */
+  #receive({ id, channel, stream, timeout, parent }: Call | Pipe): Invocation {
+    const own = timeout === undefined ? Infinity : this.environment.clock() + timeout * 1000;
+    const deadline = parent === undefined ? own : Math.min(own, this.#outbox.deadlineOf(parent));
+    const invocation = new Invocation(id, channel, this, deadline);
+    invocation.argument = stream && this.#streams.receive(channel, stream);
+    return invocation;
+  }
+
+  /** Start an invocation, and return whether it was not refused. */
+  #start(invocation: Invocation): boolean {
+    if (this.#running.size >= MAX_RUNNING) {
+      this.#sendError(
+        invocation,
+        'busy',
+        'StateError',
+        `The page already runs ${String(MAX_RUNNING)} requests, as many as it takes at the same time.`,
+      );
+      return false;
+    }
+    this.#running.set(invocation.id, invocation);
+    return true;
+  }
+
+  /** Mark an invocation as answered, and return whether it was running. */
+  #leave(invocation: Invocation): boolean {
+    invocation.markAnswered();
+    return this.#running.delete(invocation.id);
+  }
+
+  #finish(invocation: Invocation, outcome: Promise<unknown>, succeed: (value: unknown) => void): void {
+    outcome.then(
+      (value) => {
+        if (invocation.end === undefined) {
+          succeed(value);
+        } else {
+          discard(value);
+          this.#fail(invocation, undefined);
+        }
+      },
+      (error: unknown) => {
+        this.#fail(invocation, error);
+      },
+    );
+  }
+
+  /** Answer with a value, and return whether it could be sent. */
+  #succeed(invocation: Invocation, value: unknown): boolean {
+    this.#leave(invocation);
+    try {
+      this.#send(invocation, { type: 'result', id: invocation.id, value });
+      return true;
+    } catch (error) {
+      this.#sendThrown(invocation, 'value', error);
+      return false;
+    }
+  }
+
+  /** Answer with a stream, as soon as it is known whether it is short and ready. */
+  #succeedWithStream(invocation: Invocation, source: unknown): void {
+    const { id, channel, argument } = invocation;
+    let result: OutgoingStream;
+    try {
+      // The result may be made of the argument and not have begun to read it, so it is stopped only after the result.
+      result = this.#streams.open(channel, source, () => argument?.stopUnread());
+    } catch (error) {
+      this.#leave(invocation);
+      this.#sendThrown(invocation, 'value', error);
+      return;
+    }
+    invocation.result = result;
+    result.prepare((data) => {
+      invocation.result = undefined;
+      if (invocation.end !== undefined) {
+        this.#fail(invocation, undefined);
+        return;
+      }
+      this.#leave(invocation);
+      try {
+        this.#streams.announce(result, data, (stream) => {
+          this.#send(invocation, { type: 'result', id, value: null, stream });
+        });
+      } catch (error) {
+        this.#sendThrown(invocation, 'value', error);
+      }
+    });
+  }
+
+  /** Answer with an error: with the end of the invocation if it was ended, else with what was thrown. */
+  #fail(invocation: Invocation, thrown: unknown): void {
+    if (!this.#leave(invocation)) {
+      return;
+    }
+    const { end } = invocation;
+    if (end === undefined) {
+      this.#sendThrown(invocation, kindOfThrown(thrown, invocation), thrown);
+    } else {
+      this.#sendError(invocation, end.kind, END_NAMES[end.kind], end.message);
+    }
+  }
+
+  #refuseChannel(invocation: Invocation): void {
+    const message = `The channel ${String(invocation.channel)} is not open in the page.`;
+    this.#sendError(invocation, 'channel', 'StateError', message);
+  }
+
+  #sendError(invocation: Invocation, kind: ErrorKind, name: string, message: string): void {
+    this.#send(invocation, { type: 'error', id: invocation.id, kind, name, message });
+  }
+
+  #sendThrown(invocation: Invocation, kind: ErrorKind, thrown: unknown): void {
+    const limit = Math.min(MAX_ERROR_LENGTH, this.#connection.errorLimit);
+    const { name, message, stack } = describeThrown(thrown, limit);
+    if (kind === 'exception' && stack !== undefined) {
+      this.#send(invocation, { type: 'error', id: invocation.id, kind, name, message, stack });
+    } else {
+      this.#sendError(invocation, kind, name, message);
+    }
+  }
+
+  #send({ argument }: Invocation, message: Result | ErrorAnswer): void {
+    this.#connection.send(message);
+    this.#writer.wake();
+    if (message.type === 'error' || message.stream === undefined) {
+      argument?.stopUnread();
+    }
+  }
+}
+
+/** Return the kind of the error that answers a request whose code has thrown. */
+function kindOfThrown(thrown: unknown, invocation: Invocation): ErrorKind {
+  switch (domNameOf(thrown)) {
+    case 'AbortError':
+      return 'aborted';
+    case 'TimeoutError':
+      return invocation.isLate ? 'timeout' : 'exception';
+    default:
+      return 'exception';
+  }
+}

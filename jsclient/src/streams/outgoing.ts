@@ -1,0 +1,269 @@
+/** A stream that this page sends to the server: inside its message, or by one POST request after the other. */
+
+import type { Environment } from '../connection/environment.js';
+import { StateError } from '../errors.js';
+import { describeThrown } from '../thrown.js';
+import { INLINE_LIMIT, PART_SIZE, type Part, type Source } from './sources.js';
+
+/** The time in milliseconds within which a source must end to travel inside its message. */
+export const INLINE_TIME = 2;
+
+/** The most bytes of one POST request, and the most that are buffered for the next one. */
+export const POST_LIMIT = PART_SIZE;
+
+/** The most parts that are buffered. Each takes memory, however short it is. */
+const MAX_PARTS = 16_384;
+
+const MAX_REASON_LENGTH = 500;
+
+// An async generator takes three microtasks from one chunk to the next, a pipe of them a few times as many.
+const IDLE_HOPS = 20;
+
+/** The callbacks of an outgoing stream. */
+export interface OutgoingEvents {
+  /** Called with the error that has broken the stream. */
+  readonly onBroken: (error: unknown) => void;
+  /** Called when nothing more of the stream will be sent. */
+  readonly onEnd: () => void;
+}
+
+/** A stream that this page sends. */
+export class OutgoingStream {
+  readonly channel: number;
+  /** The number of the stream; 0 until it is announced. */
+  id = 0;
+  /** Called when the reader has taken a part of the stream. */
+  onTaken: (() => void) | undefined;
+  readonly #source: Source;
+  readonly #environment: Environment;
+  readonly #events: OutgoingEvents;
+  readonly #controller = new AbortController();
+  /** Whether the stream waits for its ticket, is being posted, or has ended. */
+  #state: 'waiting' | 'posting' | 'ended' = 'waiting';
+  /** Why the stream was ended by `close`. */
+  #endError: Error | undefined;
+  /** Whether the source has more to read, has ended, or has failed. */
+  #sourceState: 'open' | 'ended' | 'failed' = 'open';
+  /** What the source has failed with. */
+  #sourceError: unknown;
+  #isReading = false;
+  #parts: Part[] = [];
+  #buffered = 0;
+  /** The number of buffered bytes from which on the source is not read. */
+  #bufferSize = 0;
+  #wake: (() => void) | undefined;
+
+  constructor(channel: number, source: Source, events: OutgoingEvents, environment: Environment) {
+    this.channel = channel;
+    this.#source = source;
+    this.#events = events;
+    this.#environment = environment;
+  }
+
+  /** The length in bytes, if it is known. */
+  get total(): number | undefined {
+    return this.#source.total;
+  }
+
+  /** The error with which `close` has ended the stream. */
+  get endError(): Error | undefined {
+    return this.#endError;
+  }
+
+  /**
+   * Find out whether the stream is short and ready.
+   *
+   * @param callback - Called once, after `INLINE_TIME` at the latest, and earlier when the stream is closed. Its
+   *   argument is the whole stream, which has ended then, or `undefined`.
+   */
+  prepare(callback: (data: Uint8Array<ArrayBuffer> | undefined) => void): void {
+    const { data, total } = this.#source;
+    if (total !== undefined && total > INLINE_LIMIT) {
+      callback(undefined);
+    } else if (data !== undefined) {
+      this.#end();
+      callback(data);
+    } else {
+      void this.#readShort().then(callback);
+    }
+  }
+
+  /** Start to post the stream, as fast as its reader reads. */
+  post(url: string): void {
+    if (this.#state === 'waiting') {
+      this.#state = 'posting';
+      this.#read(POST_LIMIT);
+      void this.#postAll(url);
+    }
+  }
+
+  /** End the stream early: close its source, and abort the POST request that is under way. */
+  close(error?: Error): void {
+    if (!this.#hasEnded) {
+      this.#endError = error;
+      if (this.#sourceState === 'open') {
+        this.#source.close();
+      }
+      this.#end();
+      this.#controller.abort();
+    }
+  }
+
+  get #hasEnded(): boolean {
+    return this.#state === 'ended';
+  }
+
+  /** Whether more can be read from the source. */
+  get #canRead(): boolean {
+    return this.#sourceState === 'open' && !this.#hasEnded;
+  }
+
+  async #readShort(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const time = { isOver: false };
+    const timer = this.#environment.setTimeout(() => {
+      time.isOver = true;
+      this.#notify();
+    }, INLINE_TIME);
+    this.#read(INLINE_LIMIT + 1);
+    while (!time.isOver && this.#canRead && this.#buffered <= INLINE_LIMIT) {
+      await this.#change();
+    }
+    this.#environment.clearTimeout(timer);
+    this.#bufferSize = 0;
+    if (this.#sourceState !== 'ended' || this.#hasEnded || this.#buffered > INLINE_LIMIT) {
+      return undefined;
+    }
+    const data = new Uint8Array(this.#buffered);
+    let offset = 0;
+    // No source of unknown length has Blobs, and no Blob is that short.
+    for (const part of this.#parts as Uint8Array<ArrayBuffer>[]) {
+      data.set(part, offset);
+      offset += part.length;
+    }
+    this.#end();
+    return data;
+  }
+
+  /** Read the source until this number of bytes is buffered. */
+  #read(bufferSize: number): void {
+    this.#bufferSize = bufferSize;
+    if (!this.#isReading) {
+      this.#isReading = true;
+      void this.#fillBuffer();
+    }
+  }
+
+  async #fillBuffer(): Promise<void> {
+    try {
+      while (this.#canRead && this.#buffered < this.#bufferSize && this.#parts.length < MAX_PARTS) {
+        const part = await this.#source.read();
+        if (part === null) {
+          this.#sourceState = 'ended';
+        } else if (sizeOf(part) > 0) {
+          this.#parts.push(part);
+          this.#buffered += sizeOf(part);
+        }
+        this.#notify();
+      }
+    } catch (error) {
+      this.#sourceState = 'failed';
+      this.#sourceError = error;
+      // It may have yielded something that is not bytes, and still be open.
+      this.#source.close();
+      this.#notify();
+    }
+    this.#isReading = false;
+  }
+
+  async #postAll(url: string): Promise<void> {
+    let offset = 0;
+    let isLast = false;
+    while (!isLast) {
+      await this.#waitForBody();
+      if (this.#hasEnded) {
+        return;
+      }
+      if (this.#buffered === 0 && this.#sourceState === 'failed') {
+        this.#events.onBroken(this.#sourceError);
+        break;
+      }
+      const body = this.#takeBody();
+      isLast = this.#sourceState === 'ended' && this.#buffered === 0;
+      this.#read(POST_LIMIT);
+      const status = await this.#postPart(`${url}?offset=${String(offset)}${isLast ? '&end=1' : ''}`, body);
+      if (status !== 204) {
+        this.close();
+        return;
+      }
+      offset += body.size;
+      this.onTaken?.();
+    }
+    this.#end();
+  }
+
+  /** Post one part, and return the status 204 or 410; `undefined` if it fails, which breaks the stream. */
+  async #postPart(url: string, body: Blob): Promise<number | undefined> {
+    try {
+      const { signal } = this.#controller;
+      const response = await this.#environment.fetch(url, { method: 'POST', body, signal });
+      response.body?.cancel().catch(() => undefined);
+      if (response.status !== 204 && response.status !== 410) {
+        throw new StateError(`the server answered with the status ${String(response.status)}.`);
+      }
+      return response.status;
+    } catch (error) {
+      if (!this.#hasEnded) {
+        const { message } = describeThrown(error, MAX_REASON_LENGTH);
+        this.#events.onBroken(new StateError(`The page could not post a part of the stream: ${message}`));
+      }
+      return undefined;
+    }
+  }
+
+  /** Wait until something can be posted, and then as long as the source yields more without delay. */
+  async #waitForBody(): Promise<void> {
+    while (this.#buffered === 0 && this.#canRead) {
+      await this.#change();
+    }
+    let before = this.#buffered;
+    for (let hops = 0; hops < IDLE_HOPS && this.#isReading && this.#buffered < POST_LIMIT; hops++) {
+      await Promise.resolve();
+      if (this.#buffered > before) {
+        before = this.#buffered;
+        hops = 0;
+      }
+    }
+  }
+
+  /** Take what is buffered, up to `POST_LIMIT`, as a Blob: Chromium sends one ten times as fast as a Uint8Array. */
+  #takeBody(): Blob {
+    // At most one part is buffered beyond the limit. That part alone can be longer.
+    const all = new Blob(this.#parts);
+    this.#buffered = Math.max(all.size - POST_LIMIT, 0);
+    this.#parts = this.#buffered > 0 ? [all.slice(POST_LIMIT)] : [];
+    return this.#buffered > 0 ? all.slice(0, POST_LIMIT) : all;
+  }
+
+  #end(): void {
+    if (!this.#hasEnded) {
+      this.#state = 'ended';
+      this.#parts = [];
+      this.#events.onEnd();
+      this.#notify();
+    }
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  #notify(): void {
+    this.#wake?.();
+  }
+}
+
+function sizeOf(part: Part): number {
+  return part instanceof Uint8Array ? part.length : part.size;
+}

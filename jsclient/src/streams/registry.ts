@@ -1,0 +1,180 @@
+/** The streams of one session, in both directions, by their numbers. */
+
+import type { Environment } from '../connection/environment.js';
+import type { Writer } from '../connection/writer.js';
+import { ClosedError, StateError } from '../errors.js';
+import type { Connection } from '../protocol/connection.js';
+import type { StreamInfo, StreamMessage } from '../protocol/messages.js';
+import { describeThrown } from '../thrown.js';
+import { IncomingStream, type Origin } from './incoming.js';
+import { OutgoingStream } from './outgoing.js';
+import { MetaGenerator } from './reader.js';
+import { makeSource } from './sources.js';
+
+/** The most characters of an error's name and message that are sent to the reader of a stream. */
+const MAX_ERROR_LENGTH = 4096;
+
+/** A stream of the server and its reader. */
+export interface ReceivedStream {
+  readonly reader: MetaGenerator;
+  /** Stop the stream if nobody reads it. */
+  stopUnread(): void;
+  /** End the stream with an error. */
+  fail(message: string): void;
+}
+
+/** The streams of one session. */
+export class StreamRegistry {
+  readonly #connection: Connection;
+  readonly #writer: Writer;
+  readonly #origin: Origin;
+  readonly #environment: Environment;
+  readonly #outgoing = new Set<OutgoingStream>();
+  readonly #announced = new Map<number, OutgoingStream>();
+  readonly #incoming = new Map<number, IncomingStream>();
+
+  /** @param origin - Its `url` is the URL below which the server has the streams, without a slash at its end. */
+  constructor(connection: Connection, writer: Writer, origin: Origin, environment: Environment) {
+    this.#connection = connection;
+    this.#writer = writer;
+    this.#origin = origin;
+    this.#environment = environment;
+  }
+
+  /**
+   * Open a stream of this page.
+   *
+   * @param onEnd - Called when nothing more of the stream will be sent.
+   * @throws TypeError if the source cannot be sent as a stream.
+   */
+  open(channel: number, source: unknown, onEnd: () => void = () => undefined): OutgoingStream {
+    const events = {
+      onBroken: (error: unknown) => {
+        const limit = Math.min(MAX_ERROR_LENGTH, this.#connection.errorLimit);
+        const { name, message } = describeThrown(error, limit);
+        this.#send({ type: 'broken', stream: outgoing.id, name, message });
+      },
+      onEnd: () => {
+        this.#outgoing.delete(outgoing);
+        this.#announced.delete(outgoing.id);
+        onEnd();
+      },
+    };
+    const outgoing: OutgoingStream = new OutgoingStream(channel, makeSource(source), events, this.#environment);
+    this.#outgoing.add(outgoing);
+    return outgoing;
+  }
+
+  /**
+   * Announce a stream of this page in a message.
+   *
+   * @param data - The whole stream, if it is short and ready.
+   * @param send - Sends the message with the announcement. If it throws, the stream is closed.
+   */
+  announce<T>(outgoing: OutgoingStream, data: Uint8Array<ArrayBuffer> | undefined, send: (stream: StreamInfo) => T): T {
+    const id = this.#connection.nextStream;
+    const total = data?.length ?? outgoing.total;
+    try {
+      const value = send({
+        id,
+        ...(total === undefined ? {} : { total }),
+        ...(data === undefined ? {} : { data }),
+      });
+      if (data === undefined) {
+        outgoing.id = id;
+        this.#announced.set(id, outgoing);
+      }
+      return value;
+    } catch (error) {
+      outgoing.close();
+      throw error;
+    }
+  }
+
+  /** Return a stream that the server has announced, with a reader for it. */
+  receive(channel: number, info: StreamInfo): ReceivedStream {
+    const { id } = info;
+    const events = {
+      onStop: () => {
+        this.refuse(info);
+      },
+      onEnd: () => {
+        this.#incoming.delete(id);
+      },
+    };
+    const { inParts } = this.#origin;
+    const incoming = new IncomingStream(
+      channel,
+      info,
+      { url: this.#urlOf(info.ticket), inParts },
+      events,
+      this.#environment,
+    );
+    // A stream that is here as a whole outlives its channel and its connection.
+    if (info.data === undefined) {
+      this.#incoming.set(id, incoming);
+    }
+    const reader = new MetaGenerator(incoming);
+    return {
+      reader,
+      stopUnread: () => {
+        if (!reader.isInUse) {
+          incoming.stop();
+        }
+      },
+      fail: (message) => {
+        incoming.fail(new StateError(message));
+      },
+    };
+  }
+
+  /** Tell the server to stop one of its streams, unless all of it is here already. */
+  refuse({ id, data }: StreamInfo): void {
+    if (data === undefined) {
+      this.#send({ type: 'stop', stream: id });
+    }
+  }
+
+  /** Handle a message about a stream. The stream may have ended before the message came. */
+  handle(message: StreamMessage): void {
+    switch (message.type) {
+      case 'ticket':
+        this.#announced.get(message.stream)?.post(this.#urlOf(message.ticket));
+        break;
+      case 'stop':
+        this.#announced.get(message.stream)?.close();
+        break;
+      case 'broken':
+        this.#incoming.get(message.stream)?.markBroken(message);
+        break;
+    }
+  }
+
+  /** End the streams of a channel that is closed. */
+  endChannel(channel: number, message: string): void {
+    this.#endAll((stream) => stream.channel === channel, () => new ClosedError(message));
+  }
+
+  /** End all streams, each with an error of its own. */
+  end(makeError: () => Error): void {
+    this.#endAll(() => true, makeError);
+  }
+
+  #endAll(isMeant: (stream: IncomingStream | OutgoingStream) => boolean, makeError: () => Error): void {
+    for (const incoming of [...this.#incoming.values()].filter(isMeant)) {
+      incoming.fail(makeError());
+    }
+    for (const outgoing of [...this.#outgoing].filter(isMeant)) {
+      outgoing.close(makeError());
+    }
+  }
+
+  #urlOf(ticket = ''): string {
+    return `${this.#origin.url}/${ticket}`;
+  }
+
+  #send(message: StreamMessage): void {
+    this.#connection.send(message);
+    this.#writer.wake();
+  }
+}

@@ -1,0 +1,273 @@
+/** Two connections, a page's and a server's, joined in memory. */
+
+import { beforeEach, describe, expect, test } from 'vitest';
+import { ProtocolError, StateError } from '../../src/errors.js';
+import { Connection } from '../../src/protocol/connection.js';
+import { encodeFrame } from '../../src/protocol/frames.js';
+import { encodeMessage, type Message } from '../../src/protocol/messages.js';
+import { joinFrame } from '../join-frame.js';
+
+let page: Connection;
+let server: Connection;
+
+function deliver(from: Connection, to: Connection): Message[] {
+  const messages = [];
+  for (let frame = from.nextFrame(); frame !== null; frame = from.nextFrame()) {
+    messages.push(...to.receive(joinFrame(frame)));
+  }
+  return messages;
+}
+
+function shakeHands(frameLimit = 67_108_864): void {
+  page.send({ type: 'hello', client: 'c' });
+  deliver(page, server);
+  server.send({ type: 'welcome', beat: 15, frame_limit: frameLimit, cancel_wait: 5, channels: [] });
+  deliver(server, page);
+}
+
+beforeEach(() => {
+  page = new Connection('page');
+  server = new Connection('server');
+});
+
+describe('the handshake', () => {
+  test('makes both sides ready', () => {
+    shakeHands();
+    expect([page.state, server.state]).toStrictEqual(['ready', 'ready']);
+  });
+
+  test('gives the page the limit of the server', () => {
+    shakeHands(1000);
+    expect(page.frameLimit).toBe(1000);
+  });
+
+  test.each([
+    [5000, 6000],
+    [6000, 5000],
+  ])('gives both sides the smaller limit of the way and of the server: %d, %d', (way, limit) => {
+    server = new Connection('server', limit);
+    page.send({ type: 'hello', client: 'c', frame_limit: way });
+    deliver(page, server);
+    server.send({ type: 'welcome', beat: 15, frame_limit: server.frameLimit, cancel_wait: 5, channels: [] });
+    deliver(server, page);
+    expect([page.frameLimit, server.frameLimit]).toStrictEqual([5000, 5000]);
+  });
+
+  test('leaves a page with the limit of its way where the server does not know of it', () => {
+    page.send({ type: 'hello', client: 'c', frame_limit: 5000 });
+    page.receive('[{"type":"welcome","beat":15,"frame_limit":67108864,"cancel_wait":5,"channels":[]}]');
+    expect(page.frameLimit).toBe(5000);
+  });
+
+  test('may be ended by a goodbye', () => {
+    page.send({ type: 'hello', client: 'c' });
+    deliver(page, server);
+    server.send({ type: 'goodbye', reason: 'taken', message: 'Another page is connected.' });
+    expect(deliver(server, page)).toStrictEqual([
+      { type: 'goodbye', reason: 'taken', message: 'Another page is connected.' },
+    ]);
+    expect([page.state, server.state]).toStrictEqual(['ended', 'ended']);
+  });
+});
+
+describe('what a side may not send is refused there', () => {
+  test('in the wrong state', () => {
+    expect(() => page.request({ type: 'echo', channel: 1, args: [] })).toThrow(
+      new StateError('A page cannot send echo while its connection is opening.'),
+    );
+  });
+
+  test('in the wrong direction', () => {
+    shakeHands();
+    expect(() => {
+      page.send({ type: 'beat' });
+    }).toThrow(StateError);
+  });
+
+  test('as an answer to what was not asked', () => {
+    shakeHands();
+    expect(() => {
+      page.send({ type: 'result', id: 1, value: null });
+    }).toThrow(new StateError('There is no request 1 to answer.'));
+  });
+
+  test('as a second answer', () => {
+    shakeHands();
+    const id = server.request({ type: 'echo', channel: 1, args: [] });
+    deliver(server, page);
+    page.send({ type: 'result', id, value: [] });
+    expect(() => {
+      page.send({ type: 'result', id, value: [] });
+    }).toThrow(StateError);
+  });
+
+  test('when it is larger than the other side takes', () => {
+    shakeHands(1000);
+    expect(() => page.request({ type: 'echo', channel: 1, args: ['x'.repeat(1000)] })).toThrow(
+      new RangeError(
+        'The message takes 1054 bytes, and the connection takes at most 1000 bytes at once. Send less at a time.',
+      ),
+    );
+  });
+
+  test('and takes no id', () => {
+    shakeHands();
+    expect(() => page.request({ type: 'echo', channel: 1, args: [NaN] })).toThrow(RangeError);
+    expect(page.request({ type: 'echo', channel: 1, args: [] })).toBe(1);
+    expect(page.unanswered).toBe(1);
+  });
+});
+
+describe('a request', () => {
+  beforeEach(() => {
+    shakeHands();
+  });
+
+  test('is answered once, and forgotten on both sides', () => {
+    const id = page.request({ type: 'call', channel: 1, name: 'add', args: [1, 2] });
+    expect(deliver(page, server)).toStrictEqual([{ type: 'call', id, channel: 1, name: 'add', args: [1, 2] }]);
+    expect([page.unanswered, server.running]).toStrictEqual([1, 1]);
+    server.send({ type: 'result', id, value: 3 });
+    expect(deliver(server, page)).toStrictEqual([{ type: 'result', id, value: 3 }]);
+    expect([page.unanswered, server.running]).toStrictEqual([0, 0]);
+  });
+
+  test('may be answered out of order', () => {
+    const ids = [1, 2, 3].map((n) => server.request({ type: 'echo', channel: 1, args: [n] }));
+    deliver(server, page);
+    for (const id of [...ids].reverse()) {
+      page.send({ type: 'result', id, value: null });
+    }
+    expect(deliver(page, server).map((message) => 'id' in message && message.id)).toStrictEqual([3, 2, 1]);
+  });
+
+  test('has ids of its own on each side', () => {
+    expect(page.request({ type: 'echo', channel: 1, args: [] })).toBe(1);
+    expect(server.request({ type: 'open', channel: 1, code: '' })).toBe(1);
+    expect(server.request({ type: 'close', channel: 1 })).toBe(2);
+  });
+
+  test('is encoded as its values are when it is made', () => {
+    const args = [[1]];
+    page.request({ type: 'echo', channel: 1, args });
+    args[0]?.push(2);
+    expect(deliver(page, server)).toMatchObject([{ args: [[1]] }]);
+  });
+
+  test('can be cancelled while it runs', () => {
+    const id = page.request({ type: 'echo', channel: 1, args: [] });
+    page.send({ type: 'cancel', id });
+    expect(deliver(page, server)).toMatchObject([{ type: 'echo' }, { type: 'cancel', id }]);
+  });
+
+  test('is not cancelled any more once its answer is there', () => {
+    const id = page.request({ type: 'echo', channel: 1, args: [] });
+    deliver(page, server);
+    server.send({ type: 'result', id, value: [] });
+    deliver(server, page);
+    page.send({ type: 'cancel', id });
+    expect(page.waiting).toBe(0);
+  });
+
+  test('that was answered ignores a cancel that crosses the answer', () => {
+    const id = page.request({ type: 'echo', channel: 1, args: [] });
+    deliver(page, server);
+    server.send({ type: 'result', id, value: [] });
+    page.send({ type: 'cancel', id });
+    expect(deliver(page, server)).toStrictEqual([]);
+  });
+
+  test('cannot be answered twice by the other side', () => {
+    page.request({ type: 'echo', channel: 1, args: [] });
+    page.receive('[{"type":"result","id":1,"value":[]}]');
+    expect(() => page.receive('[{"type":"result","id":1,"value":[]}]')).toThrow(ProtocolError);
+  });
+
+  test('and its answer share frames with others up to the limit of a batch', () => {
+    for (let count = 0; count < 2000; count++) {
+      page.request({ type: 'echo', channel: 1, args: ['x'.repeat(1000)] });
+    }
+    let frames = 0;
+    while (page.nextFrame() !== null) {
+      frames++;
+    }
+    expect(frames).toBe(9);
+  });
+});
+
+describe('a stream', () => {
+  const ticket = 'AAAAAAAAAAAAAAAAAAAAAA';
+
+  beforeEach(() => {
+    shakeHands();
+  });
+
+  test('has a number of its own on each side', () => {
+    expect([page.nextStream, server.nextStream]).toStrictEqual([1, 1]);
+    const id = page.request({ type: 'pipe', channel: 1, stream: { id: 1 } });
+    deliver(page, server);
+    server.send({ type: 'result', id, value: null, stream: { id: 1, ticket } });
+    deliver(server, page);
+    expect([page.nextStream, server.nextStream]).toStrictEqual([2, 2]);
+  });
+
+  test('can be fetched, posted, stopped and broken', () => {
+    page.request({ type: 'pipe', channel: 1, stream: { id: 1 } });
+    server.request({ type: 'pipe', channel: 1, stream: { id: 1, ticket } });
+    deliver(page, server);
+    deliver(server, page);
+    const fromServer: Message[] = [
+      { type: 'ticket', stream: 1, ticket },
+      { type: 'stop', stream: 1 },
+      { type: 'broken', stream: 1, name: 'E', message: 'm' },
+    ];
+    fromServer.forEach((message) => {
+      server.send(message);
+    });
+    page.send({ type: 'stop', stream: 1 });
+    page.send({ type: 'broken', stream: 1, name: 'E', message: 'm' });
+    expect(deliver(server, page)).toStrictEqual(fromServer);
+    expect(deliver(page, server)).toStrictEqual([fromServer[1], fromServer[2]]);
+  });
+
+  const data = new Uint8Array(1);
+  test.each<[string, 'page' | 'server', Message]>([
+    ['of a number that was used', 'page', { type: 'pipe', id: 9, channel: 1, stream: { id: 1 } }],
+    ['of the page with a ticket', 'page', { type: 'pipe', id: 9, channel: 1, stream: { id: 9, ticket } }],
+    ['of the server without data and ticket', 'server', { type: 'pipe', id: 9, channel: 1, stream: { id: 9 } }],
+    [
+      'of the server with data and ticket',
+      'server',
+      { type: 'call', id: 9, channel: 1, name: 'f', args: [], stream: { id: 9, data, ticket } },
+    ],
+    ['that was not announced cannot be broken', 'page', { type: 'broken', stream: 2, name: 'E', message: 'm' }],
+    ['that was not announced cannot be stopped', 'page', { type: 'stop', stream: 2 }],
+    ['that was not announced gets no ticket', 'server', { type: 'ticket', stream: 2, ticket }],
+    ['beside a value', 'page', { type: 'result', id: 1, value: 0, stream: { id: 2 } }],
+    ['as the answer to an echo', 'page', { type: 'result', id: 1, value: null, stream: { id: 2 } }],
+    ['must be the answer to a pipe', 'page', { type: 'result', id: 2, value: null }],
+  ])('%s is refused on both sides', (_, sender, message) => {
+    page.request({ type: 'pipe', channel: 1, stream: { id: 1 } });
+    server.request({ type: 'echo', channel: 1, args: [] });
+    server.request({ type: 'pipe', channel: 1, stream: { id: 1, data } });
+    deliver(page, server);
+    deliver(server, page);
+    const [from, to] = sender === 'page' ? [page, server] : [server, page];
+    expect(() => {
+      from.send(message);
+    }).toThrow(StateError);
+    expect(() => to.receive(joinFrame(encodeFrame([encodeMessage(message)])))).toThrow(ProtocolError);
+  });
+
+  test('that an unknown request is answered with is refused for that', () => {
+    const frame = `[{"type":"result","id":1,"value":null,"stream":{"id":1,"ticket":"${ticket}"}}]`;
+    expect(() => page.receive(frame)).toThrow('there is no request 1 that waits for an answer');
+  });
+});
+
+test('nothing may come after a goodbye', () => {
+  shakeHands();
+  server.send({ type: 'goodbye', reason: 'closed', message: 'm' });
+  deliver(server, page);
+  expect(() => page.receive('[{"type":"beat"}]')).toThrow('the message beat cannot come to a page while its connection');
+});

@@ -1,0 +1,141 @@
+/** The golden vectors, which the Python suite reads too. */
+
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { ProtocolError } from '../../src/errors.js';
+import { Connection } from '../../src/protocol/connection.js';
+import { decodeFrame, encodeFrame } from '../../src/protocol/frames.js';
+import { encodeMessage, type Message, type Role } from '../../src/protocol/messages.js';
+import { decodePart } from '../../src/protocol/parts.js';
+import { joinFrame } from '../join-frame.js';
+
+interface GoodVector {
+  readonly name: string;
+  readonly frame: string;
+  readonly binary: boolean;
+  readonly messages: unknown[];
+}
+
+interface BadVector {
+  readonly name: string;
+  readonly role: Role;
+  readonly state: 'opening' | 'ready';
+  readonly frame: string;
+  readonly binary: boolean;
+}
+
+interface PartVector {
+  readonly name: string;
+  readonly body: string;
+  readonly data?: string;
+  readonly mark?: string;
+}
+
+interface VectorAttachment {
+  readonly type: string;
+  readonly shape?: number[];
+  readonly base64: string;
+}
+
+const CLASSES = {
+  bytes: Uint8Array,
+  int8: Int8Array,
+  uint8: Uint8Array,
+  int16: Int16Array,
+  uint16: Uint16Array,
+  int32: Int32Array,
+  uint32: Uint32Array,
+  int64: BigInt64Array,
+  uint64: BigUint64Array,
+  float32: Float32Array,
+  float64: Float64Array,
+} as const;
+
+function readVectors(name: string): unknown {
+  return JSON.parse(readFileSync(new URL(`../../../tests/vectors/${name}.json`, import.meta.url), 'utf8'));
+}
+
+function toFrame({ frame, binary }: { frame: string; binary: boolean }): string | ArrayBuffer {
+  return binary ? new Uint8Array(Buffer.from(frame, 'base64')).buffer : frame;
+}
+
+function isAttachment(value: object): value is { $attachment: VectorAttachment } {
+  return '$attachment' in value;
+}
+
+/** Return the value that a vector's JSON stands for. */
+function toValue(json: unknown, clamp: boolean): unknown {
+  if (Array.isArray(json)) {
+    return json.map((item) => toValue(item, clamp));
+  }
+  if (typeof json !== 'object' || json === null) {
+    return json;
+  }
+  if (!isAttachment(json)) {
+    const entries = Object.entries(json).map(([key, value]) => [key, toValue(value, clamp)] as const);
+    const record: Record<string, unknown> = {};
+    for (const [key, value] of entries) {
+      Object.defineProperty(record, key, { value, enumerable: true, writable: true, configurable: true });
+    }
+    return record;
+  }
+  const { type, shape, base64 } = json.$attachment;
+  const { buffer } = new Uint8Array(Buffer.from(base64, 'base64'));
+  // A Uint8ClampedArray is sent as uint8 without a shape, and received as a Uint8Array.
+  const Class =
+    clamp && type === 'uint8' && shape === undefined ? Uint8ClampedArray : CLASSES[type as keyof typeof CLASSES];
+  const array = new Class(buffer);
+  return shape === undefined ? array : Object.defineProperty(array, 'shape', { value: shape });
+}
+
+describe('a frame of the golden vectors', () => {
+  for (const vector of readVectors('frames') as GoodVector[]) {
+    test(`is decoded: ${vector.name}`, () => {
+      const messages = decodeFrame(toFrame(vector));
+      expect(messages).toStrictEqual(toValue(vector.messages, false));
+    });
+
+    test(`is encoded to the byte: ${vector.name}`, () => {
+      const messages = toValue(vector.messages, true) as Message[];
+      const frame = joinFrame(encodeFrame(messages.map(encodeMessage)));
+      expect(typeof frame === 'string' ? frame : Buffer.from(frame).toString('base64')).toBe(vector.frame);
+    });
+  }
+});
+
+describe('a frame that breaks the protocol is refused', () => {
+  for (const vector of readVectors('invalid') as BadVector[]) {
+    test(vector.name, () => {
+      const connection = makeConnection(vector.role, vector.state);
+      expect(() => connection.receive(toFrame(vector))).toThrow(ProtocolError);
+    });
+  }
+});
+
+describe('a part of a stream', () => {
+  for (const { name, body, data, mark } of readVectors('parts') as PartVector[]) {
+    test(`${mark === undefined ? 'is refused' : 'is read'}: ${name}`, () => {
+      const read = (): unknown => decodePart(new Uint8Array(Buffer.from(body, 'base64')).buffer);
+      if (data === undefined) {
+        expect(read).toThrow(ProtocolError);
+      } else {
+        expect(read()).toStrictEqual({ data: new Uint8Array(Buffer.from(data, 'base64')), mark });
+      }
+    });
+  }
+});
+
+function makeConnection(role: Role, state: 'opening' | 'ready'): Connection {
+  const connection = new Connection(role);
+  const ready = state === 'ready';
+  if (role === 'page') {
+    connection.send({ type: 'hello', client: 'c' });
+    if (ready) {
+      connection.receive('[{"type":"welcome","beat":15,"frame_limit":67108864,"cancel_wait":5,"channels":[]}]');
+    }
+  } else if (ready) {
+    connection.receive('[{"type":"hello","client":"c"}]');
+    connection.send({ type: 'welcome', beat: 15, frame_limit: 67_108_864, cancel_wait: 5, channels: [] });
+  }
+  return connection;
+}

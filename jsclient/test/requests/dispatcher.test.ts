@@ -1,0 +1,478 @@
+/** The requests of Python, between a client and a fake server. */
+
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { Channel } from '../../src/channels/channel.js';
+import { ClosedError, StateError } from '../../src/errors.js';
+import type { ErrorKind, Message } from '../../src/protocol/messages.js';
+import { MAX_ERROR_LENGTH, MAX_RUNNING } from '../../src/requests/dispatcher.js';
+import { makeConnected, reconnect, type FakeServer, type Fixture } from '../fakes.js';
+
+let fixture: Fixture;
+let server: FakeServer;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  fixture = makeConnected();
+  ({ server } = fixture);
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** Open a channel with this handler. */
+async function open(handler: object | null = null, id = 1): Promise<Channel> {
+  await server.ask({ type: 'open', channel: id, code: 'c => null' });
+  const channel = fixture.client.channels.get(id);
+  if (channel === undefined) {
+    throw new Error('the channel was not opened');
+  }
+  channel.handler = handler;
+  return channel;
+}
+
+function call(name: string, ...args: unknown[]): Promise<Message> {
+  return server.ask({ type: 'call', channel: 1, name, args });
+}
+
+/** Return a promise that a test settles. */
+function makePromise<T = void>(): PromiseWithResolvers<T> {
+  let resolve!: (value: T | PromiseLike<T>) => void;
+  let reject!: (reason?: unknown) => void;
+  const promise = new Promise<T>((settle, fail) => {
+    resolve = settle;
+    reject = fail;
+  });
+  return { promise, resolve, reject };
+}
+
+interface PromiseWithResolvers<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T | PromiseLike<T>) => void;
+  readonly reject: (reason?: unknown) => void;
+}
+
+describe('opening a channel', () => {
+  test('runs its code with the channel, and answers with what it returns', async () => {
+    const code = '(channel) => { channel.handler = { id: () => channel.id }; return [channel.handler === null]; };';
+    expect(await server.ask({ type: 'open', channel: 5, code })).toMatchObject({ value: [false] });
+    expect(await server.ask({ type: 'call', channel: 5, name: 'id', args: [] })).toMatchObject({ value: 5 });
+  });
+
+  test('gives a channel without a handler', async () => {
+    expect(await server.ask({ type: 'open', channel: 1, code: 'c => c.handler === null' })).toMatchObject({
+      value: true,
+    });
+  });
+
+  test('waits for an async function', async () => {
+    const { promise, resolve } = makePromise<string>();
+    vi.stubGlobal('gate', promise);
+    const id = server.request({ type: 'open', channel: 1, code: 'async () => gate' });
+    expect(await server.settle()).toStrictEqual([]);
+    resolve('done');
+    expect(await server.answerTo(id)).toMatchObject({ type: 'result', value: 'done' });
+  });
+
+  test('lets the function use the channel at once', async () => {
+    server.request({ type: 'open', channel: 1, code: 'async (c) => c.call("ready")' });
+    expect(await server.settle()).toMatchObject([{ type: 'call', id: 1, name: 'ready' }]);
+    server.send({ type: 'result', id: 1, value: 'yes' });
+    expect(await server.settle()).toMatchObject([{ type: 'result', value: 'yes' }]);
+  });
+
+  test('does not run the code of a channel that is there', async () => {
+    const code = '() => { count = (globalThis.count ?? 0) + 1; return count; }';
+    vi.stubGlobal('count', 0);
+    await server.ask({ type: 'open', channel: 1, code });
+    fixture.environment.socket.lose();
+    server = reconnect(fixture, [1]);
+    expect(await server.ask({ type: 'open', channel: 1, code })).toMatchObject({ value: 1 });
+  });
+
+  test.each([
+    ['c => { throw new RangeError("no") }', 'RangeError', 'no'],
+    ['async () => { throw new RangeError("no") }', 'RangeError', 'no'],
+    ['42', 'TypeError', 'The code of a channel must be a function that takes the channel, such as (channel) => { … }.'],
+    ['c => {', 'SyntaxError', ''],
+  ])('fails with what its code throws: %s', async (code, name, message) => {
+    const answer = await server.ask({ type: 'open', channel: 1, code });
+    expect(answer).toMatchObject({ type: 'error', kind: 'exception', name });
+    expect('message' in answer && answer.message).toContain(message);
+    expect(fixture.client.channels.size).toBe(0);
+  });
+
+  test('can be tried again after it has failed', async () => {
+    vi.stubGlobal('kept', null);
+    await server.ask({ type: 'open', channel: 1, code: 'c => { kept = c; throw new Error("no") }' });
+    const { kept } = globalThis as unknown as { kept: Channel };
+    expect(await server.ask({ type: 'open', channel: 1, code: 'c => 2' })).toMatchObject({ value: 2 });
+    await expect(kept.call('f')).rejects.toStrictEqual(
+      new ClosedError('The channel 1 could not be opened: its code has failed.'),
+    );
+  });
+
+  test('that fails late leaves alone the channel that was opened again meanwhile', async () => {
+    const { promise, reject } = makePromise();
+    vi.stubGlobal('gate', promise);
+    server.request({ type: 'open', channel: 1, code: '() => gate' });
+    await server.ask({ type: 'close', channel: 1 });
+    await server.ask({ type: 'open', channel: 1, code: '() => null' });
+    reject(new Error('late'));
+    await server.settle();
+    expect(fixture.client.channels.size).toBe(1);
+  });
+
+  test('answers null where the initialization function returns the handler, which stays in the page', async () => {
+    const answer = await server.ask({ type: 'open', channel: 1, code: 'c => c.handler = { f: () => 1 }' });
+    expect(answer).toMatchObject({ type: 'result', value: null });
+    expect(await call('f')).toMatchObject({ value: 1 });
+  });
+
+  test('fails where the result cannot be sent, and the channel is forgotten', async () => {
+    const answer = await server.ask({ type: 'open', channel: 1, code: 'c => ({ f() {} })' });
+    expect(answer).toMatchObject({
+      type: 'error',
+      kind: 'value',
+      name: 'TypeError',
+      message: 'result.f is a function, which cannot be sent.',
+    });
+    expect(fixture.client.channels.size).toBe(0);
+  });
+});
+
+describe('closing a channel', () => {
+  test('forgets it', async () => {
+    const channel = await open({ f: () => 1 });
+    expect(await server.ask({ type: 'close', channel: 1 })).toMatchObject({ type: 'result', value: null });
+    expect(fixture.client.channels.size).toBe(0);
+    await expect(channel.call('f')).rejects.toStrictEqual(new ClosedError('The channel 1 was closed.'));
+    expect(await call('f')).toMatchObject({ kind: 'channel', message: 'The channel 1 is not open in the page.' });
+  });
+
+  test('ends what runs in it, and nothing else', async () => {
+    const signals: AbortSignal[] = [];
+    const forever = new Promise(() => undefined);
+    const channel = await open();
+    channel.handler = {
+      listen: () => {
+        signals.push(channel.signal);
+        return forever;
+      },
+      ignore: () => forever,
+    };
+    const other = await open({ wait: () => forever }, 2);
+    const [first, second] = ['listen', 'ignore'].map((name) =>
+      server.request({ type: 'call', channel: 1, name, args: [] }),
+    );
+    server.request({ type: 'call', channel: other.id, name: 'wait', args: [] });
+    const id = server.request({ type: 'close', channel: 1 });
+    const message = 'The channel 1 was closed.';
+    expect(await server.settle()).toStrictEqual([
+      { type: 'error', id: first, kind: 'ended', name: 'StateError', message },
+      { type: 'error', id: second, kind: 'ended', name: 'StateError', message },
+      { type: 'result', id, value: null },
+    ]);
+    expect(signals.map(({ reason }) => (reason as Error).message)).toStrictEqual([message]);
+    expect(server.connection.unanswered).toBe(1);
+  });
+
+  test('rejects the calls that wait in it, and ignores their answers', async () => {
+    const channel = await open();
+    const other = await open(null, 2);
+    const call1 = expect(channel.call('f')).rejects.toStrictEqual(new ClosedError('The channel 1 was closed.'));
+    const call2 = other.call('g');
+    await server.settle();
+    await server.ask({ type: 'close', channel: 1 });
+    await call1;
+    server.send(
+      { type: 'result', id: 1, value: 'late' },
+      { type: 'result', id: 2, value: 'g' },
+    );
+    await expect(call2).resolves.toBe('g');
+  });
+
+  test('that is not open is refused', async () => {
+    expect(await server.ask({ type: 'close', channel: 9 })).toMatchObject({ kind: 'channel' });
+  });
+});
+
+describe('an echo', () => {
+  test('gives the arguments back', async () => {
+    await open();
+    const args = [1, 'two', { three: [null] }, new Uint8Array([4])];
+    expect(await server.ask({ type: 'echo', channel: 1, args })).toMatchObject({ type: 'result', value: args });
+  });
+
+  test('of a channel that is not open is refused', async () => {
+    expect(await server.ask({ type: 'echo', channel: 9, args: [] })).toMatchObject({ kind: 'channel' });
+  });
+
+  test('that cannot be sent back says so', async () => {
+    fixture = makeConnected({ frameLimit: 1000 });
+    ({ server } = fixture);
+    await open();
+    expect(await server.ask({ type: 'echo', channel: 1, args: ['x'.repeat(1000)] })).toMatchObject({
+      kind: 'value',
+      name: 'RangeError',
+    });
+  });
+});
+
+describe('a call of Python', () => {
+  class Handler {
+    factor = 2;
+    multiply(value: number): number {
+      return value * this.factor;
+    }
+    async later(value: number): Promise<number> {
+      await Promise.resolve();
+      return value * this.factor;
+    }
+    fail(): never {
+      throw new RangeError('out of range');
+    }
+    async failLater(): Promise<never> {
+      await Promise.resolve();
+      throw new TypeError('wrong type');
+    }
+    throwText(): never {
+      // eslint-disable-next-line @typescript-eslint/only-throw-error -- that is what is tested
+      throw 'a text';
+    }
+    unsendable(): unknown {
+      return { a: [new Map()] };
+    }
+    nothing(): void {
+      this.factor = 3;
+    }
+    then(): number {
+      return 1;
+    }
+  }
+
+  test.each([
+    ['sync', 'multiply', 42],
+    ['async', 'later', 42],
+  ])('gets what a method returns, which has its this: %s', async (_, name, value) => {
+    await open(new Handler());
+    expect(await call(name, 21)).toMatchObject({ type: 'result', value });
+  });
+
+  test('gets null from a method that returns nothing', async () => {
+    await open(new Handler());
+    expect(await call('nothing')).toMatchObject({ type: 'result', value: null });
+  });
+
+  test.each([
+    ['fail', 'RangeError', 'out of range'],
+    ['failLater', 'TypeError', 'wrong type'],
+  ])('gets what a method throws: %s', async (name, type, message) => {
+    await open(new Handler());
+    const answer = await call(name);
+    expect(answer).toMatchObject({ type: 'error', kind: 'exception', name: type, message });
+    expect('stack' in answer && answer.stack).toContain('dispatcher.test');
+  });
+
+  test('gets also what is thrown and no Error', async () => {
+    await open(new Handler());
+    expect(await call('throwText')).toStrictEqual({
+      type: 'error',
+      id: 2,
+      kind: 'exception',
+      name: 'string',
+      message: 'a text',
+    });
+  });
+
+  test('gets errors that are cut where they are too long', async () => {
+    await open({
+      fail: () => {
+        throw Object.assign(new Error('m'.repeat(100_000)), { stack: '' });
+      },
+    });
+    expect(await call('fail')).toMatchObject({ message: 'm'.repeat(MAX_ERROR_LENGTH) });
+  });
+
+  test('gets errors that are cut further where the server takes little at once', async () => {
+    fixture = makeConnected({ frameLimit: 2400 });
+    ({ server } = fixture);
+    await open({
+      fail: () => {
+        throw Object.assign(new Error('\u0001'.repeat(1000)), { name: '\u0001'.repeat(1000) });
+      },
+    });
+    expect(await call('fail')).toMatchObject({ kind: 'exception', message: '\u0001'.repeat(100) });
+  });
+
+  test('is told when what the method returned cannot be sent', async () => {
+    await open(new Handler());
+    expect(await call('unsendable')).toStrictEqual({
+      type: 'error',
+      id: 2,
+      kind: 'value',
+      name: 'TypeError',
+      message:
+        'result.a[0] is an object of the class Map, which cannot be sent. ' +
+        'Send what it holds, as plain objects, arrays, numbers and strings.',
+    });
+  });
+
+  test.each<[ErrorKind, string, string]>([
+    ['method', 'TypeError', 'multipl'],
+    ['private', 'TypeError', '_x'],
+    ['callable', 'TypeError', 'factor'],
+  ])('is told when there is nothing to call: %s', async (kind, name, method) => {
+    await open(new Handler());
+    expect(await call(method)).toMatchObject({ type: 'error', kind, name });
+  });
+
+  test('is told when there is no handler', async () => {
+    await open(null);
+    expect(await call('add')).toStrictEqual({
+      type: 'error',
+      id: 2,
+      kind: 'handler',
+      name: 'StateError',
+      message: 'Cannot call add: the channel has no handler. Set channel.handler to an object with methods.',
+    });
+  });
+
+  test('is told what a property of the handler throws', async () => {
+    await open({
+      get broken(): never {
+        throw new RangeError('no');
+      },
+    });
+    expect(await call('broken')).toMatchObject({ kind: 'exception', name: 'RangeError' });
+  });
+
+  test('runs with others at the same time, and they are answered as they end', async () => {
+    const gates = [makePromise<number>(), makePromise<number>()] as const;
+    await open({ wait: (index: 0 | 1) => gates[index].promise });
+    const ids = [0, 1].map((index) => server.request({ type: 'call', channel: 1, name: 'wait', args: [index] }));
+    gates[1].resolve(1);
+    expect(await server.settle()).toMatchObject([{ id: ids[1], value: 1 }]);
+    gates[0].resolve(0);
+    expect(await server.settle()).toMatchObject([{ id: ids[0], value: 0 }]);
+  });
+
+  test('is answered with many others in few frames', async () => {
+    await open({
+      add: async (a: number, b: number) => {
+        await Promise.resolve();
+        return a + b;
+      },
+    });
+    const before = fixture.environment.socket.sent.length;
+    for (let count = 1; count < 2000; count++) {
+      server.connection.request({ type: 'call', channel: 1, name: 'add', args: [count, 1] });
+    }
+    server.request({ type: 'call', channel: 1, name: 'add', args: [2000, 1] });
+    expect((await server.settle()).map((message) => 'value' in message && message.value)).toStrictEqual(
+      Array.from({ length: 2000 }, (_, index) => index + 2),
+    );
+    expect(fixture.environment.socket.sent.length - before).toBe(1);
+  });
+
+  test('is refused while as many run as may', async () => {
+    await open({ wait: () => new Promise(() => undefined), get: () => 1 });
+    for (let count = 0; count < MAX_RUNNING; count++) {
+      server.connection.request({ type: 'call', channel: 1, name: 'wait', args: [] });
+    }
+    server.request({ type: 'call', channel: 1, name: 'wait', args: [] });
+    expect(await server.settle()).toMatchObject([{ id: MAX_RUNNING + 2, kind: 'busy' }]);
+    expect(await server.ask({ type: 'open', channel: 2, code: 'c => 1' })).toMatchObject({ kind: 'busy' });
+  });
+});
+
+describe('a call that Python cancels', () => {
+  test('is answered at once when its method never asked for the signal, and its late value is dropped', async () => {
+    const { promise, resolve } = makePromise<number>();
+    await open({ wait: () => promise });
+    const id = server.request({ type: 'call', channel: 1, name: 'wait', args: [] });
+    server.send({ type: 'cancel', id });
+    expect(await server.settle()).toStrictEqual([
+      { type: 'error', id, kind: 'cancelled', name: 'AbortError', message: 'Python has cancelled the request.' },
+    ]);
+    resolve(1);
+    expect(await server.settle()).toStrictEqual([]);
+  });
+
+  test.each([
+    ['returns', (gate: PromiseWithResolvers<number>) => { gate.resolve(1); }],
+    ['throws', (gate: PromiseWithResolvers<number>) => { gate.reject(new Error('stopped')); }],
+  ])('aborts the signal, and is answered when its method %s', async (_, settle) => {
+    const gate = makePromise<number>();
+    const signals: AbortSignal[] = [];
+    const channel = await open();
+    channel.handler = {
+      wait: () => {
+        signals.push(channel.signal);
+        return gate.promise;
+      },
+    };
+    const id = server.request({ type: 'call', channel: 1, name: 'wait', args: [] });
+    server.send({ type: 'cancel', id });
+    expect(signals[0]?.reason).toMatchObject({ name: 'AbortError', message: 'Python has cancelled the request.' });
+    expect(await server.settle()).toStrictEqual([]);
+    settle(gate);
+    expect(await server.settle()).toMatchObject([{ type: 'error', id, kind: 'cancelled' }]);
+  });
+
+  test('has no effect when it has been answered', async () => {
+    await open({ add: () => 1 });
+    const id = server.request({ type: 'call', channel: 1, name: 'add', args: [] });
+    await vi.advanceTimersByTimeAsync(0);
+    server.send({ type: 'cancel', id });
+    expect(await server.settle()).toMatchObject([{ type: 'result', id, value: 1 }]);
+  });
+
+  test('has no effect when it was refused in the same frame', async () => {
+    await open({ add: () => 1 });
+    const id = server.connection.request({ type: 'call', channel: 1, name: 'missing', args: [] });
+    server.send({ type: 'cancel', id });
+    expect(await server.settle()).toMatchObject([{ type: 'error', id, kind: 'method' }]);
+  });
+});
+
+describe('the signal of a channel', () => {
+  test('cannot be read after the first await of a method', async () => {
+    const channel = await open();
+    channel.handler = {
+      late: async () => {
+        await Promise.resolve();
+        return channel.signal.aborted;
+      },
+    };
+    expect(await call('late')).toMatchObject({ kind: 'exception', name: 'StateError' });
+  });
+
+  test('cannot be read when nothing runs', async () => {
+    const channel = await open();
+    expect(() => channel.signal).toThrow(StateError);
+  });
+
+  test('is the same during one call', async () => {
+    const channel = await open();
+    channel.handler = { same: () => channel.signal === channel.signal };
+    expect(await call('same')).toMatchObject({ value: true });
+  });
+});
+
+test('what runs when the connection is lost has its signal aborted, and is not answered', async () => {
+  const { promise, resolve } = makePromise<number>();
+  const signals: AbortSignal[] = [];
+  const channel = await open();
+  channel.handler = {
+    wait: () => {
+      signals.push(channel.signal);
+      return promise;
+    },
+  };
+  server.request({ type: 'call', channel: 1, name: 'wait', args: [] });
+  fixture.environment.socket.lose();
+  expect(signals[0]?.aborted).toBe(true);
+  resolve(1);
+  expect(await server.settle()).toStrictEqual([]);
+});

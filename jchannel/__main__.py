@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from jchannel.kernel.command import add_kernel
-
 __all__ = ["main"]
 
 _MAX_PORT = 65_535
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a subcommand.
+    """Run a subcommand.
 
     Args:
         arguments: The command line's arguments; ``None`` for those of this process.
@@ -36,7 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_demo(commands)
-    add_kernel(commands)
+    kernel = commands.add_parser(
+        "kernel", help="install, remove or list the Jupyter kernel in which cells await trio and asyncio"
+    )
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["kernel"]:
+        # Imported only then: nobody else waits for what the kernel needs.
+        from jchannel.kernel.command import add_kernel  # noqa: PLC0415
+
+        add_kernel(kernel)
     options = parser.parse_args(arguments)
     if "run" not in options:
         parser.print_help()
@@ -54,7 +60,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "without one it runs Chromium without a window and saves a screenshot, too.",
     )
     demo.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a CSV file (default: weather in Seattle)")
-    demo.add_argument("--encoding", type=_encoding, help="the file's encoding (default: UTF-8)")
+    demo.add_argument("--encoding", help="the file's encoding (default: UTF-8)")
     demo.add_argument("--output", type=Path, metavar="DIR", help="where pictures are saved (default: demo-output)")
     demo.add_argument("--port", type=_port, help="the server's port, 0 for any (default: 8889 or, if taken, another)")
     faces = demo.add_mutually_exclusive_group()
@@ -70,14 +76,6 @@ def _run_demo(options: argparse.Namespace) -> int:
 
     given = {name: value for name, value in vars(options).items() if name != "run" and value is not None}
     return run_demo(Options(**given))
-
-
-def _encoding(text: str) -> str:
-    try:
-        "a".encode(text).decode(text)
-    except (LookupError, ValueError):
-        raise argparse.ArgumentTypeError(f"there is no encoding {text!r}") from None
-    return text
 
 
 def _port(text: str) -> int:

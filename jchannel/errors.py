@@ -1,7 +1,7 @@
-"""The exceptions that every face of jchannel raises, each named after who is to blame.
+"""The exceptions of all of jchannel's APIs, named after the cause.
 
-The caller's own mistakes are ``TypeError`` and ``ValueError``; a time that ran out is ``trio.TooSlowError`` in trio and
-``TimeoutError`` in the facades. Everything else is here. This module imports nothing of the project.
+A caller's mistake raises ``TypeError`` or ``ValueError``; a timeout raises ``trio.TooSlowError`` in trio and
+``TimeoutError`` in the facades. All other exceptions are here. This module imports nothing from the project.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ __all__ = [
 
 
 class StateError(Exception):
-    """What was asked cannot be done in the present state of the server, the channel or the connection."""
+    """The operation is not possible in the current state of the server, the channel or the connection."""
 
 
 class ClosedError(StateError):
-    """The server or the channel is not open: it was closed on this side or by its own program on the other."""
+    """The server or the channel is not open: it was closed on this side, or by the program on the far side."""
 
 
 class PageLostError(StateError):
-    """The connection was lost while a request was under way. The request may have run; it is not sent again."""
+    """The connection was lost during a request. The request may have run; it is not sent again."""
 
 
 class RemoteCancelledError(StateError):
-    """The far side's own program cancelled the code that was to answer the call. Nobody on this side did.
+    """The program on the far side cancelled the code that was answering the call. Nobody on this side did.
 
-    A JavaScript method has thrown an ``AbortError`` that was not the call's own, or a Python method's Task was
+    A JavaScript method threw an ``AbortError`` that was not the call's own, or the Task of a Python method was
     cancelled. The code may have run in part.
     """
 
 
 class RefusedError(StateError):
-    """The server refused the connection, or ended it on purpose.
+    """The server refused the connection, or closed it on purpose.
 
     Attributes:
-        reason: The reason in one word, as the wire has it: ``token``, ``origin``, ``version``, ``taken``,
+        reason: The reason in one word, as in the protocol: ``token``, ``origin``, ``version``, ``taken``,
             ``replaced``, ``protocol`` or ``closed``.
     """
 
@@ -56,19 +56,19 @@ class RefusedError(StateError):
 
 
 class ProtocolError(Exception):
-    """The peer sent what the protocol does not allow. The connection ends with it."""
+    """The peer violated the protocol. This ends the connection."""
 
 
 class RemoteError(Exception):
     """The far side answered a request with an error.
 
     Attributes:
-        kind: What went wrong, in one word: ``exception`` when the code that was asked for raised; ``handler``,
-            ``method``, ``callable`` or ``private`` when there was nothing to call; ``value`` when its result cannot be
-            sent; ``channel``, ``busy`` or ``ended`` when the far side could not run it or ended it.
+        kind: The kind of error, in one word: ``exception`` if the requested code raised; ``handler``, ``method``,
+            ``callable`` or ``private`` if there was nothing to call; ``value`` if the result cannot be sent;
+            ``channel``, ``busy`` or ``ended`` if the far side could not run the code or stopped it.
         name: The name of the exception's type on the far side, such as ``RangeError``.
         message: The exception's message.
-        stack: The stack on the far side, or ``None`` where it was not sent.
+        stack: The stack on the far side, or ``None`` if it was not sent.
     """
 
     def __init__(self, kind: str, name: str, message: str, stack: str | None = None) -> None:
@@ -83,8 +83,8 @@ class RemoteError(Exception):
 
 
 class FrontendError(RemoteError):
-    """The page answered with an error: its handler raised, or it has nothing to call under that name."""
+    """The page answered with an error: its handler raised, or has no such method."""
 
 
 class KernelError(RemoteError):
-    """Python, as seen by the Python peer, answered with an error: its handler raised, or has no such method."""
+    """Python answered the Python peer with an error: its handler raised, or has no such method."""

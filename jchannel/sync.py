@@ -11,12 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from jchannel._bridge.calls import Calls
-from jchannel._bridge.crossing import wait_blocking
-from jchannel._bridge.facade import ChannelFacade, ServerFacade
+from jchannel._bridge.call import wait_blocking
+from jchannel._bridge.faces import ChannelFace, ServerFace
 from jchannel._bridge.handles import ChannelHandle
 from jchannel._bridge.methods import ThreadMethods
 from jchannel._bridge.portal import open_thread_portal
+from jchannel._bridge.requests import Requests
 from jchannel._bridge.streams import ThreadStreams
 from jchannel._core.limits import Limits
 from jchannel._streams.blocking import BlockingRecords, ByteStream
@@ -25,14 +25,14 @@ from jchannel._streams.progress import Progress
 __all__ = ["BlockingCalls", "BlockingRecords", "ByteStream", "Channel", "Server", "start"]
 
 
-class Server(ServerFacade):
+class Server(ServerFace):
     """A server that one page at a time can connect to. Parameters are those of ``jchannel.server.Server``.
 
     Making one starts nothing. It is started with ``start`` or with ``with``; ``jchannel.sync.start`` does both.
     """
 
     def start(self) -> Self:
-        """Starts the server. One that was stopped can be started again.
+        """Start the server. One that was stopped can be started again.
 
         Returns:
             The server itself, listening.
@@ -49,7 +49,7 @@ class Server(ServerFacade):
         return self
 
     def stop(self) -> None:
-        """Stops the server: ends its channels, says goodbye to the page, and waits until all has ended.
+        """Stop the server: end its channels, say goodbye to the page, and wait until all has ended.
 
         Stopping a server that is not started does nothing.
 
@@ -61,7 +61,7 @@ class Server(ServerFacade):
         wait_blocking(self._handle.stop())
 
     def open(self, code: str, timeout: float | None = 3) -> Channel:
-        """Makes a channel and opens it.
+        """Make a channel and open it.
 
         Args:
             code: JavaScript that evaluates to the initialization function. It receives the page's side of the channel.
@@ -81,7 +81,7 @@ class Server(ServerFacade):
         return channel
 
     def wait_page(self, timeout: float | None = None) -> None:
-        """Waits until a page is connected.
+        """Wait until a page is connected.
 
         Args:
             timeout: Seconds as ``int`` or ``float``; ``None`` for no limit.
@@ -96,10 +96,10 @@ class Server(ServerFacade):
         wait_blocking(self._handle.wait_page(timeout))
 
     def move_to_newest_page(self, timeout: float | None = 10) -> None:
-        """Lets the next page that connects take over from the one that is connected, and waits for that.
+        """Let the next page that connects take over from the one that is connected, and wait for that.
 
-        In a notebook that page is the one that shows the cell in which this is called: it is connected by this. The
-        open channels are opened in it, as after a reload. The old page is told.
+        In a notebook that page is the one that shows the cell in which this is called, and this connects it. The open
+        channels are opened in it, as after a reload. The old page is notified.
 
         Args:
             timeout: Seconds as ``int`` or ``float``; ``None`` for no limit.
@@ -114,7 +114,7 @@ class Server(ServerFacade):
         wait_blocking(self._handle.move_to_newest_page(timeout), meanwhile=self._show_newest_page_the_way)
 
     def __enter__(self) -> Self:
-        """Starts the server, unless it is started already. As ``start``."""
+        """Start the server, unless it is started already. Otherwise like ``start``."""
         wait_blocking(self._handle.enter(open_thread_portal(), self))
         self._meet_notebook()
         return self
@@ -122,20 +122,20 @@ class Server(ServerFacade):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stops the server. As ``stop``."""
+        """Stop the server. Otherwise like ``stop``."""
         self.stop()
 
 
 class BlockingCalls:
-    """The requests of a channel, as methods that wait and return the value. ``channel.sync`` gives it.
+    """The requests of a channel, as methods that wait and return the value. ``channel.sync`` is one.
 
-    With it, a cell or a function that does not await calls the page while it goes on, on the same channel::
+    With it, a cell or a function that does not await calls the page while it runs, on the same channel::
 
         for epoch in range(100):
             loss = train(epoch)
             channel.sync.call("draw", epoch, loss)
 
-    While one of its methods waits in the thread of an asyncio loop, that loop stands still. Where the page, before it
+    While one of its methods waits in the thread of an asyncio loop, that loop is blocked. If the page, before it
     answers, calls a method of the handler that runs on the loop, both wait for each other until the time runs out. The
     ``TimeoutError`` says so, and names the method. Mark such a method with ``@jchannel.background``, await the call, or
     make it from another thread.
@@ -143,13 +143,13 @@ class BlockingCalls:
 
     def __init__(self, handle: ChannelHandle) -> None:
         self._handle = handle
-        self._calls = Calls(handle, ThreadStreams(), waits=True)
+        self._requests = Requests(handle, ThreadStreams(), waits=True)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} of a channel {self._handle.describe()}>"
 
     def close(self, timeout: float | None = 3) -> None:
-        """Closes the channel, on both sides. Calls under way in either direction end.
+        """Close the channel, on both sides. Calls under way in either direction end.
 
         Closing a closed channel does nothing.
 
@@ -165,17 +165,17 @@ class BlockingCalls:
         wait_blocking(self._handle.close(timeout))
 
     def echo(self, *args: object, timeout: float | None = 3) -> list[Any]:
-        """Sends arguments to the page and receives them back. It is there for debugging and tests.
+        """Send arguments to the page and receive them back. It is there for debugging and tests.
 
         Args and exceptions are those of ``call``.
 
         Returns:
             The arguments, as a list.
         """
-        return wait_blocking(self._calls.echo(args, timeout))
+        return wait_blocking(self._requests.echo(args, timeout))
 
     def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
-        """Calls a method of the page's handler.
+        """Call a method of the page's handler.
 
         Args:
             name: The method's name.
@@ -196,12 +196,12 @@ class BlockingCalls:
 
         An interrupt, and a time that runs out, cancel the call in the page.
         """
-        return wait_blocking(self._calls.call(name, args, timeout))
+        return wait_blocking(self._requests.call(name, args, timeout))
 
     def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None
     ) -> Any:
-        """Calls a method of the page's handler with a byte stream as its first argument.
+        """Call a method of the page's handler with a byte stream as its first argument.
 
         Args:
             name: The method's name. The method receives the stream as its side's ``MetaGenerator``.
@@ -209,7 +209,7 @@ class BlockingCalls:
                 ``pathlib.Path``, which are read in worker threads; or a ``ByteStream``. It is closed in the end, but
                 for a file that was open already.
             *args: The other arguments, as those of ``call``.
-            timeout: Seconds as ``int`` or ``float`` without progress: in which no part of the stream is taken and no
+            timeout: Seconds as ``int`` or ``float`` without progress: in which no part of the stream is read and no
                 answer comes; ``None`` for no limit.
             progress: Called in worker threads, one call after the other, with the number of bytes read of the source,
                 and the total or ``None``. An exception from it ends the stream.
@@ -222,24 +222,27 @@ class BlockingCalls:
                 plain callable; or what ``call`` raises. Nothing was sent.
             OSError: It is a path that cannot be opened. Nothing was sent.
 
-        The rest is as with ``call``. A source that raises gives its reader the error, and fails no call by itself.
+        The rest is as with ``call``. When a source raises, its reader receives the error, and no call fails by that
+        alone.
         """
-        return wait_blocking(self._calls.call_with_stream(name, stream, args, timeout, progress))
+        return wait_blocking(self._requests.call_with_stream(name, stream, args, timeout, progress))
 
     def pipe(self, stream: object, timeout: float | None = 3, *, progress: Progress | None = None) -> ByteStream:
-        """Sends a byte stream to the page and receives it back. It is there for debugging and tests.
+        """Send a byte stream to the page and receive it back. It is there for debugging and tests.
 
         Args, exceptions and interrupts are those of ``call_with_stream``.
 
         Returns:
             The same bytes, as a ``ByteStream``. ``with`` closes it where it is not read to its end.
         """
-        piped: ByteStream = wait_blocking(self._calls.pipe(stream, timeout, progress))
+        piped: ByteStream = wait_blocking(self._requests.pipe(stream, timeout, progress))
         return piped
 
 
-class Channel(ChannelFacade, BlockingCalls):
-    """A channel between Python and whichever page is connected. As ``jchannel.channel.Channel``, but its methods wait.
+class Channel(ChannelFace, BlockingCalls):
+    """A channel between Python and whichever page is connected, whose methods wait and return the value.
+
+    Like a ``jchannel.channel.Channel``, it outlives a page, and can be opened again after it was closed.
 
     Args:
         server: The server, of this module.
@@ -247,20 +250,20 @@ class Channel(ChannelFacade, BlockingCalls):
 
     The methods of ``handler`` run in worker threads, also while this program waits or computes, and several at once
     when the page calls several. Async ones run in trio where they are marked with ``@jchannel.background``, and are
-    refused where they are not. When the page sends a stream, the method gets a ``ByteStream`` as its first argument. A
-    method that returns an iterator (such as a generator or a ``ByteStream``), a ``pathlib.Path`` or a binary file
-    answers with a stream of its bytes.
+    refused where they are not. When the page sends a stream, the method receives a ``ByteStream`` as its first
+    argument. A method that returns an iterator (such as a generator or a ``ByteStream``), a ``pathlib.Path`` or a
+    binary file answers with a stream of its bytes.
 
     Raises:
         TypeError: The server is not a ``jchannel.sync.Server``, or the code is not a str.
     """
 
-    def __init__(self, server: ServerFacade, code: str) -> None:
-        ChannelFacade.__init__(self, server, code)
+    def __init__(self, server: ServerFace, code: str) -> None:
+        ChannelFace.__init__(self, server, code)
         BlockingCalls.__init__(self, self._handle)
 
     def open(self, timeout: float | None = 3) -> Any:
-        """Opens the channel: runs its code's initialization function in the page.
+        """Open the channel: run its code's initialization function in the page.
 
         Args:
             timeout: Seconds as ``int`` or ``float`` for the whole, waiting for a page included; ``None`` for no limit.
@@ -273,20 +276,20 @@ class Channel(ChannelFacade, BlockingCalls):
             StateError: It is open already.
             FrontendError: The code is not that of a function, or the function raised.
             ClosedError: The server is not started, or the channel was closed meanwhile.
-            TypeError, ValueError: The timeout is not one, or the code is larger than the connection takes at once.
+            TypeError, ValueError: The timeout is not one, or the code is larger than the connection carries at once.
 
         An interrupt closes the channel.
         """
         return wait_blocking(self._handle.open(ThreadMethods(), timeout))
 
     def __enter__(self) -> Self:
-        """Opens the channel, with ``context_timeout``, unless it is open already. As ``open``."""
+        """Open the channel, with ``context_timeout``, unless it is open already. Otherwise like ``open``."""
         return wait_blocking(self._handle.enter(ThreadMethods(), self.context_timeout, self))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Closes the channel, with ``context_timeout``. As ``close``."""
+        """Close the channel, with ``context_timeout``. Otherwise like ``close``."""
         self.close(self.context_timeout)
 
 
@@ -302,8 +305,9 @@ def start(
     tracebacks: bool = False,
     limits: Limits | None = None,
     notebook: bool | None = None,
+    share_interpreter: bool | None = None,
 ) -> Server:
-    """Makes a server and starts it. Parameters and exceptions are those of ``Server`` and ``Server.start``."""
+    """Make a server and start it. Parameters and exceptions are those of ``Server`` and ``Server.start``."""
     server = Server(
         host,
         port,
@@ -315,5 +319,6 @@ def start(
         tracebacks=tracebacks,
         limits=limits,
         notebook=notebook,
+        share_interpreter=share_interpreter,
     )
     return server.start()

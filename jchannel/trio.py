@@ -1,4 +1,4 @@
-"""The trio face of jchannel: the core, in which everything runs.
+"""The trio face of jchannel.
 
 Its async functions keep trio's own rule: one that returns has executed a checkpoint, one that raises may have. An async
 context manager executes one when it is entered or when it is left. Where it is otherwise, the docstring says so:
@@ -7,13 +7,27 @@ context manager executes one when it is entered or when it is left. Where it is 
 
 from __future__ import annotations
 
-from jchannel._core.channel import Channel
-from jchannel._core.invocation import time_left
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias, final
+
+import trio
+
+from jchannel._assembly import Assembly, ServerOptions
+from jchannel._core import peer as core_peer
+from jchannel._core.arguments import PIPE, check_timeout, pack_call, pack_echo
+from jchannel._core.channel import ChannelState, ServerChannel
+from jchannel._core.endpoint import Endpoint
+from jchannel._core.invocation import CURRENT, time_left
 from jchannel._core.limits import Limits
-from jchannel._core.peer import Peer, PeerChannel, open_peer
-from jchannel._core.server import Server, open_server
 from jchannel._core.statistics import CallTotals, ChannelStatistics, ServerStatistics, SocketTotals
 from jchannel._core.tree import CallNode, ChannelTree, PageNode, ServerTree, StreamNode
+from jchannel._notebook.figures import ChannelPanel, ServerPanel
+from jchannel._sealed import NoPublicConstructor
+from jchannel._streams.progress import Progress, check_progress
+from jchannel._streams.reader import MetaGenerator
+from jchannel._streams.sources import check_source
 
 __all__ = [
     "CallNode",
@@ -22,6 +36,7 @@ __all__ = [
     "ChannelStatistics",
     "ChannelTree",
     "Limits",
+    "OnOpen",
     "PageNode",
     "Peer",
     "PeerChannel",
@@ -34,3 +49,522 @@ __all__ = [
     "open_server",
     "time_left",
 ]
+
+
+class _Calls:
+    """What both sides of a channel have: calls of the far side, and what is under way.
+
+    Args:
+        core: The side of the channel in the core.
+    """
+
+    def __init__(self, core: Endpoint) -> None:
+        self._core = core
+
+    @property
+    def handler(self) -> object:
+        """The object that handles calls from the far side, or ``None``.
+
+        Its public methods can be called, sync and async ones. It may be set at any time, and counts from the next call
+        on. An exception that a method raises is the answer to its call, and ends nothing else. What is no
+        ``Exception``, such as ``KeyboardInterrupt`` and ``SystemExit``, is meant for the program: it comes out of the
+        block that owns the channel.
+        """
+        return self._core.handler
+
+    @handler.setter
+    def handler(self, handler: object) -> None:
+        self._core.handler = handler
+
+    async def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
+        """Call a method of the far side's handler.
+
+        Args:
+            name: The method's name.
+            *args: The arguments: JSON values, with bytes and arrays anywhere inside.
+            timeout: Seconds for the whole request, waiting for the far side included; ``None`` for no limit.
+
+        Returns:
+            What the method returned; a ``MetaGenerator`` if that is a stream.
+
+        Raises:
+            trio.TooSlowError: The time ran out. The message says what was waited for.
+            TypeError, ValueError: An argument cannot be sent as it is, or the timeout is not one. Nothing was sent.
+            RemoteError: The method raised, or there is no such method: ``FrontendError`` where the far side is a page.
+            ClosedError: The channel is closed, or was closed meanwhile, on either side.
+            PageLostError: The connection was lost after the request had been sent. It may have run.
+            RemoteCancelledError: The far side's own program cancelled what was to answer.
+
+        The far side knows the time left: that of ``timeout``, or of a cancel scope round the call where that is less. A
+        call that a handler method makes is part of the call that the method answers, and has no later deadline.
+
+        Cancelling it, and a time that runs out, cancel the call on the far side, and wait until it has ended there, at
+        most ``Limits.cancel_seconds``.
+        """
+        limit = check_timeout(timeout)
+        outer = trio.current_effective_deadline()
+        return await self._core.outbox.start(
+            pack_call(name, args), limit, parent=CURRENT.get(), outer_deadline=outer
+        ).wait()
+
+    async def call_with_stream(
+        self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None
+    ) -> Any:
+        """Call a method of the far side's handler with a byte stream as its first argument.
+
+        Args:
+            name: The method's name. The method receives the stream as a ``MetaGenerator``.
+            stream: The source of the stream: an async iterable of bytes-like objects, such as an async generator or a
+                trio receive stream; bytes; a sync iterable of bytes-like objects, a binary file or a ``pathlib.Path``,
+                which are read in a worker thread. It is closed in the end, but for a file that was open already.
+            *args: The other arguments, as those of ``call``.
+            timeout: Seconds without progress: in which no part of the stream is taken and no answer comes; ``None`` for
+                no limit.
+            progress: Called with the number of bytes read of the source, and the total or ``None``.
+
+        Returns:
+            What the method returned; a ``MetaGenerator`` if that is a stream.
+
+        Raises:
+            TypeError: The stream is none of these. Nothing was sent.
+            OSError: It is a path that cannot be opened. Nothing was sent.
+
+        The rest is as with ``call``. A source that raises gives its reader the error, and fails no call by itself.
+        """
+        source, limit = check_source(stream), check_timeout(timeout)
+        message = pack_call(name, args)
+        check_progress(progress)
+        outer = trio.current_effective_deadline()
+        return await self._core.outbox.start_with_stream(
+            message, source, limit, progress=progress, parent=CURRENT.get(), outer_deadline=outer
+        ).wait()
+
+    async def echo(self, *args: object, timeout: float | None = 3) -> list[Any]:
+        """Send arguments to the far side and receive them back. It is there for debugging and tests.
+
+        Args, exceptions and cancellation are those of ``call``.
+
+        Returns:
+            The arguments, as a list.
+        """
+        limit = check_timeout(timeout)
+        outer = trio.current_effective_deadline()
+        echoed: list[Any] = await self._core.outbox.start(
+            pack_echo(args), limit, parent=CURRENT.get(), outer_deadline=outer
+        ).wait()
+        return echoed
+
+    async def pipe(
+        self, stream: object, timeout: float | None = 3, *, progress: Progress | None = None
+    ) -> MetaGenerator:
+        """Send a byte stream to the far side and receive it back. It is there for debugging and tests.
+
+        Args, exceptions and cancellation are those of ``call_with_stream``.
+
+        Returns:
+            The same bytes, as a ``MetaGenerator``. ``async with`` closes it where it is not read to its end.
+        """
+        source, limit = check_source(stream), check_timeout(timeout)
+        check_progress(progress)
+        outer = trio.current_effective_deadline()
+        piped: MetaGenerator = await self._core.outbox.start_with_stream(
+            PIPE, source, limit, progress=progress, parent=CURRENT.get(), outer_deadline=outer
+        ).wait()
+        return piped
+
+    def statistics(self) -> ChannelStatistics:
+        """Return what the channel has under way, and what it had so far. Safe in any thread; it never waits."""
+        return self._core.statistics()
+
+    def tree(self) -> ChannelTree:
+        """Return what the channel has under way, each call and stream. Its ``str`` is text for people.
+
+        Safe in any thread; it never waits.
+        """
+        return self._core.tree()
+
+
+@final
+class Channel(_Calls, metaclass=NoPublicConstructor):
+    """A channel between Python and whichever page is connected. ``Server.open_channel`` makes it.
+
+    A channel outlives a page: when a page comes back after a reload, a crash or a lost network, the channel is opened
+    in it again before anything else is sent, and calls made meanwhile wait for that, within their timeouts.
+    """
+
+    _core: ServerChannel
+
+    def __init__(self, core: ServerChannel, assembly: Assembly) -> None:
+        super().__init__(core)
+        self._panels = assembly.desk.panels
+        self._panel = ChannelPanel(assembly.server, core)
+        self._context_timeout: float | None = 3
+
+    def __repr__(self) -> str:
+        return f"<jchannel.trio.Channel {self._core.state.value}, {self._core.server.url}>"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """Return a panel, for IPython to show in notebooks."""
+        return {"text/plain": repr(self), "text/html": self._panels.render(self._panel)}
+
+    @property
+    def code(self) -> str:
+        """JavaScript that evaluates to the initialization function. It receives the page's side of the channel."""
+        return self._core.code
+
+    @property
+    def context_timeout(self) -> float | None:
+        """The timeout in seconds for closing at the end of ``Server.open_channel``. Default is 3.
+
+        Raises:
+            TypeError, ValueError: When it is set to what is not a timeout.
+        """
+        return self._context_timeout
+
+    @context_timeout.setter
+    def context_timeout(self, timeout: float | None) -> None:
+        check_timeout(timeout)
+        self._context_timeout = timeout
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the channel is open or being opened, with or without a page."""
+        return self._core.state is not ChannelState.CLOSED
+
+    async def open(self, timeout: float | None = 3) -> Any:
+        """Open the channel: run its code's initialization function in the page.
+
+        Args:
+            timeout: Seconds for the whole, waiting for a page included; ``None`` for no limit.
+
+        Returns:
+            What the initialization function returned.
+
+        Raises:
+            trio.TooSlowError: The time ran out. The channel is closed then.
+            StateError: It is open already.
+            FrontendError: The code is not that of a function, or the function raised. The channel is closed then.
+            ClosedError: The server is closed, or the channel was closed meanwhile.
+            ValueError: The code is larger than the connection takes at once, or the timeout is not one.
+
+        Cancelling it closes the channel.
+        """
+        limit = check_timeout(timeout)
+        return await self._core.wait_open(self._core.begin_open(), limit)
+
+    async def close(self, timeout: float | None = 3) -> None:
+        """Close the channel, on both sides. Calls under way in either direction end.
+
+        The channel is closed from the moment of the call, whatever follows. Closing a closed channel does nothing.
+
+        Args:
+            timeout: Seconds for the page to take note and for running handler methods to end; ``None`` for no limit.
+
+        Raises:
+            trio.TooSlowError: The time ran out.
+
+        Cancelling it stops the waiting; the channel is closed all the same.
+        """
+        limit = check_timeout(timeout)
+        await self._core.wait_closed(self._core.shut("it was closed"), limit)
+
+
+@final
+class Server(metaclass=NoPublicConstructor):
+    """A server that one page at a time can connect to. ``open_server`` makes it."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self._assembly = assembly
+        self._core = assembly.server
+        self._panel = ServerPanel(assembly.server)
+
+    def __repr__(self) -> str:
+        return f"<jchannel.trio.Server {self._core.describe()}>"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """Return a panel, for IPython to show in notebooks."""
+        return {"text/plain": repr(self), "text/html": self._assembly.desk.panels.render(self._panel)}
+
+    @property
+    def url(self) -> str:
+        """The URL under which the server is reached, without a slash at its end."""
+        return self._core.url
+
+    @property
+    def token(self) -> str:
+        """The secret that lets a page connect. Whoever has it can call the handlers."""
+        return self._core.token
+
+    @property
+    def page_url(self) -> str:
+        """The URL that a browser opens to connect. It carries the token, so it is as secret as the token is."""
+        return self._core.page_url
+
+    def issue_browser_url(self) -> str:
+        """Return a URL that leads the first who opens it to ``page_url``, and nobody after.
+
+        It is for the command that starts a browser: other users of the machine can read commands, and tokens in them.
+        """
+        return self._assembly.issue_browser_url()
+
+    def statistics(self) -> ServerStatistics:
+        """Return what the server has under way, and what it had so far. Safe in any thread; it never waits."""
+        return self._core.statistics()
+
+    def tree(self) -> ServerTree:
+        """Return what the server has under way: its page, its channels, and each of their calls and streams.
+
+        ``print(server.tree())`` shows a person what hangs, and what it waits for. Safe in any thread; it never waits.
+        Nothing secret is in it.
+        """
+        return self._core.tree()
+
+    async def wait_page(self, timeout: float | None = None) -> None:
+        """Wait until a page is connected.
+
+        Args:
+            timeout: Seconds; ``None`` for no limit.
+
+        Raises:
+            trio.TooSlowError: The time ran out.
+            ClosedError: The server is closed.
+            TypeError, ValueError: The timeout is not one.
+
+        Cancelling it does nothing else.
+        """
+        await self._core.wait_page(timeout)
+
+    async def move_to_newest_page(self, timeout: float | None = 10) -> None:
+        """Let the next page that connects take over from the one that is connected, and wait for that.
+
+        The open channels are opened in the new page, as after a reload. The old page hears why it was left. Where no
+        page is connected, this is ``wait_page``.
+
+        Args:
+            timeout: Seconds; ``None`` for no limit.
+
+        Raises:
+            trio.TooSlowError: The time ran out. The page that was connected still is.
+            ClosedError: The server is closed.
+            TypeError, ValueError: The timeout is not one.
+
+        Cancelling it leaves everything as it is.
+        """
+        limit = check_timeout(timeout)
+        await self._core.wait_newest_page(*self._core.begin_move_to_newest_page(), limit)
+
+    @asynccontextmanager
+    async def open_channel(
+        self, code: str, *, handler: object = None, timeout: float | None = 3
+    ) -> AsyncIterator[Channel]:
+        """Open a channel for the time of an ``async with`` block, and close it afterwards.
+
+        Args:
+            code: JavaScript that evaluates to the initialization function, such as
+                ``"(channel) => { channel.handler = {add: (a, b) => a + b}; }"``.
+            handler: The object that handles calls from the page; it can be set later, too.
+            timeout: Seconds for opening and for closing, each; ``None`` for no limit.
+
+        Raises:
+            What ``Channel.open`` and ``Channel.close`` raise, and what the block raises. When the block raises, it is
+            that, and closing is given ``Limits.close_seconds``.
+
+        Cancelling it closes the channel, and tells the page.
+        """
+        async with self.hold_channel(code, handler=handler) as channel:
+            channel.context_timeout = timeout
+            await channel.open(timeout)
+            try:
+                yield channel
+            except BaseException:
+                with trio.move_on_after(self._core.limits.close_seconds, shield=True):
+                    await channel.close(None)
+                raise
+            await channel.close(channel.context_timeout)
+
+    @asynccontextmanager
+    async def hold_channel(self, code: str, *, handler: object = None) -> AsyncIterator[Channel]:
+        """Make a channel that is not open, for the time of an ``async with`` block: for who opens and closes it.
+
+        Args:
+            code: As in ``open_channel``.
+            handler: As in ``open_channel``.
+
+        Raises:
+            TypeError: The code is not a str.
+
+        Entering it is no checkpoint. Leaving it waits for what runs in the channel, and cannot be cancelled at that:
+        all of it has been.
+        """
+        core = ServerChannel(self._core, code, handler=handler)
+        async with core.own_tasks() as nursery:
+            try:
+                yield Channel.create(core, self._assembly)
+            finally:
+                core.shut("its context was left")
+                nursery.cancel_scope.cancel()
+
+
+@final
+class PeerChannel(_Calls, metaclass=NoPublicConstructor):
+    """The peer's side of a channel that a server has opened. ``Peer.channels`` has them."""
+
+    _core: core_peer.PeerChannel
+
+    def __repr__(self) -> str:
+        return f"<jchannel.trio.PeerChannel {self.number}, {'closed' if self._core.closed else 'open'}>"
+
+    @property
+    def code(self) -> str:
+        """The initialization function's code, which a page would run and the peer does not."""
+        return self._core.code
+
+    @property
+    def number(self) -> int:
+        """The channel's number, which no other channel of the server has."""
+        return self._core.number
+
+
+#: Called with each channel that is opened, and its code; returns what a page's initialization function would return.
+OnOpen: TypeAlias = Callable[[PeerChannel, str], Any | Awaitable[Any]]
+
+
+@final
+class Peer(metaclass=NoPublicConstructor):
+    """A connection to a server. ``open_peer`` makes it."""
+
+    def __init__(self, core: core_peer.Peer) -> None:
+        self._core = core
+
+    @property
+    def channels(self) -> dict[int, PeerChannel]:
+        """The channels that the server has opened, by their numbers."""
+        return {number: PeerChannel.of(channel) for number, channel in self._core.channels.items()}
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is there."""
+        return self._core.session.alive
+
+    @property
+    def why_ended(self) -> str:
+        """Why the connection has ended; empty while it is there."""
+        return self._core.session.why_ended
+
+    async def wait_channel(self) -> PeerChannel:
+        """Wait until the server has opened a channel, and return the first that is open.
+
+        Raises:
+            PageLostError: The connection has ended.
+
+        Cancelling it does nothing else.
+        """
+        return PeerChannel.of(await self._core.wait_channel())
+
+    async def wait_ended(self) -> None:
+        """Wait until the connection has ended. Cancelling it does nothing else."""
+        await self._core.session.wait_ended()
+
+
+@asynccontextmanager
+async def open_server(
+    host: str = "localhost",
+    port: int | None = None,
+    *,
+    url: str | None = None,
+    static: str | Path | None = None,
+    open_browser: bool = False,
+    heartbeat: float = 15,
+    origins: Iterable[str] = (),
+    tracebacks: bool = False,
+    limits: Limits | None = None,
+    listeners: Sequence[trio.abc.Listener[Any]] | None = None,
+) -> AsyncIterator[Server]:
+    """Open a server for the time of an ``async with`` block.
+
+    Args:
+        host: The name or address to listen on. ``localhost`` means the loopback addresses of IPv4 and of IPv6.
+        port: The port; 0 for any free one; ``None`` for 8889 or, where that is taken, a free one.
+        url: The URL under which pages reach the server, where a proxy is between, such as
+            ``https://example.com/proxy/8889``.
+        static: A folder of static files to serve, with the client's script inserted into its pages; ``None`` for a
+            plain page.
+        open_browser: Whether to open the page in the user's browser.
+        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
+        origins: Origins of pages that may connect, such as ``https://hub.example.com``, beside those of this machine
+            and of the server itself.
+        tracebacks: Whether the page gets the traceback of an exception that a Python handler raised, or only its type
+            and message.
+        limits: The limits of what a peer controls; ``None`` for the defaults.
+        listeners: Listeners to accept connections from, instead of sockets on ``host`` and ``port``: for tests, which
+            need no sockets. They are closed at the end.
+
+    Raises:
+        OSError: The port is taken, or the host is not this machine's. The message names it.
+        TypeError, ValueError: An argument is not of its kind.
+
+    Leaving the block closes the channels, says goodbye to the page and waits until all has ended. Cancelling it does
+    the same within ``Limits.close_seconds``.
+    """
+    assembly = Assembly(
+        ServerOptions(
+            host=host,
+            port=port,
+            url=url,
+            static=static,
+            open_browser=open_browser,
+            heartbeat=heartbeat,
+            origins=origins,
+            tracebacks=tracebacks,
+            limits=limits,
+            listeners=listeners,
+        )
+    )
+    async with assembly.open():
+        yield Server.create(assembly)
+
+
+@asynccontextmanager
+async def open_peer(
+    url: str,
+    handler: object = None,
+    *,
+    token: str | None = None,
+    on_open: OnOpen | None = None,
+    client: str | None = None,
+    connect: Callable[[], Awaitable[trio.abc.Stream]] | None = None,
+    limits: Limits | None = None,
+) -> AsyncIterator[Peer]:
+    """Connect to a server for the time of an ``async with`` block.
+
+    Args:
+        url: ``Server.page_url``; or ``Server.url`` when the token is given beside it. Where it has a path, as a proxy's
+            has, the server's streams are fetched in parts, which no proxy holds back or cuts short unnoticed.
+        handler: The object that handles calls from the server, on every channel.
+        token: The server's token, where the URL does not carry it.
+        on_open: Called with each channel that is opened, and its code; sync or async. It may set the channel's handler,
+            and returns what ``Channel.open`` returns to the server. Without it a channel is opened with ``None``.
+        client: A name for this peer, of at most 64 characters. The server takes a second connection of the same name
+            for the first one come again. ``None`` for a random name.
+        connect: Opens a connection to the server, instead of TCP to the URL's host: for tests. It is called once for
+            the messages, and once for each stream that does not travel inside them.
+        limits: The limits of what the server controls; ``None`` for the defaults.
+
+    Raises:
+        OSError: The server cannot be reached.
+        trio.TooSlowError: The server did not answer within ``Limits.handshake_seconds``.
+        RefusedError: The server refused the connection. The message is the server's.
+        TypeError, ValueError: An argument is not of its kind.
+
+    Leaving the block closes the connection. When it ends before, what is under way raises ``PageLostError``; the peer
+    does not connect again by itself.
+    """
+
+    def open_channel(core: core_peer.PeerChannel, code: str) -> Any:
+        return None if on_open is None else on_open(PeerChannel.of(core), code)
+
+    options = core_peer.PeerOptions(
+        handler=handler, on_open=open_channel, client=client, limits=Limits() if limits is None else limits
+    )
+    async with core_peer.open_peer(url, options, token=token, connect=connect) as core:
+        yield Peer.create(core)

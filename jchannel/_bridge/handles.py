@@ -1,27 +1,27 @@
 """Handles: a server and a channel of the core, as the facades hold them from outside of trio.
 
 What a facade's method does in trio is here, for the asyncio facade and the blocking one alike; how it is waited for is
-not. Methods check at once what can be checked at once, and give an operation.
+not. Methods check at once what can be checked at once, and return a job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, Final, TypeVar
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, NoReturn, TypeVar
 
-from jchannel._bridge.crossing import Operation
-from jchannel._bridge.incoming import Arrivals
-from jchannel._bridge.methods import Methods, ThreadMethods
+from jchannel._assembly import Assembly
+from jchannel._bridge.interpreter import share_interpreter, stop_sharing_interpreter
+from jchannel._bridge.jobs import TaskJob
+from jchannel._bridge.methods import BridgedMethods, ThreadMethods
 from jchannel._bridge.owner import Owner
 from jchannel._bridge.portal import Portal, open_thread_portal
-from jchannel._core.arguments import check_timeout
-from jchannel._core.channel import Channel
+from jchannel._bridge.readers import BridgedStream
+from jchannel._core.arguments import check_code, check_timeout
+from jchannel._core.channel import ChannelState, Opening, ServerChannel
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.server import Server
-from jchannel._notebook.figures import CHANNEL, SERVER
-from jchannel._notebook.output import NotebookFrontend
-from jchannel._notebook.panel import Panel, render
 from jchannel.errors import ClosedError, StateError
 
 __all__ = ["ChannelHandle", "ServerHandle"]
@@ -29,51 +29,84 @@ __all__ = ["ChannelHandle", "ServerHandle"]
 _NOT_STARTED: Final = "the server is not started: start it first"
 _NOT_OPENED: Final = "the channel is closed: it has not been opened: call open() first"
 
-R = TypeVar("R")
 F = TypeVar("F")
 
 
 async def _do_nothing() -> None:
-    """Nothing."""
+    """Return at once."""
 
 
-class _Made:
-    """What an operation has opened.
+class _Start:
+    """One start of a server, as a job that can be undone. What others have started stays.
 
-    Attributes:
-        owner: Its owner; ``None`` when the operation has opened nothing.
+    Args:
+        handle: The server.
     """
 
-    def __init__(self) -> None:
-        self.owner: Owner[Any] | None = None
+    def __init__(self, handle: ServerHandle) -> None:
+        self._handle = handle
+        self._owner: Owner[Assembly] | None = None
+
+    def begin(self, facade: F) -> Awaitable[F]:
+        """Start the server, and return what is awaited until it is open."""
+        self._owner = self._handle.start_now()
+        return _wait_open(self._owner, facade)
+
+    def begin_unless_started(self, facade: F) -> Awaitable[F]:
+        """Start the server unless it is started, and return what is awaited until it is open."""
+        owner = self._handle.started_owner
+        return self.begin(facade) if owner is None else _wait_settled(owner, facade)
 
     async def undo(self) -> None:
-        """Closes it again."""
-        if self.owner is not None:
-            self.owner.stop()
-            await self.owner.wait_ended()
+        """Stop the server, if this has started it."""
+        if self._owner is not None:
+            self._owner.stop()
+            await self._owner.wait_ended()
+
+
+async def _wait_open(owner: Owner[Assembly], facade: F) -> F:
+    await owner.wait_open()
+    return facade
+
+
+async def _wait_settled(owner: Owner[Assembly], facade: F) -> F:
+    await owner.wait_settled()
+    return facade
 
 
 class ServerHandle:
     """A server that can be started and stopped.
 
     Args:
-        open_server: Makes the context manager of a server of the core.
+        assemble: Puts a new server together, each time it is started.
+        shares_interpreter: Whether busy threads are made to share the interpreter with trio's while it runs.
+        portal: The way to the trio that it always runs in; ``None`` for that of whoever starts it.
 
     Attributes:
-        frontend: What connects a notebook's page to the server, where there is a notebook.
+        current_portal: The way to the trio in which it was started last, or ``None``.
+        on_page_wanted: The hook for a request that waits for a page: called in the thread that makes it.
     """
 
-    def __init__(self, open_server: Callable[[], AbstractAsyncContextManager[Server]]) -> None:
-        self.frontend: NotebookFrontend | None = None
-        self._open_server = open_server
-        self._portal: Portal | None = None
-        self._owner: Owner[Server] | None = None
+    def __init__(
+        self, assemble: Callable[[], Assembly], *, shares_interpreter: bool = False, portal: Portal | None = None
+    ) -> None:
+        self.on_page_wanted: Callable[[], None] | None = None
+        self._assemble = assemble
+        self._shares_interpreter = shares_interpreter
+        self._only_portal = portal
+        self.current_portal = portal
+        self._assembly: Assembly | None = None
+        self._owner: Owner[Assembly] | None = None
 
     @property
     def portal(self) -> Portal:
         """The way to the server. Before it is started, a way to hear that it is not."""
-        return self._portal or open_thread_portal()
+        return self.current_portal or open_thread_portal()
+
+    @property
+    def assembly(self) -> Assembly | None:
+        """The server with its frontends, once it has been started. Outside of trio, it may be looked at only."""
+        return None if self._owner is None else self._owner.value
 
     @property
     def server(self) -> Server:
@@ -82,114 +115,76 @@ class ServerHandle:
         Raises:
             ClosedError: The server has not been started.
         """
-        if self._owner is None or self._owner.value is None:
+        assembly = self.assembly
+        if assembly is None:
             raise ClosedError(_NOT_STARTED)
-        return self._owner.value
+        return assembly.server
 
     @property
-    def running(self) -> Server | None:
-        """The server of the core while it is running. Outside of trio, it may be looked at and not be called."""
-        return self._owner.value if self._owner is not None and not self._owner.stopping else None
+    def is_running(self) -> bool:
+        """Whether the server is started, and has not been told to stop. Safe in any thread."""
+        return self.assembly is not None and self._is_started
 
     def describe(self) -> str:
-        """Its address and state, for a ``repr``. Nothing secret is in it."""
-        owner = self._owner
-        if owner is None or owner.value is None:
+        """Return its address and state, for a ``repr``. Nothing secret is in it."""
+        if self.assembly is None:
             return "not started"
-        connected = "page connected" if owner.value.session else "no page connected"
-        return f"at {owner.value.url}, {'stopped' if owner.stopping else connected}"
+        server = self.assembly.server
+        connected = "page connected" if server.session else "no page connected"
+        return f"at {server.url}, {connected if self.is_running else 'stopped'}"
 
-    def render(self) -> str:
-        """Its panel, as HTML."""
-        server = None if self._owner is None else self._owner.value
-        return (
-            render(Panel(SERVER, "", "not started", "off")) if server is None else server.claims.panels.render(server)
-        )
+    def want_page(self) -> None:
+        """Call the hook for a request that waits for a page. Called in the thread that makes it."""
+        if self.on_page_wanted is not None:
+            self.on_page_wanted()
 
-    def render_panel(self, channel: ChannelHandle) -> str:
-        """The panel of one of its channels, as HTML."""
-        server = None if self._owner is None else self._owner.value
-        return render(channel.panel()) if server is None else server.claims.panels.render(channel)
+    # Jobs
 
-    def start(self, portal: Portal, facade: F) -> Operation[F]:
-        """Starts the server, in the portal's trio.
+    def start(self, portal: Portal, facade: F) -> TaskJob[F]:
+        """Start the server, in the portal's trio, and return the facade.
 
-        Gives the facade. Raises ``StateError`` when it is started already, and what ``open_server`` raises. Cancelling
-        it closes the server.
+        Raises ``StateError`` when it is started already, and what opening it raises. Cancelling it closes the server.
         """
+        start = _Start(self)
+        return TaskJob(self._choose_portal(portal), partial(start.begin, facade), start.undo)
 
-        def begin() -> Awaitable[F]:
-            if self._is_started:
-                raise StateError("the server is started already: stop it before you start it again")
-            return self._start(facade, made)
+    def enter(self, portal: Portal, facade: F) -> TaskJob[F]:
+        """Start the server unless it is started, and return the facade. Otherwise as ``start``."""
+        start = _Start(self)
+        return TaskJob(self._choose_portal(portal), partial(start.begin_unless_started, facade), start.undo)
 
-        made = _Made()
-        return Operation(self._choose_portal(portal), begin, made.undo)
-
-    def enter(self, portal: Portal, facade: F) -> Operation[F]:
-        """Starts the server unless it is started. Otherwise as ``start``."""
-
-        async def wait_open() -> F:
-            return facade
-
-        def begin() -> Awaitable[F]:
-            return self.begin(lambda _: wait_open()) if self._is_started else self._start(facade, made)
-
-        made = _Made()
-        return Operation(self._choose_portal(portal), begin, made.undo)
-
-    def stop(self) -> Operation[None]:
-        """Stops the server and ends its channels. Does nothing when it is not started.
+    def stop(self) -> TaskJob[None]:
+        """Stop the server and end its channels. Does nothing when it is not started.
 
         Raises ``ClosedError`` when an error of the library has ended it. Cancelling it stops the waiting only.
         """
+        return TaskJob(self.portal, self._begin_stop, certain=True)
 
-        def begin() -> Awaitable[None]:
-            if self._owner is None:
-                return _do_nothing()
-            self._owner.stop()
-            return self._owner.wait_ended()
-
-        return Operation(self.portal, begin)
-
-    def ask_for_page(self) -> None:
-        """Where no page is connected, has the notebook connect its own. Called in the thread that makes a request."""
-        if self.frontend is not None:
-            self.frontend.show_if_alone()
-
-    def move_to_newest_page(self, timeout: float | None) -> Operation[None]:
-        """As the core's ``move_to_newest_page``. The next page may take over from the moment this begins."""
+    def wait_page(self, timeout: float | None) -> TaskJob[None]:
+        """Wait until a page is connected."""
         check_timeout(timeout)
-        return Operation(self.portal, lambda: self.begin(lambda server: server.begin_move_to_newest_page(timeout)))
+        self.want_page()
+        return TaskJob(self.portal, partial(self._begin_wait_page, timeout))
 
-    def wait_page(self, timeout: float | None) -> Operation[None]:
-        """As the core's ``wait_page``."""
-        check_timeout(timeout)
-        self.ask_for_page()
-        return Operation(self.portal, lambda: self.begin(lambda server: server.wait_page(timeout)))
+    def move_to_newest_page(self, timeout: float | None) -> TaskJob[None]:
+        """Let the next page take over, from the moment this begins, and wait for it."""
+        return TaskJob(self.portal, partial(self._begin_move, check_timeout(timeout)))
 
     # In trio
 
-    @property
-    def owner(self) -> Owner[Server]:
-        """The server's owner, which lives.
+    def find_server(self) -> Server:
+        """Return the server, which is started or being started.
 
         Raises:
-            ClosedError: The server is not started.
+            ClosedError: It is not, or has been closed.
         """
-        if self._owner is None:
+        if self._assembly is None:
             raise ClosedError(_NOT_STARTED)
-        if self._owner.stopping:
+        server = self._assembly.server
+        if not self._is_started:
+            server.check_open()
             raise ClosedError("the server is closed")
-        return self._owner
-
-    def begin(self, ask: Callable[[Server], Awaitable[R]]) -> Awaitable[R]:
-        """Asks the server for something, as ``Owner.begin`` does.
-
-        Raises:
-            ClosedError: The server is not started.
-        """
-        return self.owner.begin(ask)
+        return server
 
     @property
     def _is_started(self) -> bool:
@@ -197,219 +192,220 @@ class ServerHandle:
 
     def _choose_portal(self, portal: Portal) -> Portal:
         # One that lives, or is still closing, can only be dealt with where it is.
-        if self._portal is None or self._portal.ended or self._owner is None or self._owner.ended:
-            self._portal = portal
-        return self._portal
+        if self.current_portal is None or self.current_portal.ended or self._owner is None or self._owner.ended:
+            self.current_portal = self._only_portal or portal
+        return self.current_portal
 
-    def _start(self, facade: F, made: _Made) -> Awaitable[F]:
-        previous, owner = self._owner, Owner(self._open_server(), "the server")
-        self._owner = made.owner = owner
+    @property
+    def started_owner(self) -> Owner[Assembly] | None:
+        """What keeps the server open, while it is started."""
+        return self._owner if self._is_started else None
 
-        async def run() -> None:
-            if previous is not None:
-                with suppress(ClosedError):  # Those who stopped it have heard why.
-                    await previous.wait_ended()
+    def start_now(self) -> Owner[Assembly]:
+        """Start the server, and return what keeps it open.
+
+        Raises:
+            StateError: It is started already.
+            TypeError, ValueError: An option is not of its kind.
+        """
+        if self._is_started:
+            raise StateError("the server is started already: stop it before you start it again")
+        assembly = self._assemble()
+        owner = Owner(assembly.open(), "the server", self._owner)
+        self._assembly, self._owner = assembly, owner
+        self.portal.start_soon(self._run, owner)
+        return owner
+
+    async def _run(self, owner: Owner[Assembly]) -> None:
+        if self._shares_interpreter:
+            share_interpreter()
+        try:
             await owner.run()
+        finally:
+            if self._shares_interpreter:
+                stop_sharing_interpreter()
 
-        async def wait() -> F:
-            await owner.wait_open()
-            return facade
+    def _begin_stop(self) -> Awaitable[None]:
+        if self._owner is None:
+            return _do_nothing()
+        self._owner.stop()
+        return self._owner.wait_ended()
 
-        self.portal.start_soon(run)
-        return wait()
+    def _begin_wait_page(self, timeout: float | None) -> Awaitable[None]:
+        return self.find_server().wait_page(timeout)
+
+    def _begin_move(self, limit: float) -> Awaitable[None]:
+        server = self.find_server()
+        return server.wait_newest_page(*server.begin_move_to_newest_page(), limit)
+
+
+class _Open:
+    """One opening of a channel, as a job that can be undone. What others have opened stays.
+
+    Args:
+        handle: The channel.
+        methods: Runs the handler's methods from then on.
+        limit: Seconds for the whole, waiting for a page included.
+    """
+
+    def __init__(self, handle: ChannelHandle, methods: BridgedMethods, limit: float) -> None:
+        self._handle = handle
+        self._methods = methods
+        self._limit = limit
+        self._opened: tuple[ServerChannel, Opening] | None = None
+
+    def begin(self) -> Awaitable[Any]:
+        """Open the channel, and return what is awaited until it is open."""
+        channel, opening = self._opened = self._handle.open_now(self._methods)
+        return channel.wait_open(opening, self._limit)
+
+    def begin_unless_open(self, facade: F) -> Awaitable[F]:
+        """Open the channel unless it is open, and return what is awaited until it is."""
+        core = self._handle.core
+        if core is not None and core.state is not ChannelState.CLOSED:
+            return _return(facade)
+        return _return_after(self.begin(), facade)
+
+    async def undo(self) -> None:
+        """Close the channel, if this has opened it and it is still the same opening."""
+        if self._opened is not None:
+            channel, opening = self._opened
+            if not opening.closed.is_set():
+                await channel.wait_closed(channel.shut("opening it was given up"), math.inf, opening)
 
 
 class ChannelHandle:
-    """A channel that can be opened and closed. ``Calls`` makes its requests.
+    """A channel that can be opened and closed. ``Requests`` makes its requests.
 
     Args:
         server: Its server.
         code: JavaScript that evaluates to the initialization function.
 
     Attributes:
-        handler: The object that handles calls from the page, or ``None``.
+        server: As above.
+        core: The channel of the core, once it has been opened. Outside of trio, it may be looked at only.
+        methods: Runs the handler's methods. Before the channel was opened, none is run.
 
     Raises:
         TypeError: The code is not a str.
     """
 
     def __init__(self, server: ServerHandle, code: str) -> None:
-        if not isinstance(code, str):
-            raise TypeError(f"the code of a channel must be a str of JavaScript, and not {code!r}")
-        self.handler: object = None
-        self._server = server
+        check_code(code)
+        self.server = server
+        self.methods: BridgedMethods = ThreadMethods()
+        self._handler: object = None
         self._code = code
-        self._context_timeout: float | None = 3
-        self._methods: Methods = ThreadMethods()
-        self._owner: Owner[Channel] | None = None
+        self.core: ServerChannel | None = None
 
     @property
-    def context_timeout(self) -> float | None:
-        """The timeout in seconds for opening and closing as a context manager.
+    def handler(self) -> object:
+        """The object that handles calls from the page, or ``None``."""
+        return self._handler
 
-        Raises:
-            TypeError, ValueError: When it is set to what is not a timeout.
-        """
-        return self._context_timeout
-
-    @context_timeout.setter
-    def context_timeout(self, timeout: float | None) -> None:
-        check_timeout(timeout)
-        self._context_timeout = timeout
+    @handler.setter
+    def handler(self, handler: object) -> None:
+        self._handler = handler
+        if self.core is not None:
+            self.core.handler = handler
 
     @property
     def portal(self) -> Portal:
         """The way to the channel's server."""
-        return self._server.portal
+        return self.server.current_portal or open_thread_portal()
 
     @property
-    def channel(self) -> Channel:
+    def channel(self) -> ServerChannel:
         """The channel of the core. Outside of trio, it may be looked at and not be called.
 
         Raises:
             ClosedError: The channel has not been opened.
         """
-        owner = self._owner
-        if owner is None or owner.value is None:
+        if self.core is None:
             raise ClosedError(_NOT_OPENED)
-        return owner.value
+        return self.core
+
+    @property
+    def was_opened(self) -> bool:
+        """Whether there has been a channel of the core. Safe in any thread."""
+        return self.core is not None
 
     def describe(self) -> str:
-        """Its state and server, for a ``repr``."""
-        owner = self._owner
-        is_open = owner is not None and owner.value is not None and owner.value.is_open
-        return f"{'open' if is_open else 'closed'}, server {self._server.describe()}"
+        """Return its state and server, for a ``repr``."""
+        is_open = self.core is not None and self.core.state is not ChannelState.CLOSED
+        return f"{'open' if is_open else 'closed'}, server {self.server.describe()}"
 
-    def render(self) -> str:
-        """Its panel, as HTML. It follows the channel when it is closed and opened again."""
-        return self._server.render_panel(self)
+    # Jobs
 
-    def panel(self) -> Panel:
-        """What its panel says now. It can be asked in any thread, and never waits."""
-        owner = self._owner
-        if owner is None or owner.value is None:
-            return Panel(CHANNEL, "", "not opened", "off")
-        return owner.value.panel()
+    def open(self, methods: BridgedMethods, timeout: float | None) -> TaskJob[Any]:
+        """Open the channel, and return what its initialization function returned.
 
-    def open(self, methods: Methods, timeout: float | None) -> Operation[Any]:
-        """As the core's ``open``. ``methods`` runs the handler's methods from now on."""
-        check_timeout(timeout)
-        self._server.ask_for_page()
-        made = _Made()
-        return Operation(
-            self.portal, lambda: self._open(methods, lambda channel: channel.begin_open(timeout), made), made.undo
-        )
-
-    def enter(self, methods: Methods, timeout: float | None, facade: F) -> Operation[F]:
-        """Opens the channel unless it is open. Gives the facade."""
-        check_timeout(timeout)
-        self._server.ask_for_page()
-
-        async def wait(opening: Awaitable[Any] | None) -> F:
-            if opening is not None:
-                await opening
-            return facade
-
-        def ask(channel: Channel) -> Awaitable[F]:
-            if channel.is_open:
-                made.owner = None
-                return wait(None)
-            return wait(channel.begin_open(timeout))
-
-        made = _Made()
-        return Operation(self.portal, lambda: self._open(methods, ask, made), made.undo)
-
-    def close(self, timeout: float | None) -> Operation[None]:
-        """As the core's ``close``. Does nothing when the channel is not open, or its server not started."""
-        check_timeout(timeout)
-
-        def close(owner: Owner[Channel] | None) -> Awaitable[None]:
-            if owner is None:
-                return _do_nothing()
-            return owner.begin(lambda channel: _close(owner, channel, channel.begin_close(timeout)))
-
-        def begin() -> Awaitable[None]:
-            try:
-                return self._server.begin(lambda _: close(self._owner))
-            except ClosedError:
-                return _do_nothing()
-
-        return Operation(self.portal, begin)
-
-    def ask(self, ask: Callable[[Channel], Awaitable[R]]) -> Operation[R]:
-        """Asks the channel of the core for something, as ``Owner.begin`` does. Streams come as ``Arrivals``.
-
-        Raises ``ClosedError`` when the channel has not been opened.
+        Args:
+            methods: Runs the handler's methods from now on.
+            timeout: Seconds for the whole, waiting for a page included; ``None`` for no limit.
         """
+        limit = check_timeout(timeout)
+        self.server.want_page()
+        opening = _Open(self, methods, limit)
+        return TaskJob(self.portal, opening.begin, opening.undo)
 
-        def find_owner() -> Owner[Channel]:
-            if self._owner is None:
-                raise ClosedError(_NOT_OPENED)
-            return self._owner
+    def enter(self, methods: BridgedMethods, timeout: float | None, facade: F) -> TaskJob[F]:
+        """Open the channel unless it is open, and return the facade."""
+        limit = check_timeout(timeout)
+        self.server.want_page()
+        opening = _Open(self, methods, limit)
+        return TaskJob(self.portal, partial(opening.begin_unless_open, facade), opening.undo)
 
-        def begin() -> Awaitable[R]:
-            # A channel that has been there once needs no server to say that it is closed, and why.
-            if self._owner is not None and self._owner.value is not None:
-                return self._owner.begin(ask)
-            return self._server.begin(lambda _: find_owner().begin(ask))
-
-        self._server.ask_for_page()
-        return Operation(self.portal, begin)
+    def close(self, timeout: float | None) -> TaskJob[None]:
+        """Close the channel. Does nothing when it is not open, or its server not started."""
+        return TaskJob(self.portal, partial(self._begin_close, check_timeout(timeout)), certain=True)
 
     # In trio
 
-    @property
-    def methods(self) -> Methods:
-        """What runs the handler's methods. Before the channel was opened, none is run."""
-        return self._methods
+    def refuse_request(self) -> NoReturn:
+        """Refuse a request, because the channel has not been opened.
 
-    def _open(self, methods: Methods, ask: Callable[[Channel], Awaitable[R]], made: _Made) -> Awaitable[R]:
-        def start(server: Server) -> Awaitable[R]:
-            self._methods = methods
-            owner = self._owner
-            if owner is None or owner.stopping:
-                manager = server.hold_channel(self._code, run_method=self._run_method, give_stream=self._give_stream)
-                owner = self._owner = Owner(manager, "the channel", self._server.owner)
-                self._server.owner.start_child(owner)
-            made.owner = owner
-            return owner.begin(lambda channel: _begin_opening(owner, channel, ask))
+        Raises:
+            ClosedError: It has not been opened, or its server not been started.
+        """
+        self.server.find_server()
+        raise ClosedError(_NOT_OPENED)
 
-        return self._server.begin(start)
+    def open_now(self, methods: BridgedMethods) -> tuple[ServerChannel, Opening]:
+        """Begin to open the channel, and return it and the opening.
 
-    async def _run_method(self, _: object, name: str, args: Sequence[Any]) -> Any:
-        return await self._methods.run(self.handler, name, args)
+        Raises:
+            ClosedError: The server is not started.
+            StateError: The channel is open already.
+            ValueError: The code is larger than the connection takes at once.
+        """
+        server = self.server.find_server()
+        channel = self.core
+        if channel is None or channel.server is not server:
+            channel = self.core = ServerChannel(
+                server, self._code, handler=self._handler, convert_stream=self._bridge_stream
+            )
+        channel.handler = self._handler  # It may have been set meanwhile, when there was no channel to set it in.
+        opening = channel.begin_open()
+        self.methods = methods
+        channel.dispatcher.methods = methods
+        server.start_soon(channel.hold, opening)
+        return channel, opening
 
-    def _give_stream(self, stream: IncomingStream, limit: float) -> Arrivals:
-        return Arrivals(stream, limit, self.portal)
+    def _begin_close(self, limit: float) -> Awaitable[None]:
+        if self.core is None:
+            return _do_nothing()
+        opening = self.core.opening
+        return self.core.wait_closed(self.core.shut("it was closed"), limit, opening)
 
-
-def _begin_opening(owner: Owner[Channel], channel: Channel, ask: Callable[[Channel], Awaitable[R]]) -> Awaitable[R]:
-    try:
-        return _finish_opening(owner, channel, ask(channel))
-    except BaseException:
-        _drop_unless_open(owner, channel)
-        raise
-
-
-async def _finish_opening(owner: Owner[Channel], channel: Channel, opening: Awaitable[R]) -> R:
-    try:
-        return await opening
-    except BaseException:
-        _drop_unless_open(owner, channel)
-        raise
-
-
-def _drop_unless_open(owner: Owner[Channel], channel: Channel) -> None:
-    """Stops the owner of a channel that is not open. It may have been opened again already."""
-    if not channel.is_open:
-        owner.stop()
+    def _bridge_stream(self, stream: IncomingStream, limit: float) -> BridgedStream:
+        return BridgedStream(stream, limit, self.portal)
 
 
-async def _close(owner: Owner[Channel], channel: Channel, closing: Awaitable[None]) -> None:
-    """Waits until a channel is closed, and its owner has ended."""
-    try:
-        await closing
-    finally:
-        _drop_unless_open(owner, channel)
-    if owner.stopping:
-        await owner.wait_ended()
+async def _return(value: F) -> F:
+    return value
+
+
+async def _return_after(rest: Awaitable[object], value: F) -> F:
+    await rest
+    return value

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, TypeAlias
 
-from jchannel._bridge.turns import Turns
+from jchannel._bridge import interpreter
+from jchannel._bridge.interpreter import LoopPauses
 
 __all__ = ["LoopClosedError", "LoopMailbox", "Mailbox", "Work"]
 
@@ -29,7 +30,7 @@ class Mailbox(ABC):
         self._woken = False
 
     def post(self, work: Work) -> None:
-        """Has work run in the mailbox's thread. Safe in any thread.
+        """Run work in the mailbox's thread. Safe in any thread.
 
         Raises:
             What ``_wake`` raises. The work still waits then, and other work that is posted may wake it.
@@ -44,7 +45,7 @@ class Mailbox(ABC):
                 raise
 
     def run(self) -> None:
-        """Runs what waits now. Called in the mailbox's thread.
+        """Run what waits now. Called in the mailbox's thread.
 
         What is posted meanwhile has its own wake-up, so that a flood of it cannot keep the thread.
         """
@@ -64,7 +65,7 @@ class Mailbox(ABC):
 
     @abstractmethod
     def _wake(self) -> None:
-        """Sees to it that ``run`` is called in the mailbox's thread, soon."""
+        """Make the mailbox's thread call ``run`` soon."""
 
 
 class LoopClosedError(Exception):
@@ -75,7 +76,7 @@ class LoopMailbox(Mailbox):
     """The mailbox of an asyncio loop. ``LoopMailbox.of`` gives the loop's one, so that all who post share wake-ups.
 
     Attributes:
-        turns: Sees to it that trio gets its turn beside the loop.
+        pauses: Pauses the loop where it never rests, while it waits for trio.
     """
 
     _mailboxes: ClassVar[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopMailbox]] = (
@@ -84,13 +85,13 @@ class LoopMailbox(Mailbox):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
-        self.turns = Turns(loop)
+        self.pauses = LoopPauses(loop)
         # Not the loop itself: it is the key under which this mailbox is kept, and would keep itself alive.
         self._loop = weakref.ref(loop)
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> LoopMailbox:
-        """The mailbox of a loop. Called in the loop's thread."""
+        """Return the mailbox of a loop. Called in the loop's thread."""
         try:
             return cls._mailboxes[loop]
         except KeyError:
@@ -103,8 +104,9 @@ class LoopMailbox(Mailbox):
         return loop is None or loop.is_closed()
 
     def run(self) -> None:
-        """As the mailbox's."""
-        self.turns.take_note()
+        """Run what waits now, and look whether the loop is too busy for trio's thread."""
+        if interpreter.sharers:
+            self.pauses.note_arrival()
         super().run()
 
     def _wake(self) -> None:

@@ -1,6 +1,6 @@
-"""``@jchannel.background``: the mark of handler methods that run beside the loop, and so while a cell computes.
+"""``@jchannel.background``: marks handler methods that run outside of the loop, and so even while a cell is running.
 
-This module imports nothing of the project, and neither trio nor asyncio.
+This module imports nothing from the project, and neither trio nor asyncio.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ F = TypeVar("F")
 
 _MARK: Final = "_jchannel_background"
 
-#: Whether anything has ever been marked.
-_in_use = False
+#: Whether any method has ever been marked.
+in_use = False
 
 
 class Place(enum.Enum):
-    """Where a marked method runs."""
+    """The place where a marked method runs."""
 
     THREAD = "in a worker thread"
     TRIO = "in trio"
 
 
 def background(method: F) -> F:
-    """Marks a method of a handler: it answers the page while a cell computes.
+    """Mark a method of a handler, so that it answers the page even while a cell is running.
 
-    A plain method that is marked runs in a worker thread, and several at once when the page calls several. An ``async
-    def`` method that is marked runs in jchannel's trio thread: it awaits trio, and nothing in it may block. Under a
-    trio-asyncio loop, trio has no thread of its own, and a marked method waits for a cell as every other does.
+    A marked plain method runs in a worker thread; if the page calls several, they run at the same time. A marked
+    ``async def`` method runs in jchannel's trio thread: it may await only trio, and must not block. Under a
+    trio-asyncio loop, trio has no thread of its own, and a marked method waits for the cell like any other.
     ::
 
         class Handler:
@@ -44,30 +44,31 @@ def background(method: F) -> F:
             def stop(self):
                 self.stopped = True
 
-    When the page sends a stream, the method gets it as its first argument: a plain one a ``ByteStream``, which is read
-    with ``for``, an ``async def`` one a ``MetaGenerator`` for trio. A plain one answers with a stream by returning an
-    iterator (a generator does), a ``ByteStream``, a ``pathlib.Path`` or a binary file; an ``async def`` one by
-    returning an async iterable for trio, a path or a file.
+    If the page sends a stream, it is the first argument of the method: a ``ByteStream`` for a plain method, which reads
+    it with ``for``, and a ``MetaGenerator`` for trio for an ``async def`` method. To answer with a stream, a plain
+    method returns an iterator (such as a generator), a ``ByteStream``, a ``pathlib.Path`` or a binary file; an ``async
+    def`` method returns an async iterable for trio, a path or a file.
 
-    A method that is marked calls the page with ``channel.sync``; an ``async def`` one in another thread, as with
+    A marked method calls the page with ``channel.sync``. An ``async def`` method does so in another thread, as in
     ``await trio.to_thread.run_sync(channel.sync.call, "draw")``.
 
-    When the page cancels the call, or the channel is closed, an ``async def`` method is cancelled. A thread cannot be:
-    a plain method runs on, its result is dropped, and the stream it reads ends with ``ClosedError``. One that takes
-    long calls ``trio.from_thread.check_cancelled()`` from time to time, which ends it when its call was cancelled.
+    If the page cancels the call, or the channel is closed, an ``async def`` method is cancelled. A thread cannot be
+    cancelled: a plain method continues, its result is dropped, and the stream that it reads ends with ``ClosedError``.
+    A long method should call ``trio.from_thread.check_cancelled()`` from time to time, which raises if its call was
+    cancelled.
 
-    The mark is for the handlers of ``jchannel`` and of ``jchannel.sync``, where plain methods run in worker threads
-    without it, too. ``jchannel.trio`` does not look at it: all methods run in trio there.
+    The mark is for the handlers of ``jchannel`` and of ``jchannel.sync``. In the latter, plain methods run in worker
+    threads in any case. ``jchannel.trio`` ignores it: there, all methods run in trio.
 
     Args:
-        method: A function or an ``async def`` function, also as a ``staticmethod`` or ``classmethod``; or something
-            else that can be called (a bound method, a ``functools.partial``), to be an attribute of the handler.
+        method: A function or an ``async def`` function, also as a ``staticmethod`` or ``classmethod``; or another
+            callable (a bound method, a ``functools.partial``) that becomes an attribute of the handler.
 
     Returns:
-        The same, marked; of what carries no mark by itself, something that calls it.
+        The same object, marked; or a wrapper that calls it, if it cannot carry the mark.
 
     Raises:
-        TypeError: It is a class, an async generator function, or nothing that can be called.
+        TypeError: ``method`` is a class or an async generator function, or is not callable.
     """
     return cast("F", _mark(method))
 
@@ -79,24 +80,25 @@ def _mark(method: object) -> object:
         raise TypeError(f"@jchannel.background marks the methods of a handler, and not a class, as {method!r} is")
     if not callable(method):
         raise TypeError(f"@jchannel.background marks what can be called, and not {method!r}")
-    if _is(inspect.isasyncgenfunction, method):
+    if _is_kind(inspect.isasyncgenfunction, method):
         raise TypeError(
             f"@jchannel.background cannot mark {method!r}, which is an async generator: mark an async def method that "
             "returns one, or a plain generator"
         )
     marked = method if isinstance(method, types.FunctionType | functools.partial) else _Marked(method)
-    global _in_use  # noqa: PLW0603 (there is one for the process)
-    _in_use = True
-    vars(marked)[_MARK] = Place.TRIO if _is(inspect.iscoroutinefunction, method) else Place.THREAD
+    global in_use  # noqa: PLW0603 (there is one for the process)
+    in_use = True
+    vars(marked)[_MARK] = Place.TRIO if _is_kind(inspect.iscoroutinefunction, method) else Place.THREAD
     return marked
 
 
 def find_place(handler: object, name: str) -> Place | None:
-    """Where the method of a handler runs that is marked; ``None`` when there is none, or it is not marked.
+    """Return where a marked method of a handler runs; ``None`` if it does not exist or is not marked.
 
-    Runs no code of the handler, which belongs to another thread. So what its ``__getattr__`` gives is not marked.
+    This runs no code of the handler, which belongs to another thread. So anything that its ``__getattr__`` returns
+    counts as not marked.
     """
-    if not _in_use:  # To look is a tenth of the work of a call.
+    if not in_use:  # The lookup would be a tenth of the work of a call.
         return None
     found = inspect.getattr_static(handler, name, None)
     if isinstance(found, types.MemberDescriptorType):  # An attribute in `__slots__`.
@@ -108,7 +110,7 @@ def find_place(handler: object, name: str) -> Place | None:
 
 
 class _Marked:
-    """Something that can be called, and cannot carry the mark by itself."""
+    """A wrapper for a callable that cannot carry the mark itself."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
@@ -120,6 +122,6 @@ class _Marked:
         return self._function(*args)
 
 
-def _is(kind: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
-    """Whether a function is of a kind, or the class of what can be called has such a ``__call__``."""
-    return kind(function) or kind(getattr(type(function), "__call__", None))  # noqa: B004 (what it is, is asked)
+def _is_kind(kind: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
+    """Return whether a function is of a kind, or a callable's class has such a ``__call__``."""
+    return kind(function) or kind(getattr(type(function), "__call__", None))  # noqa: B004 (this needs the method)

@@ -10,7 +10,7 @@ import contextvars
 import inspect
 import io
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -19,72 +19,85 @@ from typing import Any, Final
 import outcome
 import trio
 
-from jchannel._bridge.held_up import HeldUp
-from jchannel._bridge.incoming import Arrivals, give_to_loop, give_to_threads
+from jchannel._bridge import marks
+from jchannel._bridge.blocked import BlockedMethods
+from jchannel._bridge.loop_source import LoopSource
 from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox, Work
 from jchannel._bridge.marks import Place, find_place
-from jchannel._bridge.outgoing import LoopSource
 from jchannel._bridge.portal import Portal
-from jchannel._core.handlers import MethodCancelledError, find_method, invoke
-from jchannel._core.invocation import carry, running_call
-from jchannel._streams.blocking import ByteStream
+from jchannel._bridge.readers import BridgedStream, read_in_threads, read_on_loop
+from jchannel._core.handlers import MethodCancelledError, Methods, find_method
+from jchannel._core.invocation import CURRENT, Invocation
+from jchannel._core.session import Session
+from jchannel._protocol.messages import Call, Open, Pipe
+from jchannel._streams.blocking import ByteStream, give_away
 from jchannel._streams.sources import open_source
 from jchannel.errors import StateError
 
-__all__ = ["LoopMethods", "Methods", "ThreadMethods"]
+__all__ = ["BridgedMethods", "LoopInvocation", "LoopMethods", "ThreadMethods"]
 
 #: A loop that is closed tells nobody. While a method runs on one, it is looked at once in this many seconds.
 LOOP_CHECK_SECONDS: Final = 1.0
 
 
-class Methods(ABC):
-    """Runs the methods of a channel's handler."""
+class BridgedMethods(Methods):
+    """Runs the methods of a handler that lives outside of trio."""
 
-    async def run(self, handler: object, name: str, args: Sequence[Any]) -> Any:
-        """Runs a method and gives its result. Called in trio.
+    async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
+        """Run the method that answers a request, where it belongs, and return its result.
 
         Cancelling it cancels an async method, and does not wait for a worker thread, whose result is dropped.
 
         Args:
-            handler: The handler.
+            invocation: The request.
+            handler: The handler, or ``None``.
             name: The method's name.
-            args: Its arguments. An ``Arrivals`` in the first place becomes a stream that can be read where it runs.
+            args: Its arguments. A ``BridgedStream`` in the first place becomes a stream that can be read where it runs.
 
         Raises:
             NothingToCallError: There is nothing to call under that name.
             What the method raises.
         """
-        place = find_place(handler, name)
+        # To look is a tenth of the work of a call.
+        place = find_place(handler, name) if marks.in_use else None
         if place is Place.THREAD:
             return await self._run_in_thread(handler, name, args)
         if place is Place.TRIO:
-            return await _run_in_trio(handler, name, args)
-        return await self._run_at_home(handler, name, args)
+            return await self._run_in_trio(invocation, handler, name, args)
+        return await self._run_at_home(invocation, handler, name, args)
 
-    def watch(self, held_up: HeldUp) -> None:  # noqa: B027 (where methods need no loop, nothing holds them up)
-        """Tells it, from now on, of the methods that wait for a loop that its thread holds up. Called in trio."""
+    def watch(self, blocked: BlockedMethods) -> None:
+        """Add, from now on, the methods that wait for a loop whose thread waits. Called in trio."""
 
-    def unwatch(self, held_up: HeldUp) -> None:  # noqa: B027 (as above)
-        """Tells it no more. Called in trio."""
+    def unwatch(self, blocked: BlockedMethods) -> None:
+        """Add methods no more. Called in trio."""
 
     @abstractmethod
-    async def _run_at_home(self, handler: object, name: str, args: Sequence[Any]) -> Any:
-        """Runs a method that is not marked."""
+    async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
+        """Run a method that is not marked."""
 
     async def _run_in_thread(self, handler: object, name: str, args: Sequence[Any]) -> Any:
-        args = _give_stream(args, give_to_threads)
+        args = _bind_stream(args, read_in_threads)
         result = await trio.to_thread.run_sync(self._call, handler, name, args, abandon_on_cancel=True)
         if isinstance(result, ByteStream):
-            return result.give_away()
+            return give_away(result)
         if isinstance(result, Iterator) and not isinstance(result, io.IOBase):
             return await open_source(result, trio.to_thread.run_sync)
         return result
+
+    async def _run_in_trio(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
+        try:
+            return await super().run(invocation, handler, name, _bind_stream(args, BridgedStream.read_in_trio))
+        except BaseException as error:
+            if _ends_more_than_a_task(error):
+                raise _explain_exit(name, error) from error
+            raise
 
     def _call(self, handler: object, name: str, args: Sequence[Any]) -> Any:
         return _call(handler, name, args)
 
 
-class LoopMethods(Methods):
+class LoopMethods(BridgedMethods):
     """Runs methods on an asyncio loop: sync ones as its callbacks, async ones as its Tasks.
 
     They run in a copy of the context in which this object was made, and so do those in worker threads. An async
@@ -96,28 +109,28 @@ class LoopMethods(Methods):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, portal: Portal) -> None:
-        self._loop = loop
+        self.loop = loop
+        self.portal = portal
         self._mailbox = LoopMailbox.of(loop)
-        self._portal = portal
         self._context = contextvars.copy_context()
         self._thread = threading.get_ident()
-        self._methods: set[_MethodOnLoop] = set()
+        self._under_way: set[LoopInvocation] = set()
         self._watched = False
-        self._held_up: set[HeldUp] = set()
+        self._blocked: set[BlockedMethods] = set()
 
-    def watch(self, held_up: HeldUp) -> None:
-        """As the base class's."""
-        if held_up.thread == self._thread:
-            self._held_up.add(held_up)
-            for method in self._methods:
-                held_up.add(method)
+    def watch(self, blocked: BlockedMethods) -> None:
+        """Add, from now on, the methods that wait for the loop, if it is its thread that waits."""
+        if blocked.thread == self._thread:
+            self._blocked.add(blocked)
+            for invocation in self._under_way:
+                blocked.add(invocation)
 
-    def unwatch(self, held_up: HeldUp) -> None:
-        """As the base class's."""
-        self._held_up.discard(held_up)
+    def unwatch(self, blocked: BlockedMethods) -> None:
+        """Add methods no more."""
+        self._blocked.discard(blocked)
 
-    async def _run_at_home(self, handler: object, name: str, args: Sequence[Any]) -> Any:
-        """As the base class's.
+    async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
+        """Run a method on the loop.
 
         Cancelling it cancels an async method and waits until that has ended; a sync one cannot be cancelled once it
         has begun. One that has not begun never does, and nothing is waited for.
@@ -126,37 +139,39 @@ class LoopMethods(Methods):
             StateError: The loop is closed.
             MethodCancelledError: The method was cancelled by its own side.
         """
-        args = _give_stream(args, give_to_loop)
-        method = _MethodOnLoop(self._loop, self._portal, handler, name, args)
+        assert isinstance(invocation, LoopInvocation)
+        invocation.bind(self, handler, name, _bind_stream(args, read_on_loop))
         context = self._context.copy()
-        context.run(carry, running_call())
-        self._post(partial(context.run, method.start), name)
-        self._methods.add(method)
+        context.run(CURRENT.set, invocation)
+        self._post(partial(context.run, invocation.begin), name)
+        self._under_way.add(invocation)
         self._watch_loop()
-        for held_up in self._held_up:
-            held_up.add(method)
+        for blocked in self._blocked:
+            blocked.add(invocation)
         try:
-            await method.ended.wait()
+            await invocation.ended.wait()
         except trio.Cancelled:
-            if method.claim():
+            if invocation.claim():
                 raise
-            method.cancelled = True
+            invocation.task_cancelled = True
             with trio.CancelScope(shield=True), suppress(StateError):
-                self._post(method.cancel, name)
-                await self._wait_to_the_end(method)
-            if method.result is None:
+                self._post(invocation.cancel_task, name)
+                await self._wait_to_the_end(invocation)
+            if invocation.result is None:
                 raise
         finally:
-            self._methods.discard(method)
-        if method.result is None:
+            self._under_way.discard(invocation)
+        if invocation.result is None:
             raise _explain_closed(name)
-        result = method.unwrap()
+        result = invocation.result.unwrap()
         if isinstance(result, AsyncIterable):
-            return LoopSource(result, self._mailbox, self._portal, context)
+            return LoopSource(result, self._mailbox, self.portal, context)
         return result
 
     def _call(self, handler: object, name: str, args: Sequence[Any]) -> Any:
-        return self._context.copy().run(_call, handler, name, args)
+        context = self._context.copy()
+        context.run(CURRENT.set, CURRENT.get())
+        return context.run(_call, handler, name, args)
 
     def _post(self, work: Work, name: str) -> None:
         try:
@@ -165,24 +180,24 @@ class LoopMethods(Methods):
             raise _explain_closed(name) from error
 
     def _watch_loop(self) -> None:
-        """Has methods hear that their loop is closed, which tells nobody. A timer for all is cheaper than one each."""
+        """End methods whose loop is closed, which tells nobody. One timer for all is cheaper than one each."""
         if not self._watched:
             self._watched = True
-            self._portal.start_soon(self._look_after_methods)
+            self.portal.start_soon(self._look_after_methods)
 
     async def _look_after_methods(self) -> None:
-        while self._methods:
+        while self._under_way:
             await trio.sleep(LOOP_CHECK_SECONDS)
             if self._mailbox.closed:
-                for method in self._methods:
-                    method.ended.set()
+                for invocation in self._under_way:
+                    invocation.ended.set()
         self._watched = False
 
-    async def _wait_to_the_end(self, method: _MethodOnLoop) -> None:
+    async def _wait_to_the_end(self, invocation: LoopInvocation) -> None:
         # Everything may be ending, and nobody look after the methods any more.
-        while not method.ended.is_set() and not self._mailbox.closed:
+        while not invocation.ended.is_set() and not self._mailbox.closed:
             with trio.move_on_after(LOOP_CHECK_SECONDS):
-                await method.ended.wait()
+                await invocation.ended.wait()
 
 
 def _explain_closed(name: str) -> StateError:
@@ -192,51 +207,48 @@ def _explain_closed(name: str) -> StateError:
     )
 
 
-class _MethodOnLoop:
-    """A method that runs on an asyncio loop.
+class LoopInvocation(Invocation):
+    """An invocation whose method runs on an asyncio loop.
 
     Attributes:
-        name: Its name.
+        name: The method's name.
         ended: Set in trio, when the method has ended, or its loop was closed under it.
         result: Its outcome; ``None`` while it runs, after it was cancelled from trio, and where its loop was closed.
-        cancelled: Whether trio has cancelled it.
+        task_cancelled: Whether trio has cancelled it.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, portal: Portal, handler: object, name: str, args: Sequence[Any]
-    ) -> None:
-        self.name = name
+    __slots__ = ("_args", "_claimed", "_future", "_handler", "_methods", "ended", "name", "result", "task_cancelled")
+
+    def __init__(self, session: Session, request: Call | Pipe | Open, deadline: float) -> None:
+        super().__init__(session, request, deadline)
         self.ended = trio.Event()
         self.result: outcome.Outcome[Any] | None = None
-        self.cancelled = False
-        self._loop = loop
-        self._portal = portal
-        self._handler = handler
-        self._args = args
+        self.task_cancelled = False
         self._future: asyncio.Future[Any] | None = None
         # Taken by the loop that begins it, or by trio that cancels it before: a lock says in one step who was first.
+        # Without it, a cancellation would wait for the busy loop.
         self._claimed = threading.Lock()
+
+    def bind(self, methods: LoopMethods, handler: object, name: str, args: Sequence[Any]) -> None:
+        """Say what is to be called, and where."""
+        self.name = name
+        self._methods = methods
+        self._handler = handler
+        self._args = args
 
     @property
     def begun(self) -> bool:
-        """Whether it has begun, or was cancelled before."""
+        """Whether it has begun, or was cancelled before. Safe in any thread."""
         return self._claimed.locked()
 
     def claim(self) -> bool:
-        """Decides that it begins, or that it never does. Says whether that was still open. Safe in any thread."""
+        """Decide that it begins, or that it never does. Return whether that was still open. Safe in any thread."""
         return self._claimed.acquire(blocking=False)
-
-    # In trio
-
-    def unwrap(self) -> Any:
-        """The method's result, or its exception raised."""
-        assert self.result is not None
-        return self.result.unwrap()
 
     # In the loop
 
-    def start(self) -> None:
-        """Calls the method, and starts a Task for what it gives where that can be awaited."""
+    def begin(self) -> None:
+        """Call the method, and start a Task for what it returns where that can be awaited."""
         if not self.claim():
             return
         try:
@@ -252,15 +264,16 @@ class _MethodOnLoop:
             self._end(outcome.Error(self._explain(error)))
             raise
 
-    def cancel(self) -> None:
-        """Cancels the method's Task, where it has one."""
+    def cancel_task(self) -> None:
+        """Cancel the method's Task, where it has one."""
         if self._future is not None:
             self._future.cancel()
 
     def _ensure_future(self, result: Any) -> asyncio.Future[Any]:
+        loop = self._methods.loop
         if inspect.iscoroutine(result):
-            return self._loop.create_task(result, name=f"handler method {self.name!r}")
-        future: asyncio.Future[Any] = asyncio.ensure_future(result, loop=self._loop)
+            return loop.create_task(result, name=f"handler method {self.name!r}")
+        future: asyncio.Future[Any] = asyncio.ensure_future(result, loop=loop)
         return future
 
     def _take(self, future: asyncio.Future[Any]) -> None:
@@ -269,7 +282,7 @@ class _MethodOnLoop:
             self._end(outcome.Value(future.result()))
         elif isinstance(error, Exception):
             self._end(outcome.Error(error))
-        elif self.cancelled and future.cancelled():
+        elif self.task_cancelled and future.cancelled():
             self._end(None)
         else:
             self._end(outcome.Error(self._explain(error)))
@@ -281,31 +294,25 @@ class _MethodOnLoop:
 
     def _end(self, result: outcome.Outcome[Any] | None) -> None:
         self.result = result
-        self._portal.post(self.ended.set)
+        self._methods.portal.post(self.ended.set)
 
 
-class ThreadMethods(Methods):
+LoopMethods.invocation_type = LoopInvocation
+
+
+class ThreadMethods(BridgedMethods):
     """Runs plain methods in worker threads: for programs that have no loop.
 
     An iterator that one returns is a stream, and is read in worker threads.
     """
 
-    async def _run_at_home(self, handler: object, name: str, args: Sequence[Any]) -> Any:
-        """As the base class's.
+    async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:  # noqa: ARG002 (the other's)
+        """Run a method in a worker thread.
 
         Raises:
             TypeError: The method is an async one.
         """
         return await self._run_in_thread(handler, name, args)
-
-
-async def _run_in_trio(handler: object, name: str, args: Sequence[Any]) -> Any:
-    try:
-        return await invoke(handler, name, _give_stream(args, Arrivals.give_to_trio))
-    except BaseException as error:
-        if _ends_more_than_a_task(error):
-            raise _explain_exit(name, error) from error
-        raise
 
 
 def _ends_more_than_a_task(error: BaseException) -> bool:
@@ -315,10 +322,10 @@ def _ends_more_than_a_task(error: BaseException) -> bool:
     return not isinstance(error, usual)
 
 
-def _give_stream(args: Sequence[Any], give: Callable[[Arrivals], object]) -> Sequence[Any]:
-    """The arguments, with the stream in their first place, if there is one, as who reads it gets it."""
-    if args and isinstance(args[0], Arrivals):
-        return [give(args[0]), *args[1:]]
+def _bind_stream(args: Sequence[Any], read: Callable[[BridgedStream], object]) -> Sequence[Any]:
+    """Return the arguments, with the stream in their first place, if there is one, as its reader gets it."""
+    if args and isinstance(args[0], BridgedStream):
+        return [read(args[0]), *args[1:]]
     return args
 
 

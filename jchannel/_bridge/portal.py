@@ -1,7 +1,8 @@
-"""Portals: the way into a run of trio, for requests that are made elsewhere.
+"""Portals: the way into a run of trio, for calls that are made elsewhere.
 
 There is one portal for the process's own trio thread, and one for each trio-asyncio loop in which the facade is used.
-trio-asyncio is recognised and never imported: importing it changes asyncio for the whole process.
+trio-asyncio is recognised and never imported: importing it changes asyncio for the whole process. This is the only
+module that knows it.
 """
 
 from __future__ import annotations
@@ -13,33 +14,32 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
+from jchannel._bridge.interpreter import forget_sharers
 from jchannel._bridge.mailbox import Mailbox, Work
-from jchannel._bridge.turns import shorten_switch_interval
 from jchannel.errors import StateError
 
-__all__ = ["LoopPortal", "Portal", "Traveller", "open_thread_portal", "portal_of"]
+if TYPE_CHECKING:
+    from jchannel._bridge.call import Call
 
-
-class Traveller(Protocol):
-    """What goes through a portal."""
-
-    def start(self, nursery: trio.Nursery) -> None:
-        """Starts it. Called in trio, in the order of submission. While it runs it should be watched by the portal."""
-
-    def lose(self, error: StateError) -> None:
-        """Ends it because trio has ended. Called in any thread, and only while it has not begun or is watched."""
+__all__ = ["LoopPortal", "Portal", "open_thread_portal", "portal_of"]
 
 
 class Portal(Mailbox):
-    """A way into one run of trio."""
+    """A way into one run of trio.
+
+    Attributes:
+        running: The calls that have been started and have no outcome. Changed in trio only.
+        loop: Refers to the asyncio loop that is one with trio, so that what ends the one ends the other, or ``None``.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._travellers: set[Traveller] = set()
+        self.running: set[Call[Any]] = set()
+        self.loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
         self._nursery: trio.Nursery | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._thread: int | None = None
@@ -56,13 +56,9 @@ class Portal(Mailbox):
         """Whether the present thread is the one that trio runs in."""
         return self._thread == threading.get_ident()
 
-    def serves(self, loop: asyncio.AbstractEventLoop) -> bool:  # noqa: ARG002 (a parameter of the subclass)
-        """Whether trio and this asyncio loop are one: what ends the one ends the other."""
-        return False
-
     def post(self, work: Work) -> None:
-        """Has work run in trio; at once, when this is its thread. Safe in any thread, and never fails."""
-        if self.is_here or self.ended:
+        """Run work in trio: at once, when this is its thread. Safe in any thread, and never fails."""
+        if self._thread == threading.get_ident() or self._why_ended:
             # What others have posted before is run before it. Of a trio that has ended, nothing is left to run it in.
             self._waiting.append(work)
             self.run()
@@ -70,34 +66,25 @@ class Portal(Mailbox):
             self.post_later(work)
 
     def post_later(self, work: Work) -> None:
-        """As ``post``, but never at once in trio's own thread."""
-        super().post(work)
-        self._run_if_ended()
-
-    def _run_if_ended(self) -> None:
-        # It may have ended in the middle of the post.
-        if self.ended:
+        """Run work in trio, but never at once in trio's own thread. Safe in any thread, and never fails."""
+        self._waiting.append(work)
+        if not self._woken:
+            self._woken = True
+            self._wake()
+        if self._why_ended:  # It may have ended in the middle of this.
             self.run()
 
-    def submit(self, traveller: Traveller) -> None:
-        """Has a request made in trio, after those that were submitted before. Safe in any thread, and never fails."""
-        self.post(lambda: self._start(traveller))
+    def submit(self, call: Call[Any]) -> None:
+        """Start a call in trio, after those that were submitted before. Safe in any thread, and never fails."""
+        self.post(call.start)
 
-    def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
-        """Starts a task that lives no longer than the portal. Called in trio."""
+    def start_soon(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Start a task that lives no longer than the portal. Called in trio."""
         assert self._nursery is not None
-        self._nursery.start_soon(function)
-
-    def watch(self, traveller: Traveller) -> None:
-        """Remembers a request that has begun, to end it with the portal. Called in trio."""
-        self._travellers.add(traveller)
-
-    def forget(self, traveller: Traveller) -> None:
-        """Forgets a request that has its outcome. Called in trio."""
-        self._travellers.discard(traveller)
+        self._nursery.start_soon(function, *args)
 
     async def run_until_cancelled(self) -> None:
-        """Runs what goes through the portal, in the present task's run of trio."""
+        """Run what comes through the portal, in the present task's run of trio."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._thread = threading.get_ident()
@@ -106,26 +93,19 @@ class Portal(Mailbox):
             await trio.sleep_forever()
 
     def end(self, why: str, failure: BaseException | None = None) -> None:
-        """Ends every request that is under way, and those that will be made, with a ``StateError`` that says why."""
+        """End every call that is under way, and those that will be made, with a ``StateError`` that says why."""
         self._failure = failure
         self._why_ended = why
         self._thread = None
-        while self._travellers:
-            self._lose(self._travellers.pop())
+        while self.running:
+            self.running.pop().lose(self.explain_end())
         self.run()
 
-    def _start(self, traveller: Traveller) -> None:
-        if self._why_ended:
-            self._lose(traveller)
-        else:
-            assert self._nursery is not None
-            traveller.start(self._nursery)
-
-    def _lose(self, traveller: Traveller) -> None:
-        # An error for each: they are raised in several threads.
+    def explain_end(self) -> StateError:
+        """Return a new error that says why its trio has ended: they are raised in several threads."""
         error = StateError(self._why_ended)
         error.__cause__ = self._failure
-        traveller.lose(error)
+        return error
 
     def _wake(self) -> None:
         # Before trio has begun there is nothing to wake: its first act is to look here.
@@ -139,7 +119,6 @@ class _ThreadPortal(Portal):
 
     def __init__(self) -> None:
         super().__init__()
-        shorten_switch_interval()
         # A daemon, so that a program ends when its own code does.
         threading.Thread(target=self._run_trio, name="jchannel trio", daemon=True).start()
 
@@ -159,19 +138,15 @@ class LoopPortal(Portal):
 
     def __init__(self, loop: Any) -> None:
         super().__init__()
-        self._loop = weakref.ref(loop)
+        self.loop = weakref.ref(loop)
         loop.run_trio_task(self._live)
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> LoopPortal:
-        """The portal of a trio-asyncio loop. Called in the loop's thread."""
+        """Return the portal of a trio-asyncio loop. Called in the loop's thread."""
         if loop not in cls._portals:
             cls._portals[loop] = cls(loop)
         return cls._portals[loop]
-
-    def serves(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """As the portal's."""
-        return self._loop() is loop
 
     async def _live(self) -> None:
         try:
@@ -185,7 +160,7 @@ _thread_portal: _ThreadPortal | None = None
 
 
 def open_thread_portal() -> Portal:
-    """The portal of the process's trio thread, which is started when there is none."""
+    """Return the portal of the process's trio thread, which is started when there is none."""
     global _thread_portal  # noqa: PLW0603 (there is one for the process)
     with _lock:
         if _thread_portal is None or _thread_portal.ended:
@@ -194,7 +169,7 @@ def open_thread_portal() -> Portal:
 
 
 def portal_of(loop: asyncio.AbstractEventLoop) -> Portal:
-    """The portal for requests from a running asyncio loop: its own trio where it has one, or the trio thread."""
+    """Return the portal for calls from a running asyncio loop: its own trio where it has one, or the trio thread."""
     trio_asyncio = sys.modules.get("trio_asyncio")
     if trio_asyncio is not None and isinstance(loop, trio_asyncio.TrioEventLoop):
         return LoopPortal.of(loop)
@@ -202,9 +177,10 @@ def portal_of(loop: asyncio.AbstractEventLoop) -> Portal:
 
 
 def _end_after_fork() -> None:
-    """In a forked process the thread is not there, and a lock may be held by one that is not."""
+    """End the portal in a forked process: the thread is not there, and a lock may be held by one that is not."""
     global _lock, _thread_portal  # noqa: PLW0603 (there is one for the process)
     _lock = threading.Lock()
+    forget_sharers()
     portal, _thread_portal = _thread_portal, None
     if portal is not None:
         portal.end("the server belongs to the process that this one was forked from: start one of its own here")

@@ -1,13 +1,12 @@
-"""Telling the user's ``progress`` where its owner lives, and not in the trio thread, which it would hold up.
+"""Calling the user's ``progress`` where its owner lives, and not in the trio thread, which it would block.
 
-It is told the latest state: what came while it was busy is left out. An exception of it ends the stream when the
+It receives the latest state: what came while it was busy is left out. An exception of it ends the stream when the
 next bytes come, or at the stream's end.
 """
 
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
 from contextlib import suppress
 from functools import partial
 
@@ -18,38 +17,40 @@ from jchannel._bridge.portal import Portal
 from jchannel._streams.progress import Progress
 from jchannel.errors import StateError
 
-__all__ = ["LoopProgress", "ThreadProgress"]
+__all__ = ["BridgedProgress"]
 
 logger = logging.getLogger("jchannel")
 
 
-class _CarriedProgress(ABC):
-    """A progress, called in trio, that tells the user's.
+class BridgedProgress:
+    """A progress that trio calls, and that calls the user's: on an asyncio loop, or in worker threads, one by one.
 
     Args:
         progress: The user's.
         portal: The way to trio.
+        mailbox: The way to the loop; ``None`` for worker threads.
     """
 
-    def __init__(self, progress: Progress, portal: Portal) -> None:
+    def __init__(self, progress: Progress, portal: Portal, mailbox: LoopMailbox | None) -> None:
         self._progress = progress
         self._portal = portal
+        self._mailbox = mailbox
         self._latest: tuple[int, int | None] | None = None
         self._closing = False
         self._closed = False
-        self._telling = False
+        self._calling = False
         self._error: Exception | None = None
 
     def __call__(self, done: int, total: int | None) -> None:
-        """Has the user's told. Raises what it has raised before."""
+        """Call the user's soon. Raises what it has raised before."""
         self._raise_error()
         self._latest = done, total
-        self._tell_soon()
+        self._call_soon()
 
     def close(self) -> None:
-        """Has the user's closed, where it can be. Raises what it has raised before."""
+        """Close the user's soon, where it can be. Raises what it has raised before."""
         self._closing = self._closed = True
-        self._tell_soon()
+        self._call_soon()
         self._raise_error()
 
     def _raise_error(self) -> None:
@@ -57,41 +58,47 @@ class _CarriedProgress(ABC):
         if error is not None:
             raise error
 
-    def _tell_soon(self) -> None:
-        if self._telling or (self._latest is None and not self._closing):
+    def _call_soon(self) -> None:
+        if self._calling or (self._latest is None and not self._closing):
             return
-        self._telling = True
+        self._calling = True
         latest, self._latest = self._latest, None
         closing, self._closing = self._closing, False
-        self._carry(partial(self._tell, latest, closing=closing))
+        self._run_there(partial(self._call_user, latest, closing=closing))
 
-    def _told(self, error: Exception | None) -> None:
-        self._telling = False
+    def _called(self, error: Exception | None) -> None:
+        self._calling = False
         if error is not None and self._closed:
             logger.error("the progress of a stream that has ended raised", exc_info=error)
         else:
             self._error = self._error or error
-        self._tell_soon()
+        self._call_soon()
 
-    @abstractmethod
-    def _carry(self, work: Work) -> None:
-        """Has work done where the user's progress lives. Called in trio."""
+    def _run_there(self, work: Work) -> None:
+        """Run work where the user's progress lives. Called in trio."""
+        if self._mailbox is None:
+            self._portal.start_soon(trio.to_thread.run_sync, _run_to_its_end, work)
+            return
+        try:
+            self._mailbox.post(work)
+        except LoopClosedError:
+            self._called(None)  # Nobody is left to be called.
 
     # Where the user's progress lives
 
-    def _tell(self, latest: tuple[int, int | None] | None, *, closing: bool) -> None:
+    def _call_user(self, latest: tuple[int, int | None] | None, *, closing: bool) -> None:
         error: Exception | None = None
         try:
-            self._call(latest, closing=closing)
+            self._call_now(latest, closing=closing)
         except Exception as raised:  # noqa: BLE001 (it is raised in trio)
             error = raised
         except BaseException as raised:
             error = StateError(f"progress has ended with {type(raised).__name__}, which is meant for its own program")
             raise
         finally:
-            self._portal.post(partial(self._told, error))
+            self._portal.post(partial(self._called, error))
 
-    def _call(self, latest: tuple[int, int | None] | None, *, closing: bool) -> None:
+    def _call_now(self, latest: tuple[int, int | None] | None, *, closing: bool) -> None:
         try:
             if latest is not None:
                 self._progress(*latest)
@@ -99,36 +106,6 @@ class _CarriedProgress(ABC):
             close = getattr(self._progress, "close", None)
             if closing and callable(close):
                 close()
-
-
-class LoopProgress(_CarriedProgress):
-    """A progress that is told on an asyncio loop.
-
-    Args:
-        progress: The user's.
-        portal: The way to trio.
-        mailbox: The way to the loop.
-    """
-
-    def __init__(self, progress: Progress, portal: Portal, mailbox: LoopMailbox) -> None:
-        super().__init__(progress, portal)
-        self._mailbox = mailbox
-
-    def _carry(self, work: Work) -> None:
-        try:
-            self._mailbox.post(work)
-        except LoopClosedError:
-            self._told(None)  # There is nobody to be told.
-
-
-class ThreadProgress(_CarriedProgress):
-    """A progress that is told in worker threads, one after the other."""
-
-    def _carry(self, work: Work) -> None:
-        async def run() -> None:
-            await trio.to_thread.run_sync(_run_to_its_end, work)
-
-        self._portal.start_soon(run)
 
 
 def _run_to_its_end(work: Work) -> None:

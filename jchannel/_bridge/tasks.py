@@ -1,6 +1,6 @@
-"""The Tasks that the asyncio facade gives: one that fails and that nobody awaits is logged once, where it is seen.
+"""The Tasks that the asyncio facade returns: one that fails and that nobody awaits is logged once, where it is seen.
 
-asyncio tells its loop's exception handler of such Tasks, which is not enough. What is printed outside of a cell's
+asyncio calls its loop's exception handler for such Tasks, which is not enough. What is printed outside of a cell's
 context belongs to no cell, and is shown nowhere; IPython keeps the result of a cell for good, so that asyncio never
 tells; and a trio-asyncio loop ends with an error that its handler is told of.
 """
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["CallTask"]
+__all__ = ["CallTask", "watch_failure"]
 
 logger = logging.getLogger("jchannel")
 
@@ -33,11 +33,10 @@ class CallTask(asyncio.Task[T]):
     def __init__(self, waiting: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, name: str) -> None:
         super().__init__(waiting, loop=loop, name=name)
         self._cell = contextvars.copy_context()
-        # Not a bound method: the Task would keep itself.
-        self.add_done_callback(_wait_for_others)
 
     def __del__(self) -> None:
-        self.log_failure()
+        if self._log_traceback:
+            self.log_failure()
         super().__del__()
 
     @property
@@ -47,20 +46,18 @@ class CallTask(asyncio.Task[T]):
         return self._log_traceback
 
     def log_failure(self) -> None:
-        """Logs that it has failed, if it has and nobody knows. From now on somebody does."""
-        if self.failed_unheard:
-            self._cell.copy().run(_log, self.get_name(), self.exception())
+        """Log that it has failed unheard. From now on somebody knows."""
+        self._cell.copy().run(_log, self.get_name(), self.exception())
 
 
 def _log(name: str, error: BaseException | None) -> None:
     logger.error("%s has failed, and nobody has awaited it", name, exc_info=error)
 
 
-def _wait_for_others(task: asyncio.Task[Any]) -> None:
-    assert isinstance(task, CallTask)
-    if task.failed_unheard:
-        # Who awaits it gets the error in this turn of the loop.
-        task.get_loop().call_soon(_log_if_shown, task)
+def watch_failure(task: CallTask[Any]) -> None:
+    """Log a Task that has just failed once nobody can await it any more, or as soon as a cell has shown it."""
+    # Who awaits it gets the error in this turn of the loop.
+    task.get_loop().call_soon(_log_if_shown, task)
 
 
 def _log_if_shown(task: CallTask[Any]) -> None:

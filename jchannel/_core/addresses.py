@@ -1,4 +1,4 @@
-"""Where a server listens, and under which URL it is reached."""
+"""The addresses that a server listens on, and its URL."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from urllib.parse import urlsplit
 
 import trio
 
-__all__ = ["DEFAULT_PORT", "base_url", "check_url", "open_listeners"]
+__all__ = ["DEFAULT_PORT", "base_url", "check_host", "check_port", "check_url", "open_listeners"]
 
-#: The port that is tried first where none is asked for.
+#: The port to try first if the user sets none.
 DEFAULT_PORT: Final = 8889
 
 _MAX_PORT: Final = 65_535
 
-# How often another free port is tried when the one that IPv4 gave is taken on IPv6.
+# How many free ports to try if the one that is free on IPv4 is taken on IPv6.
 _FREE_PORT_ATTEMPTS: Final = 16
 
 
 async def open_listeners(host: str, port: int | None) -> list[trio.SocketListener]:
-    """Opens the listening sockets, all on one port.
+    """Open the listening sockets, all on one port.
 
     Args:
         host: A name or an address. ``localhost`` means the loopback addresses of IPv4 and of IPv6.
-        port: The port; 0 for any free one; ``None`` for the default one or, where that is taken, a free one.
+        port: The port; 0 for any free one; ``None`` for the default port or, if that is taken, a free one.
 
     Raises:
-        TypeError, ValueError: The host or the port is not one.
-        OSError: The port is taken, or the host is not this machine's. The message names it.
+        TypeError, ValueError: The host or the port is invalid.
+        OSError: The port is taken, or the host is not an address of this machine. The message names it.
 
-    Cancelling it leaves no socket open.
+    Cancelling leaves no socket open.
     """
     check_host(host)
     check_port(port)
@@ -54,39 +54,39 @@ async def open_listeners(host: str, port: int | None) -> list[trio.SocketListene
 
 
 def base_url(host: str, port: int) -> str:
-    """The URL of a server that listens there, without a slash at its end."""
-    if host in ("", "0.0.0.0", "::"):  # noqa: S104 (this asks where it listens, and does not make it listen)
+    """Return the URL of a server that listens on this host and port, without a slash at its end."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 (a comparison: nothing listens because of it)
         host = "localhost"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def check_url(url: str) -> str:
-    """Checks the URL of a server behind a proxy, and gives it without a slash at its end.
+    """Check the URL of a server behind a proxy, and return it without a slash at its end.
 
     Raises:
-        TypeError: It is not a str.
-        ValueError: It is not an absolute http or https URL, or has a user, a query or a fragment.
+        TypeError: ``url`` is not a str.
+        ValueError: ``url`` is not an absolute http or https URL, or has a user, a query or a fragment.
     """
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, and not {url!r}")
     try:
         parts = urlsplit(url)
-        sound = parts.port != 0
+        valid = parts.port != 0
     except ValueError as error:
         raise ValueError(f"{url!r} is not a URL: {error}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or not sound:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not valid:
         raise ValueError(f"url must be absolute, such as https://example.com/proxy/8889, and not {url!r}")
     if parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError("url must have no user, query or fragment: the token is added by jchannel where it belongs")
+        raise ValueError("url must have no user, query or fragment: jchannel adds the token itself")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 def check_host(host: object) -> None:
-    """Refuses what cannot be a host.
+    """Check a host.
 
     Raises:
-        TypeError: It is not a str.
-        ValueError: It is empty.
+        TypeError: ``host`` is not a str.
+        ValueError: ``host`` is empty.
     """
     if not isinstance(host, str):
         raise TypeError(f"host must be a str, and not {host!r}")
@@ -95,11 +95,11 @@ def check_host(host: object) -> None:
 
 
 def check_port(port: object) -> None:
-    """Refuses what cannot be a port.
+    """Check a port.
 
     Raises:
-        TypeError: It is not an int or ``None``.
-        ValueError: It is not from 0 to 65535.
+        TypeError: ``port`` is not an int or ``None``.
+        ValueError: ``port`` is not from 0 to 65535.
     """
     if port is None:
         return
@@ -110,18 +110,18 @@ def check_port(port: object) -> None:
 
 
 async def _open_on(host: str, port: int) -> list[trio.SocketListener]:
-    """Opens the sockets of one host on one port. 0 becomes the port that the first address is given."""
+    """Open the sockets of one host on one port. For port 0, all use the port that the first one gets."""
     listeners: list[trio.SocketListener] = []
-    missing: list[OSError] = []
+    unavailable: list[OSError] = []
     try:
         for address in await _resolve(host):
             try:
                 listeners += await trio.open_tcp_listeners(port, host=address)
             except OSError as error:
-                # A machine without IPv6, or without IPv4, has a localhost all the same.
+                # localhost works on a machine without IPv6 or without IPv4, too.
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     raise
-                missing.append(error)
+                unavailable.append(error)
             else:
                 port = listeners[0].socket.getsockname()[1]
     except BaseException as error:
@@ -131,12 +131,12 @@ async def _open_on(host: str, port: int) -> list[trio.SocketListener]:
             raise _explain(error, host, port) from error
         raise
     if not listeners:
-        raise _explain(missing[0], host, port) from missing[0]
+        raise _explain(unavailable[0], host, port) from unavailable[0]
     return listeners
 
 
 def _explain(error: OSError, host: str, port: int) -> OSError:
-    """The error with the names of the host and the port in it."""
+    """Return the error with a message that names the host and the port."""
     problem = f"cannot be used: {error.strerror or error}"
     if error.errno == errno.EADDRINUSE:
         problem = "is taken: stop what uses it, or leave the port out to get a free one"
@@ -144,10 +144,10 @@ def _explain(error: OSError, host: str, port: int) -> OSError:
 
 
 async def _resolve(host: str) -> Sequence[str]:
-    # Browsers take localhost for both, whatever the machine's own tables say, and a free ::1 could be taken by others.
+    # Browsers resolve localhost to both, whatever the hosts file says, and another program could listen on a free ::1.
     if host == "localhost":
         return ("127.0.0.1", "::1")
-    # One by one, because trio gives each address of a name a free port of its own.
+    # One by one, because trio would open each address of a name on a free port of its own.
     found = await trio.socket.getaddrinfo(host, None, type=trio.socket.SOCK_STREAM, flags=trio.socket.AI_PASSIVE)
     addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
     return addresses if len(addresses) > 1 else (host,)

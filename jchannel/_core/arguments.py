@@ -1,14 +1,20 @@
-"""What a ``timeout`` argument may be. Every face checks it here, before anything else happens."""
+"""What callers pass: checked here, in every face, before anything else happens."""
 
 from __future__ import annotations
 
 import math
 
-__all__ = ["check_timeout"]
+from jchannel._protocol.messages import UNSENT, Call, Echo, Pipe, StreamInfo
+from jchannel._protocol.values import Packed, pack
+
+__all__ = ["PIPE", "check_code", "check_name", "check_timeout", "pack_call", "pack_echo"]
+
+#: The message of every pipe, before it is numbered.
+PIPE = Pipe(UNSENT, UNSENT, StreamInfo(UNSENT))
 
 
 def check_timeout(timeout: float | None) -> float:
-    """Checks a timeout and gives it as a number.
+    """Check a timeout and return it as a number.
 
     Args:
         timeout: Seconds as ``int`` or ``float``; ``None`` for no limit.
@@ -30,3 +36,47 @@ def check_timeout(timeout: float | None) -> float:
         return float(timeout)
     except OverflowError:
         return math.inf  # An int beyond every float.
+
+
+def check_name(name: object) -> None:
+    """Refuse what cannot be a method's name.
+
+    Raises:
+        TypeError: It is not a str.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a method must be a str, and not {name!r}")
+
+
+def check_code(code: object) -> None:
+    """Refuse what cannot be a channel's code.
+
+    Raises:
+        TypeError: It is not a str.
+    """
+    if not isinstance(code, str):
+        raise TypeError(f"the code of a channel must be a str of JavaScript, and not {code!r}")
+
+
+def pack_call(name: str, args: tuple[object, ...]) -> Call:
+    """Check and encode a call. Its arguments may be changed afterwards.
+
+    Raises:
+        TypeError, ValueError: The name is not a str, or an argument cannot be sent as it is. The message names its
+            place, as in ``args[0]['x']``.
+    """
+    check_name(name)
+    return Call(UNSENT, UNSENT, name, _pack_args(args))
+
+
+def pack_echo(args: tuple[object, ...]) -> Echo:
+    """Check and encode an echo.
+
+    Raises:
+        TypeError, ValueError: An argument cannot be sent as it is.
+    """
+    return Echo(UNSENT, UNSENT, _pack_args(args))
+
+
+def _pack_args(args: tuple[object, ...]) -> Packed:
+    return pack(args, field_name="args", shown_as="args")

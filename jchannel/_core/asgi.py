@@ -1,4 +1,4 @@
-"""The few ASGI types that the frontends and the server share."""
+"""The ASGI types and helpers that the frontends and the server share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def get_header(scope: Scope, name: bytes) -> str | None:
-    """A header of the request, or ``None``."""
+    """Return a header of a request, or ``None`` if it is missing."""
     for key, value in scope["headers"]:
         if key == name:
             return str(value, "latin-1")
@@ -23,7 +23,7 @@ def get_header(scope: Scope, name: bytes) -> str | None:
 
 
 async def respond(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
-    """Sends a whole response. Cancelling it breaks the response off."""
+    """Send a whole response. Cancelling it interrupts the response."""
     lines = [(name.encode(), value.encode()) for name, value in {**headers, "content-length": str(len(body))}.items()]
     await send({"type": "http.response.start", "status": status, "headers": lines})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,7 +1,7 @@
-"""Who may connect: the token, and the Host and Origin of a request.
+"""Authentication of requests: by the token, and by the headers Host and Origin.
 
-The port is on the user's machine, and every web page the user visits can reach it. The token decides; Host and Origin
-keep out what a browser can be made to send.
+The port is on the user's machine, and every web page that the user visits can reach it. The token authenticates; Host
+and Origin keep out requests that a browser can be tricked into sending.
 """
 
 from __future__ import annotations
@@ -17,32 +17,40 @@ from urllib.parse import urlsplit
 from jchannel._protocol.connection import VERSION
 from jchannel.errors import RefusedError
 
-__all__ = ["TOKEN_PREFIX", "Gate", "check_origins", "make_token", "subprotocols"]
+__all__ = [
+    "TOKEN_PREFIX",
+    "Gate",
+    "check_origins",
+    "is_local_name",
+    "make_token",
+    "select_subprotocol",
+    "subprotocols",
+]
 
-#: What the subprotocol that carries the token begins with.
-TOKEN_PREFIX: Final = "jchannel.token."  # noqa: S105 (what stands before the token, and no token)
+#: The prefix of the subprotocol that carries the token.
+TOKEN_PREFIX: Final = "jchannel.token."  # noqa: S105 (the text before a token, not a token)
 
 _VERSION_PREFIX: Final = "jchannel.v"
 
 
 def make_token() -> str:
-    """A new token: 256 random bits as 43 characters that may stand in a header and in a URL."""
+    """Return a new token: 256 random bits as 43 characters that are valid in a header and in a URL."""
     return secrets.token_urlsafe(32)
 
 
 def subprotocols(token: str) -> list[str]:
-    """The subprotocols that a page with this token offers."""
+    """Return the subprotocols that a page with this token offers."""
     return [VERSION, TOKEN_PREFIX + token]
 
 
 @dataclass(slots=True)
 class Gate:
-    """Decides about requests. What is not allowed from the beginning can be admitted later.
+    """The rules for which requests are accepted. More hosts and origins can be admitted later.
 
     Attributes:
         token: The server's token.
-        hosts: Names under which the server is reached, beside ``localhost`` and addresses in figures.
-        origins: Origins of pages that may connect, beside those of loopback and of the server itself.
+        hosts: The names of the server, in addition to ``localhost`` and numeric addresses.
+        origins: The origins of pages that may connect, in addition to those of loopback and of the server itself.
     """
 
     token: str
@@ -50,56 +58,56 @@ class Gate:
     origins: frozenset[str]
 
     def allows_host(self, host: str) -> bool:
-        """Whether a Host header is one of this server's.
+        """Return whether a Host header is one of this server's.
 
-        An attacker's page whose name was rebound to this machine's address sends its own name. A name is needed for
-        that, so addresses in figures are always fine.
+        In a DNS rebinding attack, the header has the name of the attacker's site. The attack needs a name, so numeric
+        addresses are always allowed.
         """
         name = _host_name(host)
         return name in self.hosts or is_local_name(name) or _is_address(name)
 
     def admit(self, origin: str | None, host: str) -> None:
-        """Lets pages of an origin connect under a name: those of a page that has shown that it is the user's own.
+        """Allow the origin and the host of a page that has proved to be the user's own.
 
         Args:
-            origin: The Origin header of its request, if it had one.
+            origin: The Origin header of the page's request, or ``None`` if it had none.
             host: The Host header.
         """
-        # Every sandboxed frame of every site has the origin `null`.
+        # The sandboxed frames of every site have the origin `null`.
         if origin not in (None, "null"):
             self.origins |= {origin}
         if name := _host_name(host):
             self.hosts |= {name}
 
     def allows_origin(self, origin: str | None, host: str) -> bool:
-        """Whether a page of this origin may connect. Programs that are no browsers send none."""
+        """Return whether a page of this origin may connect. Programs other than browsers send no origin."""
         if origin is None or origin in self.origins:
             return True
         name = _host_name(origin.partition("://")[2])
         return is_local_name(name) or _is_loopback(name) or (self.allows_host(host) and name == _host_name(host))
 
     def judge(self, offered: Sequence[str], origin: str | None, host: str) -> RefusedError | None:
-        """Judges a WebSocket's request.
+        """Decide about a WebSocket request.
 
         Args:
-            offered: The subprotocols it offers.
+            offered: The subprotocols that it offers.
             origin: Its Origin header.
             host: Its Host header.
 
         Returns:
-            ``None`` when it is welcome; else why it is not, in words for its page. The reason is ``forbidden`` where
-            the words must not be sent: a page of a foreign origin without the token learns nothing.
+            ``None`` if it is accepted; otherwise the error to send to its page. If the reason is ``forbidden``, the
+            error must not be sent: a page of a foreign origin without the token learns nothing.
         """
         token = next((name.removeprefix(TOKEN_PREFIX) for name in offered if name.startswith(TOKEN_PREFIX)), "")
-        known = hmac.compare_digest(token.encode(), self.token.encode())
-        welcome_origin = self.allows_origin(origin, host)
-        if not known and not (welcome_origin and self.allows_host(host)):
+        valid_token = hmac.compare_digest(token.encode(), self.token.encode())
+        allowed_origin = self.allows_origin(origin, host)
+        if not valid_token and not (allowed_origin and self.allows_host(host)):
             return RefusedError("forbidden", "the token is wrong, and the origin or the host is a foreign one")
-        if not known:
+        if not valid_token:
             message = "the token is wrong: the page is of a server that has ended; open the address of the present one"
             return RefusedError("token", message)
-        if not welcome_origin:
-            message = f"pages of {origin} may not connect: give the origin to the server with origins=[{origin!r}]"
+        if not allowed_origin:
+            message = f"pages of {origin} may not connect: pass the origin to the server with origins=[{origin!r}]"
             return RefusedError("origin", message)
         if VERSION not in offered:
             spoken = ", ".join(name for name in offered if name.startswith(_VERSION_PREFIX)) or "no version of it"
@@ -109,16 +117,16 @@ class Gate:
 
 
 def select_subprotocol(offered: Sequence[str]) -> str | None:
-    """The subprotocol to accept: this version, or any that lets a browser hear why it is refused."""
+    """Return the subprotocol to accept: this version, or any other so that a browser learns why it is refused."""
     versions = [name for name in offered if name.startswith(_VERSION_PREFIX)]
     return VERSION if VERSION in versions else next(iter([*versions, *offered]), None)
 
 
 def check_origins(origins: Iterable[str]) -> frozenset[str]:
-    """Checks the origins that a user allows.
+    """Check the origins that a user allows, and return them in lower case.
 
     Raises:
-        TypeError: They are one str, or not all of them are str.
+        TypeError: ``origins`` is a single str, or one of them is not a str.
         ValueError: One of them is not an origin, such as ``https://hub.example.com``.
     """
     if isinstance(origins, str):
@@ -137,12 +145,12 @@ def check_origins(origins: Iterable[str]) -> frozenset[str]:
 
 
 def is_local_name(name: str) -> bool:
-    """Whether a host's name is one that browsers always take for this machine."""
+    """Return whether browsers always resolve a host name to this machine."""
     return name == "localhost" or name.endswith(".localhost")
 
 
 def _host_name(host: str) -> str:
-    """The name in a Host header, without its port."""
+    """Return the name in a Host header, without the port."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

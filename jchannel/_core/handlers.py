@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
 
-__all__ = ["Invoke", "MethodCancelledError", "NothingToCallError", "find_method", "invoke"]
+from jchannel._core.invocation import Invocation
 
-#: Runs the method of a handler: gets the handler, the method's name and the arguments, and gives the result.
-Invoke: TypeAlias = Callable[[object, str, Sequence[Any]], Awaitable[Any]]
+__all__ = ["MethodCancelledError", "Methods", "NothingToCallError", "find_method"]
 
 
 class NothingToCallError(Exception):
@@ -29,7 +29,7 @@ class MethodCancelledError(Exception):
 
 
 def find_method(handler: object, name: str) -> Callable[..., Any]:
-    """Finds the method of a handler that the far side may call.
+    """Find the method of a handler that the far side may call.
 
     Args:
         handler: The channel's handler, or ``None`` where there is none.
@@ -53,19 +53,42 @@ def find_method(handler: object, name: str) -> Callable[..., Any]:
     return method
 
 
-async def invoke(handler: object, name: str, args: Sequence[Any]) -> Any:
-    """Runs the method of a handler in the present task, and awaits what it gives if that can be awaited.
+class Methods:
+    """Runs the methods of handlers in trio, each in the task of its invocation.
 
-    Cancelling it cancels an async method; a sync one cannot be cancelled.
+    The bridge has others, which run them on an asyncio loop or in worker threads.
     """
-    result = find_method(handler, name)(*args)
-    return await result if inspect.isawaitable(result) else result
+
+    #: The class of the invocations of the methods that it runs.
+    invocation_type: type[Invocation] = Invocation
+
+    async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:  # noqa: ARG002 (the others')
+        """Run the method that answers a request, and return its result.
+
+        Cancelling it cancels an async method; a sync one cannot be cancelled.
+
+        Args:
+            invocation: The request.
+            handler: The handler, or ``None``.
+            name: The method's name.
+            args: Its arguments.
+
+        Raises:
+            NothingToCallError: There is nothing to call under that name.
+            What the method raises.
+        """
+        result = find_method(handler, name)(*args)
+        return await result if inspect.isawaitable(result) else result
+
+    def format_stack(self, error: Exception) -> str:
+        """Return the stack of an exception that a method raised, for a far side that may see it."""
+        return "".join(traceback.format_exception(error))
 
 
 _MISSING = object()
 
 
 def _suggest(handler: object) -> str:
-    """The names that could have been meant. Only those of functions of the class, which nothing has to be run for."""
+    """Return the names that could have been meant: those of functions of the class, for which no code has to run."""
     names = [name for name, _ in inspect.getmembers_static(type(handler), inspect.isfunction) if name[0] != "_"]
     return f"; it has {', '.join(names)}" if names else ""

@@ -1,72 +1,90 @@
 """A stream that this side receives: what has arrived, up to a bounded amount, until its reader takes it.
 
-How the bytes get here (a message, posts, an HTTP response) is not its concern.
+How the bytes get here (a message, posts, an HTTP response) is the concern of others.
 """
 
 from __future__ import annotations
 
 import copy
-from collections import deque
-from collections.abc import Callable
-from typing import Final
+import enum
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import trio
 
+from jchannel._core.statistics import ChannelTally
+from jchannel._core.stream import Buffer, Stream
+from jchannel._core.tree import StreamNode
 from jchannel._protocol.messages import StreamInfo
+from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import StateError
 
-__all__ = ["IncomingStream"]
+if TYPE_CHECKING:
+    from jchannel._core.session import Session
+    from jchannel._core.stream_registry import StreamRegistry
 
-#: How much may have arrived that the reader has not taken, in bytes. More waits with its sender.
-READ_AHEAD: Final = 2**20
+__all__ = ["IncomingState", "IncomingStream", "read_in_trio"]
 
 
-class IncomingStream:
+class IncomingState(enum.Enum):
+    """How far an incoming stream is."""
+
+    UNREAD = enum.auto()
+    READING = enum.auto()
+    ENDED = enum.auto()
+    FAILED = enum.auto()
+
+
+class IncomingStream(Stream):
     """A stream that this side receives.
 
     Args:
         info: Its announcement.
-        begin: Called when it is read for the first time, unless it is whole already: makes its source send.
-        stop: Called when its reader wants no more before its end: makes its source stop.
+        session: The way to its source.
+        what: What the stream is called in the tree.
+        tallies: Count its bytes, but for those of a stream that travels inside its message.
+        registry: Where it is entered.
+
+    Attributes:
+        info: As above.
+        received: The bytes that have arrived beside the messages.
+        begun: Whether somebody has begun to read it.
+        broken: Why its source has failed, where there are still parts to ask for.
     """
 
-    def __init__(self, info: StreamInfo, *, begin: Callable[[], None], stop: Callable[[], None]) -> None:
+    def __init__(
+        self, info: StreamInfo, session: Session, what: str, tallies: Sequence[ChannelTally], registry: StreamRegistry
+    ) -> None:
+        data = info.data
+        total = info.total if data is None else len(data)
+        super().__init__(what, total, Buffer([data] if data else []), tallies, registry)
+        self._buffer.limit += 1  # What fills it exactly holds nobody up.
         self.info = info
-        self.total = info.total if info.data is None else len(info.data)
-        #: Whether somebody has begun to read it.
-        self.begun = False
         self.received = 0
-        #: Whether a part of it is being received.
-        self.feeding = False
-        #: Whether this side asks for it part by part. What a source gave before it failed comes before the error then.
-        self.in_parts = False
-        #: Why its source has failed, where there are still parts to ask for.
+        self.begun = False
         self.broken: Exception | None = None
-        #: Told of the bytes that have arrived, but for those of a stream that travels inside its message.
-        self.on_carried: Callable[[int], None] = lambda _: None
-        #: Called once when nothing more will arrive, or be wanted.
-        self.on_end: Callable[[], None] = lambda: None
-        self._begin = begin
-        self._stop = stop
-        self._pieces: deque[bytes] = deque([info.data] if info.data else [])
-        self._waiting = 0
-        self._ended = info.data is not None
+        self._session = session
+        self._state = IncomingState.UNREAD if data is None else IncomingState.ENDED
         self._error: Exception | None = None
-        self._changed = trio.lowlevel.ParkingLot()
 
     @property
     def over(self) -> bool:
         """Whether nothing more will arrive, or be wanted."""
-        return self._ended or self._error is not None
+        return self._state in (IncomingState.ENDED, IncomingState.FAILED)
 
-    def describe(self) -> str:
-        """What it waits for, for people. Safe in any thread."""
+    def describe(self, now: float) -> StreamNode:
+        """Return what the tree shows of it. Safe in any thread."""
         if not self.begun:
-            return "nobody has begun to read it"
-        return "waits for its reader" if self._pieces else "waits for its source"
+            state = "nobody has begun to read it"
+        else:
+            state = "waits for its reader" if self._buffer else "waits for its source"
+        return StreamNode(self.what, False, self.received, self.total, now - self._since, state)  # noqa: FBT003 (a field)
+
+    # Its reader
 
     async def receive(self) -> bytes:
-        """Gives what arrived next, and waits for it.
+        """Wait for what arrives next, and return it.
 
         Returns:
             The next bytes, as many as came together; empty at the end of the stream.
@@ -77,45 +95,53 @@ class IncomingStream:
         Cancelling it loses nothing.
         """
         self.begin()
-        if self._pieces or self._ended:
+        if self._buffer or self._state is IncomingState.ENDED:
             await trio.lowlevel.checkpoint()
-        while not self._pieces:
+        while not self._buffer:
             if self._error is not None:
                 raise copy.copy(self._error) from self._error.__cause__
-            if self._ended:
+            if self._state is IncomingState.ENDED:
                 return b""
-            await self._changed.park()
-        piece = self._pieces.popleft()
-        self._waiting -= len(piece)
-        self._changed.unpark_all()
-        return piece
+            await self._buffer.wait_changed()
+        return self._buffer.take_piece()
 
     def begin(self) -> None:
-        """Says that somebody has begun to read it, as the first ``receive`` does."""
+        """Begin to read it, as the first ``receive`` does."""
         if not self.begun:
             self.begun = True
-            if not self.over:
-                self._begin()
+            if self._state is IncomingState.UNREAD:
+                self._state = IncomingState.READING
+                self._session.begin_stream(self)
 
     def take_arrived(self) -> list[bytes]:
-        """Takes all that has arrived, without waiting: for those who carry it to another thread."""
-        pieces = list(self._pieces)
-        self._pieces.clear()
-        self._waiting = 0
-        self._changed.unpark_all()
-        return pieces
+        """Take all that has arrived, without waiting: for those who carry it to another thread."""
+        return self._buffer.take_pieces()
 
     async def aclose(self) -> None:
-        """Ends the stream: its source is stopped, and what has arrived is dropped. Cancelling it changes nothing."""
+        """End the stream: its source is stopped, and what has arrived is dropped. Cancelling it changes nothing."""
         self.drop()
         await trio.lowlevel.checkpoint()
 
     def drop(self) -> None:
-        """As ``aclose``, without a checkpoint."""
-        self.fail(StateError("the stream was closed by its reader"), stop=True)
+        """End the stream as ``aclose`` does, without a checkpoint."""
+        self.stop(StateError("the stream was closed by its reader"))
+
+    def stop(self, error: Exception) -> None:
+        """End the stream on this side: its source is stopped, and its reader gets an error at once."""
+        self._buffer.clear()
+        if not self.over:
+            self._session.stop_stream(self.info.id)
+            self.fail(error)
+
+    def close_unread(self, error: Exception) -> None:
+        """End the stream if nobody has begun to read it."""
+        if not self.begun:
+            self.stop(error)
+
+    # Its source
 
     async def feed(self, data: bytes) -> bool:
-        """Takes bytes that have arrived, and waits until there is room for more.
+        """Take bytes that have arrived, and wait until there is room for more.
 
         Returns:
             Whether more is wanted.
@@ -126,53 +152,66 @@ class IncomingStream:
             return False
         if data:
             self.received += len(data)
-            self.on_carried(len(data))
-            self._pieces.append(data)
-            self._waiting += len(data)
-            self._changed.unpark_all()
-        while self._waiting > READ_AHEAD and not self.over:
-            await self._changed.park()
+            for tally in self._tallies:
+                tally.stream_bytes_received += len(data)
+            self._buffer.put(data)
+        while self._buffer.full and not self.over:
+            await self._buffer.wait_changed()
         return not self.over
 
     def finish(self) -> None:
-        """Ends the stream at its end. One that is shorter than announced is broken; a file may have grown."""
+        """End the stream at its end. One that is shorter than announced is broken; a file may have grown."""
         if self.over:
             return
         if self.total is not None and self.received < self.total:
             size = f"it has {self.received:,} bytes, and {self.total:,} were announced"
             self.fail(StateError(f"the stream is not whole: {size}"))
             return
-        self._ended = True
-        self._changed.unpark_all()
-        self.on_end()
+        self._end(IncomingState.ENDED)
 
-    def fail(self, error: Exception, *, stop: bool = False) -> None:
-        """Ends the stream with an error, which its reader gets after what has arrived; at once when it stops itself."""
-        if stop:
-            self._pieces.clear()
-            self._waiting = 0
-        if self.over:
-            return
-        self._error = error
-        if stop:
-            self._stop()
-        self._changed.unpark_all()
-        self.on_end()
+    def fail(self, error: Exception) -> None:
+        """End the stream with an error, which its reader gets after what has arrived."""
+        if not self.over:
+            self._error = error
+            self._end(IncomingState.FAILED)
 
     def note_broken(self, error: Exception) -> None:
-        """Takes note of why its source has failed."""
+        """Remember why its source has failed."""
         if self.in_parts:
             self.broken = error
-            self._changed.unpark_all()
+            self._buffer.notify()
         else:
             self.fail(error)
 
     async def wait_broken(self) -> None:
-        """Waits until it is known why its source has failed, or nothing is wanted. Cancelling it does nothing else."""
+        """Wait until it is known why its source has failed, or nothing is wanted. Cancelling it does nothing else."""
         while self.broken is None and not self.over:
-            await self._changed.park()
+            await self._buffer.wait_changed()
 
     def break_off(self, error: Exception) -> None:
-        """Ends the stream because nothing more comes, with the error of its source or, if there is none, this one."""
-        self._stop()
+        """End the stream because nothing more comes, with the error of its source or, if there is none, this one."""
+        self._session.stop_stream(self.info.id)
         self.fail(self.broken or error)
+
+    def _end(self, state: IncomingState) -> None:
+        self._state = state
+        self._buffer.notify()
+        self._registry.forget(self)
+        self.exits.close()
+
+
+def read_in_trio(stream: IncomingStream, limit: float) -> MetaGenerator:
+    """Return what a user in trio reads a stream with. A read that waits longer than the limit, in seconds, raises."""
+    token = trio.lowlevel.current_trio_token()
+
+    async def receive() -> bytes:
+        with trio.move_on_after(limit):
+            return await stream.receive()
+        raise trio.TooSlowError(f"no part of the stream arrived within {limit:g} s")
+
+    def abandon() -> None:
+        # The garbage collector calls it, in any thread, maybe after the end of everything.
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(stream.drop)
+
+    return MetaGenerator(receive, stream.aclose, trio.to_thread.run_sync, stream.total, abandon=abandon)

@@ -1,64 +1,251 @@
-"""The call that a handler method answers, as the method's code can see it: its time, and whose child its own calls are.
+"""Invocations: one request of the far side each, from its arrival to its answer.
 
-It is a context variable, so tasks and threads that a method starts have it, too. When the call has been answered, it is
-gone for all of them.
+The code that answers can see its own: the time that is left, and whose child its own requests are. It is a context
+variable, so tasks and threads that a method starts have it, too, until the request has been answered.
 """
 
 from __future__ import annotations
 
+import enum
 import math
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextvars import ContextVar, Token
 from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
 
 import trio
 
-__all__ = ["Answering", "RunningCall", "carry", "running_call", "time_left"]
+from jchannel._core.incoming import IncomingStream
+from jchannel._core.limits import LONG_TEXT, MAX_NAME, SHORT_TEXT
+from jchannel._core.tree import CallNode
+from jchannel._protocol.messages import Call, Error, Open, Pipe, Result
+from jchannel._protocol.values import pack
+from jchannel.errors import ClosedError
+
+if TYPE_CHECKING:
+    from jchannel._core.outgoing import OutgoingStream
+    from jchannel._core.session import Session
+
+__all__ = ["CURRENT", "Invocation", "InvocationState", "current_invocation", "time_left"]
 
 
-class RunningCall:
+class InvocationState(enum.Enum):
+    """How far an invocation is: it runs, or how it has been answered."""
+
+    RUNNING = enum.auto()
+    SUCCEEDED = enum.auto()
+    FAILED = enum.auto()
+    ENDED = enum.auto()
+
+
+class Invocation:
     """A request of the far side that runs here.
+
+    It is a context manager round the code that answers. The far side's cancel, the end of the request's time and the
+    session's end cancel its scope. Whatever happens inside, the request is answered when the block is left: as
+    cancelled, too slow or ended if nothing else has answered it.
 
     Args:
         session: The session that it came in.
-        id_: Its id there.
-        scope: The scope in which it runs.
+        request: Its message.
+        deadline: When its time is over, by trio's clock; infinity for no limit.
 
     Attributes:
         session: As above.
-        id: As above.
-        answered: Whether it is over.
+        request: As above.
+        id: Its id in the session.
+        stream: The stream that came with it, or ``None``.
+        state: How far it is.
+        on_release: Called when it has been answered and its block is left, or ``None``.
+        channel_closed: Whether it was cancelled because its channel was closed.
     """
 
-    __slots__ = ("_clock", "_scope", "answered", "id", "session")
+    __slots__ = (
+        "_clock",
+        "_scope",
+        "_sender_cancelled",
+        "_since",
+        "_token",
+        "channel_closed",
+        "id",
+        "on_release",
+        "request",
+        "session",
+        "state",
+        "stream",
+    )
 
-    def __init__(self, session: object, id_: int, scope: trio.CancelScope) -> None:
+    _token: Token[Invocation | None]
+
+    def __init__(self, session: Session, request: Call | Pipe | Open, deadline: float) -> None:
         self.session = session
-        self.id = id_
-        self.answered = False
-        self._scope = scope
+        self.request = request
+        self.id = request.id
+        self.stream: IncomingStream | None = None
+        self.state = InvocationState.RUNNING
+        self.on_release: Callable[[Invocation], None] | None = None
+        self.channel_closed = False
+        self._scope = trio.CancelScope(deadline=deadline)
         self._clock = trio.lowlevel.current_clock()
+        self._since = self._clock.current_time()
+        self._sender_cancelled = False
+
+    @property
+    def what(self) -> str:
+        """What it is called in messages for people."""
+        request = self.request
+        return f"call of {request.name!r}" if isinstance(request, Call) else request.type
+
+    @property
+    def task_name(self) -> str:
+        """What its task is called, in what shows trio's tasks."""
+        return f"{self.what} from {self.session.far_side}"
+
+    @property
+    def answered(self) -> bool:
+        """Whether it is over."""
+        return self.state is not InvocationState.RUNNING
 
     @property
     def deadline(self) -> float:
         """When its time is over, by trio's clock; infinity for never."""
         return self._scope.deadline
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether its code is being cancelled. Asked in trio's thread."""
+        return self._scope.cancel_called
+
     def time_left(self) -> float:
-        """The seconds until then, not below 0. Safe in any thread."""
+        """Return the seconds until its deadline, not below 0. Safe in any thread."""
         return max(0.0, self._scope.deadline - self._clock.current_time())
 
+    def describe(self, now: float) -> CallNode:
+        """Return what the tree shows of it. Safe in any thread."""
+        # `cancel_called` of a scope can only be asked in trio's thread.
+        over = self.channel_closed or self._scope.deadline <= now or not self.session.alive
+        return CallNode(
+            what=self.what,
+            number=self.id,
+            seconds=now - self._since,
+            time_left=max(0.0, self._scope.deadline - now),
+            parent=getattr(self.request, "parent", None),
+            state="cancelled, has not ended yet" if over or self._sender_cancelled else "running",
+        )
 
-_running: ContextVar[RunningCall | None] = ContextVar("_running", default=None)
+    # Its end
+
+    def cancel(self) -> None:
+        """Cancel the code that answers it. It is answered as ended, unless its deadline or its sender ended it."""
+        self._scope.cancel()
+
+    def cancel_by_sender(self) -> None:
+        """Cancel the code, because the far side does not want the answer any more."""
+        self._sender_cancelled = True
+        self._scope.cancel()
+
+    # Its answer
+
+    def succeed(self, value: object) -> None:
+        """Answer with a value, or with the error that says why the value cannot be sent."""
+        try:
+            result = Result(self.id, pack(value, field_name="value", shown_as="result"))
+            self._answer(result, InvocationState.SUCCEEDED)
+        except (TypeError, ValueError) as error:
+            self.fail("value", type(error).__name__, str(error))
+
+    def succeed_with_stream(self, stream: OutgoingStream, data: bytes | None) -> None:
+        """Answer with a stream.
+
+        Args:
+            stream: The stream.
+            data: The whole of it, where it is short and ready.
+
+        Raises:
+            ValueError: Its announcement is larger than a frame may be.
+        """
+        session = self.session
+        if not session.alive:
+            stream.stop()
+        if stream.stopped:
+            return  # It is closed with its channel, or its session, and the request is answered as ended.
+        info = session.announce(stream, data)
+        result = Result(self.id, pack(None, field_name="value", shown_as="result"), info)
+        self._answer(result, InvocationState.SUCCEEDED)
+        stream.announced(session, info.id)
+
+    def fail(self, kind: str, name: str, message: str, stack: str | None = None) -> None:
+        """Answer with an error. What is too long for a person to read, or for a frame, is shortened."""
+        name = name[:MAX_NAME]
+        try:
+            error = Error(self.id, kind, name, message[:LONG_TEXT], stack and stack[-LONG_TEXT:])
+            self._answer(error, InvocationState.FAILED)
+        except ValueError:
+            error = Error(self.id, kind, name, message[:SHORT_TEXT], stack and stack[-SHORT_TEXT:])
+            self._answer(error, InvocationState.FAILED)
+
+    def _answer(self, answer: Result | Error, state: InvocationState) -> None:
+        alive = self.session.alive
+        self.session.answer(answer)
+        self.state = state if alive or state is InvocationState.FAILED else InvocationState.ENDED
+
+    def _answer_unfinished(self) -> None:
+        if self._sender_cancelled:
+            self.fail("cancelled", "", "the request was cancelled by its sender")
+        elif self._scope.deadline <= trio.current_time():
+            self.fail("timeout", "", "the time of the request was over before it was answered")
+        else:
+            self.fail("ended", "", "the channel was closed while the request was running")
+        self.state = InvocationState.ENDED
+
+    # Its block
+
+    def __enter__(self) -> Self:
+        self._scope.__enter__()
+        self._token = CURRENT.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        try:
+            CURRENT.reset(self._token)
+            if not self.answered:
+                self._answer_unfinished()
+            if self.on_release is not None:
+                self.on_release(self)
+        finally:
+            swallowed = self._scope.__exit__(kind, error, traceback)
+        return swallowed
+
+    def close_stream(self, answer: OutgoingStream | None) -> None:
+        """Close the stream that came with it: at once if it was cancelled, otherwise if nobody has begun to read it.
+
+        Args:
+            answer: The stream that answers it, if one does. It may be made of the stream, and begin to read it later.
+        """
+        assert self.stream is not None
+        error = ClosedError("the stream was closed: its call has ended")
+        if self.cancelled:
+            self.stream.stop(error)
+        elif answer is not None:
+            answer.exits.callback(self.stream.close_unread, error)
+        else:
+            self.stream.close_unread(error)
 
 
-def running_call() -> RunningCall | None:
-    """The call that the present code answers, while it has no answer yet; ``None`` where there is none."""
-    running = _running.get()
-    return None if running is None or running.answered else running
+#: The request that the present code answers, or has answered; ``None`` where there is none.
+CURRENT: Final[ContextVar[Invocation | None]] = ContextVar("CURRENT", default=None)
+
+
+def current_invocation() -> Invocation | None:
+    """Return the request that the present code answers, while it has no answer yet; ``None`` where there is none."""
+    invocation = CURRENT.get()
+    return None if invocation is None or invocation.answered else invocation
 
 
 def time_left() -> float:
-    """The seconds that are left of the call that the present handler method answers.
+    """Return the seconds that are left of the call that the present handler method answers.
 
     The time is the caller's ``timeout``, or what an earlier deadline has left of it; when it is over, the method is
     cancelled and the caller sees a timeout. In trio it is also part of ``trio.current_effective_deadline()``.
@@ -68,33 +255,5 @@ def time_left() -> float:
 
     It works in handler methods of every face, and in the tasks and threads that they start, until the call is answered.
     """
-    running = running_call()
-    return math.inf if running is None else running.time_left()
-
-
-def carry(running: RunningCall | None) -> None:
-    """Makes all that runs in the present context from now on part of what answers a call."""
-    _running.set(running)
-
-
-class Answering:
-    """Makes the code of a ``with`` block, and the tasks it starts, part of what answers a call.
-
-    It is a class, and no generator, as it is part of each call.
-
-    Args:
-        running: The call; ``None`` for none.
-    """
-
-    __slots__ = ("_running", "_token")
-
-    def __init__(self, running: RunningCall | None) -> None:
-        self._running = running
-
-    def __enter__(self) -> None:
-        self._token = _running.set(self._running)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        _running.reset(self._token)
+    invocation = current_invocation()
+    return math.inf if invocation is None else invocation.time_left()

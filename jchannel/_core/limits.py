@@ -1,4 +1,4 @@
-"""The limits of everything that a peer controls: sizes, counts and times, each with a name and a default."""
+"""The limits on everything that a peer controls: sizes, counts and times, each with a name and a default."""
 
 from __future__ import annotations
 
@@ -9,31 +9,43 @@ from typing import Final
 from jchannel._protocol.connection import FRAME_LIMIT
 from jchannel._protocol.messages import MIN_FRAME_LIMIT
 
-__all__ = ["MIN_FRAME_BYTES", "Limits"]
+__all__ = ["LONG_TEXT", "MAX_NAME", "SHORT_TEXT", "Limits"]
 
-#: The least that ``Limits.frame_bytes`` may be: whatever the library itself has to say fits into it.
-MIN_FRAME_BYTES: Final = MIN_FRAME_LIMIT
+
+#: The most characters of an error's name that are sent.
+MAX_NAME: Final = 200
+
+#: The most characters of an error's message that are sent: as much as a person reads.
+LONG_TEXT: Final = 20_000
+
+#: The characters that fit, with a name, into the smallest frame, at six bytes a character: for where that is too much.
+SHORT_TEXT: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a server takes from those who connect to it.
+    """The limits of a server on those who connect to it.
 
     Attributes:
-        connections: TCP connections at once. One more is closed without a word.
-        head_bytes: Size of an HTTP request's head. hypercorn's own limit for heads it reads itself is the same.
-        handshake_seconds: Time for a request's head, a WebSocket handshake and a page's ``hello``, each.
-        frame_bytes: Size of one WebSocket message in either direction, 4 KiB at least. For a page that says that its
-            way carries less, as through a proxy, less holds.
-        running_requests: Calls of one page that run or wait to be answered at once. One more is answered with an error.
-        send_buffer_bytes: What may wait to be sent to one page before new calls and answers wait, too.
-        cancel_seconds: How long a cancelled call waits for the far side to have ended it.
-        close_seconds: How long closing waits for the far side to take note.
-        claim_seconds: How long after it was shown a notebook's output may connect a page that knows no more than it.
+        connections: The number of concurrent TCP connections. Any further one is closed at once.
+        head_bytes: The size of the head of an HTTP request, in bytes. hypercorn has the same limit for heads that it
+            reads itself.
+        handshake_seconds: The time for the head of a request, for a WebSocket handshake and for a page's ``hello``
+            each, in seconds.
+        frame_bytes: The size of a WebSocket message in either direction, in bytes; at least 4 KiB. A page whose
+            connection allows less, as through a proxy, can ask for less.
+        running_requests: The number of calls of one page that may run or wait for their answer at once. Any further one
+            is answered with an error.
+        send_buffer_bytes: The number of bytes that may wait to be sent to one page before new calls and answers wait,
+            too.
+        cancel_seconds: How long a cancelled call waits for the far side to end it, in seconds.
+        close_seconds: How long closing waits for the far side to confirm it, in seconds.
+        claim_seconds: How long a notebook's output can connect a page after it was shown, in seconds, if the page knows
+            nothing but the output.
 
     Raises:
         TypeError: A limit is not a number.
-        ValueError: A limit is not positive.
+        ValueError: A limit is not positive and finite, or ``frame_bytes`` is less than 4 KiB.
     """
 
     connections: int = 128
@@ -55,7 +67,8 @@ class Limits:
                 raise TypeError(f"the limit {field.name} must be {kind}, and not {value!r}")
             if not 0 < value < math.inf:
                 raise ValueError(f"the limit {field.name} must be positive and finite, and it is {value!r}")
-        if self.frame_bytes < MIN_FRAME_BYTES:
+        # The library's own messages fit into a frame of the minimum size.
+        if self.frame_bytes < MIN_FRAME_LIMIT:
             raise ValueError(
-                f"the limit frame_bytes must be at least {MIN_FRAME_BYTES:,}, and it is {self.frame_bytes}"
+                f"the limit frame_bytes must be at least {MIN_FRAME_LIMIT:,}, and it is {self.frame_bytes}"
             )

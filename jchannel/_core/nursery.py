@@ -12,10 +12,10 @@ __all__ = ["aclose_now", "open_flat_nursery", "split_cancelled"]
 
 @asynccontextmanager
 async def open_flat_nursery() -> AsyncIterator[trio.Nursery]:
-    """Opens a nursery. A failure that is alone in it leaves it as itself and not inside an exception group.
+    """Open a nursery. A failure that is alone in it leaves it as itself and not inside an exception group.
 
     Several failures leave it as a group, as trio's own nurseries do. Cancellations beside a failure do not count: what
-    cancelled them goes on doing so one level higher.
+    cancelled them does so one level higher, too.
     """
     try:
         async with trio.open_nursery() as nursery:
@@ -25,7 +25,7 @@ async def open_flat_nursery() -> AsyncIterator[trio.Nursery]:
         failures = [leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)] or leaves[:1]
         if len(failures) > 1:
             raise
-        # The failure keeps the context that it had: the group, which holds the failure itself, says nothing more.
+        # The failure keeps the context that it had: the group, which contains the failure itself, adds nothing.
         context = failures[0].__context__
         try:
             raise failures[0]
@@ -34,22 +34,23 @@ async def open_flat_nursery() -> AsyncIterator[trio.Nursery]:
 
 
 async def aclose_now(resource: trio.abc.AsyncResource) -> None:
-    """Closes a resource at once, without any farewell. For ``finally`` blocks.
+    """Close a resource at once, without any farewell. For ``finally`` blocks.
 
-    A cancellation from outside does not reach it: it would take the place of an exception that is on its way out.
+    A cancellation from outside does not reach it: ``Cancelled`` would replace an exception that is on its way out, and
+    the scope would then swallow it.
     """
     with trio.CancelScope(shield=True):
         await trio.aclose_forcefully(resource)
 
 
 def split_cancelled(group: BaseExceptionGroup[BaseException]) -> tuple[BaseException, Exception]:
-    """Splits what leaves a user's nursery that was cancelled, and in which something raised besides.
+    """Split the group that leaves a user's nursery which was cancelled, and in which something raised besides.
 
     Returns:
         The cancellation, to be raised again, and the failures.
 
     Raises:
-        The group: It has in it what is meant for the program, such as ``KeyboardInterrupt``.
+        The group: It contains what is meant for the program, such as ``KeyboardInterrupt``.
     """
     cancelled, failures = group.split(trio.Cancelled)
     if cancelled is None or not isinstance(failures, ExceptionGroup):

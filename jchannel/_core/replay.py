@@ -1,4 +1,4 @@
-"""A stream that gives again what was already read of it, so that its next owner sees it from the beginning."""
+"""A stream that replays what was already read of it, so that its next owner sees it from the beginning."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["ReplayStream"]
 
 
 class ReplayStream(trio.abc.HalfCloseableStream):
-    """A stream with bytes before it that have been read already.
+    """A stream, preceded by the bytes that have been read of it already.
 
     Args:
-        stream: The stream. It should have a ``socket``, as hypercorn asks it for the two addresses.
+        stream: The stream. It should have a ``socket``, as hypercorn reads the two addresses from it.
         head: What was read of it.
     """
 
@@ -22,12 +22,14 @@ class ReplayStream(trio.abc.HalfCloseableStream):
         self._stream = stream
         self._head = head
         self._receiving = False
-        self._sent_eof = False
-        #: The socket, or what stands for one in a stream of memory.
+        # No wrapper per frame: sending is the stream's own method, and receiving is, too, after the head.
+        self.send_all = stream.send_all  # type: ignore[method-assign]
+        self.wait_send_all_might_not_block = stream.wait_send_all_might_not_block  # type: ignore[method-assign]
+        #: The socket, or a substitute for one where the stream is in memory.
         self.socket: Any = getattr(stream, "socket", _NO_SOCKET)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """As trio's. The bytes before the stream come first."""
+        """Receive bytes, as trio's streams do. The bytes that were read already come first."""
         if not self._head:
             return await self._stream.receive_some(max_bytes)
         size = len(self._head) if max_bytes is None else operator.index(max_bytes)
@@ -43,46 +45,43 @@ class ReplayStream(trio.abc.HalfCloseableStream):
         if not self._head:
             raise trio.ClosedResourceError("the stream was closed while this task was receiving")
         taken, self._head = self._head[:size], self._head[size:]
+        if not self._head:
+            self.receive_some = self._stream.receive_some  # type: ignore[method-assign]
         return taken
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As trio's."""
-        self._check_sending()
-        await self._stream.send_all(data)
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:  # noqa: ARG002 (trio's)
+        """Refuse to send bytes after ``send_eof``. Until then, the stream's own method replaces this one."""
+        raise trio.ClosedResourceError("nothing can be sent behind send_eof")
 
     async def wait_send_all_might_not_block(self) -> None:
-        """As trio's."""
-        self._check_sending()
-        await self._stream.wait_send_all_might_not_block()
+        """Refuse to wait behind ``send_eof``. Before it, the stream's own method stands here."""
+        raise trio.ClosedResourceError("nothing can be sent behind send_eof")
 
     async def send_eof(self) -> None:
-        """As trio's. A far side whose stream cannot be closed by halves hears of it when the whole is closed."""
+        """Send nothing more. If the stream cannot be half-closed, the far side notices when the whole is closed."""
         if isinstance(self._stream, trio.abc.HalfCloseableStream):
             await self._stream.send_eof()
         else:
-            self._sent_eof = True
+            self.__dict__.pop("send_all", None)
+            self.__dict__.pop("wait_send_all_might_not_block", None)
             await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
-        """As trio's."""
+        """Close the stream."""
         self._head = b""
         await self._stream.aclose()
 
-    def _check_sending(self) -> None:
-        if self._sent_eof:
-            raise trio.ClosedResourceError("nothing can be sent behind send_eof")
-
 
 class _NoSocket:
-    """Stands for the socket of a stream that has none: hypercorn asks for addresses, and takes unknown ones."""
+    """A substitute for the socket of a stream that has none: hypercorn reads addresses, and accepts unknown ones."""
 
     family = None
 
     def getpeername(self) -> None:
-        """No address."""
+        """Return no address."""
 
     def getsockname(self) -> None:
-        """No address."""
+        """Return no address."""
 
 
 _NO_SOCKET = _NoSocket()

@@ -2,131 +2,162 @@
 
 from __future__ import annotations
 
-import webbrowser
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+import enum
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import trio
 
+from jchannel._core.acceptor import Acceptor
 from jchannel._core.addresses import DEFAULT_PORT, base_url, check_url, open_listeners
 from jchannel._core.arguments import check_timeout
-from jchannel._core.asgi import Receive, Scope, Send
 from jchannel._core.auth import Gate, check_origins, make_token
-from jchannel._core.channel import Channel
-from jchannel._core.channel_streams import Give, give
-from jchannel._core.handlers import Invoke, invoke
-from jchannel._core.http import HttpServer
+from jchannel._core.channel import ServerChannel
+from jchannel._core.deadlines import Deadlines
+from jchannel._core.handshake import refuse
+from jchannel._core.http_server import HttpServer
 from jchannel._core.limits import Limits
-from jchannel._core.listen import Reception, refuse
 from jchannel._core.nursery import aclose_now, open_flat_nursery
-from jchannel._core.registry import ServerCarrier
+from jchannel._core.routes import Routes
+from jchannel._core.server_carrier import STREAMS_PATH, ServerCarrier
 from jchannel._core.session import Session
 from jchannel._core.statistics import ChannelTally, ServerStatistics, SocketTally
-from jchannel._core.tickets import STREAMS_PATH, Tickets
+from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.transport import Link
 from jchannel._core.tree import PageNode, ServerTree
-from jchannel._notebook.desk import Claims
-from jchannel._notebook.figures import describe_server
-from jchannel._notebook.panel import Panel
-from jchannel._page.app import PageApp
 from jchannel._protocol.connection import Connection
-from jchannel._protocol.messages import Call, Echo, Hello, Pipe, Request, Welcome
+from jchannel._protocol.messages import Hello, Welcome
 from jchannel.errors import ClosedError, FrontendError, RefusedError
 
-__all__ = ["Server", "open_server"]
+__all__ = ["Server", "ServerState"]
+
+
+class ServerState(enum.Enum):
+    """How far a server is."""
+
+    STARTING = enum.auto()
+    OPEN = enum.auto()
+    CLOSED = enum.auto()
 
 
 class Server:
-    """A server that one page at a time can connect to. ``open_server`` makes them.
+    """A server that one page at a time can connect to. ``run`` lives as long as it does.
+
+    Channels can be opened in it from the beginning: they wait for a page.
+
+    Args:
+        host: The name or address to listen on. ``localhost`` means the loopback addresses of IPv4 and of IPv6.
+        port: The port; 0 for any free one; ``None`` for 8889 or, where that is taken, a free one.
+        url: The URL under which pages reach the server, where a proxy is between; ``None`` for its own.
+        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
+        origins: Origins of pages that may connect, beside those of this machine and of the server itself.
+        tracebacks: Whether the page gets the traceback of an exception that a Python handler raised.
+        limits: The limits of what a peer controls; ``None`` for the defaults.
+        listeners: Listeners to accept connections from, instead of sockets on ``host`` and ``port``.
 
     Attributes:
-        url: The URL under which the server is reached, without a slash at its end.
-        tracebacks: Whether the page gets the traceback of an exception that a Python handler raised.
-        claims: Where a notebook's page gets the token.
-        pages: How many times a page has connected.
-        page_advice: What a person is to do when no page is connected, as the end of a sentence.
+        token: The secret that lets a page connect.
+        gate: Decides who may connect.
+        routes: What answers HTTP requests.
+        limits: As above.
+        tracebacks: As above.
+        deadlines: Expires the requests of all channels.
+        streams: The streams of all channels.
         tally: Counts what the requests and streams of all channels come to.
+        pages: How many times a page has connected.
+        advice: What a person is to do when no page is connected, as the end of a sentence.
+
+    Raises:
+        TypeError, ValueError: An argument is not of its kind.
     """
 
     def __init__(
         self,
-        url: str,
+        host: str = "localhost",
+        port: int | None = None,
         *,
-        static: str | Path | None,
-        origins: frozenset[str],
-        limits: Limits,
-        heartbeat: float,
-        tracebacks: bool,
+        url: str | None = None,
+        heartbeat: float = 15,
+        origins: Iterable[str] = (),
+        tracebacks: bool = False,
+        limits: Limits | None = None,
+        listeners: Sequence[trio.abc.Listener[Any]] | None = None,
     ) -> None:
-        parts = urlsplit(url)
-        self.url = url
+        self.limits = _check_limits(limits)
         self.tracebacks = tracebacks
+        self.token = make_token()
         self.pages = 0
-        self.page_advice = "open server.page_url in a browser"
-        self._prefix = parts.path
+        self.advice = "open server.page_url in a browser"
+        self.deadlines = Deadlines()
+        self.streams = StreamRegistry()
         self.tally = ChannelTally()
-        self._socket_tally = SocketTally()
+        self._heartbeat = _check_heartbeat(heartbeat)
+        self._host = host
+        self._port = port
+        self._listeners = None if listeners is None else list(listeners)
+        self._url = None if url is None else check_url(url)
+        self.prefix = "" if self._url is None else urlsplit(self._url).path
+        self.gate = Gate(self.token, frozenset(), check_origins(origins))
+        self.routes = Routes(self.prefix)
+        self._carrier = ServerCarrier(self.streams)
+        self.routes.add(STREAMS_PATH, self._carrier.serve)
+        self._acceptor = Acceptor(
+            self.gate, HttpServer(self.routes, self.limits), self.prefix, self.limits, self._serve_page
+        )
+        self._state = ServerState.STARTING
         self._clock = trio.lowlevel.current_clock()
-        self._token = make_token()
-        self._limits = limits
-        self._heartbeat = heartbeat
-        gate = Gate(self._token, frozenset({parts.hostname or ""}), origins)
-        self.claims = Claims(self._token, limits.claim_seconds, gate.admit)
-        self._page_app = PageApp(static, parts.path, gate.allows_host)
-        self._tickets = Tickets()
-        http = HttpServer(self._serve_http, limits)
-        self._reception = Reception(gate, http, parts.path, limits, self._serve_page)
-        self._connections = 0
+        self._socket_tally = SocketTally()
         self._session: Session | None = None
         # Those for whom the next page takes over.
         self._movers: set[object] = set()
         self._page_changed = trio.lowlevel.ParkingLot()
-        self._channels: dict[int, Channel] = {}
-        self._held: dict[Channel, None] = {}
+        self._nursery: trio.Nursery | None = None
+        self._waiting_tasks: list[tuple[Callable[..., Any], tuple[object, ...]]] = []
+        # The channels that are open or opening by their numbers, and those that have tasks.
+        self._channels: dict[int, ServerChannel] = {}
+        self._held: Counter[ServerChannel] = Counter()
         self._last_channel = 0
-        self._closed = False
-
-    def __repr__(self) -> str:
-        state = "closed" if self._closed else "page connected" if self.session else "no page connected"
-        return f"<{type(self).__module__}.{type(self).__qualname__} at {self.url}, {state}>"
-
-    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        """As IPython asks for: in notebooks, a panel."""
-        return {"text/plain": repr(self), "text/html": self.claims.panels.render(self)}
-
-    def panel(self) -> Panel:
-        """What its panel in a notebook says now. It can be asked in any thread, and never waits."""
-        return describe_server(self.url, self.statistics(), closed=self._closed)
+        self._failure: Exception | None = None
 
     @property
-    def token(self) -> str:
-        """The secret that lets a page connect. Whoever has it can call the handlers."""
-        return self._token
+    def url(self) -> str:
+        """The URL under which the server is reached, without a slash at its end.
+
+        Raises:
+            ClosedError: The server does not listen yet.
+        """
+        if self._url is None:
+            raise ClosedError("the server is not started: start it first")
+        return self._url
 
     @property
     def page_url(self) -> str:
         """The URL that a browser opens to connect. It carries the token, so it is as secret as the token is."""
-        return f"{self.url}/#jchannel={self._token}"
+        return f"{self.url}/#jchannel={self.token}"
 
-    def issue_browser_url(self) -> str:
-        """A URL that leads the first who opens it to ``page_url``, and nobody after.
-
-        It is for the command that starts a browser: other users of the machine can read commands, and tokens in them.
-        """
-        return self.url + self._page_app.issue_ticket(self.page_url)
+    @property
+    def state(self) -> ServerState:
+        """How far it is. Safe in any thread."""
+        return self._state
 
     @property
     def session(self) -> Session | None:
-        """The session of the page that is connected, or ``None``."""
+        """The session of the page that is connected, or ``None``. Safe in any thread."""
         session = self._session  # Once: other threads ask, too.
         return session if session is not None and session.alive else None
 
+    def describe(self) -> str:
+        """Return its address and state, for a ``repr``. Nothing secret is in it. Safe in any thread."""
+        state = "closed" if self._state is ServerState.CLOSED else ""
+        return f"at {self._url}, {state or ('page connected' if self.session else 'no page connected')}"
+
     def statistics(self) -> ServerStatistics:
-        """What the server has under way, and what it had so far. It can be asked in any thread, and never waits."""
+        """Return what the server has under way, and what it had so far. Safe in any thread; it never waits."""
         session = self.session
         channels = [channel.statistics() for channel in list(self._held)]
         return ServerStatistics(
@@ -134,7 +165,7 @@ class Server:
             page="" if session is None else session.client,
             connected_seconds=None if session is None else self._clock.current_time() - session.since,
             round_trip=None if session is None else session.round_trip,
-            connections=self._connections,
+            connections=self._acceptor.connections,
             channels=len(self._channels),
             waiting_requests=sum(channel.waiting_requests for channel in channels),
             # Those that open and close channels are not of a channel.
@@ -150,14 +181,10 @@ class Server:
         )
 
     def tree(self) -> ServerTree:
-        """What the server has under way: its page, its channels, and each of their calls and streams.
-
-        ``print(server.tree())`` shows a person what hangs, and what it waits for. It can be asked in any thread, and
-        never waits. Nothing secret is in it.
-        """
+        """Return what the server has under way, as data. Safe in any thread; it never waits."""
         return ServerTree(
             url=self.url,
-            connections=self._connections,
+            connections=self._acceptor.connections,
             page=self._describe_page(),
             channels=tuple(channel.tree() for channel in list(self._held)),
         )
@@ -174,8 +201,107 @@ class Server:
             waiting_bytes=session.waiting_bytes,
         )
 
+    # Its life
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Listen for the time of an ``async with`` block.
+
+        Raises:
+            OSError: The port is taken, or the host is not this machine's. The message names it.
+            TypeError, ValueError: The host or the port is not one.
+
+        Leaving the block closes the channels, says goodbye to the page and waits until all has ended. Cancelling it
+        does the same within ``Limits.close_seconds``.
+        """
+        listeners: Sequence[trio.abc.Listener[Any]] = ()
+        async with open_flat_nursery() as nursery:
+            try:
+                self._nursery = nursery
+                self.start_soon(self.deadlines.run)
+                waiting, self._waiting_tasks = self._waiting_tasks, []
+                for function, args in waiting:
+                    self.start_soon(function, *args)
+                try:
+                    listeners = await self._open_listeners()
+                except Exception as error:
+                    self._failure = error
+                    raise
+                serve = partial(trio.serve_listeners, self._acceptor.serve, list(listeners), handler_nursery=nursery)
+                nursery.start_soon(self._run_task, serve, name=f"listening at {self.url}")
+                self._state = ServerState.OPEN
+                yield
+            finally:
+                with trio.move_on_after(2 * self.limits.close_seconds, shield=True):
+                    await self._close()
+                self._nursery = None
+                nursery.cancel_scope.cancel()
+                for listener in listeners:
+                    await aclose_now(listener)
+
+    async def _open_listeners(self) -> Sequence[trio.abc.Listener[Any]]:
+        listeners: Sequence[trio.abc.Listener[Any]]
+        port = self._port
+        if self._listeners is None:
+            sockets = await open_listeners(self._host, port)
+            port = sockets[0].socket.getsockname()[1]
+            listeners = list[trio.abc.Listener[Any]](sockets)
+        else:
+            listeners = self._listeners
+        if self._url is None:
+            self._url = base_url(self._host, port or DEFAULT_PORT)
+        self.gate.hosts |= {urlsplit(self._url).hostname or ""}
+        return listeners
+
+    async def _close(self) -> None:
+        """End the page's session with a goodbye, and the channels. Cancelling it leaves out the goodbye."""
+        self._state = ServerState.CLOSED
+        for channel in list(self._channels.values()):
+            channel.shut(self._explain_end(), tell=False, cause=self._failure)
+        self._page_changed.unpark_all()
+        session = self._session
+        if session is not None and not session.finished:
+            session.end("closed", "the server was closed")
+            await session.wait_ended()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    def start_soon(self, function: Callable[..., Any], *args: object) -> None:
+        """Start a task that lives no longer than the server: at once, or as soon as it is opened."""
+        if self._nursery is None:
+            self._waiting_tasks.append((function, args))
+        else:
+            self._nursery.start_soon(self._run_task, function, *args)
+
+    async def _run_task(self, function: Callable[..., Any], *args: object) -> None:
+        """Run a task of the server, and remember its error: those who wait for the server get it as the cause."""
+        try:
+            await function(*args)
+        except Exception as error:
+            self._failure = error
+            raise
+
+    def _explain_end(self) -> str:
+        """Return why it has ended, as the end of a sentence about a channel."""
+        if self._failure is None:
+            return "its server was closed"
+        return f"the server has ended with an error: {self._failure!r}"
+
+    def check_open(self) -> None:
+        """Refuse to go on with a server that is closed.
+
+        Raises:
+            ClosedError: It is.
+        """
+        if self._state is ServerState.CLOSED:
+            if self._failure is None:
+                raise ClosedError("the server is closed")
+            raise ClosedError(f"the server has ended with an error: {self._failure!r}") from self._failure
+
+    # Its page
+
     async def wait_page(self, timeout: float | None = None) -> None:
-        """Waits until a page is connected.
+        """Wait until a page is connected.
 
         Args:
             timeout: Seconds; ``None`` for no limit.
@@ -191,190 +317,94 @@ class Server:
         with trio.move_on_after(limit):
             await trio.lowlevel.checkpoint()
             while self.session is None:
-                self._check_open()
+                self.check_open()
                 await self._page_changed.park()
             return
         raise trio.TooSlowError(f"waiting for a page took longer than {limit:g} s: {self.explain_wait()}")
 
-    async def move_to_newest_page(self, timeout: float | None = 10) -> None:
-        """Lets the next page that connects take over from the one that is connected, and waits for that.
+    def begin_move_to_newest_page(self) -> tuple[object, str]:
+        """Let the next page that connects take over from the one that is connected, from now on.
 
-        The open channels are opened in the new page, as after a reload. The old page hears why it was left. Where no
-        page is connected, this is ``wait_page``.
-
-        Args:
-            timeout: Seconds; ``None`` for no limit.
+        Returns:
+            What ``wait_newest_page`` takes.
 
         Raises:
-            trio.TooSlowError: The time ran out. The page that was connected still is.
             ClosedError: The server is closed.
-            TypeError, ValueError: The timeout is not one.
-
-        Cancelling it leaves everything as it is.
         """
-        await self.begin_move_to_newest_page(timeout)
-
-    def begin_move_to_newest_page(self, timeout: float | None) -> Awaitable[None]:
-        """As ``move_to_newest_page``, for those who ask in another thread. The next page may take over from now on.
-
-        What is given must be awaited at once; it does the waiting.
-        """
-        limit = check_timeout(timeout)
-        self._check_open()
+        self.check_open()
         old = "" if self.session is None else self.session.client
         mover = object()
         if old:
             self._movers.add(mover)
-        return self._wait_other_page(mover, old, limit)
+        return mover, old
 
-    async def _wait_other_page(self, mover: object, old: str, limit: float) -> None:
+    async def wait_newest_page(self, mover: object, old: str, limit: float) -> None:
+        """Wait until another page has taken over, as ``begin_move_to_newest_page`` has allowed.
+
+        Args:
+            mover: As that has returned it.
+            old: As that has returned it.
+            limit: Seconds; infinity for no limit.
+
+        Raises:
+            trio.TooSlowError: The time ran out. The page that was connected still is.
+            ClosedError: The server is closed.
+
+        Cancelling it leaves everything as it is.
+        """
         try:
             with trio.move_on_after(limit):
                 await trio.lowlevel.checkpoint()
                 while self.session is None or self.session.client == old:
-                    self._check_open()
+                    self.check_open()
                     await self._page_changed.park()
                 return
         finally:
             self._movers.discard(mover)
         raise trio.TooSlowError(f"no other page connected within {limit:g} s")
 
-    @asynccontextmanager
-    async def open_channel(
-        self, code: str, *, handler: object = None, timeout: float | None = 3
-    ) -> AsyncIterator[Channel]:
-        """Opens a channel for the time of an ``async with`` block, and closes it afterwards.
-
-        Args:
-            code: JavaScript that evaluates to the initialization function, such as
-                ``"(channel) => { channel.handler = {add: (a, b) => a + b}; }"``.
-            handler: The object that handles calls from the page; it can be set later, too.
-            timeout: Seconds for opening and for closing, each; ``None`` for no limit.
-
-        Raises:
-            What ``Channel.open`` and ``Channel.close`` raise, and what the block raises. When the block raises, it is
-            that, and closing is given ``Limits.close_seconds``.
-
-        Cancelling it closes the channel, and tells the page.
-        """
-        async with self.hold_channel(code, handler=handler) as channel:
-            channel.context_timeout = timeout
-            await channel.open(timeout)
-            try:
-                yield channel
-            except BaseException:
-                with trio.move_on_after(self._limits.close_seconds, shield=True):
-                    await channel.close(None)
-                raise
-            await channel.close(channel.context_timeout)
-
-    @asynccontextmanager
-    async def hold_channel(
-        self, code: str, *, handler: object = None, run_method: Invoke = invoke, give_stream: Give = give
-    ) -> AsyncIterator[Channel]:
-        """Gives a channel that is not open, for those who open and close it themselves.
-
-        Args:
-            code: As in ``open_channel``.
-            handler: As in ``open_channel``.
-            run_method: Runs the handler's methods: for those who run them elsewhere than in the channel's nursery.
-            give_stream: Makes what the user gets of an incoming stream: for those who read it elsewhere than in trio.
-
-        Raises:
-            TypeError: The code is not a str.
-
-        Entering it is no checkpoint. Leaving it waits for what runs in the channel, and cannot be cancelled at that:
-        all of it has been.
-        """
-        if not isinstance(code, str):
-            raise TypeError(f"the code of a channel must be a str of JavaScript, and not {code!r}")
-        with ExitStack() as stack:
-            async with open_flat_nursery() as nursery:
-                channel = Channel(self, code, nursery, handler=handler, run_method=run_method, give_stream=give_stream)
-                self._held[channel] = None
-                stack.callback(self._held.pop, channel)  # It stays in the tree until what is in its nursery has ended.
-                try:
-                    yield channel
-                finally:
-                    channel.end("its context was left", tell=True)
-                    nursery.cancel_scope.cancel()
-
-    # For the channels
-
-    def register(self, channel: Channel) -> int:
-        """Gives a channel that is being opened its number.
-
-        Raises:
-            ClosedError: The server is closed.
-        """
-        self._check_open()
-        self._last_channel += 1
-        self._channels[self._last_channel] = channel
-        return self._last_channel
-
-    def unregister(self, number: int) -> None:
-        """Forgets a channel that is being closed."""
-        del self._channels[number]
-
     def explain_wait(self) -> str:
-        """What a channel waits for, when it waits for a page; empty when one is connected."""
-        return "" if self.session else f"no page is connected to {self.url}; {self.page_advice}"
-
-    # For open_server
-
-    async def serve_stream(self, stream: trio.abc.Stream) -> None:
-        """Serves one connection, over any stream, until its end, and closes it.
-
-        Cancelling it closes the stream.
-        """
-        if self._connections >= self._limits.connections:
-            await aclose_now(stream)
-            return
-        self._connections += 1
-        try:
-            await self._reception.receive(stream)
-        finally:
-            self._connections -= 1
+        """Return what a channel waits for, when it waits for a page; empty when one is connected."""
+        if self.session:
+            return ""
+        return f"no page is connected to {self._url or 'the server, which is being started'}; {self.advice}"
 
     async def _serve_page(self, link: Link, connection: Connection, hello: Hello) -> None:
-        """Serves a page that has said hello, until its connection ends."""
+        """Serve a page that has said hello, until its connection ends."""
         refusal = await self._make_way(hello)
         if refusal is not None:
-            await refuse(link, connection, refusal, seconds=self._limits.close_seconds)
+            await refuse(link, connection, refusal, seconds=self.limits.close_seconds)
             return
         session = Session(
             link,
             connection,
-            serve=self._serve_request,
-            limits=self._limits,
+            channels=self._channels,
+            serve=None,
+            limits=self.limits,
+            no_channel="the channel is closed in Python",
             far_side="the page",
             remote_error=FrontendError,
-            carrier=ServerCarrier(self._tickets),
+            streams=self.streams,
+            carrier=self._carrier,
             heartbeat=self._heartbeat,
             tally=self._socket_tally,
         )
         session.client = hello.client
-        limits = self._limits
+        limits = self.limits
         connection.send(Welcome(self._heartbeat, limits.frame_bytes, limits.cancel_seconds, tuple(self._channels)))
         self._session = session
         self.pages += 1
+        await session.run(begin=partial(self._open_channels, session))
+
+    def _open_channels(self, session: Session) -> None:
+        """Open the channels in a page that has connected, before anything else is sent."""
         for channel in list(self._channels.values()):
             channel.attach(session)
         self._page_changed.unpark_all()
-        await session.run()
-
-    async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"].removeprefix(self._prefix)
-        if scope["type"] == "http" and path.startswith(STREAMS_PATH):
-            await self._tickets.serve(path.removeprefix(STREAMS_PATH), scope, receive, send)
-        elif scope["type"] == "http" and path.startswith(self.claims.path):
-            await self.claims.serve(path.removeprefix(self.claims.path), scope, receive, send)
-        else:
-            await self._page_app(scope, receive, send)
 
     async def _make_way(self, hello: Hello) -> RefusedError | None:
-        """Makes room for a page that connects; gives why not, where there is none."""
-        while not self._closed:
+        """Make room for a page that connects; return why not, where there is none."""
+        while self._state is not ServerState.CLOSED:
             session = self._session
             if session is None or session.finished:
                 return None
@@ -388,106 +418,32 @@ class Server:
             await session.wait_ended()
         return RefusedError("closed", "the server is closing")
 
-    def _serve_request(self, session: Session, request: Request) -> None:
-        assert isinstance(request, Call | Echo | Pipe)
-        channel = self._channels.get(request.channel)
-        if channel is None:
-            session.answer_error(request, "channel", "", "the channel is closed in Python")
-        else:
-            channel.serve(session, request)
+    # Its channels
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClosedError("the server is closed")
+    def register(self, channel: ServerChannel) -> int:
+        """Return the number of a channel that is being opened.
 
-    async def aclose(self) -> None:
-        """Ends the page's session with a goodbye, and the channels. ``open_server`` calls it at the end of its block.
-
-        Cancelling it leaves out the goodbye.
+        Raises:
+            ClosedError: The server is closed.
         """
-        self._closed = True
-        for channel in list(self._channels.values()):
-            channel.end("its server was closed", tell=False)
-        self._page_changed.unpark_all()
-        session = self._session
-        if session is not None and not session.finished:
-            session.end("closed", "the server was closed")
-            await session.wait_ended()
-        else:
-            await trio.lowlevel.checkpoint()
+        self.check_open()
+        self._last_channel += 1
+        self._channels[self._last_channel] = channel
+        return self._last_channel
 
+    def unregister(self, number: int) -> None:
+        """Forget a channel that is being closed."""
+        del self._channels[number]
 
-@asynccontextmanager
-async def open_server(
-    host: str = "localhost",
-    port: int | None = None,
-    *,
-    url: str | None = None,
-    static: str | Path | None = None,
-    open_browser: bool = False,
-    heartbeat: float = 15,
-    origins: Iterable[str] = (),
-    tracebacks: bool = False,
-    limits: Limits | None = None,
-    listeners: Sequence[trio.abc.Listener[Any]] | None = None,
-) -> AsyncIterator[Server]:
-    """Opens a server for the time of an ``async with`` block.
+    def add(self, channel: ServerChannel) -> None:
+        """Show a channel in the tree, from now on until it is removed as often."""
+        self._held[channel] += 1
 
-    Args:
-        host: The name or address to listen on. ``localhost`` means the loopback addresses of IPv4 and of IPv6.
-        port: The port; 0 for any free one; ``None`` for 8889 or, where that is taken, a free one.
-        url: The URL under which pages reach the server, where a proxy is between, such as
-            ``https://example.com/proxy/8889``.
-        static: A folder of static files to serve, with the client's script inserted into its pages; ``None`` for a
-            plain page.
-        open_browser: Whether to open the page in the user's browser.
-        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
-        origins: Origins of pages that may connect, such as ``https://hub.example.com``, beside those of this machine
-            and of the server itself.
-        tracebacks: Whether the page gets the traceback of an exception that a Python handler raised, or only its type
-            and message.
-        limits: The limits of what a peer controls; ``None`` for the defaults.
-        listeners: Listeners to accept connections from, instead of sockets on ``host`` and ``port``: for tests, which
-            need no sockets. They are closed at the end.
-
-    Raises:
-        OSError: The port is taken, or the host is not this machine's. The message names it.
-        TypeError, ValueError: An argument is not of its kind.
-
-    Leaving the block closes the channels, says goodbye to the page and waits until all has ended. Cancelling it does
-    the same within ``Limits.close_seconds``.
-    """
-    limits = _check_limits(limits)
-    beat = check_timeout(heartbeat)
-    if not 0 < beat < float("inf"):
-        raise ValueError(f"heartbeat must be a positive, finite number of seconds, and it is {heartbeat!r}")
-    allowed = check_origins(origins)
-    public_url = None if url is None else check_url(url)
-    async with open_flat_nursery() as nursery:
-        if listeners is None:
-            sockets = await open_listeners(host, port)
-            port = sockets[0].socket.getsockname()[1]
-            listeners = list[trio.abc.Listener[Any]](sockets)
-        own_url = public_url or base_url(host, port or DEFAULT_PORT)
-        try:
-            server = Server(
-                own_url, static=static, origins=allowed, limits=limits, heartbeat=beat, tracebacks=tracebacks
-            )
-            serve = partial(trio.serve_listeners, server.serve_stream, list(listeners), handler_nursery=nursery)
-            nursery.start_soon(serve, name=f"listening at {own_url}")
-            if open_browser:
-                target = server.issue_browser_url()
-                opening = partial(trio.to_thread.run_sync, webbrowser.open, target, abandon_on_cancel=True)
-                nursery.start_soon(opening, name="opening a browser")
-            try:
-                yield server
-            finally:
-                with trio.move_on_after(2 * limits.close_seconds, shield=True):
-                    await server.aclose()
-        finally:
-            nursery.cancel_scope.cancel()
-            for listener in listeners:
-                await aclose_now(listener)
+    def remove(self, channel: ServerChannel) -> None:
+        """Show a channel in the tree no more: what it had under way has ended."""
+        self._held[channel] -= 1
+        if not self._held[channel]:
+            del self._held[channel]
 
 
 def _check_limits(limits: Limits | None) -> Limits:
@@ -496,3 +452,10 @@ def _check_limits(limits: Limits | None) -> Limits:
     if not isinstance(limits, Limits):
         raise TypeError(f"limits must be a Limits, and not {limits!r}")
     return limits
+
+
+def _check_heartbeat(heartbeat: float) -> float:
+    seconds = check_timeout(heartbeat)
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"heartbeat must be a positive, finite number of seconds, and it is {heartbeat!r}")
+    return seconds

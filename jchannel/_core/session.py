@@ -1,29 +1,30 @@
 """A session: one connected socket, with the requests that are under way on it in both directions.
 
-It owns the only task that sends. Requests are made synchronously, so that a cancelled caller never leaves half a frame
-behind. It serves both ends: the server's, and the Python peer's.
+It owns the only task that sends. Requests are queued synchronously, so that a cancelled caller never leaves half a
+frame behind. It serves both ends: the server's, and the Python peer's.
 """
 
 from __future__ import annotations
 
+import enum
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from types import TracebackType
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-from jchannel._core.cut import MAX_NAME, send_cut
-from jchannel._core.invocation import Answering, RunningCall
+from jchannel._core.carrier import Carrier
+from jchannel._core.incoming import IncomingStream
+from jchannel._core.invocation import Invocation
 from jchannel._core.limits import Limits
 from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.outgoing import OutgoingStream
-from jchannel._core.registry import Carrier, StreamTable
-from jchannel._core.request import PendingRequest
+from jchannel._core.request import Request
 from jchannel._core.statistics import SocketTally
+from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.transport import Link, LinkClosed
+from jchannel._protocol import messages
 from jchannel._protocol.connection import Connection, State
 from jchannel._protocol.messages import (
     Answer,
@@ -31,19 +32,25 @@ from jchannel._protocol.messages import (
     Broken,
     Call,
     Cancel,
+    Close,
+    Echo,
     Error,
     Goodbye,
     Message,
+    Open,
     Pipe,
-    Request,
     Result,
     Stop,
+    StreamInfo,
     Ticket,
 )
-from jchannel._protocol.values import pack
 from jchannel.errors import PageLostError, ProtocolError, RemoteError
 
-__all__ = ["RunningRequest", "Session"]
+if TYPE_CHECKING:
+    from jchannel._core.endpoint import Endpoint
+    from jchannel._core.outbox import Outbox
+
+__all__ = ["Session", "frame_size"]
 
 logger = logging.getLogger("jchannel")
 
@@ -52,19 +59,37 @@ logger = logging.getLogger("jchannel")
 FIRST_PING_SECONDS: Final = 0.2
 
 
+class SessionState(enum.Enum):
+    """How far a session is."""
+
+    ALIVE = enum.auto()
+    ENDING = enum.auto()
+    FINISHED = enum.auto()
+
+
 class Session:
     """One connected socket. ``run`` lives as long as the connection.
 
     Args:
         link: The connection's link; the session closes it.
         connection: The connection's protocol, ready.
-        serve: Called with each request of the far side. It must start whatever answers it, and not wait.
-        limits: The server's limits.
+        channels: The channels that are open on this side, by their numbers: what answers the far side's requests.
+        serve: Called with what opens and closes channels; ``None`` where the far side may not. It must not wait.
+        limits: The limits of what the far side controls.
+        no_channel: What the far side hears of a channel that is not open on this side.
         far_side: What the far side is called in messages for people.
         remote_error: The exception that the far side's errors become.
+        streams: Where the streams of both directions are entered.
         carrier: Carries the bytes of streams.
         heartbeat: Seconds between two pings, and the most that the answer may take. ``None``: the other side pings.
         tally: Counts what goes over the socket; ``None`` for one of its own.
+
+    Attributes:
+        client: The name of the page's client.
+        since: When it was connected, by trio's clock.
+        round_trip: The seconds that the last ping took; ``None`` before the first has been answered.
+        why_ended: Why it has ended, or is ending; empty while it is alive.
+        invocations: The far side's requests that run here, by their ids.
     """
 
     def __init__(
@@ -72,282 +97,279 @@ class Session:
         link: Link,
         connection: Connection,
         *,
-        serve: Callable[[Session, Request], None],
+        channels: Mapping[int, Endpoint],
+        serve: Callable[[Session, Open | Close], None] | None,
         limits: Limits,
+        no_channel: str,
         far_side: str,
         remote_error: type[RemoteError],
+        streams: StreamRegistry,
         carrier: Carrier,
         heartbeat: float | None,
         tally: SocketTally | None = None,
     ) -> None:
-        #: The streams of both directions that come and go beside the messages.
-        self.streams = StreamTable(
-            self._tell, connection.next_stream, carrier, lambda name, text: remote_error("exception", name, text)
-        )
         self.client = ""
+        self._no_channel = no_channel
         self.far_side = far_side
+        self.limits = limits
+        self.remote_error = remote_error
         self.since = trio.current_time()
         self.tally = SocketTally() if tally is None else tally
-        #: The seconds that the last ping took; ``None`` before the first has been answered.
         self.round_trip: float | None = None
+        self.why_ended = ""
+        self.invocations: dict[int, Invocation] = {}
+        self._state = SessionState.ALIVE
         self._link = link
         self._connection = connection
+        self._channels = channels
         self._serve = serve
-        self._limits = limits
-        self._remote_error = remote_error
+        self._streams = streams
+        self._carrier = carrier
         self._heartbeat = heartbeat
-        self._pending: dict[int, PendingRequest] = {}
-        self._running: dict[int, trio.CancelScope] = {}
-        self._cancelled: set[int] = set()
-        self._wake_writer = trio.lowlevel.ParkingLot()
-        self._room_made = trio.lowlevel.ParkingLot()
+        self._requests: dict[int, Request] = {}
+        self._full_outboxes: dict[Outbox, None] = {}
+        self._writer_waits: trio.lowlevel.Task | None = None
         self._scope = trio.CancelScope()
-        self._ended = trio.Event()
-        self._why = ""
+        self._finished = trio.Event()
 
     @property
     def pending(self) -> int:
         """The number of this side's requests that wait for their outcome."""
-        return len(self._pending)
+        return len(self._requests)
 
     @property
     def running(self) -> int:
         """The number of the far side's requests that run here."""
-        return len(self._running)
+        return len(self.invocations)
 
     @property
     def alive(self) -> bool:
         """Whether requests can be made."""
-        return not self._why and self._connection.state is State.READY
+        return self._state is SessionState.ALIVE and self._connection.state is State.READY
 
     @property
-    def why_ended(self) -> str:
-        """Why the session has ended, or is ending; empty while it is alive."""
-        return self._why
-
-    # Requests of this side
-
-    @property
-    def has_room(self) -> bool:
-        """Whether what waits to be sent is below the limit."""
-        return self._connection.waiting_bytes <= self._limits.send_buffer_bytes
-
-    async def wait_room(self) -> None:
-        """Waits until there may be room to send, or the session has ended. Cancelling it does nothing else."""
-        await self._room_made.park()
-
-    def send_request(self, make: Callable[[int], Request], deadline: float = math.inf) -> PendingRequest:
-        """Sends a request at once.
-
-        Args:
-            make: Makes the request's message for the id it is given.
-            deadline: When this side's time for it is over, by trio's clock.
-
-        The session must be alive.
-
-        Raises:
-            ValueError: The request is larger than a frame may be.
-        """
-        assert self.alive, self._why
-        request = make(self._connection.next_id())
-        self._send(request)
-        pending = PendingRequest(request, deadline)
-        self._pending[request.id] = pending
-        return pending
-
-    async def wait_answer(self, pending: PendingRequest) -> Any:
-        """Waits for the outcome of a request, and gives its value. The stream of an answer is with the request.
-
-        Cancelling it cancels the request on the far side, and waits at most ``Limits.cancel_seconds`` until it has
-        ended there.
-
-        Raises:
-            PageLostError: The session ended meanwhile.
-            RemoteError: The far side answered with an error.
-            ClosedError: The channel was closed meanwhile, on either side.
-            trio.TooSlowError: The far side ended it, because the time that went with it was over.
-            RemoteCancelledError: The far side's program cancelled it.
-        """
-        try:
-            await pending.wait()
-            if pending.was_too_slow and pending.deadline < math.inf:
-                # The far side's clock was first. This side's scopes say what comes of it, in a moment.
-                await trio.sleep_until(pending.deadline)
-        except trio.Cancelled:
-            self.cancel_request(pending)
-            with trio.move_on_after(self._limits.cancel_seconds, shield=True):
-                await pending.wait()
-            if pending.stream is not None:
-                pending.stream.drop()
-            raise
-        finally:
-            self._pending.pop(pending.request.id, None)
-        return pending.unwrap(self._remote_error)
-
-    def cancel_request(self, pending: PendingRequest) -> None:
-        """Tells the far side that a request is not wanted any more."""
-        if not pending.ended:
-            pending.cancelled = True
-            self._tell(Cancel(pending.request.id))
-
-    # Requests of the far side
-
-    def scope_of(self, request: Request) -> trio.CancelScope:
-        """The scope in which a request that has just come in will run."""
-        return self._running[request.id]
-
-    def was_cancelled(self, request: Request) -> bool:
-        """Whether the far side has cancelled a request that runs here."""
-        return request.id in self._cancelled
+    def finished(self) -> bool:
+        """Whether the session has ended and its link is closed."""
+        return self._state is SessionState.FINISHED
 
     @property
     def waiting_bytes(self) -> int:
         """The bytes that wait to be sent."""
         return self._connection.waiting_bytes
 
-    def running_request(self, request: Request) -> RunningRequest:
-        """What is entered round the code that answers a request."""
-        return RunningRequest(self, request, self._running[request.id])
+    # Requests of this side
 
-    def finish_request(self, request: Request, scope: trio.CancelScope) -> None:
-        """Answers a request whose scope is being left, if nothing else has answered it."""
-        if request.id in self._running:
-            self._answer_unfinished(request, scope)
-        self._cancelled.discard(request.id)
+    @property
+    def has_room(self) -> bool:
+        """Whether what waits to be sent is below the limit."""
+        return self._connection.waiting_bytes <= self.limits.send_buffer_bytes
 
-    def answer_value(self, request: Request, value: object, *, shown_as: str = "result") -> bool:
-        """Answers a request with a value, or with the error that says why the value cannot be sent.
+    def flush_when_room(self, outbox: Outbox) -> None:
+        """Flush an outbox when there is room to send, or the session has ended."""
+        self._full_outboxes[outbox] = None
 
-        Tells whether it is the value that was sent.
-        """
-        try:
-            self._answer(Result(request.id, pack(value, field_name="value", shown_as=shown_as)))
-        except (TypeError, ValueError) as error:
-            self.answer_error(request, "value", type(error).__name__, str(error))
-            return False
-        return self.alive
-
-    def answer_stream(self, request: Request, stream: OutgoingStream, data: bytes | None) -> None:
-        """Answers a request with a stream.
+    def request(
+        self, request: Request, channel: int, stream: StreamInfo | None, timeout: float | None, parent: int | None
+    ) -> int:
+        """Queue a request to be sent, and return the id that it was given. The session must be alive.
 
         Args:
             request: The request.
-            stream: The stream.
-            data: The whole of it, where it is short and ready.
+            channel: The number of its channel.
+            stream: The announcement of its stream.
+            timeout: The time left in seconds; ``None`` for no limit.
+            parent: The far side's request on whose behalf it is made.
 
         Raises:
-            ValueError: Its announcement is larger than a frame may be.
+            ValueError: The request is larger than a frame may be.
         """
-        if not self.alive:
-            stream.stop()
-        if stream.stopped:
-            return  # It is closed with its channel, or its session, and the request is answered as ended.
-        info = self.streams.announce(stream, data)
-        self._answer(Result(request.id, pack(None, field_name="value", shown_as="result"), info))
-        self.streams.announced(stream, info)
+        assert self.alive, self.why_ended
+        id_ = self._connection.request(request.message, channel, stream, timeout, parent)
+        self._requests[id_] = request
+        self._wake_writer()
+        return id_
 
-    def answer_error(self, request: Request, kind: str, name: str, message: str, stack: str | None = None) -> None:
-        """Answers a request with an error. What is too long for a person to read, or for a frame, is cut."""
-        send_cut(
-            lambda most: self._answer(Error(request.id, kind, name[:MAX_NAME], message[:most], stack and stack[-most:]))
-        )
+    def forget(self, request: Request) -> None:
+        """Forget a request that is done. A late answer to it is dropped."""
+        if request.id is not None:
+            self._requests.pop(request.id, None)
 
-    def _answer_unfinished(self, request: Request, scope: trio.CancelScope) -> None:
-        if request.id in self._cancelled:
-            self._answer(Error(request.id, "cancelled", "", "the request was cancelled by its sender"))
-        elif scope.deadline <= trio.current_time():
-            self._answer(Error(request.id, "timeout", "", "the time of the request was over before it was answered"))
+    # Requests of the far side
+
+    def invoke(self, request: Call | Pipe | Open, make: type[Invocation]) -> Invocation:
+        """Begin to answer a request of the far side.
+
+        Args:
+            request: The request.
+            make: The class of its invocation.
+        """
+        # Its scope is there from now on, and not from when its task runs: a cancel may stand in the same frame.
+        invocation = self.invocations[request.id] = make(self, request, self._deadline_of(request))
+        return invocation
+
+    def answer(self, answer: Answer) -> None:
+        """Answer a request of the far side, if the session is alive.
+
+        Raises:
+            ValueError: The answer is larger than a frame may be.
+        """
+        self.tell(answer)
+        self.invocations.pop(answer.id, None)
+
+    def _deadline_of(self, request: messages.Request) -> float:
+        """Return when the code that answers is cancelled: when its time, or its parent's on this side, is over."""
+        deadline = math.inf
+        if isinstance(request, Call | Pipe):
+            if request.timeout is not None:
+                deadline = trio.current_time() + request.timeout
+            parent = None if request.parent is None else self._requests.get(request.parent)
+            if parent is not None:
+                deadline = min(deadline, parent.deadline)
+        return deadline
+
+    # Streams
+
+    def announce(self, stream: OutgoingStream, data: bytes | None) -> StreamInfo:
+        """Number a stream of this side. The message with the announcement must be sent next, and then ``announced``.
+
+        Args:
+            stream: The stream.
+            data: The whole of it, where it is short and ready; it has ended then.
+        """
+        number = self._connection.next_stream()
+        if data is not None:
+            return StreamInfo(number, len(data), data)
+        self._streams.number(stream, self, number)
+        return StreamInfo(number, stream.total, None, self._carrier.offer(stream))
+
+    def begin_stream(self, stream: IncomingStream) -> None:
+        """Make a stream's source send, because somebody has begun to read it."""
+        ticket = self._carrier.request(stream)
+        if ticket is not None:
+            self.tell(Ticket(stream.info.id, ticket))
+
+    def stop_stream(self, number: int) -> None:
+        """Make the source of a stream of the far side stop, because nobody wants more."""
+        self.tell(Stop(number))
+
+    def _handle_stream(self, message: Ticket | Stop | Broken) -> None:
+        """Handle what the far side says of a stream. One that has ended has crossed it."""
+        if isinstance(message, Broken):
+            incoming = self._streams.find_incoming(self, message.stream)
+            if incoming is not None:
+                incoming.note_broken(self.remote_error("exception", message.name, message.message))
+            return
+        outgoing = self._streams.find_outgoing(self, message.stream)
+        if outgoing is None:
+            return
+        if isinstance(message, Stop):
+            outgoing.stop()
         else:
-            self._answer(Error(request.id, "ended", "", "the channel was closed while the request was running"))
-
-    def _answer(self, answer: Answer) -> None:
-        if self.alive:
-            self._send(answer)
-        self._running.pop(answer.id)
+            self._carrier.post(outgoing, message.ticket)
 
     # The connection
 
-    async def run(self, early: Sequence[Message] = ()) -> None:
-        """Runs the session until its connection ends. Cancelling it ends the connection without a goodbye.
+    async def run(self, early: Sequence[Message] = (), begin: Callable[[], None] | None = None) -> None:
+        """Run the session until its connection ends. Cancelling it ends the connection without a goodbye.
 
-        ``early`` are messages that came in the same frame as the handshake's last.
+        Args:
+            early: Messages that came in the same frame as the handshake's last.
+            begin: Called first, to send what comes before everything else.
 
         The connection's own failures do not come out of here: they end the requests that are under way.
         """
         farewell = 0.0  # A session that is cancelled has no time for the link's closing handshake.
         try:
+            if begin is not None:
+                begin()
             with self._scope:
+                # Each has a task of its own: what has to be resumed for every frame is not deeper than it must be.
                 async with open_flat_nursery() as nursery:
-                    nursery.start_soon(self._until_lost, self._write, name=f"writer to {self.far_side}")
+                    nursery.start_soon(self._write, name=f"writer to {self.far_side}")
+                    nursery.start_soon(self._read, early, name=f"reader of {self.far_side}")
                     if self._heartbeat is not None:
-                        beat = partial(self._beat, self._heartbeat)
-                        nursery.start_soon(self._until_lost, beat, name=f"heartbeat of {self.far_side}")
-                    await self._until_lost(partial(self._read, early))
-            farewell = self._limits.close_seconds
+                        nursery.start_soon(self._beat, self._heartbeat, name=f"heartbeat of {self.far_side}")
+            farewell = self.limits.close_seconds
         finally:
             self._end("the connection is closing")
             with trio.move_on_after(farewell, shield=True):
                 await self._link.aclose()
-            self._ended.set()
-
-    @property
-    def finished(self) -> bool:
-        """Whether the session has ended and its link is closed."""
-        return self._ended.is_set()
+            self._state = SessionState.FINISHED
+            self._finished.set()
 
     async def wait_ended(self) -> None:
-        """Waits until the session has ended and its link is closed. Cancelling it does nothing else."""
-        await self._ended.wait()
+        """Wait until the session has ended and its link is closed. Cancelling it does nothing else."""
+        await self._finished.wait()
 
     def end(self, reason: str, message: str) -> None:
-        """Ends the session on purpose: says goodbye with a reason of the wire, and closes when that has been sent.
+        """End the session on purpose: say goodbye with a reason of the wire, and close when that has been sent.
 
         Sending it is given ``Limits.close_seconds``.
         """
         if self.alive:
-            self._send(Goodbye(reason, message))
+            self.tell(Goodbye(reason, message))
             self._end(message)
-            self._scope.deadline = min(self._scope.deadline, trio.current_time() + self._limits.close_seconds)
+            self._scope.deadline = min(self._scope.deadline, trio.current_time() + self.limits.close_seconds)
 
-    def _tell(self, message: Message) -> None:
+    def tell(self, message: Message) -> None:
+        """Queue a message to be sent, if the session is alive.
+
+        Raises:
+            ValueError: It is larger than a frame may be.
+        """
         if self.alive:
-            self._send(message)
+            self._connection.send(message)
+            self._wake_writer()
 
-    def _send(self, message: Message) -> None:
-        self._connection.send(message)
+    def _wake_writer(self) -> None:
+        """Wake ``_write``, which sends what the connection has."""
         self.tally.messages_sent += 1
-        self._wake_writer.unpark_all()
+        if self._writer_waits is not None:
+            trio.lowlevel.reschedule(self._writer_waits)
+            self._writer_waits = None
 
-    async def _until_lost(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Does a part of the session's work until the link is closed, which ends the session."""
+    async def _write(self) -> None:
+        tally = self.tally
         try:
-            await work()
+            while True:
+                frame = self._connection.next_frame()
+                if frame is not None:
+                    await self._link.send(frame)
+                    tally.frames_sent += 1
+                    tally.bytes_sent += frame_size(frame)
+                    if self._full_outboxes and self.has_room:
+                        self._flush_outboxes()
+                elif self._connection.state is State.ENDED:
+                    self._scope.cancel()
+                    return
+                else:
+                    self._writer_waits = trio.lowlevel.current_task()
+                    await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
         except LinkClosed as closed:
             self._lose(closed)
 
-    async def _write(self) -> None:
-        while True:
-            frame = self._connection.next_frame()
-            if frame is not None:
-                await self._link.send(frame)
-                self.tally.count_sent(frame)
-                self._room_made.unpark_all()
-            elif self._connection.state is State.ENDED:
-                self._scope.cancel()
-                return
-            else:
-                await self._wake_writer.park()
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._writer_waits = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _flush_outboxes(self) -> None:
+        outboxes, self._full_outboxes = self._full_outboxes, {}
+        for outbox in outboxes:
+            outbox.flush()
 
     async def _beat(self, period: float) -> None:
         first = min(FIRST_PING_SECONDS, period / 2)
-        await trio.sleep(first)
-        if self.alive:
-            await self._ping(period)
-        await trio.sleep(period - first)
-        while self.alive:
-            self._send(Beat())
-            await self._ping(period)
-            await trio.sleep(period)
+        try:
+            await trio.sleep(first)
+            if self.alive:
+                await self._ping(period)
+            await trio.sleep(period - first)
+            while self.alive:
+                self.tell(Beat())
+                await self._ping(period)
+                await trio.sleep(period)
+        except LinkClosed as closed:
+            self._lose(closed)
 
     async def _ping(self, limit: float) -> None:
         began = trio.current_time()
@@ -365,101 +387,86 @@ class Session:
                 frame = await self._link.receive()
                 if self._connection.state is State.ENDED:
                     continue
-                messages = self._connection.receive(frame)
-                self.tally.count_received(frame, len(messages))
-                for message in messages:
+                received = self._connection.receive(frame)
+                self.tally.frames_received += 1
+                self.tally.messages_received += len(received)
+                self.tally.bytes_received += frame_size(frame)
+                for message in received:
                     self._handle(message)
         except ProtocolError as error:
             logger.warning("%s broke the protocol: %s", self.far_side, error)
             self.end("protocol", f"{self.far_side} broke the protocol: {error}")
             await trio.sleep_forever()  # Until the goodbye has been sent, or its time is over.
+        except LinkClosed as closed:
+            self._lose(closed)
+        except Exception:
+            # A bulkhead: an error of the library ends this session, and nothing else.
+            logger.exception("an error of jchannel has ended the session with %s", self.far_side)
+            self.end("closed", "an error of jchannel has ended the session")
+            await trio.sleep_forever()
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, Result | Error):
-            pending = self._pending.pop(message.id, None)
-            # A stream is there at once, and not when its request's task runs: it may break in the same frame.
-            info = message.stream if isinstance(message, Result) else None
-            stream = None if info is None else self.streams.accept(info)
-            if (pending is None or not pending.answer(message, stream)) and stream is not None:
-                stream.drop()
-        elif isinstance(message, Ticket | Stop | Broken):
-            self.streams.handle(message)
-        elif isinstance(message, Request):
+            self._handle_answer(message)
+        elif isinstance(message, Call | Echo | Pipe):
             self._handle_request(message)
         elif isinstance(message, Cancel):
-            scope = self._running.get(message.id)
-            if scope is not None:
-                self._cancelled.add(message.id)
-                scope.cancel()
+            invocation = self.invocations.get(message.id)
+            if invocation is not None:
+                invocation.cancel_by_sender()
+        elif isinstance(message, Ticket | Stop | Broken):
+            self._handle_stream(message)
         elif isinstance(message, Goodbye):
             self._end(f"{self.far_side} has closed the connection: {message.message}")
             self._scope.cancel()
+        elif isinstance(message, Open | Close):
+            assert self._serve is not None, "the protocol's table of states lets only a server open and close channels"
+            self._serve(self, message)
 
-    def _handle_request(self, request: Request) -> None:
-        # The scope is there from now on, and not from when its task runs: a cancel may stand in the same frame.
-        self._running[request.id] = trio.CancelScope(deadline=self._deadline_of(request))
-        if len(self._running) > self._limits.running_requests:
-            message = f"too many calls at once: {self._limits.running_requests:,} are running already"
-            self.answer_error(request, "busy", "", message)
+    def _handle_answer(self, answer: Answer) -> None:
+        request = self._requests.pop(answer.id, None)
+        if request is not None:
+            # A stream is there at once, and not when its request's task runs: it may break in the same frame.
+            request.answer(answer)
+        elif isinstance(answer, Result) and answer.stream is not None and answer.stream.data is None:
+            self.stop_stream(answer.stream.id)  # Nobody waits for it any more.
+
+    def _handle_request(self, request: Call | Echo | Pipe) -> None:
+        channel = self._channels.get(request.channel)
+        if channel is None:
+            self.answer(Error(request.id, "channel", "", self._no_channel))
+        elif len(self.invocations) >= self.limits.running_requests:
+            text = f"too many calls at once: {self.limits.running_requests:,} are running already"
+            self.answer(Error(request.id, "busy", "", text))
+        elif isinstance(request, Echo):
+            channel.dispatcher.answer_echo(self, request)
         else:
-            self._serve(self, request)
-
-    def _deadline_of(self, request: Request) -> float:
-        """When the code that answers a request is cancelled: when its time, or its parent's on this side, is over."""
-        deadline = math.inf
-        if isinstance(request, Call | Pipe):
-            if request.timeout is not None:
-                deadline = trio.current_time() + request.timeout
-            parent = None if request.parent is None else self._pending.get(request.parent)
-            if parent is not None:
-                deadline = min(deadline, parent.deadline)
-        return deadline
+            dispatcher = channel.dispatcher
+            dispatcher.dispatch(self.invoke(request, dispatcher.methods.invocation_type))
 
     def _lose(self, how: LinkClosed | str) -> None:
         self._end(f"the connection to {self.far_side} was lost: {how}")
         self._scope.cancel()
 
     def _end(self, why: str) -> None:
-        """Ends all that is under way. The first reason counts."""
-        if self._why:
+        """End all that is under way. The first reason counts."""
+        if self._state is not SessionState.ALIVE:
             return
-        self._why = why
-        for pending in self._pending.values():
-            pending.fail(PageLostError(f"the request has no answer: {why}. It may have run; it is not sent again"))
-        for scope in self._running.values():
-            scope.cancel()
-        self.streams.end(PageLostError(f"the stream is not whole: {why}"))
-        self._room_made.unpark_all()
+        self._state = SessionState.ENDING
+        self.why_ended = why
+        for request in list(self._requests.values()):
+            request.fail(PageLostError(f"the request has no answer: {why}. It may have run; it is not sent again"))
+        for invocation in list(self.invocations.values()):
+            invocation.cancel()
+        for stream in self._streams.of_session(self):
+            if isinstance(stream, OutgoingStream):
+                stream.stop()
+            else:
+                assert isinstance(stream, IncomingStream)
+                stream.fail(PageLostError(f"the stream is not whole: {why}"))
+        self._flush_outboxes()
 
 
-class RunningRequest:
-    """A context manager round the code that answers a request. It gives the scope in which the code runs.
-
-    The far side's cancel, the end of the request's time and the session's end cancel the scope. Whatever happens
-    inside, the request is answered when it is left: as cancelled, too slow or ended if nothing else was answered.
-    """
-
-    __slots__ = ("_answering", "_request", "_running", "_scope", "_session")
-
-    def __init__(self, session: Session, request: Request, scope: trio.CancelScope) -> None:
-        self._session = session
-        self._request = request
-        self._scope = scope
-        self._running = RunningCall(session, request.id, scope)
-        self._answering = Answering(self._running)
-
-    def __enter__(self) -> trio.CancelScope:
-        self._scope.__enter__()
-        self._answering.__enter__()
-        return self._scope
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        try:
-            self._answering.__exit__(kind, error, traceback)
-            self._running.answered = True
-            self._session.finish_request(self._request, self._scope)
-        finally:
-            swallowed = self._scope.__exit__(kind, error, traceback)
-        return swallowed
+def frame_size(frame: str | bytes) -> int:
+    """Return the bytes of a frame. A text knows whether it is ASCII: nothing is encoded for that."""
+    return len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode())

@@ -1,7 +1,6 @@
-"""Statistics: how much is under way, and how much there was.
+"""Statistics of the current and past requests, streams and connections.
 
-The tallies are kept in trio's thread, as plain integers. They are read in any thread, without a lock and without
-waiting.
+The counters are plain integers that only trio's thread modifies. Any thread may read them, without a lock.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class CallTotals:
-    """How the requests of one direction have ended: calls, echoes and pipes.
+    """The numbers of finished requests of one direction, by outcome: calls, echoes and pipes.
 
     Attributes:
-        answered: Those that were answered with a value or a stream.
-        failed: Those that ended with an error: of the method, of the connection, or because the channel was closed.
-        cancelled: Those that were cancelled, by their sender or with what they belong to, and those whose time was
-            over.
+        answered: The number of requests that were answered with a value or a stream.
+        failed: The number of requests that ended with an error: of the method, of the connection, or because the
+            channel was closed.
+        cancelled: The number of requests that timed out or were cancelled, by their sender or with what they belong to.
     """
 
     answered: int
@@ -37,15 +36,15 @@ class CallTotals:
 
 @dataclass(frozen=True, slots=True)
 class SocketTotals:
-    """What has gone over the sockets of the page's connections, streams of bytes beside them left out.
+    """The traffic on the WebSockets of the page's connections. Byte streams outside of them do not count.
 
     Attributes:
-        messages_sent: Messages to the page. Several may leave in one frame.
-        messages_received: Messages of the page.
-        frames_sent: Frames to the page.
-        frames_received: Frames of the page.
-        bytes_sent: The bytes of these frames, without what the WebSocket adds.
-        bytes_received: As above.
+        messages_sent: The number of messages to the page. One frame may contain several.
+        messages_received: The number of messages from the page.
+        frames_sent: The number of frames to the page.
+        frames_received: The number of frames from the page.
+        bytes_sent: The number of bytes in the frames to the page, without the overhead of the WebSocket.
+        bytes_received: The number of bytes in the frames from the page, without that overhead.
     """
 
     messages_sent: int
@@ -58,20 +57,21 @@ class SocketTotals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelStatistics:
-    """What one channel has under way, and what it had since it was made. In the facades, that is since it was opened.
+    """The statistics of one channel since it was created. In the facades, that is since it was opened.
 
-    For the Python peer, read "the server" where it says "the page".
+    For the Python peer, read "the server" for "the page".
 
     Attributes:
-        waiting_requests: Requests to the page that wait to be sent: for a page, or in line.
-        pending_requests: Requests to the page that were sent and have no answer yet.
-        running_requests: Requests of the page that are being answered.
-        outgoing_streams: Streams to the page that have not ended.
-        incoming_streams: Streams from the page that have not ended.
-        calls_made: How its requests to the page have ended.
-        calls_served: How the page's requests have ended.
-        stream_bytes_sent: Bytes of streams to the page. Short streams, which travel inside messages, do not count.
-        stream_bytes_received: Bytes of streams from the page, as above.
+        waiting_requests: The number of requests to the page that wait to be sent: for a page, or in a queue.
+        pending_requests: The number of requests to the page that were sent and have no answer yet.
+        running_requests: The number of requests from the page that are being answered.
+        outgoing_streams: The number of streams to the page that have not ended.
+        incoming_streams: The number of streams from the page that have not ended.
+        calls_made: The finished requests to the page.
+        calls_served: The finished requests from the page.
+        stream_bytes_sent: The number of bytes of streams to the page. Short streams, which are sent inside messages, do
+            not count.
+        stream_bytes_received: The number of bytes of streams from the page, counted in the same way.
     """
 
     waiting_requests: int
@@ -86,7 +86,7 @@ class ChannelStatistics:
 
     @property
     def streams(self) -> int:
-        """Streams, of both directions, that have not ended."""
+        """The number of streams of both directions that have not ended."""
         return self.outgoing_streams + self.incoming_streams
 
     @property
@@ -97,17 +97,17 @@ class ChannelStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerStatistics(ChannelStatistics):
-    """What a server has under way, and what it had since it was started: of all its channels, and of itself.
+    """The statistics of a server since it was started: of all its channels together, and of the server itself.
 
     Attributes:
         page_connected: Whether a page is connected.
-        page: The name of the page's client; empty without a page. A page that comes back has the same one.
+        page: The name of the page's client; empty without a page. A page that reconnects keeps its name.
         connected_seconds: How long the page has been connected, in seconds; ``None`` without a page.
-        round_trip: The seconds from the heartbeat's last ping to the page's answer; ``None`` without a page, and before
-            its first answer, which comes a fifth of a second after connecting.
-        connections: TCP connections, the page's WebSocket included.
-        channels: Channels that are open or being opened.
-        socket: What has gone over the sockets of all pages so far.
+        round_trip: The time from the last ping of the heartbeat to its answer, in seconds; ``None`` without a page and
+            before the first answer, which arrives a fifth of a second after connecting.
+        connections: The number of TCP connections, the page's WebSocket included.
+        channels: The number of channels that are open or being opened.
+        socket: The traffic on the WebSockets of all pages so far.
     """
 
     page_connected: bool
@@ -120,7 +120,7 @@ class ServerStatistics(ChannelStatistics):
 
 
 class SocketTally:
-    """Counts what goes over the sockets of one server or peer."""
+    """The counters of the traffic on the WebSockets of one server or peer."""
 
     __slots__ = (
         "bytes_received",
@@ -136,19 +136,8 @@ class SocketTally:
         self.frames_sent = self.frames_received = 0
         self.bytes_sent = self.bytes_received = 0
 
-    def count_sent(self, frame: str | bytes) -> None:
-        """Counts a frame that has left."""
-        self.frames_sent += 1
-        self.bytes_sent += _size(frame)
-
-    def count_received(self, frame: str | bytes, messages: int) -> None:
-        """Counts a frame that has arrived, and its messages."""
-        self.frames_received += 1
-        self.messages_received += messages
-        self.bytes_received += _size(frame)
-
     def totals(self) -> SocketTotals:
-        """What was counted so far."""
+        """Return the counts so far."""
         return SocketTotals(
             self.messages_sent,
             self.messages_received,
@@ -160,75 +149,40 @@ class SocketTally:
 
 
 class CallTally:
-    """Counts how requests of one direction end.
+    """The counters of the finished requests of one direction, by outcome. Whoever ends a request counts it.
 
-    Args:
-        above: Counts the same, for what is above.
+    Attributes:
+        answered: Requests that were answered with a value or a stream.
+        failed: Requests that ended with an error.
+        cancelled: Requests that were cancelled or timed out.
     """
 
-    __slots__ = ("_above", "_answered", "_cancelled", "_failed")
+    __slots__ = ("answered", "cancelled", "failed")
 
-    def __init__(self, above: CallTally | None = None) -> None:
-        self._above = above
-        self._answered = self._failed = self._cancelled = 0
-
-    def count_answered(self) -> None:
-        """Counts one that was answered."""
-        self._answered += 1
-        if self._above is not None:
-            self._above.count_answered()
-
-    def count_failed(self) -> None:
-        """Counts one that ended with an error."""
-        self._failed += 1
-        if self._above is not None:
-            self._above.count_failed()
-
-    def count_cancelled(self) -> None:
-        """Counts one that was cancelled, or whose time was over."""
-        self._cancelled += 1
-        if self._above is not None:
-            self._above.count_cancelled()
+    def __init__(self) -> None:
+        self.answered = self.failed = self.cancelled = 0
 
     def totals(self) -> CallTotals:
-        """What was counted so far."""
-        return CallTotals(self._answered, self._failed, self._cancelled)
+        """Return the counts so far."""
+        return CallTotals(self.answered, self.failed, self.cancelled)
 
 
 class ChannelTally:
-    """Counts what the requests and streams of a channel come to.
+    """The counters of the requests and streams of a channel.
 
     Args:
-        above: The tally of what the channel belongs to, which counts the same.
+        parent: The counters of the server that the channel belongs to, which count the same.
 
     Attributes:
-        made: Counts this side's requests.
-        served: Counts the far side's.
-        stream_bytes_sent: Bytes of streams that were taken along, but for those inside messages.
-        stream_bytes_received: Bytes of streams that were brought.
+        made: The counters of this side's requests.
+        served: The counters of the far side's requests.
+        stream_bytes_sent: The number of bytes of outgoing streams, without those inside messages.
+        stream_bytes_received: The number of bytes of incoming streams, without those inside messages.
     """
 
-    __slots__ = ("_above", "made", "served", "stream_bytes_received", "stream_bytes_sent")
+    __slots__ = ("made", "served", "stream_bytes_received", "stream_bytes_sent")
 
-    def __init__(self, above: ChannelTally | None = None) -> None:
-        self._above = above
-        self.made: CallTally = CallTally(None if above is None else above.made)
-        self.served: CallTally = CallTally(None if above is None else above.served)
+    def __init__(self) -> None:
+        self.made = CallTally()
+        self.served = CallTally()
         self.stream_bytes_sent = self.stream_bytes_received = 0
-
-    def count_stream_sent(self, size: int) -> None:
-        """Counts bytes that were taken along."""
-        self.stream_bytes_sent += size
-        if self._above is not None:
-            self._above.count_stream_sent(size)
-
-    def count_stream_received(self, size: int) -> None:
-        """Counts bytes that were brought."""
-        self.stream_bytes_received += size
-        if self._above is not None:
-            self._above.count_stream_received(size)
-
-
-def _size(frame: str | bytes) -> int:
-    """The bytes of a frame. A text knows whether it is ASCII: nothing is encoded for that."""
-    return len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode())

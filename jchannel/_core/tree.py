@@ -1,7 +1,7 @@
-"""The tree of what runs now: a server, its page, its channels, and the calls and streams of each.
+"""The tree of current activity: a server, its page, its channels, and the calls and streams of each.
 
-It is a snapshot, as data and, by ``str``, as text for a person who asks why something hangs. Nothing secret is in it:
-no token, no arguments, no values.
+It is a snapshot, as data and, by ``str``, as text for debugging a hang. It contains nothing secret: no token, no
+arguments, no values.
 """
 
 from __future__ import annotations
@@ -9,23 +9,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 __all__ = ["CallNode", "ChannelTree", "PageNode", "ServerTree", "StreamNode"]
+
+#: From how many seconds on a time is shown without tenths.
+_WHOLE_SECONDS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class CallNode:
-    """A request that is under way: a call, an echo or a pipe.
+    """A request that has not ended: a call, an echo or a pipe.
 
     Attributes:
-        what: What it is, as in ``call of 'add'``.
+        what: A description, such as ``call of 'add'``.
         number: Its number among the requests of its direction in this page; ``None`` before it is sent.
-        seconds: How long it has been under way, in seconds.
-        time_left: The seconds until its time is over, not below 0; infinity where there is no limit.
+        seconds: How long it has been running, in seconds.
+        time_left: The time until it times out, in seconds, at least 0; infinity without a timeout.
         parent: The number of the request of the other direction that it is part of, in the same page; or ``None``.
-        state: Of a request to the page: ``opens its stream``, ``waits for a page``, ``in line`` (behind what the page
-            does not take), ``sent`` or ``cancelling`` (the page has not confirmed it yet). Of a request of the page:
-            ``running`` or ``cancelled, has not ended yet``.
+        state: For a request to the page: ``opens its stream``, ``waits for a page``, ``in line`` (queued because the
+            page is slow to read), ``sent`` or ``cancelling`` (the page has not confirmed it yet). For a request from
+            the page: ``running`` or ``cancelled, has not ended yet``.
     """
 
     what: str
@@ -41,11 +45,11 @@ class StreamNode:
     """A stream that has not ended.
 
     Attributes:
-        what: What it is, as in ``argument of the call of 'load'``.
-        outgoing: Whether it is sent from here.
-        bytes: The bytes that have come through so far.
-        total: The bytes it has altogether; ``None`` where that is not known.
-        seconds: How long it has been there, in seconds.
+        what: A description, such as ``argument of the call of 'load'``.
+        outgoing: Whether it is sent from this side.
+        bytes: The number of bytes transferred so far.
+        total: The total number of bytes; ``None`` if it is unknown.
+        seconds: How long it has existed, in seconds.
         state: ``waits for its reader``, ``waits for its source``, ``nobody has begun to read it`` or ``its source is
             being closed``.
     """
@@ -60,14 +64,14 @@ class StreamNode:
 
 @dataclass(frozen=True, slots=True)
 class ChannelTree:
-    """A channel and what it has under way. Its ``str`` is indented text.
+    """A channel with its current requests and streams. Its ``str`` is indented text.
 
     Attributes:
         number: Its number in the page; ``None`` while it is closed.
-        state: ``open``, or why it is not.
-        far_side: What its far side is called in the text.
-        calls_made: The requests to the far side, in their order.
-        calls_served: The requests of the far side, in their order.
+        state: ``open``, or why it is not open.
+        far_side: The name of its far side in the text.
+        calls_made: The requests to the far side, in order.
+        calls_served: The requests from the far side, in order.
         streams: The streams of both directions.
     """
 
@@ -82,7 +86,7 @@ class ChannelTree:
         return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
-        """The lines of its text."""
+        """Return the lines of its text."""
         out, back = f"to {self.far_side}", f"from {self.far_side}"
         yield f"channel{'' if self.number is None else f' {self.number}'}, {self.state}"
         yield from _branch(out, [_describe_call(call, back) for call in self.calls_made])
@@ -100,8 +104,9 @@ class PageNode:
         name: The name of its client.
         state: ``connected``, or why its connection is ending.
         seconds: How long it has been connected, in seconds.
-        round_trip: The seconds from the heartbeat's last ping to its answer; ``None`` before the first.
-        waiting_bytes: The bytes of messages that wait to be sent to it.
+        round_trip: The time from the last ping of the heartbeat to its answer, in seconds; ``None`` before the first
+            answer.
+        waiting_bytes: The number of bytes of messages that wait to be sent to it.
     """
 
     name: str
@@ -113,13 +118,13 @@ class PageNode:
 
 @dataclass(frozen=True, slots=True)
 class ServerTree:
-    """A server and what it has under way. Its ``str`` is indented text.
+    """A server with its page and channels. Its ``str`` is indented text.
 
     Attributes:
         url: Its URL, without the token.
-        connections: TCP connections, the page's WebSocket included.
+        connections: The number of TCP connections, the page's WebSocket included.
         page: The page that is connected, or whose connection is ending; ``None`` without one.
-        channels: Its channels, in the order in which they were made, and closed ones until they have ended.
+        channels: Its channels in the order of their creation. Closed ones are included until they have ended.
     """
 
     url: str
@@ -131,7 +136,7 @@ class ServerTree:
         return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
-        """The lines of its text."""
+        """Return the lines of its text."""
         yield f"server at {self.url}, {self.connections} connection{'' if self.connections == 1 else 's'}"
         yield "  no page is connected" if self.page is None else f"  {_describe_page(self.page)}"
         for channel in self.channels:
@@ -170,7 +175,3 @@ def _describe_stream(stream: StreamNode, way: str) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < _WHOLE_SECONDS else f"{seconds:,.0f} s"
-
-
-#: From how many seconds on tenths say nothing.
-_WHOLE_SECONDS = 100

@@ -1,1 +1,1 @@
-"""The notebook frontend: the outputs that connect a notebook's page, their desk at the server, and the panels."""
+"""The notebook frontend: the outputs that connect a notebook's page, their desk in the server, and the panels."""

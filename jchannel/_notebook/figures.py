@@ -1,9 +1,11 @@
-"""Figures: what the panels of servers and channels say, made of their statistics."""
+"""The figures in the panels of servers and channels, from their statistics."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from jchannel._core.channel import ChannelState, ServerChannel
+from jchannel._core.server import Server, ServerState
 from jchannel._core.statistics import CallTotals, ChannelStatistics, ServerStatistics
 from jchannel._notebook.panel import (
     Figure,
@@ -15,7 +17,7 @@ from jchannel._notebook.panel import (
     format_span,
 )
 
-__all__ = ["CHANNEL", "SERVER", "describe_channel", "describe_server"]
+__all__ = ["CHANNEL", "SERVER", "ChannelPanel", "ServerPanel", "describe_channel", "describe_server"]
 
 #: The titles of panels.
 SERVER: Final = "jchannel server"
@@ -23,12 +25,12 @@ CHANNEL: Final = "jchannel channel"
 
 
 def describe_server(url: str, statistics: ServerStatistics, *, closed: bool) -> Panel:
-    """The panel of a server.
+    """Return the panel of a server.
 
     Args:
-        url: Its URL.
-        statistics: What it has under way, and what it had.
-        closed: Whether it has ended.
+        url: The server's URL.
+        statistics: The server's statistics.
+        closed: Whether the server has ended.
     """
     state: str
     mood: Mood
@@ -51,13 +53,13 @@ def describe_server(url: str, statistics: ServerStatistics, *, closed: bool) -> 
 
 
 def describe_channel(url: str, statistics: ChannelStatistics, state: str, mood: Mood) -> Panel:
-    """The panel of a channel.
+    """Return the panel of a channel.
 
     Args:
-        url: Its server's URL.
-        statistics: What it has under way, and what it had.
-        state: Its state, in a few words.
-        mood: The same as a colour.
+        url: The URL of the channel's server.
+        statistics: The channel's statistics.
+        state: The channel's state, in a few words.
+        mood: The state as a colour.
     """
     figures = (
         *_describe_requests(statistics),
@@ -65,6 +67,51 @@ def describe_channel(url: str, statistics: ChannelStatistics, state: str, mood: 
         Figure("received", "Streams received", format_bytes(statistics.stream_bytes_received)),
     )
     return Panel(CHANNEL, url, state, mood, figures)
+
+
+class ServerPanel:
+    """The subject of a server's panel. Whoever shows the panel keeps it.
+
+    Args:
+        server: The server.
+
+    Attributes:
+        server: As above.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def panel(self) -> Panel:
+        """Return the current contents of the panel. Safe in any thread."""
+        server = self.server
+        return describe_server(server.url, server.statistics(), closed=server.state is ServerState.CLOSED)
+
+
+class ChannelPanel:
+    """The subject of a channel's panel. Whoever shows the panel keeps it.
+
+    Args:
+        server: The channel's server.
+        channel: The channel.
+    """
+
+    def __init__(self, server: Server, channel: ServerChannel) -> None:
+        self._server = server
+        self._channel = channel
+
+    def panel(self) -> Panel:
+        """Return the current contents of the panel. Safe in any thread."""
+        state: str
+        mood: Mood
+        match self._channel.state:
+            case ChannelState.CLOSED:
+                state, mood = "closed", "off"
+            case ChannelState.OPEN:
+                state, mood = "open", "good"
+            case _:
+                state, mood = "being opened" if self._server.session else "waits for a page", "busy"
+        return describe_channel(self._server.url, self._channel.statistics(), state, mood)
 
 
 def _describe_requests(statistics: ChannelStatistics) -> tuple[Figure, ...]:

@@ -1,6 +1,6 @@
-"""The notebook frontend: has a cell's output connect the notebook's page to a server.
+"""The notebook frontend: shows outputs in cells that connect the notebook's page to a server.
 
-IPython is found where it runs, and never imported.
+It uses IPython if it is loaded, and never imports it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import Any, Final
 from jchannel._client import read_static
 from jchannel._notebook.desk import Claims
 
-__all__ = ["ADVICE", "Cell", "NotebookFrontend", "find_cell", "is_kernel"]
+__all__ = ["ADVICE", "SETTLE_SECONDS", "Cell", "NotebookFrontend", "find_cell", "is_kernel"]
 
-#: How long a page is given to connect, in seconds, before another cell shows another output for it: the cells of a
-#: notebook that is run as a whole follow each other faster than that.
+#: How long a page may take to connect, in seconds, before another cell shows another output for it. If a whole notebook
+#: is run, its cells follow each other faster than that.
 SETTLE_SECONDS: Final = 2
 
-#: What is there until the script replaces it: for a page that may not run it, or whose server has ended.
-FALLBACK: Final = (
+#: The text of an output until its script replaces it: for a page that may not run it, or whose server has ended.
+_FALLBACK: Final = (
     "jchannel: this page is not connected. Run this cell again; where that does not help, trust the notebook first."
 )
 
-#: What a person is to do when no page is connected, as the end of a sentence.
+#: What the user can do if no page is connected, as the end of a sentence.
 ADVICE: Final = (
     "in a notebook, the output of the cell that has started the server or made the call connects its page, and says "
     "why it does not"
@@ -45,8 +45,8 @@ class Cell:
     """The cell that is running.
 
     Attributes:
-        execution: The name of this run of the cell.
-        publish: Shows a bundle of MIME types in the cell's output.
+        execution: The ID of this execution of the cell.
+        publish: Shows a MIME bundle in the cell's output.
     """
 
     execution: str
@@ -54,12 +54,12 @@ class Cell:
 
 
 def is_kernel() -> bool:
-    """Whether this process is a kernel of IPython."""
+    """Return whether this process is an IPython kernel."""
     return _find_shell() is not None
 
 
 def find_cell() -> Cell | None:
-    """The cell that the present thread or task runs for; ``None`` where it runs for none."""
+    """Return the cell that the current thread or task belongs to; ``None`` if there is none."""
     shell = _find_shell()
     if shell is None:
         return None
@@ -70,23 +70,23 @@ def find_cell() -> Cell | None:
 
 
 def _find_shell() -> Any:
-    """The shell of a kernel, or ``None``."""
+    """Return the shell of the IPython kernel; ``None`` if this process is not a kernel."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return None if getattr(shell, "kernel", None) is None else shell
 
 
 class NotebookFrontend:
-    """Shows the outputs of one server.
+    """The outputs of one server.
 
     Args:
         claims: The server's desk.
-        host: Where the server listens, as the user has said it.
-        port: The port that it listens on.
-        url: The URL that the user has given, or ``None``.
-        is_alone: Whether the server is running and no page is connected to it.
-        count_pages: How many times a page has connected.
-        clock: The time in seconds.
+        host: The host that the server listens on, as the user passed it.
+        port: The port that the server listens on.
+        url: The URL that the user passed, or ``None``.
+        is_alone: Returns whether the server is running and no page is connected to it.
+        count_pages: Returns how many times a page has connected.
+        clock: Returns the current time in seconds.
     """
 
     def __init__(
@@ -104,26 +104,26 @@ class NotebookFrontend:
         self._is_alone = is_alone
         self._count_pages = count_pages
         self._clock = clock
-        self._reach = {"host": _simplify_host(host), "port": port, "url": url}
+        self._address = {"host": _simplify_host(host), "port": port, "url": url}
         self._shown_in = ""
-        # How many pages there had been when an output was last shown, and until when it may bring the next.
+        # The number of pages when an output was last shown, and the time until when its own page may connect.
         self._expected = -1, 0.0
 
     def show_if_alone(self) -> None:
-        """Shows an output in the cell that runs now, where no page is connected and none is about to be."""
+        """Show an output in the current cell, unless a page is connected or expected to connect."""
         if self._is_alone():
             pages, end = self._expected
             if pages != self._count_pages() or self._clock() >= end:
                 self.show()
 
     def show(self) -> None:
-        """Shows an output in the cell that runs now, unless it has one. Without a cell it does nothing."""
+        """Show an output in the current cell, unless it has one. Do nothing if there is no cell."""
         cell = find_cell()
         if cell is None or cell.execution == self._shown_in:
             return
         self._shown_in = cell.execution
         self._expected = self._count_pages(), self._clock() + SETTLE_SECONDS
-        cell.publish({"text/html": self._render(), "text/plain": FALLBACK})
+        cell.publish({"text/html": self._render(), "text/plain": _FALLBACK})
 
     def _render(self) -> str:
         config = {
@@ -131,23 +131,23 @@ class NotebookFrontend:
             "ticket": self.claims.issue(),
             "issued": round(time.time(), 3),
             "integrity": _integrity(),
-            **self._reach,
+            **self._address,
         }
         return (
             f'<div data-jchannel="{html.escape(json.dumps(config, separators=(",", ":")))}" style="{_STYLE}">'
-            f"{html.escape(FALLBACK)}</div><script>{read_static('notebook-loader.js').decode()}</script>"
+            f"{html.escape(_FALLBACK)}</div><script>{read_static('notebook-loader.js').decode()}</script>"
         )
 
 
 @functools.cache
 def _integrity() -> str:
-    """The hash of the client's script, as browsers check it."""
+    """Return the hash of the client's script as a value of the HTML attribute ``integrity``."""
     digest = hashlib.sha256(read_static("notebook.js")).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def _simplify_host(host: str) -> str:
-    """``localhost`` for an address of this machine alone, nothing for every address, and otherwise the host itself."""
+    """Return ``localhost`` for a loopback address, nothing for all addresses, and otherwise the host itself."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

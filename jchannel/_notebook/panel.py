@@ -1,12 +1,11 @@
-"""Panels: how a server or a channel shows in a notebook, as HTML that is worth reading without its page's client, too.
+"""Panels: HTML that shows a server or a channel in a notebook, and that is useful without the page's client, too.
 
-The HTML has no script and nothing secret. Where the page's client is connected to the server, it asks the server's desk
-for the figures of the panels that are in sight, by their names, and puts the texts in; a page that runs no script, or
-that shows a saved notebook, has the figures of the time when the panel was made, and says so.
+The HTML contains no script and nothing secret. While the page's client is connected to the server, it asks the server's
+desk for the figures of the visible panels, by their names, and inserts the texts. A page that runs no script, or that
+shows a saved notebook, has the figures of the time when the panel was rendered, and says so.
 
-Styles stand in the elements: front ends take ``<style>`` out of notebooks that are not trusted, and leave most of
-these. Colours are the front end's where it has names for them, and otherwise the surrounding text's, which is right on
-any ground.
+Styles are in the elements: front ends remove ``<style>`` from untrusted notebooks, and leave most of these. Colours are
+those of the front end if it names them, and otherwise those of the surrounding text, which suit any background.
 """
 
 from __future__ import annotations
@@ -32,21 +31,21 @@ __all__ = [
     "render",
 ]
 
-#: How a panel's dot looks while the panel is live.
+#: The state of a panel as a colour: that of its dot while the panel is live.
 Mood: TypeAlias = Literal["good", "busy", "off"]
 
-#: Stands where there is no figure.
-_NONE: Final = "\N{EN DASH}"
+#: The text of a missing figure.
+_NO_VALUE: Final = "\N{EN DASH}"
 
 _KIB: Final = 1024
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
-_SECOND: Final = 1000
+_MILLISECONDS: Final = 1000
 _SPANS: Final = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 _STRONG: Final = "var(--jp-content-font-color1, inherit)"
 _QUIET: Final = "var(--jp-content-font-color2, inherit)"
-# Where a style sets a colour of its own, an earlier one has what is left where the front end takes variables away.
+# If a style sets its own colour, it first sets a plain one for front ends that remove variables.
 _STYLES: Final = {
     "panel": "display: inline-block; box-sizing: border-box; max-width: 46em; margin: 4px 0; padding: 10px 14px 4px; "
     "border: 1px solid #9e9e9e; border-color: var(--jp-border-color2, #9e9e9e); border-radius: 4px; "
@@ -69,9 +68,9 @@ class Figure:
     """One figure of a panel.
 
     Attributes:
-        name: What the page's client knows it by; of lower-case letters and hyphens.
-        label: What a person knows it by.
-        value: The figure, as text with its unit.
+        name: Its name for the page's client, in lower-case letters and hyphens.
+        label: Its name for users.
+        value: Its value, as text with the unit.
     """
 
     name: str
@@ -81,14 +80,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What a panel says at one time.
+    """The contents of a panel at one time.
 
     Attributes:
-        title: What it is about.
-        address: The server's URL; empty where there is none.
-        state: How it stands, in a few words.
-        mood: The same as a colour.
-        figures: Its figures. Which there are is the same at any time, once there are any.
+        title: Its title.
+        address: The server's URL; empty if there is none.
+        state: The state of the subject, in a few words.
+        mood: The state as a colour.
+        figures: Its figures. Once a panel has figures, their names do not change.
     """
 
     title: str
@@ -99,18 +98,18 @@ class Panel:
 
 
 class Subject(Protocol):
-    """What a panel can be about. It must be hashable by what it is, and can be referred to weakly."""
+    """The subject of a panel. It must be hashable by identity, and support weak references."""
 
     def panel(self) -> Panel:
-        """What its panel says now. It is asked in any thread."""
+        """Return the current contents of its panel. May be called in any thread."""
 
 
 class Panels:
-    """The panels of one server, by their names. It keeps nothing alive.
+    """The panels of one server, by their names. It refers to their subjects only weakly.
 
     Args:
         server_id: The server's public name.
-        now: The local time.
+        now: Returns the local time.
     """
 
     def __init__(self, server_id: str, now: Callable[[], time.struct_time] = time.localtime) -> None:
@@ -121,7 +120,7 @@ class Panels:
         self._subjects: weakref.WeakValueDictionary[str, Subject] = weakref.WeakValueDictionary()
 
     def render(self, subject: Subject) -> str:
-        """A panel as HTML, which the page's client finds. It may be called in any thread."""
+        """Return the panel of a subject as HTML that the page's client can update. May be called in any thread."""
         name = self._names.get(subject)
         if name is None:
             name = self._names[subject] = str(next(self._numbers))
@@ -129,7 +128,7 @@ class Panels:
         return render(subject.panel(), f"{self._server_id} {name}", self._now)
 
     def report(self, names: Iterable[str]) -> dict[str, Any]:
-        """What panels say now, for the page's client, by their names. Those whose subject is gone are left out."""
+        """Return the current contents of panels for the page's client, by name, without those whose subject is gone."""
         subjects = {name: self._subjects.get(name) for name in names}
         return {name: self._report(subject.panel()) for name, subject in subjects.items() if subject is not None}
 
@@ -139,13 +138,13 @@ class Panels:
 
 
 def render(panel: Panel, name: str = "", now: Callable[[], time.struct_time] = time.localtime) -> str:
-    """A panel as HTML.
+    """Return a panel as HTML.
 
     Args:
-        panel: What it says.
-        name: The server's public name, a space, and the panel's: for a page's client. Empty for a panel that stays as
-            it is.
-        now: The local time.
+        panel: The contents of the panel.
+        name: The server's public name, a space, and the name of the panel, for the page's client. Empty for a panel
+            that does not change.
+        now: Returns the local time.
     """
     address = f"<span {_style('address')}>{html.escape(panel.address)}</span> " if panel.address else ""
     figures = "".join(
@@ -166,12 +165,12 @@ def render(panel: Panel, name: str = "", now: Callable[[], time.struct_time] = t
 
 
 def format_count(count: int, one: str = "", several: str = "") -> str:
-    """A number of things, as in ``12,345 calls``."""
+    """Format a number of things, as in ``12,345 calls``."""
     return f"{count:,} {one if count == 1 else several}".rstrip()
 
 
 def format_bytes(size: float) -> str:
-    """A number of bytes, as in ``1.3 MiB``."""
+    """Format a number of bytes, as in ``1.3 MiB``."""
     unit = 0
     while round(size) >= _KIB and unit < len(_UNITS) - 1:
         size /= _KIB
@@ -180,17 +179,17 @@ def format_bytes(size: float) -> str:
 
 
 def format_latency(seconds: float | None) -> str:
-    """A short time, as in ``0.9 ms``; a dash where there is none."""
+    """Format a short time, as in ``0.9 ms``; a dash for ``None``."""
     if seconds is None:
-        return _NONE
-    milliseconds = seconds * _SECOND
-    return _format(seconds, "s") if round(milliseconds) >= _SECOND else _format(milliseconds, "ms")
+        return _NO_VALUE
+    milliseconds = seconds * _MILLISECONDS
+    return _format(seconds, "s") if round(milliseconds) >= _MILLISECONDS else _format(milliseconds, "ms")
 
 
 def format_span(seconds: float | None) -> str:
-    """A time that may be long, as in ``2 min 5 s``; a dash where there is none."""
+    """Format a time that may be long, as in ``2 min 5 s``; a dash for ``None``."""
     if seconds is None:
-        return _NONE
+        return _NO_VALUE
     rest = int(seconds)
     parts = []
     for unit, size in _SPANS:

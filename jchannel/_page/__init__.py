@@ -1,1 +1,1 @@
-"""The page frontend: the page that a server shows, or the application's own files with the client in them."""
+"""The page frontend: the server's plain page, or the application's own files with the client inserted."""

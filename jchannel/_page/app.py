@@ -1,4 +1,4 @@
-"""The page frontend: serves the client, and a page of the application's own or a plain one, over HTTP."""
+"""The page frontend: serves the client and either the application's own page or a plain one over HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jchannel._core.asgi import AsgiApp, Receive, Scope, Send, get_header, respo
 
 __all__ = ["CLIENT_PATH", "PageApp"]
 
-#: Where the client's files are, below the server's base URL.
+#: The path of the client's files, below the server's base URL.
 CLIENT_PATH: Final = "/jchannel/"
 
 _CLIENT_FILES: Final = {
@@ -38,11 +38,12 @@ class PageApp:
 
     Args:
         folder: The application's folder of static files, or ``None`` for the plain page.
-        prefix: The path of the server's URL, for proxies that do not take it away; empty or ``/like/this``.
-        allows_host: Whether a Host header is one of the server's.
+        prefix: The path of the server's URL, for proxies that do not strip it; empty or ``/like/this``.
+        allows_host: Returns whether a Host header is one of the server's.
 
     Raises:
-        TypeError, ValueError: ``folder`` is not the path of a folder.
+        TypeError: ``folder`` is not a path.
+        ValueError: There is no folder at that path.
     """
 
     def __init__(self, folder: str | Path | None, prefix: str, allows_host: Callable[[str], bool]) -> None:
@@ -52,25 +53,25 @@ class PageApp:
         self._tickets: dict[str, str] = {}
 
     def issue_ticket(self, target: str) -> str:
-        """Makes a ticket that leads whoever comes with it first to a URL.
+        """Create a ticket that redirects the first request with it to a URL.
 
-        The URL of the page holds the token, and the command that opens a browser can be read by other users of the
-        machine: it gets the ticket instead.
+        The URL of the page contains the token, and other users of the machine can read the command that opens a
+        browser. So the command gets a ticket instead.
 
         Returns:
-            The path and query, below the server's base URL, that the ticket is used at.
+            The path and query of the ticket, below the server's base URL.
         """
         ticket = secrets.token_urlsafe(16)
         self._tickets[ticket] = target
         return f"{CLIENT_PATH}open?ticket={ticket}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request. Cancelling it breaks the response off."""
+        """Answer one request. Cancelling it interrupts the response."""
         if scope["type"] == "websocket":
             await _refuse_websocket(receive, send)
             return
         if not self._allows_host(get_header(scope, b"host") or ""):
-            text = "This server is not reached under this name."
+            text = "This server is not available under this name."
             await _respond_with_text(send, HTTPStatus.MISDIRECTED_REQUEST, text)
             return
         path: str = scope["path"]
@@ -93,7 +94,7 @@ class PageApp:
         tickets = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [""])
         target = self._tickets.pop(tickets[0], None)
         if target is None:
-            text = "This address works once. Open the server's page_url instead."
+            text = "This address works only once. Open the server's page_url instead."
             await _respond_with_text(send, HTTPStatus.GONE, text)
         else:
             await respond(send, HTTPStatus.SEE_OTHER, b"", {"location": target, **_HEADERS})
@@ -104,16 +105,16 @@ def _open_site(folder: object) -> AsgiApp:
         raise TypeError(f"static must be the path of a folder, and not {folder!r}")
     if not Path(folder).is_dir():
         raise ValueError(f"static must be the path of a folder, and there is none at {str(folder)!r}")
-    # Imported here because it takes longer than all the rest, and few servers have a folder.
+    # Imported here because it takes longer than everything else (60 ms), and few servers have a folder.
     from jchannel._page.site import open_site  # noqa: PLC0415
 
     return open_site(Path(folder))
 
 
 async def _refuse_websocket(receive: Receive, send: Send) -> None:
-    """Answers a WebSocket's request that came on a connection which had served HTTP before.
+    """Reject a WebSocket request on a connection that has already served HTTP.
 
-    Browsers open a new connection for each. A proxy that keeps connections comes again on a new one after this.
+    Browsers open a new connection for each WebSocket. A proxy that reuses connections tries again on a new one.
     """
     await receive()
     headers = [(b"upgrade", b"websocket"), (b"connection", b"close, upgrade")]

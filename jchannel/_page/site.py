@@ -1,6 +1,6 @@
 """An application's own folder of static files, with the client's script inserted into its pages.
 
-Starlette serves the files: paths that lead outside, ranges, conditional requests and content types are its concern.
+Starlette serves the files: it handles paths that lead outside, ranges, conditional requests and content types.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _HEAD_TAG: Final = re.compile(rb"<head(\s[^>]*)?>", re.IGNORECASE)
 
 
 def open_site(folder: Path) -> AsgiApp:
-    """The ASGI app that serves a folder.
+    """Return the ASGI app that serves a folder.
 
     Raises:
-        RuntimeError: There is no such folder.
+        RuntimeError: The folder does not exist.
     """
     return cast("AsgiApp", ExceptionMiddleware(_Site(directory=folder, html=True)))
 
@@ -38,7 +38,7 @@ class _Site(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         if isinstance(response, RedirectResponse):
-            # To a folder's name with a slash after it. Relative, because a proxy may have put the server anywhere.
+            # It adds a slash to the name of a folder. The URL is relative, because a proxy may serve it at any path.
             name = quote(scope["path"].rpartition("/")[2], safe="")
             query = scope["query_string"].decode("latin-1")
             response.headers["location"] = f"./{name}/?{query}" if query else f"./{name}/"
@@ -51,12 +51,15 @@ class _Site(StaticFiles):
 
 
 def insert_script(page: bytes, depth: int) -> bytes:
-    """Inserts the client's script into a page, unless the page loads the client itself.
+    """Insert the client's script into a page, unless the page loads the client itself.
 
     Args:
         page: The page, in HTML.
-        depth: How many folders below the server's base URL it is. The script's URL is relative: a proxy may have put
-            the server below a path that nobody has told.
+        depth: The number of folders between the server's base URL and the page. The script's URL is relative, because
+            a proxy may serve it at any path.
+
+    Returns:
+        The page with the script.
     """
     if b"jchannel/inject.js" in page or b"jchannel/jchannel.js" in page:
         return page

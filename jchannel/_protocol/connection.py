@@ -87,6 +87,12 @@ class Connection:
         role: Which side.
         frame_limit: The largest frame, in bytes. A page takes the server's from its welcome, and both sides take that
             of the page's hello where it is smaller.
+
+    Attributes:
+        role: As above.
+        state: How far it is.
+        frame_limit: As above.
+        waiting_bytes: The size of the messages that no frame has taken yet.
     """
 
     def __init__(self, role: Role, *, frame_limit: int = FRAME_LIMIT) -> None:
@@ -102,12 +108,7 @@ class Connection:
         self._asked: dict[int, type[Request]] = {}
         self._running: set[int] = set()
         self._waiting: deque[Encoded] = deque()
-        self._waiting_bytes = 0
-
-    @property
-    def waiting_bytes(self) -> int:
-        """The size of the messages that no frame has taken yet."""
-        return self._waiting_bytes
+        self.waiting_bytes = 0
 
     @property
     def unanswered(self) -> int:
@@ -120,15 +121,39 @@ class Connection:
         return len(self._running)
 
     def next_id(self) -> int:
-        """The id of the next request. The request must be the next one sent."""
+        """Return the id of the next request of this side."""
         return self._last_id + 1
 
+    def request(
+        self,
+        request: Request,
+        channel: int,
+        stream: StreamInfo | None = None,
+        timeout: float | None = None,
+        parent: int | None = None,
+    ) -> int:
+        """Number a request, queue it for the next frame, and return its id.
+
+        Args:
+            request: The request, whose own numbers do not count.
+            channel: The number of its channel.
+            stream: The announcement of its stream.
+            timeout: The time left in seconds; ``None`` for no limit.
+            parent: The far side's request on whose behalf it is made.
+
+        Raises:
+            What ``send`` raises. No number has been used then.
+        """
+        numbered = _number(request, self._last_id + 1, channel, stream=stream, timeout=timeout, parent=parent)
+        self.send(numbered)
+        return numbered.id
+
     def next_stream(self) -> int:
-        """The number of the next stream of this side, which the next message with a stream must have."""
+        """Return the number of the next stream of this side, which the next message with a stream must have."""
         return self._last_stream + 1
 
     def send(self, message: Message) -> None:
-        """Queues a message for the next frame.
+        """Queue a message for the next frame.
 
         A cancel of a request that has been answered is dropped.
 
@@ -142,7 +167,7 @@ class Connection:
             return
         if isinstance(message, Result | Error) and message.id not in self._running:
             raise ProtocolError(f"there is no request {message.id} to answer")
-        if isinstance(message, Request) and message.id != self.next_id():
+        if isinstance(message, Request) and message.id != self._last_id + 1:
             raise ProtocolError(f"the next request's id is {self.next_id()} and not {message.id}")
         encoded = encode(message)
         size = encoded.size + _FRAME_OVERHEAD
@@ -152,21 +177,20 @@ class Connection:
                 "send less at a time"
             )
         self.state = state
-        stream = _stream_of(message)
-        if stream is not None:
-            self._last_stream = stream.id
+        if isinstance(message, Call | Pipe | Result) and message.stream is not None:
+            self._last_stream = message.stream.id
         if isinstance(message, Request):
             self._last_id = message.id
             self._asked[message.id] = type(message)
         elif isinstance(message, Result | Error):
             self._running.discard(message.id)
-        else:
-            self._take_limits(message)
+        elif isinstance(message, Hello | Welcome):
+            self._apply_limits(message)
         self._waiting.append(encoded)
-        self._waiting_bytes += encoded.size
+        self.waiting_bytes += encoded.size
 
     def next_frame(self) -> str | bytes | None:
-        """Takes what is waiting, up to one batch, as a frame. ``None`` when nothing waits."""
+        """Return what is waiting, up to one batch, as a frame; ``None`` when nothing waits."""
         if not self._waiting:
             return None
         batch = [self._waiting.popleft()]
@@ -175,11 +199,11 @@ class Connection:
         while self._waiting and size + self._waiting[0].size + 1 <= limit:
             batch.append(self._waiting.popleft())
             size += batch[-1].size + 1
-        self._waiting_bytes -= sum(encoded.size for encoded in batch)
+        self.waiting_bytes -= size - (len(batch) - 1)
         return encode_frame(batch)
 
     def receive(self, frame: str | bytes) -> list[Message]:
-        """Takes a frame from the far side and gives its messages.
+        """Receive a frame from the far side, and return its messages.
 
         Raises:
             ProtocolError: The frame, or one of its messages at this time, is not one of the protocol. Nothing of the
@@ -208,18 +232,18 @@ class Connection:
             self._check_announced(message.stream, self._last_far_stream)
         elif isinstance(message, Stop | Ticket):
             self._check_announced(message.stream, self._last_stream)
-        else:
-            self._take_limits(message)
-        stream = _stream_of(message)
-        if stream is not None:
-            self._receive_stream(stream)
+        elif isinstance(message, Hello | Welcome):
+            self._apply_limits(message)
+        if isinstance(message, Call | Pipe | Result) and message.stream is not None:
+            self._receive_stream(message.stream)
 
-    def _take_limits(self, message: Message) -> None:
-        """Takes the limits that the handshake's messages say, whichever side has sent them: the smallest holds."""
-        if isinstance(message, Hello) and message.frame_limit is not None:
-            self._way_limit = message.frame_limit
-            self.frame_limit = min(self.frame_limit, message.frame_limit)
-        elif isinstance(message, Welcome):
+    def _apply_limits(self, message: Hello | Welcome) -> None:
+        """Apply the limits that the handshake's messages say, whichever side has sent them: the smallest holds."""
+        if isinstance(message, Hello):
+            if message.frame_limit is not None:
+                self._way_limit = message.frame_limit
+                self.frame_limit = min(self.frame_limit, message.frame_limit)
+        else:
             self.frame_limit = int(min(self._way_limit, message.frame_limit))
 
     def _receive_stream(self, stream: StreamInfo) -> None:
@@ -246,13 +270,13 @@ class Connection:
 
 
 def _check_parent(request: Request, last_id: int) -> None:
-    """Refuses a parent that was never asked. One that was answered has crossed its child."""
+    """Refuse a parent that was never asked. One that was answered has crossed its child."""
     if isinstance(request, Call | Pipe) and request.parent is not None and request.parent > last_id:
         raise ProtocolError(f"there is no request {request.parent} that could be the parent of another")
 
 
 def _check_result(result: Result, asked: type[Request]) -> None:
-    """Refuses a stream where none can be, and its absence where one must be."""
+    """Refuse a stream where none can be, and its absence where one must be."""
     if result.stream is None:
         if asked is Pipe:
             raise ProtocolError("a pipe is answered by a stream")
@@ -262,5 +286,15 @@ def _check_result(result: Result, asked: type[Request]) -> None:
         raise ProtocolError("beside a stream the value is null")
 
 
-def _stream_of(message: Message) -> StreamInfo | None:
-    return message.stream if isinstance(message, Call | Pipe | Result) else None
+def _number(
+    request: Request, id_: int, channel: int, *, stream: StreamInfo | None, timeout: float | None, parent: int | None
+) -> Request:
+    """Return a request as it is sent."""
+    if isinstance(request, Call):
+        return Call(id_, channel, request.name, request.args, stream, timeout, parent)
+    if isinstance(request, Pipe):
+        assert stream is not None
+        return Pipe(id_, channel, stream, timeout, parent)
+    if isinstance(request, Echo):
+        return Echo(id_, channel, request.args)
+    return Open(id_, channel, request.code) if isinstance(request, Open) else Close(id_, channel)

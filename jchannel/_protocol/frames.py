@@ -1,4 +1,4 @@
-"""Frames: arrays of messages as text, or as bytes where any of them has attachments."""
+"""Frames: arrays of messages as text, or as bytes if any of them has attachments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from jchannel._protocol.messages import VALUE_FIELDS, Encoded, Message, parse
-from jchannel._protocol.values import ALIGNMENT, MAX_DEPTH, check_depth, restore
+from jchannel._protocol.values import ALIGNMENT, MAX_DEPTH, Attachment, check_depth, restore
 from jchannel.errors import ProtocolError
 
 __all__ = ["decode_frame", "encode_frame"]
@@ -17,9 +17,13 @@ _LENGTH: Final = struct.Struct("<I")
 
 
 def encode_frame(messages: Sequence[Encoded]) -> str | bytes:
-    """One frame with these messages: text, or bytes where any of them has attachments."""
-    text = "[" + ",".join([message.text for message in messages]) + "]"
-    attachments = [attachment for message in messages for attachment in message.attachments]
+    """Return a frame with these messages: text, or bytes if any of them has attachments."""
+    attachments: list[Attachment] = []
+    texts = []
+    for message in messages:
+        texts.append(message.text)
+        attachments += message.attachments
+    text = f"[{','.join(texts)}]"
     if not attachments:
         return text
     head = text.encode()
@@ -33,17 +37,17 @@ def encode_frame(messages: Sequence[Encoded]) -> str | bytes:
 
 
 def decode_frame(frame: str | bytes) -> list[Message]:
-    """The messages of a frame.
+    """Return the messages of a frame.
 
     Raises:
-        ProtocolError: The frame is not one of the protocol. No other exception, whatever the bytes.
+        ProtocolError: The frame is invalid. No bytes raise any other exception.
     """
     binary = memoryview(b"" if isinstance(frame, str) else frame)
     text, offset = (frame, 0) if isinstance(frame, str) else _split(binary)
     objects = _parse_json(text)
     if not isinstance(objects, list) or not objects:
         raise ProtocolError("a frame must be a JSON array of one or more messages")
-    # Counting brackets is quick and never too low; only a value with many of them can be nested too deep.
+    # Counting brackets is quick and never counts too few; only a value with many of them can be nested too deep.
     may_be_deep = text.count("[") + text.count("{") > MAX_DEPTH
     attached = False
     messages = []
@@ -59,12 +63,14 @@ def decode_frame(frame: str | bytes) -> list[Message]:
             attached = True
         messages.append(parse(fields))
     if offset != len(binary) or attached == isinstance(frame, str):
-        raise ProtocolError("a frame is binary when messages have attachments, holds them and nothing after them")
+        raise ProtocolError(
+            "a frame is binary if messages have attachments and text otherwise, with nothing after them"
+        )
     return messages
 
 
 def _split(binary: memoryview) -> tuple[str, int]:
-    """The JSON of a binary frame, and where its attachments begin."""
+    """Return the JSON of a binary frame and the offset of its attachments."""
     if len(binary) < _LENGTH.size:
         raise ProtocolError("a binary frame is shorter than its length field")
     end = _LENGTH.size + _LENGTH.unpack_from(binary)[0]

@@ -19,6 +19,7 @@ __all__ = [
     "ERROR_KINDS",
     "GOODBYE_REASONS",
     "MIN_FRAME_LIMIT",
+    "UNSENT",
     "VALUE_FIELDS",
     "Answer",
     "Beat",
@@ -69,6 +70,9 @@ VALUE_FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "pipe": ("stream",),
     "result": ("value", "stream"),
 }
+
+#: The id, the channel and the stream's number of a request that has not been sent: the connection numbers it.
+UNSENT: Final = 0
 
 #: The least that a page's frame limit may be, in bytes: whatever the two sides have to say of themselves fits into it.
 MIN_FRAME_LIMIT: Final = 4 * 2**10
@@ -140,7 +144,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Asks the page to open a channel with an initialization function, given as JavaScript code."""
+    """Ask the page to open a channel with an initialization function, given as JavaScript code."""
 
     type: ClassVar = "open"
     id: int
@@ -150,7 +154,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Asks the page to forget a channel."""
+    """Ask the page to forget a channel."""
 
     type: ClassVar = "close"
     id: int
@@ -159,7 +163,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """Asks for the arguments back."""
+    """Ask for the arguments back."""
 
     type: ClassVar = "echo"
     id: int
@@ -169,7 +173,7 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Asks for a call of a method of the channel's handler.
+    """Ask for a call of a method of the channel's handler.
 
     ``timeout`` is the time left in seconds, and ``parent`` the receiver's own request on whose behalf this one is made.
     """
@@ -186,7 +190,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Pipe:
-    """Sends a stream, and asks for it back. ``timeout`` and ``parent`` are those of ``Call``."""
+    """Send a stream, and ask for it back. ``timeout`` and ``parent`` are those of ``Call``."""
 
     type: ClassVar = "pipe"
     id: int
@@ -220,7 +224,7 @@ class Error:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Asks for the end of the sender's request ``id``, which is answered all the same."""
+    """Ask for the end of the sender's request ``id``, which is answered all the same."""
 
     type: ClassVar = "cancel"
     id: int
@@ -228,7 +232,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Tells the page where to post its stream ``stream``, which somebody has begun to read."""
+    """Tell the page where to post its stream ``stream``, which somebody has begun to read."""
 
     type: ClassVar = "ticket"
     stream: int
@@ -237,7 +241,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Tells a stream's source that its reader wants no more."""
+    """Tell a stream's source that its reader wants no more."""
 
     type: ClassVar = "stop"
     stream: int
@@ -245,7 +249,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """Tells a stream's reader that its source has failed, and with which exception."""
+    """Tell a stream's reader that its source has failed, and with which exception."""
 
     type: ClassVar = "broken"
     stream: int
@@ -268,25 +272,31 @@ class Encoded:
 
 
 def encode(message: Message) -> Encoded:
-    """Writes a message. The ``args`` or ``value`` of a message with values must be a ``Packed``."""
-    parts = [f'{{"type":"{message.type}"']
+    """Write a message. The ``args`` or ``value`` of a message with values must be a ``Packed``."""
+    text = f'{{"type":"{message.type}"'
     attachments: tuple[Attachment, ...] = ()
     for name in message.__slots__:
         value = getattr(message, name)
-        if isinstance(value, Packed):
-            parts.append(f'"{name}":{value.text}')
+        if value is None:
+            continue
+        if type(value) is int:  # The quickest way for what most fields are.
+            text += f',"{name}":{value}'
+        elif isinstance(value, Packed):
+            text += f',"{name}":{value.text}'
             attachments = value.attachments
         elif isinstance(value, StreamInfo):
-            parts.append(f'"{name}":{_write_stream(value)}')
+            text += f',"{name}":{_write_stream(value)}'
             if value.data is not None:
                 attachments += (Attachment((name, "data"), "bytes", None, value.data),)
-        elif value is not None:
-            parts.append(f'"{name}":{to_json(value)}')
+        else:
+            text += f',"{name}":{to_json(value)}'
     if attachments:
-        parts.append(f'"attachments":{to_json([attachment.describe() for attachment in attachments])}')
-    text = ",".join(parts) + "}"
+        text += f',"attachments":{to_json([attachment.describe() for attachment in attachments])}'
+    text += "}"
     size = len(text) if text.isascii() else len(text.encode())
-    return Encoded(text, attachments, size + sum(len(attachment.data) + 8 for attachment in attachments))
+    for attachment in attachments:
+        size += len(attachment.data) + 8
+    return Encoded(text, attachments, size)
 
 
 def _write_stream(info: StreamInfo) -> str:
@@ -301,7 +311,7 @@ def _write_stream(info: StreamInfo) -> str:
 
 
 def parse(fields: dict[str, Any]) -> Message:
-    """Reads a message from its JSON object, with its attachments back in their places.
+    """Read a message from its JSON object, with its attachments back in their places.
 
     Raises:
         ProtocolError: The object is not a message of the protocol.
@@ -310,13 +320,17 @@ def parse(fields: dict[str, Any]) -> Message:
     entry = _READERS.get(kind) if isinstance(kind, str) else None
     if entry is None:
         raise ProtocolError(f"there is no message type {shorten(kind)}")
-    message_type, checks = entry
+    message_type, readers = entry
     values = []
-    for name, check in checks:
-        value = fields.get(name, _MISSING)
-        if not check(value):
+    for field in readers:
+        value = fields.get(field.name, _MISSING)
+        if value is _MISSING and field.optional:
+            value = None
+        elif value is _MISSING or not field.check(value):
             problem = "is missing" if value is _MISSING else f"cannot be {shorten(value)}"
-            raise ProtocolError(f"the field {name!r} of {kind!r} {problem}")
+            raise ProtocolError(f"the field {field.name!r} of {kind!r} {problem}")
+        elif field.convert is not None:
+            value = field.convert(value)
         values.append(value)
     return message_type(*values)
 
@@ -344,24 +358,20 @@ def _is_period(value: object) -> bool:
     return type(value) in (int, float) and 0 < value < math.inf  # type: ignore[operator]
 
 
-def _is_optional_time(value: object) -> bool:
-    return value is _MISSING or (type(value) in (int, float) and 0 <= value < math.inf)  # type: ignore[operator]
+def _is_time(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < math.inf  # type: ignore[operator]
 
 
-def _is_optional_limit(value: object) -> bool:
-    return value is _MISSING or (type(value) is int and MIN_FRAME_LIMIT <= value <= _MAX_ID)
-
-
-def _is_optional_id(value: object) -> bool:
-    return value is _MISSING or _is_id(value)
+def _is_limit(value: object) -> bool:
+    return type(value) is int and MIN_FRAME_LIMIT <= value <= _MAX_ID
 
 
 def _is_list(value: object) -> bool:
     return isinstance(value, list)
 
 
-def _is_value(value: object) -> bool:
-    return value is not _MISSING
+def _is_value(_: object) -> bool:
+    return True
 
 
 def _is_reason(value: object) -> bool:
@@ -386,99 +396,68 @@ def _is_stream(value: object) -> bool:
     )
 
 
-def _is_optional_stream(value: object) -> bool:
-    return value is _MISSING or _is_stream(value)
-
-
 def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value <= _MAX_ID
 
 
-def _is_stack(value: object) -> bool:
-    return value is _MISSING or isinstance(value, str)
-
-
-_Check: TypeAlias = Callable[[object], bool]
-
-
-def _given(value: Any) -> Any:
-    return None if value is _MISSING else value
-
-
-def _make_hello(client: str, frame_limit: object) -> Hello:
-    return Hello(client, _given(frame_limit))
-
-
-def _make_welcome(beat: float, frame_limit: int, cancel_wait: float, channels: list[int]) -> Welcome:
-    return Welcome(beat, frame_limit, cancel_wait, tuple(channels))
-
-
-def _make_stream(fields: object) -> StreamInfo | None:
-    if not isinstance(fields, dict):
-        return None
+def _make_stream(fields: dict[str, Any]) -> StreamInfo:
     return StreamInfo(fields["id"], fields.get("total"), fields.get("data"), fields.get("ticket"))
 
 
-def _make_call(id: int, channel: int, name: str, args: list[Any], *others: Any) -> Call:  # noqa: A002 (as above)
-    stream, timeout, parent = others
-    return Call(id, channel, name, args, _make_stream(stream), _given(timeout), _given(parent))
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field of a message: what it may be, and what it becomes.
+
+    Attributes:
+        name: Its name.
+        check: Whether a value is allowed.
+        optional: Whether it may be missing; then it is ``None``.
+        convert: Makes the value of what JSON has; ``None`` where that is it.
+    """
+
+    name: str
+    check: Callable[[object], bool]
+    optional: bool = False
+    convert: Callable[[Any], object] | None = None
 
 
-def _make_pipe(id: int, channel: int, stream: dict[str, Any], *others: Any) -> Pipe:  # noqa: A002 (as above)
-    timeout, parent = others
-    info = _make_stream(stream)
-    assert info is not None
-    return Pipe(id, channel, info, _given(timeout), _given(parent))
+_ID: Final = _Field("id", _is_id)
+_CHANNEL: Final = _Field("channel", _is_id)
+_NAME: Final = _Field("name", _is_text)
+_MESSAGE: Final = _Field("message", _is_text)
+_ARGS: Final = _Field("args", _is_list)
+_STREAM: Final = _Field("stream", _is_stream, convert=_make_stream)
+_MAYBE_STREAM: Final = _Field("stream", _is_stream, optional=True, convert=_make_stream)
+_STREAM_ID: Final = _Field("stream", _is_id)
+_TIMEOUT: Final = _Field("timeout", _is_time, optional=True)
+_PARENT: Final = _Field("parent", _is_id, optional=True)
 
-
-def _make_result(id: int, value: Any, stream: object) -> Result:  # noqa: A002 (as above)
-    return Result(id, value, _make_stream(stream))
-
-
-def _make_error(id: int, kind: str, name: str, message: str, stack: object) -> Error:  # noqa: A002 (the field's name)
-    return Error(id, kind, name, message, stack if isinstance(stack, str) else None)
-
-
-_READERS: Final[dict[str, tuple[Callable[..., Message], tuple[tuple[str, _Check], ...]]]] = {
-    "hello": (_make_hello, (("client", _is_client), ("frame_limit", _is_optional_limit))),
+# The fields of each message, in the order of its type's.
+_READERS: Final[dict[str, tuple[Callable[..., Message], tuple[_Field, ...]]]] = {
+    "hello": (Hello, (_Field("client", _is_client), _Field("frame_limit", _is_limit, optional=True))),
     "welcome": (
-        _make_welcome,
-        (("beat", _is_period), ("frame_limit", _is_id), ("cancel_wait", _is_period), ("channels", _is_ids)),
+        Welcome,
+        (
+            _Field("beat", _is_period),
+            _Field("frame_limit", _is_id),
+            _Field("cancel_wait", _is_period),
+            _Field("channels", _is_ids, convert=tuple),
+        ),
     ),
-    "goodbye": (Goodbye, (("reason", _is_reason), ("message", _is_text))),
+    "goodbye": (Goodbye, (_Field("reason", _is_reason), _MESSAGE)),
     "beat": (Beat, ()),
-    "open": (Open, (("id", _is_id), ("channel", _is_id), ("code", _is_text))),
-    "close": (Close, (("id", _is_id), ("channel", _is_id))),
-    "echo": (Echo, (("id", _is_id), ("channel", _is_id), ("args", _is_list))),
-    "call": (
-        _make_call,
-        (
-            ("id", _is_id),
-            ("channel", _is_id),
-            ("name", _is_text),
-            ("args", _is_list),
-            ("stream", _is_optional_stream),
-            ("timeout", _is_optional_time),
-            ("parent", _is_optional_id),
-        ),
-    ),
-    "pipe": (
-        _make_pipe,
-        (
-            ("id", _is_id),
-            ("channel", _is_id),
-            ("stream", _is_stream),
-            ("timeout", _is_optional_time),
-            ("parent", _is_optional_id),
-        ),
-    ),
-    "result": (_make_result, (("id", _is_id), ("value", _is_value), ("stream", _is_optional_stream))),
+    "open": (Open, (_ID, _CHANNEL, _Field("code", _is_text))),
+    "close": (Close, (_ID, _CHANNEL)),
+    "echo": (Echo, (_ID, _CHANNEL, _ARGS)),
+    "call": (Call, (_ID, _CHANNEL, _NAME, _ARGS, _MAYBE_STREAM, _TIMEOUT, _PARENT)),
+    "pipe": (Pipe, (_ID, _CHANNEL, _STREAM, _TIMEOUT, _PARENT)),
+    "result": (Result, (_ID, _Field("value", _is_value), _MAYBE_STREAM)),
     "error": (
-        _make_error,
-        (("id", _is_id), ("kind", _is_kind), ("name", _is_text), ("message", _is_text), ("stack", _is_stack)),
+        Error,
+        (_ID, _Field("kind", _is_kind), _NAME, _MESSAGE, _Field("stack", _is_text, optional=True)),
     ),
-    "cancel": (Cancel, (("id", _is_id),)),
-    "ticket": (Ticket, (("stream", _is_id), ("ticket", _is_ticket))),
-    "stop": (Stop, (("stream", _is_id),)),
-    "broken": (Broken, (("stream", _is_id), ("name", _is_text), ("message", _is_text))),
+    "cancel": (Cancel, (_ID,)),
+    "ticket": (Ticket, (_STREAM_ID, _Field("ticket", _is_ticket))),
+    "stop": (Stop, (_STREAM_ID,)),
+    "broken": (Broken, (_STREAM_ID, _NAME, _MESSAGE)),
 }

@@ -1,6 +1,8 @@
-"""The parts in which a stream of the server is fetched through a proxy: what stands before the data of each.
+"""The parts in which a stream of the server is fetched through a proxy: a head and data.
 
-The head says how long the part is and what follows it, so that one which a proxy has cut short or replaced is noticed.
+The head has the length of the part and says what follows, so that a part that a proxy has truncated or replaced is
+detected. It stands before the data: a mark behind it could occur in the data itself, and wherever a proxy truncates,
+too few bytes are there.
 """
 
 from __future__ import annotations
@@ -18,16 +20,16 @@ _HEAD: Final = struct.Struct("<I4s")
 
 
 class PartMark(Enum):
-    """What follows a part, as its head has it."""
+    """The mark in the head of a part that says what follows it."""
 
     MORE = b"more"
     """Another part."""
 
     LAST = b"last"
-    """Nothing: the stream has ended."""
+    """Nothing: the stream ended."""
 
     FAIL = b"fail"
-    """Nothing: the source of the stream has failed."""
+    """Nothing: the source of the stream failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +41,15 @@ class Part:
 
 
 def encode_part(part: Part) -> bytes:
-    """The part as it travels."""
+    """Return a part as bytes."""
     return _HEAD.pack(len(part.data), part.mark.value) + part.data
 
 
 def decode_part(body: bytes) -> Part:
-    """Reads a part.
+    """Decode a part.
 
     Raises:
-        ProtocolError: It is not the whole of one.
+        ProtocolError: The bytes are not one whole part.
     """
     if len(body) < _HEAD.size:
         raise ProtocolError(f"a part of a stream has {len(body)} bytes, and its head alone has {_HEAD.size}")

@@ -1,8 +1,8 @@
-"""The values that travel: what may be sent, how it becomes JSON and attachments, and the way back.
+"""Encoding values as JSON with attachments, and decoding them.
 
-A value is checked and encoded in one walk, before anything is sent. What JSON would change is refused with an error
-that names its place. On the good path the walk leaves flat lists and dicts to C loops, so that checking 200,000 numbers
-costs less than encoding them.
+A value is checked and encoded in one walk, before anything is sent. A value that JSON would change is rejected with an
+error that names its place. For flat lists and dicts the walk uses loops in C, so that checking 200,000 numbers costs
+less than encoding them.
 """
 
 from __future__ import annotations
@@ -39,19 +39,20 @@ __all__ = [
     "to_json",
 ]
 
-#: The deepest nesting of lists and dicts in one argument or result.
+#: The maximum nesting of lists and dicts in one argument or result.
 MAX_DEPTH: Final = 200
 
-#: The largest magnitude of an integer: beyond it JavaScript's numbers lose digits.
+#: The maximum magnitude of an integer: beyond it JavaScript's numbers lose digits.
 MAX_INTEGER: Final = 2**53
 
 _dumps: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
-_TEXTS: Final = frozenset({str, bool, NoneType})
-_SCALARS: Final = _TEXTS | {int, float}
+# JSON never changes values of these types.
+_UNCHECKED_TYPES: Final = frozenset({str, bool, NoneType})
+_SCALAR_TYPES: Final = _UNCHECKED_TYPES | {int, float}
 
-# The wire's element types, their letters in Python's buffer formats and their sizes in bytes.
+# The element types of the protocol, their letters in Python's buffer formats and their sizes in bytes.
 _FORMATS: Final = {
     "int8": ("b", 1),
     "uint8": ("B", 1),
@@ -65,31 +66,31 @@ _FORMATS: Final = {
     "float64": ("d", 8),
 }
 
-# Letters that differ only in a size, which depends on the platform: C's long is one or the other.
-_INTEGERS: Final = (frozenset("bhilq"), frozenset("BHILQ"))
+# Letters that differ only in a size, which depends on the platform: C's long has 4 or 8 bytes.
+_INTEGER_FORMATS: Final = (frozenset("bhilq"), frozenset("BHILQ"))
 
-#: Attachments begin at multiples of this in their frame, so that JavaScript can look at them in place.
+#: Attachments begin at multiples of this in their frame, so that JavaScript can view them in place.
 ALIGNMENT: Final = 8
 
-#: The most keys of a path that an error message shows.
-MAX_SHOWN_KEYS: Final = 12
+#: The maximum number of keys of a path in an error message.
+_MAX_SHOWN_KEYS: Final = 12
 
-#: The most bits of an integer that an error message shows.
-MAX_SHOWN_BITS: Final = 256
+#: The maximum number of bits of an integer in an error message.
+_MAX_SHOWN_BITS: Final = 256
 
-#: The most dimensions an array may have: as many as NumPy takes.
-MAX_DIMENSIONS: Final = 32
+#: The maximum number of dimensions of an array, as in NumPy 1.
+_MAX_DIMENSIONS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """Bytes that travel beside the JSON.
+    """Bytes that are sent beside the JSON.
 
     Attributes:
-        path: The way from the message to its place, beginning with ``"args"`` or ``"value"``.
+        path: The keys from the message to the attachment's place, beginning with ``"args"`` or ``"value"``.
         type: ``bytes`` or the name of an element type, such as ``float32``.
-        shape: The dimensions of an array, or ``None`` where the sender gave none.
-        data: The bytes themselves, little-endian and contiguous.
+        shape: The dimensions of an array, or ``None`` if there are none.
+        data: The bytes, little-endian and contiguous.
     """
 
     path: tuple[str | int, ...]
@@ -98,7 +99,7 @@ class Attachment:
     data: bytes | memoryview
 
     def describe(self) -> dict[str, object]:
-        """The attachment's entry in its message."""
+        """Return the entry of the attachment in its message."""
         entry: dict[str, object] = {"path": list(self.path), "type": self.type}
         if self.shape is not None:
             entry["shape"] = list(self.shape)
@@ -108,14 +109,14 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A value that has been checked and encoded, and no longer depends on what its sender does to the original."""
+    """A value that has been checked and encoded. Later changes to the original do not affect it."""
 
     text: str
     attachments: tuple[Attachment, ...] = ()
 
 
 def to_json(value: object) -> str:
-    """JSON without white space. Lone surrogates, which UTF-8 cannot carry, are escaped."""
+    """Return JSON without white space. Lone surrogates, which UTF-8 cannot encode, are escaped."""
     text = _dumps(value)
     if text.isascii():
         return text
@@ -123,16 +124,17 @@ def to_json(value: object) -> str:
 
 
 def pack(value: object, *, field_name: str, shown_as: str) -> Packed:
-    """Checks a value and encodes it.
+    """Check a value and encode it.
 
     Args:
         value: The value.
-        field_name: The message's field that will hold it, ``args`` or ``value``: where attachments' paths begin.
-        shown_as: What its sender calls it in an error: ``args`` or ``result``.
+        field_name: The field of the message that will hold the value: ``args`` or ``value``. The paths of attachments
+            begin with it.
+        shown_as: The name of the value in error messages: ``args`` or ``result``.
 
     Raises:
-        TypeError: The value holds something that JSON has no form for. The message names its place.
-        ValueError: The value holds a number that JSON would change, or is nested too deep or circular.
+        TypeError: The value contains something that JSON has no form for. The message names its place.
+        ValueError: The value contains a number that JSON would change, or is nested too deep or circular.
     """
     walk = _Walk([field_name], MAX_DEPTH + (field_name == "args"), shown_as)
     plain = walk.convert(value)
@@ -141,7 +143,7 @@ def pack(value: object, *, field_name: str, shown_as: str) -> Packed:
 
 @dataclass(slots=True)
 class _Walk:
-    """One walk through a value. ``path`` is where it stands."""
+    """A walk through a value. ``path`` is its current place."""
 
     path: list[str | int]
     max_path: int
@@ -149,15 +151,15 @@ class _Walk:
     attachments: list[Attachment] = field(default_factory=list)
 
     def convert(self, value: Any) -> Any:
-        """The value as json takes it: itself, or where attachments or foreign numbers are inside, a copy."""
+        """Return the value in the form that ``json`` encodes: itself, or a copy if anything in it must be replaced."""
         kind = type(value)
-        if kind in _TEXTS:
+        if kind in _UNCHECKED_TYPES:
             return value
         if kind is int:
             if -MAX_INTEGER <= value <= MAX_INTEGER:
                 return value
             # Python refuses to write an int of very many digits.
-            shown = value if value.bit_length() <= MAX_SHOWN_BITS else f"an int of {value.bit_length()} bits"
+            shown = value if value.bit_length() <= _MAX_SHOWN_BITS else f"an int of {value.bit_length()} bits"
             raise ValueError(f"{self._place()} is {shown}, beyond 2**53: JavaScript would change it; send it as a str")
         if kind is float:
             if math.isfinite(value):
@@ -191,7 +193,7 @@ class _Walk:
         return {**value, **changed} if changed else value
 
     def _convert_items(self, items: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-        """Converts the items of one container; gives those that have changed."""
+        """Convert the items of one container. Return those that have changed."""
         changed = {}
         for key, item in items:
             self.path.append(key)
@@ -202,7 +204,7 @@ class _Walk:
         return changed
 
     def _convert_other(self, value: Any) -> Any:
-        """Everything that is not of one of JSON's own types."""
+        """Convert a value that is not exactly of one of JSON's types."""
         if isinstance(value, bytes | bytearray):
             return self._attach("bytes", None, bytes(value))
         if isinstance(value, memoryview | array.array):
@@ -211,10 +213,10 @@ class _Walk:
         if numpy is not None:
             if isinstance(value, numpy.ndarray):
                 return self._attach_array(value)
-            # A timedelta64 is a number to NumPy, but without its unit it means nothing.
+            # A timedelta64 is a number for NumPy, but means nothing without its unit.
             if isinstance(value, numpy.number | numpy.bool_) and not isinstance(value, numpy.timedelta64):
                 value = value.item()
-        # What is left may be of a subclass of a JSON type, such as an IntEnum, or be such a value by now.
+        # By now the value may be of a JSON type, or of a subclass of one, such as an IntEnum.
         if isinstance(value, str | bool):
             return value
         if isinstance(value, int):
@@ -231,7 +233,7 @@ class _Walk:
         if view.format == "B" and view.ndim == 1:
             return self._attach("bytes", None, view.tobytes())
         for name, (letter, size) in _FORMATS.items():
-            same_kind = letter == view.format or any({letter, view.format} <= set(group) for group in _INTEGERS)
+            same_kind = letter == view.format or any({letter, view.format} <= set(group) for group in _INTEGER_FORMATS)
             if same_kind and size == view.itemsize:
                 return self._attach(name, view.shape, view.tobytes())
         reason = f"is a buffer of format {view.format!r}, which JavaScript has no typed array for"
@@ -250,35 +252,35 @@ class _Walk:
         return self._attach(name, value.shape, little.tobytes())
 
     def _attach(self, kind: str, shape: tuple[int, ...] | None, data: bytes) -> None:
-        """Takes the bytes aside. What stays at their place in the JSON is None."""
-        if shape is not None and len(shape) > MAX_DIMENSIONS:
+        """Add an attachment. Its place in the JSON becomes None."""
+        if shape is not None and len(shape) > _MAX_DIMENSIONS:
             raise ValueError(
-                f"{self._place()} has {len(shape)} dimensions, and {MAX_DIMENSIONS} are the most: reshape it"
+                f"{self._place()} has {len(shape)} dimensions, and {_MAX_DIMENSIONS} are the most: reshape it"
             )
         self.attachments.append(Attachment(tuple(self.path), kind, shape, data))
 
     def _place(self) -> str:
-        """Where the walk stands, as its sender would write it. A long path keeps its beginning."""
+        """Return the current place as a Python expression. A long one is cut at its end."""
         keys = self.path[1:]
-        shown = "".join(f"[{key!r}]" for key in keys[:MAX_SHOWN_KEYS])
-        return self.shown_as + shown + ("[…]" if len(keys) > MAX_SHOWN_KEYS else "")
+        shown = "".join(f"[{key!r}]" for key in keys[:_MAX_SHOWN_KEYS])
+        return self.shown_as + shown + ("[…]" if len(keys) > _MAX_SHOWN_KEYS else "")
 
 
 def _is_flat(values: Collection[Any]) -> bool:
-    """Whether these are all JSON scalars that JSON would not change. May say no where it is not sure."""
+    """Return whether all of these are scalars that JSON would not change; ``False`` if it is not sure."""
     kinds = set(map(type, values))
-    if kinds <= _TEXTS:
+    if kinds <= _UNCHECKED_TYPES:
         return True
-    if not kinds <= _SCALARS:
+    if not kinds <= _SCALAR_TYPES:
         return False
     if float not in kinds and bool not in kinds:
-        numbers = [value for value in values if type(value) is int] if kinds & _TEXTS else values
+        numbers = [value for value in values if type(value) is int] if kinds & _UNCHECKED_TYPES else values
         return min(numbers) >= -MAX_INTEGER and max(numbers) <= MAX_INTEGER
     return kinds == {float} and all(map(math.isfinite, values))
 
 
 def shorten(value: object) -> str:
-    """The repr of a value that the far side has sent, or part of it: never long, whatever the value is."""
+    """Return the repr of a value from the far side, cut so that it is never long."""
     return _SHORT_REPR.repr(value)
 
 
@@ -294,19 +296,19 @@ def _type_name(value: object) -> str:
 
 
 def restore(message: dict[str, Any], field_names: Collection[str], binary: memoryview, offset: int) -> int:
-    """Puts a message's attachments back to their places.
+    """Put the attachments of a message into their places.
 
     Args:
-        message: The message as JSON gave it, with a field ``attachments`` not yet checked; it is changed in place.
+        message: The message decoded from JSON, with an unchecked field ``attachments``. It is modified in place.
         field_names: The fields that may hold attachments.
         binary: The whole frame.
-        offset: Where in the frame the attachments not yet taken begin.
+        offset: The offset of the message's first attachment in the frame.
 
     Returns:
-        Where the next message's attachments begin.
+        The offset of the next message's attachments.
 
     Raises:
-        ProtocolError: An entry is not of the protocol's form, or the frame is too short for it.
+        ProtocolError: An entry is invalid, or the frame is too short for it.
     """
     attachments = message["attachments"]
     if not isinstance(attachments, list) or not attachments:
@@ -319,15 +321,15 @@ def restore(message: dict[str, Any], field_names: Collection[str], binary: memor
         if type(size) is not int or size < 0 or start + size > len(binary) or any(binary[offset:start]):
             raise ProtocolError(f"an attachment of size {shorten(size)} does not fit into its frame")
         offset = start + size
-        _set_at(message, field_names, entry.get("path"), _revive(entry, binary[start:offset]))
+        _set_at(message, field_names, entry.get("path"), _decode(entry, binary[start:offset]))
     return offset
 
 
 def check_depth(values: object) -> None:
-    """Refuses received values of which one is nested too deep for it to be sent back.
+    """Reject received values that are nested too deep to be sent back.
 
     Raises:
-        ProtocolError: It is nested deeper than ``MAX_DEPTH``.
+        ProtocolError: A value is nested deeper than ``MAX_DEPTH``.
     """
     level: list[Any] = [values] if isinstance(values, list) else []
     for _ in range(MAX_DEPTH + 1):
@@ -343,7 +345,7 @@ def check_depth(values: object) -> None:
 
 
 def _set_at(message: dict[str, Any], field_names: Collection[str], path: object, value: object) -> None:
-    """Puts a value to its place, where a null must stand."""
+    """Put a value into its place, which must be a null."""
     if not isinstance(path, list) or not path or path[0] not in field_names:
         raise ProtocolError(f"{shorten(path)} is not an attachment's path")
     container: Any = message
@@ -361,8 +363,8 @@ def _set_at(message: dict[str, Any], field_names: Collection[str], path: object,
     container[path[-1]] = value
 
 
-def _revive(entry: dict[str, Any], data: memoryview) -> object:
-    """The value that an attachment becomes: bytes, a NumPy array, or a memoryview where there is no NumPy."""
+def _decode(entry: dict[str, Any], data: memoryview) -> object:
+    """Return the value of an attachment: bytes, a NumPy array, or a memoryview if NumPy is not installed."""
     kind = entry.get("type")
     if kind == "bytes":
         if "shape" in entry:
@@ -374,14 +376,14 @@ def _revive(entry: dict[str, Any], data: memoryview) -> object:
     if len(data) % size:
         raise ProtocolError(f"{len(data)} bytes are not a whole number of {kind}")
     shape: Any = entry["shape"] if "shape" in entry else [len(data) // size]
-    sound = isinstance(shape, list) and all(type(length) is int and length >= 0 for length in shape)
-    # NumPy multiplies the lengths beside a zero, too: an empty array must be one that could be if it were not empty.
-    sound = sound and len(shape) <= MAX_DIMENSIONS and math.prod(length or 1 for length in shape) * size <= MAX_INTEGER
-    if not sound or math.prod(shape) * size != len(data):
+    valid = isinstance(shape, list) and all(type(length) is int and length >= 0 for length in shape)
+    # NumPy multiplies the lengths beside a zero, too, so an empty array must have lengths that a full one could have.
+    valid = valid and len(shape) <= _MAX_DIMENSIONS and math.prod(length or 1 for length in shape) * size <= MAX_INTEGER
+    if not valid or math.prod(shape) * size != len(data):
         raise ProtocolError(f"{len(data)} bytes are not a {kind} array of shape {shorten(shape)}")
     numpy = _import_numpy()
     if numpy is not None:
-        # A copy, because a frame's bytes cannot be written to, and its other messages should not be kept alive.
+        # A copy, because the bytes of a frame are read-only, and a view would keep the other messages alive.
         return numpy.frombuffer(data, numpy.dtype(kind).newbyteorder("<")).astype(kind).reshape(shape)
     flat: Any = memoryview(bytearray(data))
     return flat.cast(letter, shape) if data else flat.cast(letter)
@@ -389,5 +391,8 @@ def _revive(entry: dict[str, Any], data: memoryview) -> object:
 
 @functools.cache
 def _import_numpy() -> Any:
-    """NumPy, or None where it is not installed. Imported with the first array that arrives, never before."""
+    """Return NumPy, or None if it is not installed. The first array that arrives imports it.
+
+    It would not do to use it only where something has imported it already: what arrives must not depend on that.
+    """
     return importlib.import_module("numpy") if importlib.util.find_spec("numpy") else None

@@ -1,13 +1,13 @@
-"""Ways of reading a stream by records: what one has ready, and the async iterators that give it.
+"""Reading a stream in records: the cursor that holds the records, and the async iterators that return them.
 
-A cursor turns chunks into records, and what it has not given back into the bytes that they were, so that another way of
-reading goes on at the same place. The stream (``metagenerator``) fills it.
+The stream (``reader``) fills the cursor. A cursor can turn unread records back into bytes, so that another way of
+reading can continue at the same position.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, final
 
 from jchannel._streams.records import Splitter
 
@@ -17,14 +17,12 @@ _T = TypeVar("_T")
 
 
 class Cursor(Generic[_T]):
-    """What one way of reading has taken from the stream: what it has ready, and the beginning of the next record.
-
-    It can be taken back as the bytes that it was, so that another way of reading goes on at the same place.
+    """The position of one way of reading: the items that are ready, and the beginning of the next record.
 
     Attributes:
-        reader: The method that reads, as its user calls it.
-        splitter: Cuts the bytes into records.
-        items: What is ready.
+        reader: The name of the method that reads, for error messages.
+        splitter: Splits the bytes into records.
+        items: The items that are ready.
     """
 
     def __init__(self, reader: str, splitter: Splitter, convert: Callable[[Sequence[bytes]], Sequence[_T]]) -> None:
@@ -37,19 +35,23 @@ class Cursor(Generic[_T]):
 
     @property
     def stuck(self) -> bool:
-        """Whether there are records that could not be made into items."""
+        """Whether there are records that could not be converted into items."""
         return self._converted < len(self._records)
 
     def load(self, records: list[bytes]) -> None:
-        """Makes items of records. Raises what the conversion of the first record raises."""
+        """Convert records into items.
+
+        Raises:
+            Exception: The first record cannot be converted.
+        """
         self._records = records
         self._converted = 0
         items = self._convert(records)
         self._converted = len(items)
         self.items = iter(items)
 
-    def take_back(self) -> bytes:
-        """The bytes of all that has not been read. The cursor is then empty, and so is every copy of ``items``."""
+    def drain(self) -> bytes:
+        """Return the unread bytes. The cursor is then empty, and so is every reference to ``items``."""
         unread = len(list(self.items)) + len(self._records) - self._converted
         records = self._records[len(self._records) - unread :]
         self._records = []
@@ -58,7 +60,7 @@ class Cursor(Generic[_T]):
 
 
 class _Reading(Generic[_T]):
-    """What ``Records`` and ``RecordBatches`` share."""
+    """The base class of ``Records`` and ``RecordBatches``."""
 
     def __init__(self, fill: Callable[[], Awaitable[Iterator[_T]]], aclose: Callable[[], Awaitable[None]]) -> None:
         self._fill = fill
@@ -68,14 +70,15 @@ class _Reading(Generic[_T]):
         return self
 
     async def aclose(self) -> None:
-        """Closes the stream: the same as ``MetaGenerator.aclose``."""
+        """Close the stream, as ``MetaGenerator.aclose`` does."""
         await self._aclose()
 
 
+@final
 class Records(_Reading[_T]):
-    """The records of a stream, one by one: an async iterator. ``MetaGenerator.by_separator`` and others give it.
+    """The records of a stream, one by one: an async iterator, returned by ``MetaGenerator.by_separator`` and others.
 
-    Cancelling ``anext``: nothing is lost. The next call, or another way of reading the same stream, goes on there.
+    Cancelling ``anext`` loses nothing. The next call, or another way of reading the same stream, continues there.
     """
 
     def __init__(self, fill: Callable[[], Awaitable[Iterator[_T]]], aclose: Callable[[], Awaitable[None]]) -> None:
@@ -83,7 +86,7 @@ class Records(_Reading[_T]):
         self._items: Iterator[_T] = iter(())
 
     async def __anext__(self) -> _T:
-        # The cheapest way to take one item, if there is one.
+        # The cheapest way to get one item, if there is one.
         for item in self._items:
             return item
         self._items = await self._fill()
@@ -92,10 +95,11 @@ class Records(_Reading[_T]):
         raise StopAsyncIteration
 
 
+@final
 class RecordBatches(_Reading[_T]):
-    """The records of a stream in lists: an async iterator. ``MetaGenerator.batches_by_separator`` gives it.
+    """The records of a stream in lists: an async iterator, returned by ``MetaGenerator.batches_by_separator``.
 
-    Cancelling ``anext``: nothing is lost. The next call, or another way of reading the same stream, goes on there.
+    Cancelling ``anext`` loses nothing. The next call, or another way of reading the same stream, continues there.
     """
 
     async def __anext__(self) -> list[_T]:

@@ -1,7 +1,7 @@
-"""Whether an object is a binary file that can be read from or written to. This module imports nothing of the project.
+"""Checks that an object is a binary file that can be read or written. This module imports nothing from the project.
 
-A file is whatever has the methods of one: not only what ``open`` returns, but the members of an archive, the body of an
-HTTP response, and what users have written themselves.
+Anything with the methods of a file counts as one: not only the return value of ``open``, but also the members of an
+archive, the body of an HTTP response, and classes that users write.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ __all__ = ["check_binary_file"]
 
 
 def check_binary_file(file: object, method: Literal["read", "write"]) -> None:
-    """Checks a file that somebody wants to read or to write.
+    """Check that a file can be read or written.
 
     Args:
         file: An object that has the method.
-        method: What will be called: ``read`` or ``write``.
+        method: The method that will be called: ``read`` or ``write``.
 
     Raises:
-        TypeError: It is a text file, or its method is a coroutine function.
-        ValueError: It is closed, or not open for reading or writing.
+        TypeError: The file is a text file, or its method is a coroutine function.
+        ValueError: The file is closed, or not open for reading or writing.
     """
-    # Wrappers, such as those of the module tempfile, are no TextIOBase, but show the encoding of what they wrap.
+    # Wrappers, such as those of tempfile, are not a TextIOBase, but have the encoding of the file that they wrap.
     if isinstance(file, io.TextIOBase) or isinstance(getattr(file, "encoding", None), str):
         raise TypeError(f"a stream is made of bytes, and {file!r} is a text file: open it in binary mode")
     if inspect.iscoroutinefunction(getattr(file, method)):
-        raise TypeError(f"the method {method} of {file!r} is a coroutine function; a file with a plain one is needed")
+        raise TypeError(f"the method {method} of {file!r} is a coroutine function: use a file with a plain one")
     if getattr(file, "closed", False) is True:
         raise ValueError(f"{file!r} is closed")
     able = getattr(file, "readable" if method == "read" else "writable", None)

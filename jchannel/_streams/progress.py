@@ -1,8 +1,8 @@
-"""Telling somebody how far a stream has come.
+"""Reporting the progress of a stream.
 
-``progress=`` takes a callable with two arguments: the bytes that are done, and the total or ``None`` where it is not
-known. If it also has a method ``close``, that is called once when the stream has ended, however it ended. This module
-imports nothing of the project, and tqdm only where it is asked for.
+``progress=`` accepts a callable with two arguments: the number of bytes done, and the total or ``None`` if it is
+unknown. If the callable has a method ``close``, it is called once when the stream ends, for any reason. This module
+imports nothing from the project, and tqdm only when it is used.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any, Self
 __all__ = ["Progress", "ProgressReporter", "TqdmProgress", "check_progress", "tqdm_progress"]
 
 Progress = Callable[[int, int | None], object]
-"""What is called with the bytes that are done, and the total or ``None`` where it is not known."""
+"""A callable that receives the number of bytes done, and the total or ``None`` if it is unknown."""
 
-INTERVAL = 0.1
-"""Seconds that lie at least between two calls of a ``Progress``. The first and the last call come in any case."""
+_INTERVAL = 0.1
+"""The minimum time between two calls of a ``Progress``, in seconds. The first and the last call are always made."""
 
 
 def check_progress(progress: object) -> None:
-    """Checks the argument ``progress``.
+    """Check the argument ``progress``.
 
     Args:
-        progress: A callable, or ``None`` for nothing.
+        progress: A callable, or ``None`` for no progress.
 
     Raises:
-        TypeError: It is neither, or it is a coroutine function.
+        TypeError: ``progress`` is neither, or it is a coroutine function.
     """
     if progress is None:
         return
@@ -40,20 +40,20 @@ def check_progress(progress: object) -> None:
 
 
 class ProgressReporter:
-    """Calls a ``Progress`` while a stream runs: at the beginning, at times in between, and at the end.
+    """A context manager that calls a ``Progress`` while a stream runs.
 
-    A context manager. Leaving it without an exception makes the last call; leaving it in any way calls the method
-    ``close`` of a progress that has one. An exception of the progress passes through, so that it ends the stream: it is
-    the way to stop one from there.
+    It calls the progress on entry, from time to time in between, and on exit unless an exception leaves the block. On
+    any exit it calls the method ``close`` of the progress, if there is one. An exception from the progress propagates
+    and ends the stream.
 
     Args:
-        progress: What to call; ``None`` for nothing.
-        total: The bytes that are to come; ``None`` where that is not known.
-        interval: Seconds that lie at least between two calls.
-        clock: Gives the present time in seconds.
+        progress: The callable; ``None`` for no progress.
+        total: The expected number of bytes; ``None`` if it is unknown.
+        interval: The minimum time between two calls, in seconds.
+        clock: Returns the current time in seconds.
 
     Attributes:
-        done: The bytes that are done.
+        done: The number of bytes done.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ProgressReporter:
         progress: Progress | None,
         total: int | None,
         *,
-        interval: float = INTERVAL,
+        interval: float = _INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.done = 0
@@ -69,12 +69,12 @@ class ProgressReporter:
         self._total = total
         self._interval = interval
         self._clock = clock
-        self._told = -1
+        self._reported = -1
         self._due = 0.0
 
     def __enter__(self) -> Self:
         try:
-            self._tell()
+            self._report()
         except BaseException:
             self._close()
             raise
@@ -84,26 +84,26 @@ class ProgressReporter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if error is None and self._told != self.done:
-                self._tell()
+            if error is None and self._reported != self.done:
+                self._report()
         finally:
             self._close()
 
     def advance(self, count: int) -> None:
-        """Takes note of progress, and tells it unless the last call was just now.
+        """Add to the number of bytes done, and call the progress unless its last call was too recent.
 
         Args:
-            count: How many more bytes are done.
+            count: The number of bytes to add.
         """
         self.done += count
         if self._progress is not None and self._clock() >= self._due:
-            self._tell()
+            self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self._progress is not None:
             self._progress(self.done, self._total)
-            self._told = self.done
-            # From the end of the call: one that takes long shall not be called all the time.
+            self._reported = self.done
+            # Counted from the end of the call, so that a slow progress is not called all the time.
             self._due = self._clock() + self._interval
 
     def _close(self) -> None:
@@ -113,10 +113,10 @@ class ProgressReporter:
 
 
 class TqdmProgress:
-    """A progress bar of tqdm. ``tqdm_progress`` makes one.
+    """A tqdm progress bar, returned by ``tqdm_progress``.
 
-    It appears with the first call and ends with ``close``, which jchannel calls at the end of the stream. It can then
-    be used for another stream.
+    The bar appears with the first call and ends with ``close``, which jchannel calls at the end of the stream. It can
+    then be used for another stream.
     """
 
     def __init__(self, make_bar: Callable[..., Any], options: dict[str, Any]) -> None:
@@ -125,42 +125,41 @@ class TqdmProgress:
         self._bar: Any = None
 
     def __call__(self, done: int, total: int | None) -> None:
-        """Shows how far the stream has come.
+        """Show the progress of the stream.
 
         Args:
-            done: The bytes that are done.
-            total: The bytes that are to come; ``None`` where that is not known.
+            done: The number of bytes done.
+            total: The expected number of bytes; ``None`` if it is unknown.
         """
         if self._bar is None:
             self._bar = self._make_bar(**self._options, total=total)
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """Ends the bar as it is. Without a bar it does nothing."""
+        """End the bar and leave it as it is. Do nothing if there is no bar."""
         bar, self._bar = self._bar, None
         if bar is not None:
             bar.close()
 
 
 def tqdm_progress(description: str | None = None, **options: Any) -> TqdmProgress:
-    """A progress bar for notebooks and terminals, to be given as ``progress=``.
+    """Return a progress bar for notebooks and terminals, to pass as ``progress=``.
 
     Args:
-        description: What stands before the bar.
-        options: Any other argument of ``tqdm.tqdm``, such as ``leave=False`` or ``file=sys.stdout``, but not ``total``,
-            ``iterable`` or ``initial``, which the stream decides. ``unit`` is ``"B"``, scaled by 1,024, where nothing
-            else is asked for.
+        description: The text before the bar.
+        options: Any other argument of ``tqdm.tqdm``, such as ``leave=False`` or ``file=sys.stdout``, except ``total``,
+            ``iterable`` and ``initial``, which the stream sets. By default ``unit`` is ``"B"``, scaled by 1,024.
 
     Returns:
-        The progress.
+        The progress bar.
 
     Raises:
         ImportError: tqdm is not installed.
-        TypeError: One of the arguments that the stream decides is given.
+        TypeError: ``options`` has an argument that the stream sets.
     """
-    taken = sorted({"total", "iterable", "initial"} & options.keys())
-    if taken:
-        raise TypeError(f"tqdm_progress takes no {taken[0]}: the stream decides it")
+    reserved = sorted({"total", "iterable", "initial"} & options.keys())
+    if reserved:
+        raise TypeError(f"tqdm_progress does not accept {reserved[0]}: the stream sets it")
     try:
         from tqdm.auto import tqdm  # noqa: PLC0415 # An optional dependency.
     except ImportError as error:

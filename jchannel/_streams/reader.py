@@ -1,6 +1,6 @@
 """An incoming byte stream, as its reader sees it: chunks, records, lines, all of it at once, or a file.
 
-One class serves trio and asyncio, since whatever it must await is given to it. The searching is in ``records``, the
+One class serves trio and asyncio, since the caller passes in everything that it awaits. Splitting is in ``records``,
 writing in ``sinks``.
 """
 
@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, final
 
 from jchannel._streams.cursors import Cursor, RecordBatches, Records
 from jchannel._streams.progress import Progress, ProgressReporter, check_progress
@@ -33,44 +33,46 @@ __all__ = ["DEFAULT_LIMIT", "DEFAULT_RECORD_LIMIT", "MetaGenerator", "RecordBatc
 _T = TypeVar("_T")
 
 _WINDOW = 256 * 1024
-"""How many bytes are cut into records at a time: it bounds the memory of records that are ready."""
+"""The number of bytes that are split into records at a time. It bounds the memory of records that are ready."""
 
 _WRITE_SIZE = 2**20
-"""How many bytes are gathered for one write in a worker thread."""
+"""The number of bytes to collect for one write in a worker thread."""
 
 
+@final
 class MetaGenerator:
     """An incoming byte stream.
 
-    jchannel makes it; programs only read it. It is an async iterator of its chunks, and there are other ways to read
-    it. All of them read the same stream: each goes on where the one before has stopped, and at the end of the stream
-    each has nothing more to give. One task reads at a time.
+    jchannel creates it; programs only read it. It is an async iterator of its chunks, and has other ways of reading.
+    They all share one position: each continues where the previous one stopped, and at the end of the stream none of
+    them returns anything more. One task reads at a time.
 
-    A stream that breaks raises its error, after the bytes that came before it, and again whenever it is read again: it
-    never looks complete.
+    A stream that breaks raises its error after the bytes that arrived before it, and again on each later read: it never
+    looks complete.
 
-    The far source runs until the stream has ended or is closed. The sure way to close it is ``async with``::
+    The far source runs until the stream ends or is closed. Use ``async with`` to be sure that it is closed::
 
         async with await channel.pipe(source) as stream:
             async for line in stream.lines():
                 if line == "stop":
-                    break  # The source is stopped when the block is left.
+                    break  # Leaving the block stops the source.
 
-    In trio a read is a checkpoint when it takes bytes from the far side, or finds that they have ended. What has come
-    before, such as the other records of a piece, it gives at once and without one: there can be millions of them. So
-    are the further reads of a stream that has ended, and entering ``async with``; leaving it is a checkpoint.
+    In trio, a read is a checkpoint if it receives bytes from the far side or finds that they have ended. Bytes that
+    have already arrived, such as the other records of a chunk, are returned at once and without a checkpoint, since
+    there can be millions of records. Reading again after the end is not a checkpoint, nor is entering ``async with``;
+    leaving it is one.
 
-    Without it, breaking out of ``async for`` closes nothing, so that the rest can be read in another way. The source is
-    then stopped when nothing refers to the stream any more, which Python may notice late.
+    Without ``async with``, breaking out of ``async for`` closes nothing, so that the rest can be read in another way.
+    The source then stops when nothing refers to the stream any more, which Python may notice late.
 
     Args:
-        receive: Gives the next chunk of any size, ``b""`` at the end, or raises the stream's error. Cancelling it must
-            lose no chunk.
-        aclose: Stops the far source. It may be called again, at any time, and lets a waiting ``receive`` go.
+        receive: Returns the next chunk of any size, or ``b""`` at the end, or raises the stream's error. Cancelling it
+            must not lose a chunk.
+        aclose: Stops the far source. It may be called more than once, at any time, and ends a waiting ``receive``.
         run_sync: Runs a function in a worker thread.
-        total: How many bytes are to come; ``None`` where it is not known.
-        abandon: Stops the far source when nobody can read or close the stream any more. It is called by the garbage
-            collector, hence in any thread and at any time: it must be quick and must not refer to this object.
+        total: The expected number of bytes; ``None`` if it is unknown.
+        abandon: Stops the far source when nobody can read or close the stream any more. The garbage collector calls it,
+            in any thread and at any time: it must be quick and must not refer to this object.
     """
 
     _abandon: Callable[[], None] | None = None
@@ -93,8 +95,8 @@ class MetaGenerator:
         self._closed = False
         self._error: Exception | None = None
         self._reader: str | None = None
-        # What has come and no cursor has taken. The iterators know the stream, and the stream knows only their cursors:
-        # without a cycle the stream is gone as soon as its user has dropped both.
+        # Bytes that have arrived and are not in the cursor. The iterators refer to the stream, but the stream refers
+        # only to their cursor: without a cycle, the stream is gone as soon as its user has dropped both.
         self._buffer: deque[bytes] = deque()
         self._cursor: Cursor[Any] | None = None
         self._abandon = abandon
@@ -110,14 +112,14 @@ class MetaGenerator:
 
     @property
     def bytes_received(self) -> int:
-        """How many bytes have come from the far side so far, read or not."""
+        """The number of bytes received from the far side so far, read or not."""
         return self._received
 
     @property
     def total(self) -> int | None:
-        """How many bytes the far side has announced, or ``None`` where it did not know.
+        """The number of bytes that the far side announced, or ``None`` if it did not know.
 
-        It is for showing progress: a file that somebody was writing meanwhile may have given more, or less.
+        It is meant for showing progress: a file that was being written at the time may produce more or fewer bytes.
         """
         return self._total
 
@@ -135,16 +137,16 @@ class MetaGenerator:
         return chunk
 
     async def join(self) -> bytes:
-        """Reads all that is left.
+        """Read the rest of the stream.
 
         Returns:
-            The bytes. At the end of the stream there are none.
+            The bytes; none at the end of the stream.
 
         Raises:
             StateError: Another task is reading; or the stream was closed before its end (``ClosedError``).
-            Exception: The error that has broken the stream.
+            Exception: The error that broke the stream.
 
-        Cancelling: nothing is lost. What has come by then is read again by the next read.
+        Cancelling loses nothing. The next read returns the bytes that have arrived by then.
         """
         self._begin("join()", None)
         try:
@@ -157,112 +159,112 @@ class MetaGenerator:
         return joined
 
     def by_limit(self, limit: int = DEFAULT_LIMIT) -> Records[bytes]:
-        """Reads the stream in records of one size.
+        """Read the stream in records of one size.
 
         Args:
-            limit: Their size in bytes. The last one may be shorter; none is empty.
+            limit: The size of a record, in bytes. The last record may be shorter; none is empty.
 
         Returns:
-            An async iterator of ``bytes``. It raises what ``join`` raises.
+            An async iterator of ``bytes``. It raises the same errors as ``join``.
 
         Raises:
-            TypeError: ``limit`` is no ``int``.
+            TypeError: ``limit`` is not an ``int``.
             ValueError: ``limit`` is less than 1.
         """
-        return self._read(Cursor("by_limit()", LimitSplitter(check_limit(limit)), _as_they_are))
+        return self._read(Cursor("by_limit()", LimitSplitter(check_limit(limit)), _unchanged))
 
     def by_separator(
         self, separator: str | bytes = "\n", *, limit: int | None = DEFAULT_RECORD_LIMIT
     ) -> Records[bytes]:
-        """Reads the stream in records that end with a separator.
+        """Read the stream in records that end with a separator.
 
         Args:
-            separator: What ends a record. Text is encoded as UTF-8.
-            limit: The longest record that is taken, in bytes with its separator; ``None`` for no limit. It bounds the
-                memory that a stream can take.
+            separator: The end of each record. Text is encoded as UTF-8.
+            limit: The maximum length of a record with its separator, in bytes; ``None`` for no limit. It bounds the
+                memory that a stream can use.
 
         Returns:
-            An async iterator of ``bytes``: each record with its separator, but the last one without where the stream
-            does not end with one. It raises what ``join`` raises, and a ``ValueError`` when it comes to a record that
-            is longer than the limit, which stops the stream.
+            An async iterator of ``bytes``: each record with its separator. The last record has none if the stream does
+            not end with one. The iterator raises the same errors as ``join``, and ``ValueError`` when it reaches a
+            record that is longer than the limit, which stops the stream.
 
         Raises:
-            TypeError: ``separator`` is neither ``str`` nor ``bytes``, or ``limit`` is no ``int``.
+            TypeError: ``separator`` is neither ``str`` nor ``bytes``, or ``limit`` is not an ``int``.
             ValueError: ``separator`` is empty, or ``limit`` is less than 1.
         """
-        return self._read(_separated("by_separator()", separator, limit))
+        return self._read(_cursor_by_separator("by_separator()", separator, limit))
 
     def batches_by_separator(
         self, separator: str | bytes = "\n", *, limit: int | None = DEFAULT_RECORD_LIMIT
     ) -> RecordBatches[bytes]:
-        """Reads the stream in lists of records that end with a separator: the fast way to read many short ones.
+        """Read the stream in lists of records that end with a separator: the fast way to read many short ones.
 
         Args:
             separator: As for ``by_separator``.
-            limit: As for ``by_separator``: the longest record, and not the length of a list.
+            limit: As for ``by_separator``: the maximum length of a record, not of a list.
 
         Returns:
-            An async iterator of lists of ``bytes``. The records are those of ``by_separator``; how many stand in a list
-            depends on what has come. No list is empty. It raises what ``by_separator``'s raises.
+            An async iterator of lists of ``bytes``. The records are those of ``by_separator``; how many are in a list
+            depends on what has arrived. No list is empty. The iterator raises the same errors as that of
+            ``by_separator``.
 
         Raises:
             TypeError: As ``by_separator``.
             ValueError: As ``by_separator``.
         """
-        cursor = _separated("batches_by_separator()", separator, limit)
+        cursor = _cursor_by_separator("batches_by_separator()", separator, limit)
         return RecordBatches(lambda: self._fill(cursor), self.aclose)
 
     def lines(
         self, encoding: str = "utf-8", errors: str = "strict", *, limit: int | None = DEFAULT_RECORD_LIMIT
     ) -> Records[str]:
-        r"""Reads the stream in lines of text.
+        r"""Read the stream in lines of text.
 
-        A line ends with ``\n`` or ``\r\n``, and each is decoded by itself.
+        A line ends with ``\n`` or ``\r\n``. Each line is decoded by itself.
 
         Args:
-            encoding: The name of an encoding in which a line feed is one byte, as it is in all that extend ASCII.
-            errors: What happens to bytes that the encoding does not know, as in ``bytes.decode``.
-            limit: The longest line that is taken, in bytes with its end; ``None`` for no limit.
+            encoding: The name of an encoding in which a line feed is one byte, as in all that extend ASCII.
+            errors: How to handle bytes that cannot be decoded, as in ``bytes.decode``.
+            limit: The maximum length of a line with its end, in bytes; ``None`` for no limit.
 
         Returns:
-            An async iterator of ``str``: the lines without their ends. It raises what ``by_separator``'s raises, and
-            ``UnicodeDecodeError`` when it comes to a line that cannot be decoded. That line is not lost: it is what the
-            next read begins with.
+            An async iterator of ``str``: the lines without their ends. It raises the same errors as that of
+            ``by_separator``, and ``UnicodeDecodeError`` when it reaches a line that cannot be decoded. That line is not
+            lost: the next read begins with it.
 
         Raises:
-            LookupError: There is no such encoding, or no such way to handle errors.
-            TypeError: ``limit`` is no ``int``.
-            ValueError: ``limit`` is less than 1, or a line feed is something else in that encoding.
+            LookupError: The encoding or the error handler is unknown.
+            TypeError: ``limit`` is not an ``int``.
+            ValueError: ``limit`` is less than 1, or a line feed is not the one byte 0x0A in that encoding.
         """
         decoder = LineDecoder(encoding, errors)
         splitter = SeparatorSplitter(b"\n", check_record_limit(limit))
         return self._read(Cursor("lines()", splitter, decoder.decode))
 
     async def write_to(self, target: str | os.PathLike[str] | BinaryWriter, progress: Progress | None = None) -> int:
-        """Writes all that is left to a file, in a worker thread and in large pieces.
+        """Write the rest of the stream to a file, in a worker thread and in large pieces.
 
-        A path gets its file when all is there: until then it is written under another name in the same folder
-        (``.jchannel-….part``), which is removed when the stream breaks or writing fails. So there is never half a
-        stream under the path, and a file that was there before stays until it is replaced. A device or a pipe is
-        written to directly.
+        A path gets its file when all has been written. Until then the file has another name in the same folder
+        (``.jchannel-….part``); it is removed when the stream breaks or writing fails. So the path never holds half a
+        stream, and an existing file stays until it is replaced. A device or a pipe is written to directly.
 
         Args:
-            target: A path, or a binary file object, which stays open and is not flushed.
-            progress: Called with the bytes written and the bytes there are to write (``None`` where that is not known),
-                at the beginning, at times, and at the end. An exception from it ends the writing.
+            target: A path, or a binary file object, which is neither flushed nor closed.
+            progress: Called with the number of bytes written and the number of bytes to write (``None`` if unknown),
+                at the beginning, from time to time, and at the end. An exception from it ends the writing.
 
         Returns:
-            How many bytes have been written.
+            The number of bytes written.
 
         Raises:
-            TypeError: ``target`` is neither, or ``progress`` is no plain callable.
+            TypeError: ``target`` is neither of these, or ``progress`` is not a plain callable.
             ValueError: ``target`` is a file that is closed or not open for writing.
-            OSError: It cannot be written. What has been written by then is not read again.
+            OSError: ``target`` cannot be written to. Bytes written before the error are not read again.
             StateError: Another task is reading; or the stream was closed before its end (``ClosedError``).
-            Exception: The error that has broken the stream.
+            Exception: The error that broke the stream.
 
-        Cancelling: ends the writing as an error does, when the piece that is being written is written. What is not yet
-        written is not lost: the next read begins with it.
+        Cancelling ends the writing as an error does, once the current piece is written. Unwritten bytes are not lost:
+        the next read begins with them.
         """
         check_sink(target)
         check_progress(progress)
@@ -270,13 +272,13 @@ class MetaGenerator:
         try:
             sink = await self._run_sync(open_sink, target)
             try:
-                with ProgressReporter(progress, self._left()) as report:
+                with ProgressReporter(progress, self._remaining()) as report:
                     while data := await self._gather():
                         await self._write(sink, data)
                         report.advance(len(data))
                 await self._run_sync(sink.finish)
             except BaseException:
-                # Not in a worker thread: where this task has been cancelled, it could not wait for one.
+                # Not in a worker thread: a task that has been cancelled could not wait for one.
                 sink.discard()
                 raise
         finally:
@@ -284,14 +286,14 @@ class MetaGenerator:
         return sink.written
 
     async def aclose(self) -> None:
-        """Closes the stream: stops the far source, unless it has ended, and drops what has not been read.
+        """Close the stream: stop the far source, unless it has ended, and drop the unread bytes.
 
-        Reading then raises ``ClosedError``, unless everything had been read to the end. A task that is waiting for the
-        stream gets the same error. It may be called again.
+        Reading then raises ``ClosedError``, unless the stream had been read to its end. So does a read that is waiting
+        in another task. A stream may be closed more than once.
 
-        Cancelling: the stream is closed all the same; only that the far side has done its part is not waited for.
+        Cancelling: the stream is closed all the same, without waiting for the far side.
         """
-        self._take_back()
+        self._drain_cursor()
         self._closed = True
         if self._buffer or not self._ended:
             self._drop()
@@ -306,38 +308,38 @@ class MetaGenerator:
         await self.aclose()
 
     def _begin(self, reader: str, cursor: Cursor[Any] | None) -> None:
-        """Makes one way of reading the one that reads. Whoever calls it sets ``_reader`` to ``None`` in the end."""
+        """Start reading in one way. The caller must set ``_reader`` to ``None`` at the end."""
         if self._reader is not None:
             raise StateError(
                 f"the stream is being read already, by {self._reader} in another task: "
-                "let that come to its end or cancel it first, or close the stream"
+                "wait for it or cancel it first, or close the stream"
             )
         if self._cursor is not cursor or (cursor is not None and cursor.stuck):
-            self._take_back()
+            self._drain_cursor()
             self._cursor = cursor
         self._reader = reader
 
-    def _take_back(self) -> None:
-        """Puts what the present cursor has not given back into the buffer."""
+    def _drain_cursor(self) -> None:
+        """Put the unread bytes of the current cursor back into the buffer."""
         if self._cursor is not None:
-            self._put_back(self._cursor.take_back())
+            self._put_back(self._cursor.drain())
             self._cursor = None
 
     def _put_back(self, data: bytes) -> None:
         if data:
             self._buffer.appendleft(data)
             if self._closed:
-                # It was being written when the stream was closed.
+                # The data was being written when the stream was closed.
                 self._drop()
 
     def _drop(self) -> None:
-        """Drops what has not been read. From here on the stream is not one that was read to its end."""
+        """Drop the unread bytes. From now on the stream counts as closed before its end."""
         self._buffer.clear()
         if self._error is None:
             self._error = ClosedError("the stream was closed on this side before it had been read to its end")
 
     async def _fetch(self) -> bytes:
-        """The next chunk from the far side; ``b""`` at the end."""
+        """Receive the next chunk from the far side; ``b""`` at the end."""
         if self._error is not None:
             raise self._error
         if self._ended:
@@ -348,7 +350,7 @@ class MetaGenerator:
             if self._error is None:
                 self._error = error
                 raise
-            # Closed while this was waiting: that is why it failed, whatever it says.
+            # The stream was closed while this was waiting, which is why it failed, whatever the error says.
             raise self._error from error
         self._received += len(chunk)
         if self._error is not None:
@@ -356,8 +358,8 @@ class MetaGenerator:
         self._ended = not chunk
         return chunk
 
-    async def _window(self) -> bytes:
-        """The next bytes to be cut into records, not too many; ``b""`` at the end."""
+    async def _next_window(self) -> bytes:
+        """Return the next bytes to split into records, at most ``_WINDOW`` of them; ``b""`` at the end."""
         chunk = self._buffer.popleft() if self._buffer else await self._fetch()
         if len(chunk) > _WINDOW:
             starts = range(_WINDOW, len(chunk), _WINDOW)
@@ -369,11 +371,11 @@ class MetaGenerator:
         return Records(lambda: self._fill(cursor), self.aclose)
 
     async def _fill(self, cursor: Cursor[_T]) -> Iterator[_T]:
-        """What a cursor has ready after reading on: at least one item, but none at the end."""
+        """Read until a cursor has items, and return them: at least one, but none at the end."""
         self._begin(cursor.reader, cursor)
         try:
             while cursor.splitter.failure is None:
-                window = await self._window()
+                window = await self._next_window()
                 records = cursor.splitter.feed(window) if window else cursor.splitter.end()
                 if records or not window:
                     cursor.load(records)
@@ -385,7 +387,7 @@ class MetaGenerator:
             self._reader = None
 
     async def _gather(self) -> bytes:
-        """The next bytes to be written: a large piece, or what is left; ``b""`` at the end."""
+        """Return the next bytes to write: a large piece, or the rest of the stream; ``b""`` at the end."""
         size = self._buffered()
         while size < _WRITE_SIZE and (chunk := await self._fetch()):
             self._buffer.append(chunk)
@@ -395,7 +397,7 @@ class MetaGenerator:
         return data
 
     async def _write(self, sink: Sink, data: bytes) -> None:
-        """Writes a piece; what of it could not be written is put back."""
+        """Write a piece, and put the unwritten part of it back into the buffer."""
         before = sink.written
         try:
             await self._run_sync(sink.write, data)
@@ -405,14 +407,14 @@ class MetaGenerator:
     def _buffered(self) -> int:
         return sum(map(len, self._buffer))
 
-    def _left(self) -> int | None:
-        """How many bytes are still to be read, where it is known."""
+    def _remaining(self) -> int | None:
+        """Return the number of bytes still to be read; ``None`` if it is unknown."""
         return None if self._total is None else max(0, self._total - self._received + self._buffered())
 
 
-def _as_they_are(records: Sequence[bytes]) -> Sequence[bytes]:
+def _unchanged(records: Sequence[bytes]) -> Sequence[bytes]:
     return records
 
 
-def _separated(reader: str, separator: str | bytes, limit: int | None) -> Cursor[bytes]:
-    return Cursor(reader, SeparatorSplitter(encode_separator(separator), check_record_limit(limit)), _as_they_are)
+def _cursor_by_separator(reader: str, separator: str | bytes, limit: int | None) -> Cursor[bytes]:
+    return Cursor(reader, SeparatorSplitter(encode_separator(separator), check_record_limit(limit)), _unchanged)

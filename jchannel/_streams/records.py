@@ -1,16 +1,15 @@
-"""Where one record of a byte stream ends and the next begins. Sans-IO: chunks go in, records come out.
+"""Splitting a byte stream into records. Sans-IO: chunks go in, records come out.
 
-A record ends after a number of bytes, or after a separator. How the bytes were cut into chunks makes no difference to
-the records. The searching is left to the runtime's own functions, on whole chunks. This module imports nothing of the
-project.
+A record ends after a number of bytes, or after a separator. The boundaries of the chunks make no difference to the
+records. The built-in functions do the searching, on whole chunks. This module imports nothing from the project.
 """
 
 from __future__ import annotations
 
 import codecs
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from io import BytesIO
-from typing import Protocol
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -26,30 +25,30 @@ __all__ = [
 ]
 
 DEFAULT_LIMIT = 8192
-"""The size of the records that ``by_limit`` gives, in bytes, where no other is asked for."""
+"""The default size of the records of ``by_limit``, in bytes."""
 
 DEFAULT_RECORD_LIMIT = 64 * 2**20
-"""The longest record that is taken, its separator included, in bytes, where no other limit is given."""
+"""The default maximum length of a record with its separator, in bytes."""
 
 _NEWLINE = b"\n"
 
 
 class RecordTooLongError(ValueError):
-    """A record of a stream is longer than its reader's limit."""
+    """A record of a stream is longer than the reader's limit."""
 
 
 def check_limit(limit: int) -> int:
-    """Checks the size of records.
+    """Check the size of records.
 
     Args:
-        limit: Bytes, at least 1.
+        limit: The size in bytes, at least 1.
 
     Returns:
-        The same.
+        The same size.
 
     Raises:
-        TypeError: It is no ``int``. ``True`` and ``False`` are not taken, either.
-        ValueError: It is less than 1.
+        TypeError: ``limit`` is not an ``int``, or it is ``True`` or ``False``.
+        ValueError: ``limit`` is less than 1.
     """
     if isinstance(limit, bool) or not isinstance(limit, int):
         raise TypeError(f"limit must be a number of bytes as int, and not {limit!r}")
@@ -59,23 +58,23 @@ def check_limit(limit: int) -> int:
 
 
 def check_record_limit(limit: int | None) -> int | None:
-    """Checks the limit on the length of records that end with a separator.
+    """Check the maximum length of records that end with a separator.
 
     Args:
-        limit: Bytes, at least 1; ``None`` for no limit.
+        limit: The length in bytes, at least 1; ``None`` for no limit.
 
     Returns:
-        The same.
+        The same limit.
 
     Raises:
-        TypeError: It is neither ``None`` nor ``int``. ``True`` and ``False`` are not taken, either.
-        ValueError: It is less than 1.
+        TypeError: ``limit`` is neither ``None`` nor an ``int``, or it is ``True`` or ``False``.
+        ValueError: ``limit`` is less than 1.
     """
     return None if limit is None else check_limit(limit)
 
 
 def encode_separator(separator: str | bytes) -> bytes:
-    """Checks a separator and gives it as bytes.
+    """Check a separator and return it as bytes.
 
     Args:
         separator: At least one character or byte. Text is encoded as UTF-8.
@@ -84,65 +83,70 @@ def encode_separator(separator: str | bytes) -> bytes:
         The bytes to search for.
 
     Raises:
-        TypeError: It is neither ``str`` nor ``bytes``.
-        ValueError: It is empty, or text that UTF-8 cannot express.
+        TypeError: ``separator`` is neither ``str`` nor ``bytes``.
+        ValueError: ``separator`` is empty, or is text that UTF-8 cannot encode.
     """
     if isinstance(separator, str):
         separator = separator.encode()
     elif not isinstance(separator, bytes):
         raise TypeError(f"separator must be str or bytes, and not {separator!r}")
     if not separator:
-        raise ValueError("separator must not be empty: by_limit gives records without one")
+        raise ValueError("separator must not be empty: by_limit returns records without one")
     return separator
 
 
-class Splitter(Protocol):
-    """Cuts a byte stream into records.
+class Splitter(ABC):
+    """The base class of objects that split a byte stream into records.
 
     Attributes:
-        failure: Why it cannot go on, once the records that ``feed`` has returned are read; ``None`` while it can.
+        failure: The error to raise after the records that ``feed`` has returned; ``None`` if there is none.
     """
 
-    failure: RecordTooLongError | None
+    def __init__(self) -> None:
+        self.failure: RecordTooLongError | None = None
+        # The bytes of the incomplete record.
+        self._rest = bytearray()
 
+    @abstractmethod
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Takes the next bytes of the stream. It must not be called after a failure.
+        """Split the next bytes of the stream. This must not be called after a failure.
 
         Args:
             chunk: The bytes, not empty.
 
         Returns:
-            The records that they complete. Often there is none.
+            The records that they complete. Often there are none.
         """
-        ...
 
     def end(self) -> list[bytes]:
-        """Takes note of the end of the stream.
+        """End the stream.
 
         Returns:
-            The last record, where the stream ends within one.
+            The last record, if the stream ends within one.
         """
-        ...
+        return [self.take_rest()] if self._rest else []
 
     def take_rest(self) -> bytes:
-        """Gives back the bytes that are in no record yet, and forgets them and the failure."""
-        ...
+        """Return the bytes of the incomplete record, and forget them and the failure."""
+        self.failure = None
+        rest = bytes(self._rest)
+        self._rest.clear()
+        return rest
 
 
-class LimitSplitter:
-    """Cuts a byte stream into records of one size, of which the last may be shorter. See ``Splitter``.
+class LimitSplitter(Splitter):
+    """A splitter into records of one size. The last record may be shorter.
 
     Args:
-        limit: Their size in bytes, checked by ``check_limit``.
+        limit: The size of a record in bytes, checked by ``check_limit``.
     """
 
     def __init__(self, limit: int) -> None:
-        self.failure: RecordTooLongError | None = None
+        super().__init__()
         self._limit = limit
-        self._rest = bytearray()
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """As ``Splitter.feed``."""
+        """Split the next bytes of the stream."""
         records = []
         start = 0
         if self._rest:
@@ -156,37 +160,26 @@ class LimitSplitter:
         self._rest += chunk[stop:]
         return records
 
-    def end(self) -> list[bytes]:
-        """As ``Splitter.end``."""
-        return [self.take_rest()] if self._rest else []
 
-    def take_rest(self) -> bytes:
-        """As ``Splitter.take_rest``."""
-        rest = bytes(self._rest)
-        self._rest.clear()
-        return rest
+class SeparatorSplitter(Splitter):
+    """A splitter after each separator.
 
-
-class SeparatorSplitter:
-    """Cuts a byte stream after each separator. See ``Splitter``.
-
-    Separators are found from the left and do not overlap, just as ``bytes.split`` finds them. What it keeps is bounded
+    It finds separators from the left and without overlap, as ``bytes.split`` does. The bytes that it keeps are bounded
     by the longest record and the last chunk.
 
     Args:
         separator: The bytes to search for, checked by ``encode_separator``.
-        limit: The longest record that is taken, its separator included, in bytes; ``None`` for no limit.
+        limit: The maximum length of a record with its separator, in bytes; ``None`` for no limit.
     """
 
     def __init__(self, separator: bytes, limit: int | None) -> None:
-        self.failure: RecordTooLongError | None = None
+        super().__init__()
         self._separator = separator
         self._limit = limit
-        # The record that is not complete. No separator is in it, but its last bytes may be the beginning of one.
-        self._rest = bytearray()
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """As ``Splitter.feed``."""
+        """Split the next bytes of the stream."""
+        # There is no separator in the incomplete record, but its last bytes may be the beginning of one.
         earlier = len(self._rest)
         size = earlier + len(chunk)
         overlap = min(earlier, len(self._separator) - 1)
@@ -203,19 +196,8 @@ class SeparatorSplitter:
             return self._cut(records, self._limit)
         return records
 
-    def end(self) -> list[bytes]:
-        """As ``Splitter.end``."""
-        return [self.take_rest()] if self._rest else []
-
-    def take_rest(self) -> bytes:
-        """As ``Splitter.take_rest``."""
-        self.failure = None
-        rest = bytes(self._rest)
-        self._rest.clear()
-        return rest
-
     def _split(self, chunk: bytes) -> tuple[list[bytes], bytes]:
-        """The records in a chunk, and what follows the last separator."""
+        """Return the records in a chunk, and the bytes after the last separator."""
         if self._separator == _NEWLINE:
             # Twice as fast as splitting and adding the separators again. (splitlines would also cut after a \r.)
             records = BytesIO(chunk).readlines()
@@ -227,7 +209,7 @@ class SeparatorSplitter:
         return [piece + separator for piece in pieces], last
 
     def _cut(self, records: list[bytes], limit: int) -> list[bytes]:
-        """The records before the first that is too long; it and all after it become the rest."""
+        """Return the records before the first one that is too long. It and all after it become the rest."""
         for place, record in enumerate(records):
             if len(record) > limit:
                 self._rest[:0] = b"".join(records[place:])
@@ -241,44 +223,43 @@ class SeparatorSplitter:
 def _too_long(length: str, limit: int) -> RecordTooLongError:
     return RecordTooLongError(
         f"a record of the stream is longer than the limit of {limit:,} bytes: {length}. The stream has been stopped. "
-        "If the separator is the right one, give a greater limit, or limit=None; by_limit reads without a separator"
+        "If the separator is right, pass a greater limit, or limit=None; by_limit reads without a separator"
     )
 
 
 class LineDecoder:
-    """Makes text of records that end with a line feed. Each line is decoded by itself.
+    """A decoder of records that end with a line feed. Each line is decoded by itself.
 
     Args:
-        encoding: The name of an encoding in which a line feed is the byte 0x0A and nothing else, as in UTF-8 and in
-            all that extend ASCII. With ``utf-8-sig`` the mark before the first line is left out.
-        errors: What happens to bytes that the encoding does not know, as in ``bytes.decode``.
+        encoding: The name of an encoding in which a line feed is the one byte 0x0A, as in UTF-8 and in all that extend
+            ASCII. With ``utf-8-sig``, the byte order mark before the first line is removed.
+        errors: How to handle bytes that cannot be decoded, as in ``bytes.decode``.
 
     Raises:
-        LookupError: There is no such encoding, or no such way of handling errors.
-        ValueError: A line feed is something else in that encoding.
+        LookupError: The encoding or the error handler is unknown.
+        ValueError: A line feed is not the one byte 0x0A in that encoding.
     """
 
     def __init__(self, encoding: str, errors: str) -> None:
         codec = codecs.lookup(encoding).name
         codecs.lookup_error(errors)
-        self._marked = codec == "utf-8-sig"
-        self._encoding = "utf-8" if self._marked else codec
+        self._remove_mark = codec == "utf-8-sig"
+        self._encoding = "utf-8" if self._remove_mark else codec
         self._errors = errors
         if "\n".encode(self._encoding) != _NEWLINE:
             raise ValueError(
                 f"lines cannot be told apart in {encoding}, where a line feed is not the one byte 0x0A: "
-                f"read the whole stream with join(), and decode that"
+                "read the whole stream with join() and decode that"
             )
 
     def decode(self, records: Sequence[bytes]) -> list[str]:
-        r"""Decodes records.
+        r"""Decode records.
 
         Args:
-            records: What ``SeparatorSplitter`` has found with a line feed as its separator.
+            records: The records of a ``SeparatorSplitter`` whose separator is a line feed.
 
         Returns:
-            The lines without their ends (``\n`` or ``\r\n``): one for each record, up to the first that cannot be
-            decoded.
+            The lines without their ends (``\n`` or ``\r\n``), up to the first record that cannot be decoded.
 
         Raises:
             UnicodeDecodeError: The first record cannot be decoded.
@@ -295,7 +276,7 @@ class LineDecoder:
         except UnicodeDecodeError:
             if not lines:
                 raise
-        if self._marked and lines:
-            self._marked = False
+        if self._remove_mark and lines:
+            self._remove_mark = False
             lines[0] = lines[0].removeprefix("\ufeff")
         return lines

@@ -1,6 +1,6 @@
-"""Where ``MetaGenerator.write_to`` writes: a path or a binary file object.
+"""The targets of ``MetaGenerator.write_to``: paths and binary file objects.
 
-Everything here blocks and runs in a worker thread, but for ``check_sink`` and ``Sink.discard``.
+Everything here blocks and runs in a worker thread, except ``check_sink`` and ``Sink.discard``.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ __all__ = ["BinaryWriter", "Sink", "check_sink", "open_sink"]
 
 
 class BinaryWriter(Protocol):
-    """A binary file object, as far as writing needs it."""
+    """A binary file object that can be written to."""
 
     def write(self, data: bytes, /) -> object:
-        """Writes bytes and returns how many; a file that returns no number has written them all."""
+        """Write bytes and return their number. If it returns no number, all of them count as written."""
         ...
 
 
 class Sink:
-    """A binary file object that is written to. It is somebody else's, and is left open.
+    """A binary file object that is written to. The user has opened it, so it is not closed.
 
     Args:
         file: The file.
 
     Attributes:
-        written: How many bytes have been written.
+        written: The number of bytes written so far.
     """
 
     def __init__(self, file: BinaryWriter) -> None:
@@ -40,33 +40,34 @@ class Sink:
         self._file = file
 
     def write(self, data: bytes) -> None:
-        """Writes all of the bytes.
+        """Write all of the bytes.
 
         Args:
             data: The bytes.
 
         Raises:
-            BlockingIOError: The file takes no more at present, since it is one that does not block.
-            OSError: The file cannot be written.
+            BlockingIOError: The file is a non-blocking one and accepts no more bytes now.
+            OSError: The file cannot be written to.
         """
         rest: bytes | memoryview = data
         while rest:
-            count = self._file.write(rest)  # type: ignore[arg-type] # A raw file, which may take a part, takes both.
+            # Only a raw file may write a part, and it accepts a memoryview, too.
+            count = self._file.write(rest)  # type: ignore[arg-type]
             if count == 0 or (count is None and isinstance(self._file, io.RawIOBase)):
-                raise BlockingIOError(f"{self._file!r} takes no more at present: a file that blocks is needed")
-            taken = count if isinstance(count, int) else len(rest)
-            self.written += taken
-            rest = memoryview(rest)[taken:]
+                raise BlockingIOError(f"{self._file!r} accepts no more bytes now: use a file that blocks")
+            written = count if isinstance(count, int) else len(rest)
+            self.written += written
+            rest = memoryview(rest)[written:]
 
     def finish(self) -> None:
-        """Makes the end when everything has been written."""
+        """Finish after everything has been written."""
 
     def discard(self) -> None:
-        """Makes the end when something is missing. It takes so little time that it may be called anywhere."""
+        """Finish after a failure. This is quick enough to be called anywhere."""
 
 
-class _SpecialSink(Sink):
-    """A device or a pipe, opened and closed here. It is never replaced, and what was written cannot be taken back."""
+class _DeviceSink(Sink):
+    """A device or a pipe, opened and closed here. It is never replaced, and bytes written to it cannot be removed."""
 
     def __init__(self, path: Path) -> None:
         self._raw = path.open("wb", buffering=0)
@@ -80,13 +81,13 @@ class _SpecialSink(Sink):
 
 
 class _PathSink(Sink):
-    """A file that is written under another name in the same folder, and takes its own name when all is there."""
+    """A file that is written under another name in the same folder, and renamed when all has been written."""
 
     def __init__(self, path: Path, permissions: int | None) -> None:
         self._path = path
         self._permissions = permissions
         self._temporary = path.with_name(f".jchannel-{secrets.token_hex(8)}.part")
-        # Nothing but large pieces is written: a buffer would only copy them.
+        # Only large pieces are written: a buffer would only copy them.
         self._raw = self._temporary.open("xb", buffering=0)
         super().__init__(self._raw)
 
@@ -98,19 +99,19 @@ class _PathSink(Sink):
 
     def discard(self) -> None:
         self._raw.close()
-        # It is gone when the renaming was the last thing that succeeded.
+        # The file is missing if the renaming succeeded.
         self._temporary.unlink(missing_ok=True)
 
 
 def check_sink(target: object) -> None:
-    """Checks where somebody wants to write a stream.
+    """Check the target of ``MetaGenerator.write_to``.
 
     Args:
         target: A path as ``str`` or ``os.PathLike``, or a binary file object.
 
     Raises:
-        TypeError: It is neither.
-        ValueError: It is a file that is closed or not open for writing.
+        TypeError: ``target`` is neither of these.
+        ValueError: ``target`` is a file that is closed or not open for writing.
     """
     if isinstance(target, str | os.PathLike):
         return
@@ -120,20 +121,19 @@ def check_sink(target: object) -> None:
 
 
 def open_sink(target: str | os.PathLike[str] | BinaryWriter) -> Sink:
-    """Opens what a stream is to be written to.
+    """Open the target of ``MetaGenerator.write_to``.
 
-    A path is written under another name in the same folder, and takes its own name when all is there. A link stays and
-    what it leads to is written; a device or a pipe is written to directly. A file that is replaced hands its
-    permissions on.
+    A file is written under another name in the same folder, and renamed when all has been written. It keeps the
+    permissions of the file that it replaces. A link is followed. A device or a pipe is written to directly.
 
     Args:
-        target: What ``check_sink`` has checked.
+        target: The target, checked by ``check_sink``.
 
     Returns:
         The sink.
 
     Raises:
-        OSError: The path cannot be written.
+        OSError: The path cannot be written to.
     """
     if not isinstance(target, str | os.PathLike):
         return Sink(target)
@@ -143,7 +143,7 @@ def open_sink(target: str | os.PathLike[str] | BinaryWriter) -> Sink:
             mode = path.stat().st_mode
         except FileNotFoundError:
             return _PathSink(path, None)
-        return _PathSink(path, stat.S_IMODE(mode)) if stat.S_ISREG(mode) else _SpecialSink(path)
+        return _PathSink(path, stat.S_IMODE(mode)) if stat.S_ISREG(mode) else _DeviceSink(path)
     except OSError as error:
-        # It shall name the path that its reader knows, and not the one beside it.
+        # Name the path that the user knows, not the temporary one beside it.
         raise OSError(error.errno, error.strerror, os.fspath(target)) from None

@@ -1,7 +1,7 @@
-"""What may be sent as a stream, and how each kind is read: all become async iterators of bytes.
+"""The sources of outgoing streams: all become async iterators of bytes.
 
-What blocks (sync iterables, files, paths) is read in other threads, and never by two at once. This module needs no
-async library: whatever it must await is given to it.
+Blocking sources (sync iterables, files, paths) are read in other threads, one thread at a time. This module needs no
+async library: the caller passes in everything that it awaits.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from jchannel.errors import StateError
 __all__ = ["PIECE_SIZE", "Source", "check_source", "open_source", "to_bytes"]
 
 PIECE_SIZE = 256 * 1024
-"""The largest piece that a source gives, and how far a sync iterable is read ahead, in bytes."""
+"""The maximum size of a piece, and the number of bytes that a sync iterable is read ahead."""
 
-_TAKEN = (
+_ACCEPTED = (
     "a stream can be an async iterable or an iterable of bytes-like objects, a bytes-like object, a binary file object "
     "or a pathlib.Path"
 )
@@ -33,15 +33,15 @@ _END = object()
 
 
 class Source(ABC):
-    """A stream that is being sent: an async iterator of ``bytes`` with 1 to ``PIECE_SIZE`` bytes each.
+    """The source of an outgoing stream: an async iterator of ``bytes`` with 1 to ``PIECE_SIZE`` bytes each.
 
-    It has one reader. A read that is cancelled loses nothing of what a worker thread has read, but a cancellation in
-    the user's own async iterator is that iterator's affair: an async generator ends with it. An error comes again when
-    the source is read again, so that a broken source never looks like one at its end.
+    It has one reader. A cancelled read loses nothing that a worker thread has read. The user's own async iterator is
+    cancelled too, and an async generator ends with that. Reading again after an error raises it again, so that a broken
+    source never looks complete.
 
     Attributes:
-        total: How many bytes are to come, as far as it is known when the source is opened; ``None`` where it is not.
-            A file that somebody else is writing may give more, or less.
+        total: The number of bytes to come, as known when the source is opened; ``None`` if it is unknown. A file that
+            is being written may produce more or fewer.
     """
 
     def __init__(self, total: int | None = None) -> None:
@@ -60,7 +60,7 @@ class Source(ABC):
             try:
                 data = await self._next_data()
             except StopAsyncIteration as error:
-                # From inside a sync iterable or a file. Passed on, it would look like the end.
+                # It comes from a sync iterable or a file. If it propagated, it would look like the end.
                 self._failure = RuntimeError("the source of a stream raised StopAsyncIteration")
                 raise self._failure from error
             except Exception as error:
@@ -76,12 +76,11 @@ class Source(ABC):
         return piece
 
     async def aclose(self) -> None:
-        """Ends the source, also before its end: runs the ``finally`` of a generator and closes what was opened for it.
+        """Close the source, even before its end: run the ``finally`` of a generator and close a file opened here.
 
-        A file object that the user has opened stays open. It may be called again. It must not be called while a read
-        is under way.
+        A file object that the user has opened stays open. A source may be closed more than once, but not during a read.
 
-        Cancelling: what was not yet closed stays open; call it again, or call it where it cannot be cancelled.
+        Cancelling: what is not closed yet stays open. Call it again, or call it in a shield.
         """
         self._data, self._offset = b"", 0
         if self._failure is None:
@@ -90,15 +89,15 @@ class Source(ABC):
 
     @abstractmethod
     async def _next_data(self) -> bytes | None:
-        """Any number of bytes, also none or many; ``None`` at the end."""
+        """Return any number of bytes, zero included; ``None`` at the end."""
 
     @abstractmethod
     async def _close(self) -> None:
-        """Closes what there is to close. It may be called again."""
+        """Release the resources of the source. It may be called more than once."""
 
 
 class _BufferSource(Source):
-    """Bytes that are there."""
+    """Bytes in memory."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(len(data))
@@ -129,17 +128,16 @@ class _AsyncSource(Source):
 
 
 class _FileSource(Source):
-    """A binary file object, read in worker threads: one read at a time, which gives what is there."""
+    """A binary file object, read in worker threads, one read at a time. A read returns what is available."""
 
     def __init__(self, file: Any, run_sync: RunSync, total: int | None, *, owned: bool) -> None:
         super().__init__(total)
         self._file = file
         self._run_sync = run_sync
         self._owned = owned
-        # Held by the thread that is in the file. With a `run_sync` that keeps its promise nobody ever waits for it.
+        # Held by the thread that uses the file. If `run_sync` keeps its promise, nobody ever waits for it.
         self._lock = threading.Lock()
-        # Where a thread leaves what it has read: the next read finds it, even if the one that sent the thread was
-        # cancelled. None is the end.
+        # The result of the last read in a thread; None at the end. If the read was cancelled, the next one returns it.
         self._piece: bytes | None = b""
 
     async def _next_data(self) -> bytes | None:
@@ -156,10 +154,10 @@ class _FileSource(Source):
 
     def _read(self) -> None:
         with self._lock:
-            # Where a file has it, read1 gives what is there; read waits until a whole piece has come.
+            # read1, if the file has it, returns what is available; read waits for a whole piece.
             piece = getattr(self._file, "read1", self._file.read)(PIECE_SIZE)
             if piece is None:
-                raise BlockingIOError(f"{self._file!r} has nothing at present: a file that blocks is needed")
+                raise BlockingIOError(f"{self._file!r} has no bytes now: use a file that blocks")
             self._piece = to_bytes(piece) or None
 
     def _close_file(self) -> None:
@@ -168,11 +166,11 @@ class _FileSource(Source):
 
 
 class _IterableSource(Source):
-    """A sync iterable, read ahead by a thread of its own as far as a piece.
+    """A sync iterable, read ahead by one piece in a thread of its own.
 
-    Nothing says whether its next item will take a microsecond or a minute. To take many small items at once, and yet
-    hold none back until the next one comes, somebody must be in the iterable while those before are already sent:
-    hence the thread. A worker thread waits for it where there is nothing to send.
+    The next item may take a microsecond or a minute. The source must send many small items together, but never hold
+    one back until the next arrives. So a thread of its own reads the iterable while earlier items are being sent. A
+    worker thread waits for that thread when there is nothing to send.
     """
 
     def __init__(self, iterable: Iterable[object], run_sync: RunSync) -> None:
@@ -182,12 +180,12 @@ class _IterableSource(Source):
         self._run_sync = run_sync
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
-        # What follows is shared between the threads.
+        # The threads share these attributes.
         self._items: list[bytes] = []
         self._size = 0
         self._stopping = False
         self._ended = False
-        self._broken: BaseException | None = None
+        self._error: BaseException | None = None
 
     async def _next_data(self) -> bytes | None:
         if not (self._items or self._ended):
@@ -199,49 +197,49 @@ class _IterableSource(Source):
                 self._size = 0
                 self._changed.notify_all()
                 return data
-        if self._broken is not None:
-            raise self._broken
+        if self._error is not None:
+            raise self._error
         return None
 
     async def _close(self) -> None:
         if self._thread is not None or isinstance(self._iterable, Generator):
-            await self._run_sync(self._finish)
+            await self._run_sync(self._stop)
 
     def _wait(self) -> None:
-        """Waits until there is something to take. Runs in a worker thread."""
+        """Wait for an item or the end. Runs in a worker thread."""
         if self._thread is None:
             context = contextvars.copy_context()
-            # A daemon: an iterable that waits for ever shall not keep a program from ending.
+            # A daemon thread, so that an iterable that waits for ever does not keep a program from ending.
             self._thread = threading.Thread(target=context.run, args=(self._pull,), name="jchannel source", daemon=True)
             self._thread.start()
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._ended)
 
     def _pull(self) -> None:
-        """Reads the iterable. This is the thread of its own."""
+        """Read the iterable. Runs in the thread of its own."""
         try:
             self._iterator = iter(self._iterable)
             for item in self._iterator:
-                if not self._give(to_bytes(item)):
+                if not self._put(to_bytes(item)):
                     break
-        except BaseException as error:  # noqa: BLE001 # The reader gets it, after the items that came before it.
-            self._broken = error
+        except BaseException as error:  # noqa: BLE001 # Raised to the reader, after the earlier items.
+            self._error = error
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
-    def _give(self, item: bytes) -> bool:
-        """Puts an item where it can be taken, when there is room. Says whether more is wanted."""
+    def _put(self, item: bytes) -> bool:
+        """Wait for room and add an item. Return whether more items are wanted."""
         with self._changed:
             self._changed.wait_for(lambda: self._size < PIECE_SIZE or self._stopping)
-            # An empty item counts, too: so an iterable of nothing else can be cancelled, and takes no memory.
+            # An empty item counts as one byte, so that an iterable of empty items can be cancelled and uses no memory.
             self._items.append(item)
             self._size += len(item) or 1
             self._changed.notify_all()
             return not self._stopping
 
-    def _finish(self) -> None:
-        """Ends the thread, which may still be waiting for an item, and then the iterable. Runs in a worker thread."""
+    def _stop(self) -> None:
+        """End the thread, which may still be waiting for an item, then the iterable. Runs in a worker thread."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -253,24 +251,24 @@ class _IterableSource(Source):
 
 
 def check_source(stream: object) -> object:
-    """Checks what somebody wants to send, before anything is sent.
+    """Check the source of a stream before anything is sent.
 
     Args:
         stream: An async iterable or an iterable of bytes-like objects, a bytes-like object, a binary file object, or a
             ``pathlib.Path`` (any ``os.PathLike``, but not a ``str``).
 
     Returns:
-        What ``open_source`` takes: the same object, or of a bytes-like one its present bytes, so that what is written
-        into it later is not sent.
+        The argument of ``open_source``: the same object, or the current bytes of a bytes-like object, so that later
+        changes to it are not sent.
 
     Raises:
-        TypeError: It is nothing of the kind.
-        ValueError: It is a file that is closed or not open for reading.
+        TypeError: ``stream`` is none of these.
+        ValueError: ``stream`` is a file that is closed or not open for reading.
     """
     if isinstance(stream, AsyncIterable | os.PathLike):
         return stream
     if isinstance(stream, str):
-        raise TypeError(f"{_TAKEN}, and not a str: encode text, or make a pathlib.Path of the name of a file")
+        raise TypeError(f"{_ACCEPTED}, and not a str: encode text, or make a pathlib.Path of the name of a file")
     if _is_file(stream):
         check_binary_file(stream, "read")
         return stream
@@ -278,23 +276,23 @@ def check_source(stream: object) -> object:
         return to_bytes(stream)
     if isinstance(stream, Iterable) and not isinstance(stream, type):
         return stream
-    hint = ": call it, and give what it returns" if callable(stream) else ""
-    raise TypeError(f"{_TAKEN}, and not {stream!r}{hint}")
+    hint = ": call it, and pass what it returns" if callable(stream) else ""
+    raise TypeError(f"{_ACCEPTED}, and not {stream!r}{hint}")
 
 
 async def open_source(stream: object, run_sync: RunSync) -> Source:
-    """Opens what is to be sent. But for the opening of a path, nothing happens to it until it is read.
+    """Open the source of a stream. A path is opened; anything else stays untouched until it is read.
 
     Args:
-        stream: What ``check_source`` takes.
+        stream: An object that ``check_source`` accepts.
         run_sync: Runs a function in a worker thread.
 
     Returns:
         The source, which must be closed.
 
     Raises:
-        TypeError: ``stream`` is nothing that can be sent. That an iterable gives other things than bytes-like objects
-            shows only when they come: then the read raises ``TypeError``.
+        TypeError: ``stream`` cannot be sent. If an iterable produces something other than bytes-like objects, the read
+            raises ``TypeError``.
         ValueError: ``stream`` is a file that is closed or not open for reading.
         FileNotFoundError: The path does not exist.
         OSError: The path cannot be read.
@@ -329,10 +327,10 @@ def _is_buffer(stream: object) -> bool:
 
 
 def to_bytes(item: object) -> bytes:
-    """The bytes of a bytes-like object, as they are now.
+    """Return the current bytes of a bytes-like object.
 
     Raises:
-        TypeError: It is none.
+        TypeError: ``item`` is not a bytes-like object.
     """
     if isinstance(item, bytes):
         return item
@@ -359,15 +357,15 @@ def _open_path(path: Path) -> tuple[io.FileIO, int | None]:
 
 
 def _file_size(file: Any) -> int | None:
-    """How many bytes a file still has, or ``None`` where that cannot be known without reading."""
+    """Return the number of bytes that a file still has, or ``None`` if only reading can tell."""
     if isinstance(file, io.BytesIO):
         return max(0, len(file.getbuffer()) - file.tell())
-    # Other files, such as compressed ones, show the size of what they read from, and not of what they give.
+    # Other files, such as compressed ones, have the size of the file that they read, not of the data that they return.
     raw = file.raw if isinstance(file, io.BufferedReader | io.BufferedRandom) else file
     if not isinstance(raw, io.FileIO):
         return None
     status = os.fstat(raw.fileno())
-    # A regular file without a size may be one that the system makes up while it is read, as in /proc.
+    # A regular file of size 0 may be one that the system generates while it is read, as in /proc.
     if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
         return None
     return max(0, status.st_size - int(file.tell()))

@@ -1,6 +1,6 @@
-"""What the streams ask of a worker thread: beside awaiting, the one thing that they need of an async library.
+"""Running a blocking function in a worker thread: the only thing that streams need from an async library.
 
-This module imports nothing of the project.
+This module imports nothing from the project.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _Result = TypeVar("_Result")
 
 
 class RunSync(Protocol):
-    """Runs a blocking function in a worker thread and gives what it returns or raises.
+    """A function that runs a blocking function in a worker thread, such as ``trio.to_thread.run_sync``.
 
-    ``trio.to_thread.run_sync`` is one. Any other must keep the same promise: when the caller is cancelled, the function
-    either has not been started and never is, or its end is waited for, because a thread cannot be interrupted.
+    When the caller is cancelled, the blocking function either never starts or is waited for, because a thread cannot be
+    interrupted.
     """
 
     def __call__(self, function: Callable[[*_Args], _Result], /, *args: *_Args) -> Awaitable[_Result]:
-        """Runs the function with the arguments."""
+        """Call the function with the arguments and return its result."""
         ...

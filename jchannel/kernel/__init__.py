@@ -1,8 +1,8 @@
 """The trio kernel: an ipykernel in which cells await asyncio code and trio code.
 
 It runs on a trio-asyncio loop, so the asyncio facade reaches trio in the same thread. ``python -m jchannel kernel
-install`` makes it known to Jupyter. This module is what cells import of it; importing it loads neither IPython nor
-trio-asyncio.
+install`` makes it known to Jupyter. Cells may import this module; it loads neither IPython nor trio-asyncio, which
+only ``application`` imports.
 """
 
 from __future__ import annotations

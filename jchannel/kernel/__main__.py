@@ -1,4 +1,4 @@
-"""Starts a kernel: what the kernelspec runs, ``python -m jchannel.kernel -f CONNECTION_FILE``."""
+"""The command that the kernelspec runs to start a kernel: ``python -m jchannel.kernel -f CONNECTION_FILE``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["main"]
 
 
 def main() -> str | int | None:
-    """Runs a kernel with the arguments of this process.
+    """Run a kernel with the arguments of this process.
 
     Returns:
-        The exit status, as ``sys.exit`` takes it.
+        The exit status, for ``sys.exit``.
     """
     # The notebook's folder comes first where Python is started with -m. Its files must not stand in the place of the
     # kernel's own modules. IPython adds it again, behind the standard library.

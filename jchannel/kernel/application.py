@@ -26,7 +26,7 @@ __all__ = ["TrioKernelApp", "run"]
 
 
 class TrioShell(ZMQInteractiveShell):
-    """Runs cells that await asyncio and trio."""
+    """An IPython shell whose cells await asyncio and trio."""
 
     interrupts: ClassVar[Interrupts]
     nursery: ClassVar[trio.Nursery]
@@ -34,7 +34,7 @@ class TrioShell(ZMQInteractiveShell):
     # A method that is no coroutine runs to its end, as `run_cell` of IPython does: what it interrupts is this cell.
     @trio.lowlevel.disable_ki_protection
     def run_cell(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs a cell that awaits nothing."""
+        """Run a cell that awaits nothing."""
         if not _is_main_thread() or self.interrupts.computing:
             return self._run_plain(*args, **kwargs)
         with self.interrupts.hold(None), self.interrupts:
@@ -45,7 +45,10 @@ class TrioShell(ZMQInteractiveShell):
         return super().run_cell(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     async def run_cell_async(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs a cell. Of a subshell, which has a thread and an asyncio loop of its own, in plain asyncio."""
+        """Run a cell.
+
+        A subshell has a thread and an asyncio loop of its own: its cells run in plain asyncio.
+        """
         coroutine = super().run_cell_async(*args, **kwargs)
         if not _is_main_thread() or self.interrupts.computing:
             return await coroutine
@@ -61,19 +64,19 @@ class TrioShell(ZMQInteractiveShell):
 
 
 class TrioKernel(IPythonKernel):
-    """An IPython kernel whose interrupts are those of ``Interrupts``, and which lets what cells started end first."""
+    """An IPython kernel that handles interrupts with ``Interrupts``, and ends what cells have started before itself."""
 
     shell_class = Type(TrioShell)
     ending: ClassVar[_Ending]
 
     def pre_handler_hook(self) -> None:
-        """Leaves SIGINT as it is: a KeyboardInterrupt may not come anywhere in trio."""
+        """Leave SIGINT as it is: a KeyboardInterrupt must not come just anywhere in trio."""
 
     def post_handler_hook(self) -> None:
-        """Leaves SIGINT as it is."""
+        """Leave SIGINT as it is."""
 
     async def do_shutdown(self, restart: bool) -> dict[str, Any]:  # noqa: FBT001 (as the kernel's)
-        """Ends what cells have started, and answers. Called in the control thread, which stops the loop then."""
+        """End what cells have started, and answer. ipykernel calls it in the control thread, then stops the loop."""
         self.ending.begin_from_thread()
         await asyncio.to_thread(self.ending.cells_have_ended.wait)
         return {"status": "ok", "restart": restart}
@@ -86,12 +89,12 @@ class TrioKernel(IPythonKernel):
 class _Ending:
     """The order in which a kernel ends: what cells have started, then the answer, then the loop.
 
-    Made in trio.
+    Create it in trio.
 
     Attributes:
         begun: Set when the kernel is to end.
-        cells_have_ended: Set when what cells have started has ended. For any thread.
-        loop_may_end: Set when the kernel needs its loop no longer.
+        cells_have_ended: Set when what cells have started has ended. Any thread may wait for it.
+        loop_may_end: Set when the kernel no longer needs its loop.
     """
 
     def __init__(self) -> None:
@@ -101,17 +104,17 @@ class _Ending:
         self._token = trio.lowlevel.current_trio_token()
 
     def begin_from_thread(self) -> None:
-        """Has the kernel end. Safe in any thread."""
+        """Let the kernel end. Safe to call in any thread."""
         self._token.run_sync_soon(self.begun.set)
 
     def stop_loop(self) -> None:
-        """In place of the loop's ``stop``, after which nothing could be awaited any more."""
+        """Stand in for the loop's ``stop``, after which nothing could be awaited."""
         self.begun.set()
         self.loop_may_end.set()
 
 
 class TrioKernelApp(IPKernelApp):
-    """The application."""
+    """ipykernel's application, which runs in trio."""
 
     ending_seconds = Float(
         2.0,
@@ -120,30 +123,31 @@ class TrioKernelApp(IPKernelApp):
     ).tag(config=True)
 
     def init_signal(self) -> None:
-        """Takes SIGINT."""
+        """Install the kernel's handler of SIGINT."""
         TrioShell.interrupts.install()
 
     def _stop_listening(self) -> None:
-        """Takes no more messages from the shell channel's thread."""
-        # That thread would do it when it ends, and trio-asyncio's loop can only be touched in its own.
+        """Stop receiving messages from the shell channel's thread."""
+        # That thread would do it when it ends, and trio-asyncio's loop can only be touched in its own: across threads
+        # it hung at its end, about one shutdown in three.
         stream = self.shell_channel_thread.manager._shell_channel_to_main.to_stream  # noqa: SLF001 (ipykernel has no other way)
         stream.io_loop.remove_handler(stream.socket)
 
     async def serve(self, arguments: Sequence[str] | None) -> str | int | None:
-        """Runs the kernel until it is shut down. Called in trio, in the main thread.
+        """Run the kernel until it is shut down. Call it in trio, in the main thread.
 
         Args:
             arguments: The command line's arguments; ``None`` for those of this process.
 
         Returns:
-            The exit status, as ``sys.exit`` takes it.
+            The exit status, for ``sys.exit``.
         """
         with ExitStack() as leaving:
             return await self._serve(arguments, leaving)
 
     async def _serve(self, arguments: Sequence[str] | None, leaving: ExitStack) -> str | int | None:
         async with trio_asyncio.open_loop() as loop:
-            # trio-asyncio ends its loop, which is the kernel, for an error that asyncio only logs.
+            # trio-asyncio ends its loop, which is the kernel, on an error that asyncio only logs.
             loop.set_exception_handler(asyncio.BaseEventLoop.default_exception_handler)
             ending = TrioKernel.ending = _Ending()
             cells = ExitStack()
@@ -176,28 +180,29 @@ class TrioKernelApp(IPKernelApp):
 
 
 def run(arguments: Sequence[str] | None = None) -> str | int | None:
-    """Runs a kernel in this process, until it is shut down.
+    """Run a kernel in this process until it is shut down.
 
     Args:
         arguments: The command line's arguments, as those of ``ipykernel_launcher``; ``None`` for those of this process.
 
     Returns:
-        The exit status, as ``sys.exit`` takes it.
+        The exit status, for ``sys.exit``.
     """
     keep_plain_loops()
     return trio.run(TrioKernelApp.instance(kernel_class=TrioKernel).serve, arguments)
 
 
 def keep_plain_loops() -> None:
-    """Lets other threads, such as ipykernel's, have plain asyncio loops, in spite of trio-asyncio."""
-    # trio-asyncio keeps the policy that was there before it, and gives it outside of trio.
+    """Make ``asyncio.new_event_loop`` return plain loops, in spite of trio-asyncio, for threads such as ipykernel's."""
+    # trio-asyncio would return loops backed by trio there. It keeps the policy that was there before it, and returns
+    # that outside of trio.
     new_event_loop = asyncio.get_event_loop_policy().new_event_loop  # type: ignore[deprecated, unused-ignore]
     asyncio.new_event_loop = asyncio.events.new_event_loop = new_event_loop
 
 
 @contextmanager
 def end_within(seconds: float) -> Iterator[None]:
-    """Ends the process when its block has not been left in time, because what cells have started does not end."""
+    """End the process if the block is not left in time because what cells have started does not end."""
     # A thread, so that it works also when a task holds trio's.
     watchdog = threading.Timer(seconds, end_now, [seconds])
     watchdog.daemon = True
@@ -209,7 +214,7 @@ def end_within(seconds: float) -> Iterator[None]:
 
 
 def end_now(seconds: float) -> None:
-    """Ends the process at once."""
+    """End the process at once."""
     words = f"What the cells have started has not ended in {seconds} s: the kernel ends without it."
     print(words, file=sys.__stderr__, flush=True)
     os._exit(1)
@@ -220,5 +225,5 @@ def _is_main_thread() -> bool:
 
 
 def _print(error: BaseException) -> None:
-    """Shows the error of a task under the cell that has started it: ipykernel knows it by the task's context."""
+    """Show the error of a task under the cell that started it, which ipykernel knows by the task's context."""
     traceback.print_exception(error)

@@ -11,15 +11,15 @@ __all__ = ["KernelNursery", "current_nursery", "set_current"]
 
 
 class KernelNursery:
-    """Owns the trio tasks that cells start. Cells find it under the name ``nursery``.
+    """The owner of the trio tasks that cells start. Cells know it as ``nursery``.
 
-    It can be given to what takes a nursery for its tasks, such as ``trio.serve_listeners(handler_nursery=nursery)``.
+    It can be passed to what expects a nursery for its tasks, such as ``trio.serve_listeners(handler_nursery=nursery)``.
     Unlike in another nursery, a task that fails neither ends its siblings nor the kernel: its traceback is shown under
     the cell that started it. When the kernel is shut down or restarted, every task is cancelled and waited for.
 
     Args:
-        nursery: What the tasks run in.
-        report: Shows what a task has failed with. Called in the task's context.
+        nursery: The nursery in which the tasks run.
+        report: Called with the error of a task that fails, in the task's context.
     """
 
     def __init__(self, nursery: trio.Nursery, report: Callable[[BaseException], None]) -> None:
@@ -32,7 +32,7 @@ class KernelNursery:
         return f"<{type(self).__module__}.{type(self).__qualname__} with {count} {'task' if count == 1 else 'tasks'}>"
 
     def start_soon(self, function: Callable[..., Awaitable[object]], *args: object, name: object = None) -> None:
-        """Starts a trio task, and does not wait for it.
+        """Start a trio task, and do not wait for it.
 
         Args:
             function: An async function of trio.
@@ -42,7 +42,7 @@ class KernelNursery:
         self._nursery.start_soon(self._run, function, args, name=name or function)
 
     async def start(self, function: Callable[..., Awaitable[object]], *args: object, name: object = None) -> Any:
-        """Starts a trio task, and waits until it says that it has begun, as ``trio.Nursery.start`` does.
+        """Start a trio task, and wait until it reports that it has started, as ``trio.Nursery.start`` does.
 
         Args:
             function: An async function of trio that calls ``task_status.started()``.
@@ -50,18 +50,18 @@ class KernelNursery:
             name: The task's name; ``None`` for the function's.
 
         Returns:
-            What the task gave to ``task_status.started``.
+            The value that the task passed to ``task_status.started``.
 
         Raises:
-            RuntimeError: It ended without having said so.
-            What the function raises before it has said so.
+            RuntimeError: It ended before it reported that.
+            What the function raises before it reports that.
 
-        Cancelling it cancels a task that has not begun.
+        Cancelling it cancels a task that has not started.
         """
         return await self._nursery.start(self._run_started, function, args, name=name or function)
 
     def cancel(self) -> None:
-        """Cancels the tasks that are running now. The nursery can still be used."""
+        """Cancel the tasks that are running now. The nursery can still be used."""
         for scope in list(self._scopes):
             scope.cancel()
 
@@ -84,14 +84,14 @@ class KernelNursery:
             try:
                 await function(*args, task_status=status)
             except BaseException as error:
-                if not status.begun:
+                if not status.has_started:
                     raise
                 self._show(error)
             finally:
                 self._scopes.discard(scope)
 
     def _show(self, error: BaseException) -> None:
-        """Reports an error, all but the cancellations in it, which go on their way."""
+        """Report an error, and raise the cancellations in it again."""
         cancelled: BaseException | None
         failed: BaseException | None
         if isinstance(error, BaseExceptionGroup):
@@ -105,25 +105,25 @@ class KernelNursery:
 
 
 class _Status:
-    """A task's status that remembers whether the task has begun."""
+    """A task's status that remembers whether the task has started."""
 
     def __init__(self, status: Any) -> None:
         self._status = status
-        self.begun = False
+        self.has_started = False
 
     def started(self, value: Any = None) -> None:
         self._status.started(value)
-        self.begun = True
+        self.has_started = True
 
 
 _current: KernelNursery | None = None
 
 
 def current_nursery() -> KernelNursery:
-    """The nursery of the kernel that this process is.
+    """Return the nursery of the trio kernel that runs in this process.
 
     Raises:
-        RuntimeError: It is no trio kernel.
+        RuntimeError: This process is not a trio kernel.
     """
     if _current is None:
         raise RuntimeError(
@@ -134,6 +134,6 @@ def current_nursery() -> KernelNursery:
 
 
 def set_current(nursery: KernelNursery | None) -> None:
-    """Sets what ``current_nursery`` gives."""
+    """Set what ``current_nursery`` returns."""
     global _current  # noqa: PLW0603 (a process is one kernel)
     _current = nursery

@@ -1,9 +1,8 @@
 """One cell under way that may await asyncio code and trio code alike.
 
-The cell is stepped in a trio task, so cancel scopes and nurseries work in it as they do in trio. While it takes a step
-the Task that follows it is asyncio's current one, so that what asks for that (``asyncio.timeout``,
-``asyncio.TaskGroup``) works as well. What it awaits tells the two apart: a future is waited for in asyncio, and
-anything else is trio's.
+The cell is stepped in a trio task, so cancel scopes and nurseries work in it as they do in trio. During a step the Task
+that follows it is asyncio's current one, so that what needs a current Task (``asyncio.timeout``, ``asyncio.TaskGroup``)
+works as well. What it awaits decides: a future is waited for in asyncio, and anything else in trio.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ import trio
 
 __all__ = ["Cell"]
 
-#: How the cell goes on: sends it a value, or throws an exception into it.
+#: Resumes the cell: sends it a value, or throws an exception into it.
 Resume: TypeAlias = Callable[[], Any]
 
 
 class Cell:
-    """A coroutine that awaits both.
+    """A coroutine that may await both asyncio and trio.
 
     Args:
         coroutine: The coroutine.
-        computing: Entered while a step is taken.
+        computing: A context manager that is entered for each step.
         check: Called before each step, where a ``KeyboardInterrupt`` can be raised. What it raises is thrown into the
             coroutine.
     """
@@ -52,7 +51,7 @@ class Cell:
         self._done: asyncio.Future[None]
 
     async def follow(self, nursery: trio.Nursery) -> Any:
-        """Runs the coroutine in a task of the nursery, and waits for it in the present asyncio Task.
+        """Run the coroutine in a task of the nursery, and wait for it in the current asyncio Task.
 
         Returns:
             What the coroutine returned.
@@ -76,9 +75,9 @@ class Cell:
         return self._outcome.unwrap()
 
     def throw(self, error: BaseException) -> None:
-        """Throws an exception into what the coroutine is waiting for, or is going to wait for next.
+        """Throw an exception into what the coroutine is waiting for, or is going to wait for next.
 
-        Called in trio's thread, and not from a step of the coroutine.
+        Call it in trio's thread, and not from a step of the coroutine.
         """
         self._throw(error)
 
@@ -172,6 +171,9 @@ class Cell:
         return partial(self._coroutine.send, None)
 
     async def _wait_trap(self, trap: Any) -> Resume:
+        # An error is thrown into a trio wait through its abort function, and not by a cancel scope round the wait:
+        # `Nursery.start` moves the scopes under it ("Cancel scope stack corrupted"), and a waiting nursery cancels its
+        # tasks only for an error of its own.
         sleep = _Sleep(self, getattr(trap, "abort_func", _stay))
         self._throw = sleep.throw
         if self._pending is not None:
@@ -186,18 +188,18 @@ class Cell:
             return partial(self._coroutine.send, value)
         if not isinstance(sleep.error, asyncio.CancelledError) or _is_at_checkpoint(self._coroutine):
             return partial(self._coroutine.throw, sleep.error)
-        # It did not give up, and what came is not lost. The error is raised by it now, or by the next wait.
+        # It could not be aborted, and its value is not lost. The error is raised now, or by the next wait.
         self._pending = sleep.error
         return partial(self._coroutine.send, value)
 
     def take_pending(self, error: BaseException | None) -> None:
-        """Forgets an error that is being raised."""
+        """Forget an error that is being raised."""
         if self._pending is error:
             self._pending = None
 
 
 class _Sleep:
-    """The present task, about to wait in trio, and how to throw an error into that.
+    """The current task, about to wait in trio, and a way to throw an error into that wait.
 
     Attributes:
         error: What was thrown.
@@ -211,7 +213,7 @@ class _Sleep:
         self._abort_func = abort_func
         self._asked = False
         self._task = trio.lowlevel.current_task()
-        # trio makes it None for a task that will go on, which must not be aborted any more.
+        # trio sets it to None for a task that will continue, which must not be aborted any more.
         self._task.custom_sleep_data = self._task.custom_sleep_data or self
 
     def throw(self, error: BaseException) -> None:
@@ -220,7 +222,7 @@ class _Sleep:
             trio.lowlevel.reschedule(self._task, outcome.capture(self._raise))
 
     def ask(self, raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
-        """Asks what is waited for to give up, which may be done once."""
+        """Abort the wait, if that is possible. Only the first call has an effect."""
         if self._asked:
             return trio.lowlevel.Abort.FAILED
         self._asked = True
@@ -250,7 +252,7 @@ def _stay(_: object) -> trio.lowlevel.Abort:
 
 
 def _is_at_checkpoint(awaited: Any) -> bool:
-    """Whether a coroutine waits in ``trio.lowlevel.checkpoint``, which lets others run before it looks for scopes."""
+    """Return whether a coroutine waits in ``trio.lowlevel.checkpoint``, which checks its scopes after others ran."""
     code = trio.lowlevel.checkpoint.__code__
     while awaited is not None:
         if getattr(awaited, "cr_code", None) is code:

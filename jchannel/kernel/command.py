@@ -1,4 +1,4 @@
-"""The command line, ``python -m jchannel kernel``: installs the trio kernel's kernelspec, removes it, and lists it."""
+"""The command ``python -m jchannel kernel``, which installs, removes and lists the trio kernel's kernelspec."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from jchannel.kernel import spec
 __all__ = ["add_kernel"]
 
 
-def add_kernel(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command and its subcommands to a parser's."""
-    kernel = commands.add_parser(
-        "kernel",
-        help="install, remove or list the Jupyter kernel in which cells await trio and asyncio",
-        description="The trio kernel is an ipykernel that runs on a trio-asyncio loop: its cells await asyncio code "
-        "and trio code, and jchannel needs no thread of its own there.",
+def add_kernel(kernel: argparse.ArgumentParser) -> None:
+    """Add the subcommands to the command's parser."""
+    kernel.description = (
+        "The trio kernel is an ipykernel that runs on a trio-asyncio loop: its cells await asyncio code and trio code, "
+        "and jchannel needs no thread of its own there."
     )
     kernel.set_defaults(run=lambda _: _print_help(kernel))
     actions = kernel.add_subparsers(title="commands", metavar="COMMAND")

@@ -19,9 +19,9 @@ __all__ = ["Interrupts"]
 
 
 class Interrupts:
-    """Knows which cell an interrupt is for. Made in trio, in the main thread.
+    """Route interrupts to the cell that they are meant for. Create it in trio, in the main thread.
 
-    It is entered while the code of a cell is run.
+    As a context manager it surrounds the code of a cell while that runs.
     """
 
     def __init__(self) -> None:
@@ -32,16 +32,16 @@ class Interrupts:
 
     @property
     def computing(self) -> bool:
-        """Whether a cell's code is being run at this moment."""
+        """Whether a cell's code is running at this moment."""
         return self._computing
 
     def install(self) -> None:
-        """Takes SIGINT."""
+        """Install the handler of SIGINT."""
         signal.signal(signal.SIGINT, self.handle)
 
     @contextmanager
     def hold(self, cell: Cell | None) -> Iterator[None]:
-        """Has interrupts end a cell; ``None`` for one that does not wait. Entered in the main thread."""
+        """Send interrupts to a cell during the block; ``None`` for a cell that does not wait. For the main thread."""
         self._cell = cell
         self._asked = False
         try:
@@ -50,27 +50,27 @@ class Interrupts:
             self._cell = None
 
     def __enter__(self) -> None:
-        """The code of the cell is about to run."""
+        """Note that the code of the cell is about to run."""
         self._computing = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """The code of the cell waits, or has ended."""
+        """Note that the code of the cell waits, or has ended."""
         self._computing = False
 
     def check(self) -> None:
-        """Called where an interrupt can be raised, right before the code of the cell is run.
+        """Raise the interrupt that is due, if one is. Call it right before the code of the cell runs.
 
         Raises:
-            KeyboardInterrupt: An interrupt came before, when nothing could be raised.
+            KeyboardInterrupt: An interrupt came when nothing could be raised.
         """
         if self._asked:
             self._asked = False
             raise KeyboardInterrupt
 
     def handle(self, _signal: int, _frame: FrameType | None) -> None:
-        """Handles a signal.
+        """Handle a signal.
 
         Raises:
             KeyboardInterrupt: The code of a cell was interrupted.

@@ -1,4 +1,4 @@
-"""The kernelspec: what tells Jupyter that there is a trio kernel, and how it is started."""
+"""The kernelspec, by which Jupyter knows the trio kernel and how to start it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = [
 DEFAULT_NAME: Final = "jchannel-trio"
 DEFAULT_DISPLAY_NAME: Final = "Python 3 (trio)"
 
-#: What says in a kernelspec that it is jchannel's.
+#: The entry that marks a kernelspec as jchannel's.
 _MARK: Final = ("jchannel", "trio")
 _LOGO: Final = Path(__file__).with_name("logo-svg.svg")
 
 
 class KernelSpecError(Exception):
-    """A kernelspec cannot be installed, or removed. The message says why, and what to do."""
+    """A kernelspec cannot be installed or removed. The message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class InstalledSpec:
 
 
 def check_parts(version: tuple[int, int] = sys.version_info[:2]) -> None:
-    """Checks that this Python can run the kernel.
+    """Check that this Python can run the kernel.
 
     Args:
         version: The Python's version.
@@ -80,7 +80,7 @@ def install(
     prefix: str | None = None,
     replace: bool = False,
 ) -> InstalledSpec:
-    """Installs the kernelspec, in the place of an earlier one of jchannel's.
+    """Install the kernelspec. It replaces an earlier one of jchannel's.
 
     Args:
         name: The name by which notebooks refer to it: letters, digits, dots, hyphens and underscores. Jupyter makes it
@@ -92,7 +92,7 @@ def install(
         replace: Whether a kernelspec of that name that is not jchannel's is replaced.
 
     Returns:
-        What has been installed.
+        The installed kernelspec.
 
     Raises:
         KernelSpecError: This Python cannot run the kernel, the name is not one or is taken, or the folder cannot be
@@ -128,14 +128,14 @@ def install(
 
 
 def installed(*, user: bool = False, prefix: str | None = None) -> list[InstalledSpec]:
-    """The kernelspecs of the trio kernel that Jupyter finds from this Python.
+    """Return the kernelspecs of the trio kernel that Jupyter finds from this Python.
 
     Args:
-        user: Whether to look in the user's only.
-        prefix: An environment to look in only.
+        user: Whether to look only in the user's folder.
+        prefix: The only environment to look in.
 
     Returns:
-        Them, in the order in which Jupyter finds them. Of two with one name, the first counts.
+        They are in the order in which Jupyter finds them. Of two with one name, the first counts.
 
     Raises:
         KernelSpecError: Jupyter's client is not installed.
@@ -145,15 +145,15 @@ def installed(*, user: bool = False, prefix: str | None = None) -> list[Installe
 
 
 def uninstall(name: str = DEFAULT_NAME, *, user: bool = False, prefix: str | None = None) -> InstalledSpec:
-    """Removes a kernelspec of the trio kernel.
+    """Remove a kernelspec of the trio kernel.
 
     Args:
         name: Its name.
-        user: Whether to look in the user's only.
-        prefix: An environment to look in only.
+        user: Whether to look only in the user's folder.
+        prefix: The only environment to look in.
 
     Returns:
-        What has been removed.
+        The removed kernelspec.
 
     Raises:
         KernelSpecError: There is none of that name, or it is not jchannel's, or it cannot be removed.
@@ -175,7 +175,7 @@ def uninstall(name: str = DEFAULT_NAME, *, user: bool = False, prefix: str | Non
 
 
 def _describe(display_name: str) -> dict[str, Any]:
-    """What is in the kernelspec's file."""
+    """Return the content of the kernelspec's file."""
     return {
         "argv": [sys.executable, "-m", "jchannel.kernel", "-f", "{connection_file}"],
         "display_name": display_name,
@@ -185,7 +185,7 @@ def _describe(display_name: str) -> dict[str, Any]:
 
 
 def _place(*, user: bool, prefix: str | None) -> dict[str, Any]:
-    """Where to install, in the words of Jupyter's own function."""
+    """Return where to install, as arguments of ``install_kernel_spec``."""
     from jupyter_core.paths import prefer_environment_over_user  # noqa: PLC0415 (it is an optional part)
 
     if user:
@@ -203,7 +203,7 @@ def _kernels_of(place: dict[str, Any]) -> Path:
 
 
 def _known_folders() -> list[Path]:
-    """Where Jupyter looks for kernelspecs, from this Python."""
+    """Return the folders where Jupyter looks for kernelspecs, from this Python."""
     if importlib.util.find_spec("jupyter_client") is None:
         raise KernelSpecError("this needs jupyter_client, which is not installed: pip install 'jchannel[kernel]'")
     from jupyter_client.kernelspec import KernelSpecManager  # noqa: PLC0415 (it is an optional part)
@@ -223,17 +223,17 @@ def _folders_of(name: str, places: list[Path]) -> list[Path]:
 def _list(kernels: Path) -> list[Path]:
     try:
         return [folder for folder in kernels.iterdir() if (folder / "kernel.json").is_file()]
-    except OSError:  # It is not there, or not ours to read.
+    except OSError:  # It does not exist, or must not be read.
         return []
 
 
 def _read(folder: Path) -> InstalledSpec | None:
-    """The kernelspec in a folder, or ``None`` when it is not one of jchannel's."""
+    """Return the kernelspec in a folder, or ``None`` if it is not one of jchannel's."""
     try:
         spec = json.loads((folder / "kernel.json").read_text(encoding="utf-8"))
         key, value = _MARK
         if spec["metadata"][key] != value:
             return None
         return InstalledSpec(folder.name, spec["display_name"], spec["argv"][0], folder)
-    except (OSError, ValueError, LookupError, TypeError):  # Another's, written as it may be.
+    except (OSError, ValueError, LookupError, TypeError):  # One of another package, of whatever form.
         return None

@@ -1,7 +1,7 @@
 """A kit for test suites: channels connected in memory to a page that the test plays, with faults on demand.
 
-For tests in trio there are ``open_pair``, ``open_server`` and ``open_page``, for tests with asyncio ``AsyncioKit``, and
-for those of ``jchannel.sync`` there is ``SyncKit``. docs/testing.md has examples.
+Tests in trio use ``open_pair``, ``open_server`` and ``open_page``, tests with asyncio ``AsyncioKit``, and tests of
+``jchannel.sync`` ``SyncKit``. docs/testing.md has examples.
 """
 
 from __future__ import annotations

@@ -10,68 +10,51 @@ from typing import Any, Self
 
 import trio
 
-from jchannel._bridge.crossing import Operation, in_task, running_loop, wait_in_loop
-from jchannel._bridge.handles import ServerHandle
+from jchannel._bridge.call import running_loop, wait_in_loop
+from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.mailbox import LoopMailbox
-from jchannel._bridge.methods import LoopMethods
+from jchannel._bridge.methods import LoopInvocation, LoopMethods
 from jchannel._bridge.streams import LoopStreams
-from jchannel._core.peer import PeerChannel
 from jchannel.channel import Channel
 from jchannel.server import Server
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.facade import LoopPage
 from jchannel.testing.faults import check_seconds
 from jchannel.testing.kit import EMPTY_CODE, Kit
+from jchannel.trio import PeerChannel
 
 __all__ = ["AsyncioKit"]
 
-#: How often the loop runs what is ready before it counts as quiet.
+#: How many times the loop runs what is ready before it counts as quiet.
 _PASSES = 10
 
 
-class _LoopServer(Server):
-    """The asyncio facade's server, in the trio of a kit."""
-
-    def __init__(self, portal: KitPortal, handle: ServerHandle) -> None:
-        super().__init__()
-        self._handle = handle
-        self._portal = portal
-
-    def start(self) -> asyncio.Task[Self]:
-        """As the facade's."""
-        return in_task(self._handle.start(self._portal, self), "server.start")
-
-    async def __aenter__(self) -> Self:
-        """As the facade's."""
-        return await in_task(self._handle.enter(self._portal, self), "server.start")
-
-
 class _PageMethods(LoopMethods):
-    """As the facade's, but it looks at no clock: the kit ends before its loop does."""
+    """The facade's, without its timer: the kit ends before its loop does."""
 
     def _watch_loop(self) -> None:
         pass
 
-    async def _wait_to_the_end(self, method: Any) -> None:
-        await method.ended.wait()
+    async def _wait_to_the_end(self, invocation: LoopInvocation) -> None:
+        await invocation.ended.wait()
 
 
 class AsyncioKit(Kit):
     """Everything for a test of a program that uses jchannel with asyncio, for the time of an ``async with`` block.
 
-    The server and the channels are those of the facade, and their methods give Tasks on the test's loop. The methods of
-    a page's handler run on that loop, too, as Tasks where they are async, so that they share the test's objects without
+    The server and the channels are those of the facade, and their methods return Tasks on the test's loop. The methods
+    of a page's handler run on that loop, too, as Tasks if they are async, so that they share the test's objects without
     locks. trio runs in a private thread, without sockets, and ends with the block.
 
     The time of the timeouts stands still until the test moves it: ``await kit.advance(3600)`` is an hour. asyncio's own
     time is not the kit's: wait in the page with ``kit.sleep``, and not with ``asyncio.sleep``.
 
     Args:
-        static: As that of ``jchannel.start``.
-        heartbeat: As that of ``jchannel.start``.
-        origins: As that of ``jchannel.start``.
-        tracebacks: As that of ``jchannel.start``.
-        limits: As that of ``jchannel.start``.
+        static: A folder of static files to serve; ``None`` for a plain page.
+        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
+        origins: Origins of pages that may connect. The pages of the kit need none.
+        tracebacks: Whether the page receives the traceback of an exception that a Python handler raised.
+        limits: The limits of what a page controls; ``None`` for the defaults.
 
     Attributes:
         server: The server, a ``jchannel.server.Server``, started; it is there from the block's beginning.
@@ -81,22 +64,23 @@ class AsyncioKit(Kit):
     _block = "async with"
 
     async def __aenter__(self) -> Self:
-        """Starts the server. Raises what that of ``jchannel.start`` raises, and ``StateError`` the second time."""
-        portal, handle = self._enter()
-        self.server = _LoopServer(portal, handle)
+        """Start the server. Raise what the Task of ``jchannel.start`` raises, and ``StateError`` the second time."""
+        handle = self._enter()
+        self.server = Server(notebook=False)
+        self.server._handle = handle
         try:
             await self.server.start()
         except BaseException:
-            await self._end(portal)
+            await self._end(self._entered)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Ends the pages, the server and the kit's thread."""
+        """End the pages, the server and the kit's thread."""
         try:
-            for operation in self._ending(self.server.handle):
+            for operation in self._ending():
                 await wait_in_loop(operation)
         finally:
             await self._end(self._entered)
@@ -108,12 +92,14 @@ class AsyncioKit(Kit):
         on_open: Callable[[PeerChannel, str], Any] | None = None,
         client: str | None = None,
     ) -> LoopPage:
-        """Connects a scripted page to the server, until the kit's block is left.
+        """Connect a scripted page to the server, until the kit's block is left.
 
         Args:
-            handler: As that of ``jchannel.testing.open_page``; its methods run on the present loop.
-            on_open: As that of ``jchannel.testing.open_page``; it runs on the present loop.
-            client: As that of ``jchannel.testing.open_page``.
+            handler: The object that handles calls from Python: it plays the page's JavaScript. Its methods run on the
+                present loop.
+            on_open: Plays the code of channels, on the present loop: called with each channel that is opened and its
+                code, sync or async. It may set the channel's ``handler``, and returns what opening the channel returns.
+            client: The page's name, by which the server recognises it; ``None`` for a random one.
 
         Raises:
             RefusedError: Another page is connected.
@@ -124,7 +110,6 @@ class AsyncioKit(Kit):
         return await wait_in_loop(
             self._opening_page(
                 LoopPage,
-                self.server.handle,
                 handler,
                 on_open=on_open,
                 client=client,
@@ -141,13 +126,13 @@ class AsyncioKit(Kit):
         code: str = EMPTY_CODE,
         on_open: Callable[[PeerChannel, str], Any] | None = None,
     ) -> tuple[Channel, LoopPage]:
-        """Connects a scripted page, and opens a channel.
+        """Connect a scripted page, and open a channel.
 
         Args:
             page_handler: The object that handles calls from Python: it plays the page's JavaScript.
             handler: The channel's handler, which handles calls from the page.
             code: The channel's code. The page does not run it.
-            on_open: As that of ``open_page``.
+            on_open: Plays the code of channels, as in ``open_page``.
 
         Returns:
             The channel, open, a ``jchannel.channel.Channel``; and the page.
@@ -161,7 +146,7 @@ class AsyncioKit(Kit):
         return channel, page
 
     async def advance(self, seconds: float) -> None:
-        """Moves the kit's time, from one thing that is due to the next, and lets each take its course before the next.
+        """Move the kit's time, from one thing that is due to the next, and wait each time until all of it has happened.
 
         Args:
             seconds: How far.
@@ -173,17 +158,17 @@ class AsyncioKit(Kit):
         When it returns, trio and the loop wait: what was due has happened, and Tasks that wait for it have ended.
         Code that waits for anything but the kit (a file, a thread, ``asyncio.sleep``) is not waited for.
 
-        Cancelling it leaves the time where it has come to.
+        Cancelling it leaves the time where it is.
         """
         portal = self._entered
         end = portal.time + check_seconds(seconds, "the time to advance by")
         await self._settle(portal)
-        while not await wait_in_loop(Operation(portal, partial(portal.step, end))):
+        while not await wait_in_loop(TaskJob(portal, partial(portal.step, end))):
             await self._settle(portal)
         await self._settle(portal)
 
     async def sleep(self, seconds: float) -> None:
-        """Waits until the kit's time has been moved that far: for the methods of a page's handler.
+        """Wait until the kit's time has been moved that far: for the methods of a page's handler.
 
         Args:
             seconds: How long.
@@ -192,15 +177,15 @@ class AsyncioKit(Kit):
             TypeError, ValueError: It is not a finite number of seconds.
             StateError: The kit is not entered, or was left meanwhile.
         """
-        await wait_in_loop(Operation(self._entered, partial(trio.sleep, check_seconds(seconds, "the time to sleep"))))
+        await wait_in_loop(TaskJob(self._entered, partial(trio.sleep, check_seconds(seconds, "the time to sleep"))))
 
     async def _settle(self, portal: KitPortal) -> None:
-        """Waits until neither trio nor the loop has anything to do that the other has asked for."""
+        """Wait until neither trio nor the loop has anything to do that the other has requested."""
         quiet = False
         while not quiet:
-            # Counted before: what trio has told the loop on its way to rest may have sent something into trio again.
+            # Counted before: what trio has posted to the loop before it rested may have posted something to trio again.
             posted = portal.posted + 1
-            await wait_in_loop(Operation(portal, portal.settle))
+            await wait_in_loop(TaskJob(portal, portal.settle))
             for _ in range(_PASSES):
                 await asyncio.sleep(0)
             quiet = portal.posted == posted
@@ -212,7 +197,7 @@ class AsyncioKit(Kit):
         portal.end_soon(lambda: mailbox.post(lambda: ended.set_result(None)))
         cancelled = False
         while not ended.done():
-            # What ends in trio may wait for the loop, so the thread is not joined before.
+            # What ends in trio may wait for the loop, so the thread is joined after this.
             try:
                 await asyncio.shield(ended)
             except asyncio.CancelledError:

@@ -1,4 +1,8 @@
-"""The trio of a kit for the facades: a thread of its own, and a clock that stands still until a test moves it."""
+"""The trio of a kit for the facades: a thread of its own, and a clock that stands still until a test moves it.
+
+trio must not jump ahead while a loop or a thread computes, so only the test moves the clock, from deadline to deadline:
+one jump of an hour would end a call and its answer after 10 s at once, in any order.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ class KitPortal(Portal):
     """The way into a trio whose time a test moves. ``end_soon`` ends it, and its thread.
 
     Attributes:
-        posted: How often something was sent into it from outside.
+        posted: The number of times that something was sent into it from outside.
     """
 
     def __init__(self) -> None:
@@ -36,36 +40,36 @@ class KitPortal(Portal):
         return self._clock.current_time()
 
     def post_later(self, work: Work) -> None:
-        """As the portal's."""
+        """Run work in trio, but never at once in trio's own thread, and count it. Safe in any thread."""
         self.posted += 1
         super().post_later(work)
 
     def end_soon(self, on_end: Callable[[], object]) -> None:
-        """Cancels all that runs in it, and ends it. Does not wait.
+        """Cancel all that runs in it, and end it. Does not wait.
 
         Args:
-            on_end: Called in its thread, as nearly the last thing.
+            on_end: Called in its thread, just before that ends.
         """
         self._on_end = on_end
         self.post(self._cancel)
 
     def join(self) -> None:
-        """Waits until its thread has ended."""
+        """Wait until its thread has ended."""
         self._own_thread.join()
 
     # In trio
 
     async def let_time_pass(self) -> None:
-        """Has time pass as it does outside, for what is still to end."""
+        """Let time pass at its usual rate, for what has not ended yet."""
         self._clock.rate = 1
         await trio.lowlevel.checkpoint()
 
     async def settle(self) -> None:
-        """Waits until all waits for time, or for something outside of trio."""
+        """Wait until all tasks wait for time, or for something outside of trio."""
         await trio.testing.wait_all_tasks_blocked()
 
     async def step(self, end: float) -> bool:
-        """Moves time to the next deadline, but not beyond ``end``, and waits until all waits again.
+        """Move time to the next deadline, but not beyond ``end``, and wait until all tasks wait again.
 
         Returns:
             Whether the time is ``end``.

@@ -1,6 +1,7 @@
 """A scripted page as a test outside of trio holds it: what needs no waiting is done when the method returns.
 
-How the rest is waited for is the business of the two faces: ``LoopPage`` gives Tasks, ``ThreadPage`` waits.
+The two faces differ in how they wait for the rest: the methods of ``LoopPage`` return Tasks, those of ``ThreadPage``
+wait.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from jchannel._bridge.crossing import Operation, in_task, wait_blocking
+from jchannel._bridge.call import in_task, wait_blocking
+from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.owner import Owner
 from jchannel._bridge.streams import Streams
+from jchannel._core.arguments import PIPE, pack_call, pack_echo
+from jchannel._protocol import messages
 from jchannel._streams.reader import MetaGenerator
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.faults import Direction, Fault
 from jchannel.testing.page import Page
+from jchannel.testing.page_requests import PageRequest
 from jchannel.testing.script import RecordedCall
 
 __all__ = ["FacadeDirection", "FacadePage", "LoopPage", "ThreadPage", "run_now"]
@@ -25,47 +30,52 @@ T = TypeVar("T")
 
 
 def run_now(portal: KitPortal, function: Callable[[], T]) -> T:
-    """Runs a function that does not wait in the kit's trio, and lets it take its course, as far as trio alone can.
+    """Run a function that does not wait in the kit's trio, wait until trio rests, and return the function's result.
 
-    Gives its result. It blocks its thread only as long as trio computes.
+    It blocks its thread only as long as trio computes.
     """
+    return wait_blocking(TaskJob(portal, partial(_run_and_settle, portal, function)))
 
-    async def finish(result: T) -> T:
-        await portal.settle()
-        return result
 
-    return wait_blocking(Operation(portal, lambda: finish(function())))
+async def _run_and_settle(portal: KitPortal, function: Callable[[], T]) -> T:
+    result = function()
+    await portal.settle()
+    return result
+
+
+def _pack_pipe() -> messages.Request:
+    return PIPE
 
 
 class FacadeDirection:
-    """What happens to what goes in one direction, as ``Direction`` has it."""
+    """What happens to what goes in one direction: a ``Direction``, seen from outside of trio."""
 
     def __init__(self, portal: KitPortal, direction: Direction) -> None:
         self._portal = portal
         self._direction = direction
 
     def hold(self) -> None:
-        """As ``Direction.hold``."""
+        """Let nothing pass from now on, until ``release``."""
         run_now(self._portal, self._direction.hold)
 
     def release(self) -> None:
-        """As ``Direction.release``."""
+        """Let everything pass again, what has been held first."""
         run_now(self._portal, self._direction.release)
 
     def set_delay(self, seconds: float) -> None:
-        """As ``Direction.set_delay``."""
+        """Delay all that is sent from now on by this many seconds, as ``Direction.set_delay`` does."""
         run_now(self._portal, partial(self._direction.set_delay, seconds))
 
     def drop(self, *types: str, count: int = 1) -> Fault:
-        """As ``Direction.drop``."""
+        """Lose the next messages of these types, as ``Direction.drop`` does, and return the fault."""
         return run_now(self._portal, partial(self._direction.drop, *types, count=count))
 
     def duplicate(self, *types: str, count: int = 1) -> Fault:
-        """As ``Direction.duplicate``."""
+        """Send the next messages of these types twice, as ``Direction.duplicate`` does, and return the fault."""
         return run_now(self._portal, partial(self._direction.duplicate, *types, count=count))
 
     def reorder(self, *types: str, count: int = 2) -> Fault:
-        """As ``Direction.reorder``."""
+        """Reverse the order of the next messages of these types, as ``Direction.reorder`` does; return the fault."""
         return run_now(self._portal, partial(self._direction.reorder, *types, count=count))
 
 
@@ -91,12 +101,12 @@ class FacadePage:
 
     @property
     def client(self) -> str:
-        """The name by which the server knows the page again when it comes back."""
+        """The name by which the server recognises the page when it comes back."""
         return self._page.client
 
     @property
     def calls(self) -> list[RecordedCall]:
-        """The calls that have come by now, the oldest first."""
+        """The calls that the page has received so far, the oldest first."""
         return list(self._page.calls)
 
     @property
@@ -106,170 +116,187 @@ class FacadePage:
 
     @property
     def connected(self) -> bool:
-        """As ``Page.connected``."""
+        """Whether it is connected, as far as it knows."""
         return self._page.connected
 
     @property
     def why_ended(self) -> str:
-        """As ``Page.why_ended``."""
+        """Why its last connection has ended, in words; empty while it is connected."""
         return self._page.why_ended
 
     def answer(self, name: str, value: object) -> None:
-        """As ``Page.answer``. An async iterable is read where the page's methods run."""
+        """Answer calls of a method with a value from now on, whatever the handler has.
+
+        Args and exceptions are those of ``Page.answer``. An async iterable is read where the page's methods run.
+        """
         if isinstance(value, AsyncIterable):
-            value = self._streams.carry_source(value, self._portal)
+            value = self._streams.check_source(value, self._portal)
         run_now(self._portal, partial(self._page.answer, name, value))
 
     def fail(self, name: str, error: Exception) -> None:
-        """As ``Page.fail``."""
+        """Raise an error in calls of a method from now on, as ``Page.fail`` does."""
         run_now(self._portal, partial(self._page.fail, name, error))
 
     def hang(self, name: str | None = None) -> None:
-        """As ``Page.hang``."""
+        """Never answer calls of a method from now on; ``None`` for every method."""
         run_now(self._portal, partial(self._page.hang, name))
 
     def restore(self, name: str | None = None) -> None:
-        """As ``Page.restore``."""
+        """Leave new calls of a method to the handler again; ``None`` for every method."""
         run_now(self._portal, partial(self._page.restore, name))
 
     def lose(self) -> None:
-        """As ``Page.lose``."""
+        """Break the page's connections now, without a word, as ``Page.lose`` does."""
         run_now(self._portal, self._page.lose)
 
     def hold(self) -> None:
-        """As ``Page.hold``."""
+        """Let nothing pass between page and Python from now on, as ``Page.hold`` does."""
         run_now(self._portal, self._page.hold)
 
     def release(self) -> None:
-        """As ``Page.release``."""
+        """Let everything pass again, what has been held first."""
         run_now(self._portal, self._page.release)
 
     def delay(self, seconds: float) -> None:
-        """As ``Page.delay``."""
+        """Delay all that is sent from now on, in both directions, by this many seconds."""
         run_now(self._portal, partial(self._page.delay, seconds))
 
     def stop_reading(self) -> None:
-        """As ``Page.stop_reading``."""
+        """Let the page read nothing from now on, as ``Page.stop_reading`` does."""
         run_now(self._portal, self._page.stop_reading)
 
     def resume_reading(self) -> None:
-        """As ``Page.resume_reading``."""
+        """Let the page read again."""
         run_now(self._portal, self._page.resume_reading)
 
     # For the faces and the kit
 
-    def leave(self) -> Operation[None]:
-        """Has the page leave for good."""
+    def _leave(self) -> TaskJob[None]:
+        """Return the job that lets the page leave for good."""
+        return TaskJob(self._portal, self._wait_left)
 
-        def begin() -> Awaitable[None]:
-            self._page.leave()
-            self._owner.stop()
-            return self._owner.wait_ended()
+    def _wait_left(self) -> Awaitable[None]:
+        """Let the page leave for good, and wait for it. Called in trio."""
+        self._page._leave()
+        self._owner.stop()
+        return self._owner.wait_ended()
 
-        return Operation(self._portal, begin)
+    def _ask(self, ask: Callable[[], Awaitable[T]]) -> TaskJob[T]:
+        return TaskJob(self._portal, ask)
 
-    def _ask(self, ask: Callable[[], Awaitable[T]]) -> Operation[T]:
-        return Operation(self._portal, ask)
+    def _request(
+        self, pack: Callable[[], messages.Request], timeout: float | None, source: object = None
+    ) -> PageRequest:
+        return PageRequest(self._portal, self._page, pack, timeout, source)
 
-    def _ask_with_stream(
-        self, ask: Callable[..., Awaitable[T]], stream: object, args: tuple[object, ...], timeout: float | None
-    ) -> Operation[T]:
-        source = self._streams.carry_source(stream, self._portal)
-        return self._ask(partial(ask, source, *args, timeout=timeout))
+    def _request_with_stream(
+        self, pack: Callable[[], messages.Request], stream: object, timeout: float | None
+    ) -> PageRequest:
+        return self._request(pack, timeout, self._streams.check_source(stream, self._portal))
 
 
 class LoopPage(FacadePage):
-    """A scripted page for tests with asyncio. Its methods are those of ``Page``; those that wait give Tasks.
+    """A scripted page for tests with asyncio. Its methods are those of ``Page``; those that wait return Tasks.
+
+    The Tasks return and raise what the methods of ``Page`` do, and cancelling one does what cancelling the method does.
 
     ``AsyncioKit.open_page`` makes them.
     """
 
     def wait_call(self, name: str | None = None, timeout: float | None = None) -> asyncio.Task[RecordedCall]:
-        """As ``Page.wait_call``; ``timeout`` is in the kit's time, and without limit unless it is given."""
+        """Wait until the page has been called, and return the call.
+
+        ``timeout`` is in seconds of the kit's time; without one, there is no limit.
+        """
         return in_task(self._ask(partial(self._page.wait_call, name, timeout)), "page.wait_call")
 
     def wait_ended(self, call: RecordedCall) -> asyncio.Task[None]:
-        """As ``Page.wait_ended``."""
+        """Wait until a call has been answered, has failed or was cancelled."""
         return in_task(self._ask(partial(self._page.wait_ended, call)), "page.wait_ended")
 
     def call(self, name: str, *args: object, timeout: float | None = 3) -> asyncio.Task[Any]:
-        """As ``Page.call``."""
-        return in_task(self._ask(partial(self._page.call, name, *args, timeout=timeout)), "page.call")
+        """Call a method of the Python handler of the first open channel, as ``Page.call`` does."""
+        return in_task(self._request(partial(pack_call, name, args), timeout), "page.call")
 
     def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3
     ) -> asyncio.Task[Any]:
-        """As ``Page.call_with_stream``."""
-        ask = partial(self._page.call_with_stream, name)
-        return in_task(self._ask_with_stream(ask, stream, args, timeout), "page.call_with_stream")
+        """Call a method of the Python handler with a byte stream, as ``Page.call_with_stream`` does."""
+        job = self._request_with_stream(partial(pack_call, name, args), stream, timeout)
+        return in_task(job, "page.call_with_stream")
 
     def echo(self, *args: object, timeout: float | None = 3) -> asyncio.Task[list[Any]]:
-        """As ``Page.echo``."""
-        return in_task(self._ask(partial(self._page.echo, *args, timeout=timeout)), "page.echo")
+        """Send arguments to Python and receive them back, as a list."""
+        return in_task(self._request(partial(pack_echo, args), timeout), "page.echo")
 
     def pipe(self, stream: object, timeout: float | None = 3) -> asyncio.Task[MetaGenerator]:
-        """As ``Page.pipe``."""
-        return in_task(self._ask_with_stream(self._page.pipe, stream, (), timeout), "page.pipe")
+        """Send a byte stream to Python and receive it back."""
+        return in_task(self._request_with_stream(_pack_pipe, stream, timeout), "page.pipe")
 
     def reconnect(self) -> asyncio.Task[None]:
-        """As ``Page.reconnect``."""
+        """Connect the page again as the same page, as ``Page.reconnect`` does."""
         return in_task(self._ask(self._page.reconnect), "page.reconnect")
 
     def reload(self) -> asyncio.Task[None]:
-        """As ``Page.reload``."""
+        """Load the page anew, as ``Page.reload`` does."""
         return in_task(self._ask(self._page.reload), "page.reload")
 
     def close(self) -> asyncio.Task[None]:
-        """As ``Page.close``."""
+        """Close the connection on purpose, with a goodbye, and wait until it has ended."""
         return in_task(self._ask(self._page.close), "page.close")
 
     def wait_lost(self) -> asyncio.Task[None]:
-        """As ``Page.wait_lost``."""
+        """Wait until the page's connections have ended on both sides, whoever ended them."""
         return in_task(self._ask(self._page.wait_lost), "page.wait_lost")
 
 
 class ThreadPage(FacadePage):
     """A scripted page for tests without a loop. Its methods are those of ``Page``, and wait.
 
+    They return and raise what the methods of ``Page`` do; a stream is a ``ByteStream``.
+
     ``SyncKit.open_page`` makes them.
     """
 
     def wait_call(self, name: str | None = None, timeout: float | None = None) -> RecordedCall:
-        """As ``Page.wait_call``; ``timeout`` is in the kit's time, and without limit unless it is given."""
+        """Wait until the page has been called, and return the call.
+
+        ``timeout`` is in seconds of the kit's time; without one, there is no limit.
+        """
         return wait_blocking(self._ask(partial(self._page.wait_call, name, timeout)))
 
     def wait_ended(self, call: RecordedCall) -> None:
-        """As ``Page.wait_ended``."""
+        """Wait until a call has been answered, has failed or was cancelled."""
         wait_blocking(self._ask(partial(self._page.wait_ended, call)))
 
     def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
-        """As ``Page.call``."""
-        return wait_blocking(self._ask(partial(self._page.call, name, *args, timeout=timeout)))
+        """Call a method of the Python handler of the first open channel, as ``Page.call`` does."""
+        return wait_blocking(self._request(partial(pack_call, name, args), timeout))
 
     def call_with_stream(self, name: str, stream: object, *args: object, timeout: float | None = 3) -> Any:
-        """As ``Page.call_with_stream``."""
-        return wait_blocking(self._ask_with_stream(partial(self._page.call_with_stream, name), stream, args, timeout))
+        """Call a method of the Python handler with a byte stream, as ``Page.call_with_stream`` does."""
+        return wait_blocking(self._request_with_stream(partial(pack_call, name, args), stream, timeout))
 
     def echo(self, *args: object, timeout: float | None = 3) -> list[Any]:
-        """As ``Page.echo``."""
-        return wait_blocking(self._ask(partial(self._page.echo, *args, timeout=timeout)))
+        """Send arguments to Python and receive them back, as a list."""
+        return wait_blocking(self._request(partial(pack_echo, args), timeout))
 
     def pipe(self, stream: object, timeout: float | None = 3) -> Any:
-        """As ``Page.pipe``; gives a ``ByteStream``."""
-        return wait_blocking(self._ask_with_stream(self._page.pipe, stream, (), timeout))
+        """Send a byte stream to Python and receive it back, as a ``ByteStream``."""
+        return wait_blocking(self._request_with_stream(_pack_pipe, stream, timeout))
 
     def reconnect(self) -> None:
-        """As ``Page.reconnect``."""
+        """Connect the page again as the same page, as ``Page.reconnect`` does."""
         wait_blocking(self._ask(self._page.reconnect))
 
     def reload(self) -> None:
-        """As ``Page.reload``."""
+        """Load the page anew, as ``Page.reload`` does."""
         wait_blocking(self._ask(self._page.reload))
 
     def close(self) -> None:
-        """As ``Page.close``."""
+        """Close the connection on purpose, with a goodbye, and wait until it has ended."""
         wait_blocking(self._ask(self._page.close))
 
     def wait_lost(self) -> None:
-        """As ``Page.wait_lost``."""
+        """Wait until the page's connections have ended on both sides, whoever ended them."""
         wait_blocking(self._ask(self._page.wait_lost))

@@ -20,7 +20,7 @@ __all__ = ["Direction", "Fault", "FaultyLink", "RawMessage", "check_seconds", "j
 #: The types of messages that travel in both directions, as docs/protocol.md names them.
 _EITHER: Final = ("echo", "call", "pipe", "result", "error", "cancel", "stop", "broken")
 
-#: The types of messages that faults are for, by who gets them. A handshake without its messages is only a wait.
+#: The types of messages that faults are for, by their receiver. Faults of the handshake would only make it wait.
 _TYPES: Final = {"page": ("beat", "open", "close", "ticket", *_EITHER), "python": _EITHER}
 
 _LENGTH: Final = struct.Struct("<I")
@@ -28,7 +28,7 @@ _LENGTH: Final = struct.Struct("<I")
 
 @dataclass(frozen=True, slots=True)
 class RawMessage:
-    """A message as it is in its frame.
+    """A message as it stands in its frame.
 
     Attributes:
         fields: Its JSON.
@@ -61,16 +61,16 @@ class Fault:
         """Whether it has met all its messages, and does nothing any more."""
         return self.hits >= self._count
 
-    def forget(self) -> None:
-        """Loses the messages it has caught, because their connection has ended."""
+    def _forget(self) -> None:
+        """Drop the messages it has caught, because their connection has ended."""
         self._caught.clear()
 
-    def meets(self, message: RawMessage) -> bool:
-        """Whether it is for a message."""
+    def _meets(self, message: RawMessage) -> bool:
+        """Return whether it is for a message."""
         return not self.done and message.fields.get("type") in self._types
 
-    def apply(self, message: RawMessage) -> list[RawMessage]:
-        """Gives what takes the place of a message that it has met."""
+    def _apply(self, message: RawMessage) -> list[RawMessage]:
+        """Return what replaces a message that it has met."""
         self.hits += 1
         if self._kind == "drop":
             return []
@@ -100,19 +100,19 @@ class Direction(Transit):
         self._faults: list[Fault] = []
 
     def hold(self) -> None:
-        """Lets nothing pass from now on, until ``release``.
+        """Let nothing pass from now on, until ``release``.
 
-        64 KiB for each connection are under way then; whoever sends more waits.
+        Up to 64 KiB of each connection are under way then; whoever sends more waits.
         """
         self.held = True
 
     def release(self) -> None:
-        """Lets everything pass again, and what has been held first."""
+        """Let everything pass again, what has been held first."""
         self.held = False
-        self.notify()
+        self._notify()
 
     def set_delay(self, seconds: float) -> None:
-        """Has all that is sent from now on arrive that much later. Nothing overtakes what was sent before it.
+        """Delay all that is sent from now on. Nothing overtakes what was sent before it.
 
         Args:
             seconds: The delay; 0 for none.
@@ -123,7 +123,7 @@ class Direction(Transit):
         self.delay = check_seconds(seconds, "a delay")
 
     def drop(self, *types: str, count: int = 1) -> Fault:
-        """Loses messages, as no connection does by itself: for what a program makes of an answer that never comes.
+        """Lose messages, as no connection does by itself: to see what a program does when an answer never comes.
 
         Args:
             types: The types of the messages, as docs/protocol.md names them: ``result`` and ``error`` are the answers.
@@ -138,37 +138,37 @@ class Direction(Transit):
         return self._add("drop", types, count)
 
     def duplicate(self, *types: str, count: int = 1) -> Fault:
-        """Sends messages twice. Of a request or an answer that breaks the protocol: the connection ends with it.
+        """Send messages twice. With a request or an answer that breaks the protocol, and the connection ends.
 
         Args, result and exceptions are those of ``drop``.
         """
         return self._add("duplicate", types, count)
 
     def reorder(self, *types: str, count: int = 2) -> Fault:
-        """Keeps messages until as many have come, and sends them in reverse order. Others pass meanwhile.
+        """Keep messages until as many have come, and send them in reverse order. Others pass meanwhile.
 
-        Answers may come in any order. Requests may not, and answers that carry streams may not: the connection ends.
+        Answers may come in any order. Requests, and answers that carry streams, may not: the connection ends.
 
         Args, result and exceptions are those of ``drop``.
         """
         return self._add("reorder", types, count)
 
-    def filter(self, frame: str | bytes) -> str | bytes | None:
-        """Gives what the faults leave of a frame; ``None`` for nothing."""
+    def _filter(self, frame: str | bytes) -> str | bytes | None:
+        """Return what the faults leave of a frame; ``None`` for nothing."""
         self._faults = [fault for fault in self._faults if not fault.done]
         if not self._faults:
             return frame
-        return join_frame([left for message in split_frame(frame) for left in self._filter(message)])
+        return join_frame([left for message in split_frame(frame) for left in self._filter_message(message)])
 
-    def begin_connection(self) -> None:
-        """Loses what belongs to a connection that has ended."""
+    def _begin_connection(self) -> None:
+        """Drop what belongs to a connection that has ended."""
         for fault in self._faults:
-            fault.forget()
+            fault._forget()
 
-    def _filter(self, message: RawMessage) -> list[RawMessage]:
+    def _filter_message(self, message: RawMessage) -> list[RawMessage]:
         for fault in self._faults:
-            if fault.meets(message):
-                return fault.apply(message)
+            if fault._meets(message):
+                return fault._apply(message)
         return [message]
 
     def _add(self, kind: Literal["drop", "duplicate", "reorder"], types: tuple[str, ...], count: int) -> Fault:
@@ -199,32 +199,32 @@ class FaultyLink(Link):
         self._link = link
         self._to_python = to_python
         self._to_page = to_page
-        to_python.begin_connection()
-        to_page.begin_connection()
+        to_python._begin_connection()
+        to_page._begin_connection()
 
     async def send(self, frame: str | bytes) -> None:
-        """As ``Link.send``."""
-        left = self._to_python.filter(frame)
+        """Send what the faults leave of a frame."""
+        left = self._to_python._filter(frame)
         if left is not None:
             await self._link.send(left)
 
     async def receive(self) -> str | bytes:
-        """As ``Link.receive``."""
-        while (left := self._to_page.filter(await self._link.receive())) is None:
+        """Return the next frame of which the faults leave something."""
+        while (left := self._to_page._filter(await self._link.receive())) is None:
             pass
         return left
 
     async def ping(self) -> None:
-        """As ``Link.ping``."""
+        """Wait until the far side has shown that it is there."""
         await self._link.ping()
 
     async def aclose(self) -> None:
-        """As ``Link.aclose``."""
+        """Close the link."""
         await self._link.aclose()
 
 
 def check_seconds(seconds: float, what: str) -> float:
-    """Checks a number of seconds.
+    """Check a number of seconds, and return it.
 
     Args:
         seconds: The number.
@@ -242,7 +242,7 @@ def check_seconds(seconds: float, what: str) -> float:
 
 
 def split_frame(frame: str | bytes) -> list[RawMessage]:
-    """Takes a frame of the protocol apart, without looking at its messages."""
+    """Split a frame of the protocol into its messages, without checking them."""
     if isinstance(frame, str):
         return [RawMessage(fields) for fields in json.loads(frame)]
     offset = _LENGTH.size + _LENGTH.unpack_from(frame)[0]
@@ -258,7 +258,7 @@ def split_frame(frame: str | bytes) -> list[RawMessage]:
 
 
 def join_frame(messages: list[RawMessage]) -> str | bytes | None:
-    """Makes a frame of messages; ``None`` of none."""
+    """Return a frame with messages; ``None`` if there are none."""
     if not messages:
         return None
     text = json.dumps([message.fields for message in messages], separators=(",", ":"))

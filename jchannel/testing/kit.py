@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from jchannel._bridge.crossing import Operation
+from jchannel._assembly import Assembly, ServerOptions
 from jchannel._bridge.handles import ServerHandle
-from jchannel._bridge.incoming import Arrivals
-from jchannel._bridge.methods import Methods
+from jchannel._bridge.jobs import Job, TaskJob
+from jchannel._bridge.methods import BridgedMethods
 from jchannel._bridge.owner import Owner
+from jchannel._bridge.readers import BridgedStream
 from jchannel._bridge.streams import Streams
 from jchannel._core.incoming import IncomingStream
+from jchannel._core.invocation import current_invocation
 from jchannel._core.limits import Limits
-from jchannel._core.peer import PeerChannel
 from jchannel.errors import StateError
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.facade import FacadePage
+from jchannel.testing.network import MemoryListener
 from jchannel.testing.page import Page, hold_page
-from jchannel.testing.server import listener_of, open_server
+from jchannel.trio import PeerChannel
 
 __all__ = ["EMPTY_CODE", "Kit"]
 
-#: The code of a channel that the page, which runs none, is asked to open.
+#: The code of a channel, where the test sets none. The page does not run it.
 EMPTY_CODE = "(channel) => {}"
 
 P = TypeVar("P", bound=FacadePage)
@@ -48,10 +50,12 @@ class Kit:
         tracebacks: bool = False,
         limits: Limits | None = None,
     ) -> None:
-        self._open_server = partial(
-            open_server, static=static, heartbeat=heartbeat, origins=origins, tracebacks=tracebacks, limits=limits
+        self._options = ServerOptions(
+            static=static, heartbeat=heartbeat, origins=origins, tracebacks=tracebacks, limits=limits
         )
         self._portal: KitPortal | None = None
+        self._handle: ServerHandle
+        self._listener: MemoryListener
         self._pages: list[FacadePage] = []
 
     @property
@@ -69,64 +73,105 @@ class Kit:
             raise StateError(f"the kit is not entered: use it in a block, with `{self._block}`")
         return self._portal
 
-    def _enter(self) -> tuple[KitPortal, ServerHandle]:
+    def _enter(self) -> ServerHandle:
         if self._portal is not None:
             raise StateError("the kit is entered already, or was left: make one for each test")
         self._portal = KitPortal()
-        return self._portal, ServerHandle(self._open_server)
+        self._handle = ServerHandle(self._assemble, portal=self._portal)
+        return self._handle
+
+    def _assemble(self) -> Assembly:
+        self._listener = MemoryListener()
+        return Assembly(replace(self._options, listeners=[self._listener]))
 
     def _opening_page(
         self,
         face: Callable[[KitPortal, Owner[Page], Page, Streams], P],
-        handle: ServerHandle,
         handler: object,
         *,
         on_open: Callable[[PeerChannel, str], Any] | None,
         client: str | None,
-        methods: Methods,
+        methods: BridgedMethods,
         streams: Streams,
-    ) -> Operation[P]:
-        """What connects a page."""
+    ) -> TaskJob[P]:
+        """Return the job that connects a page."""
+        opening = _PageOpening(self, face, handler, on_open=on_open, client=client, methods=methods, streams=streams)
+        return TaskJob(self._entered, opening.begin, opening.undo)
+
+    def _ending(self) -> list[Job[None]]:
+        """Return the jobs that end all but the trio itself, one after the other."""
         portal = self._entered
-        pages: list[P] = []
+        leaving = [page._leave() for page in self._pages]
+        return [TaskJob(portal, portal.let_time_pass), *leaving, self._handle.stop()]
 
-        async def play(channel: PeerChannel, code: str) -> Any:
-            return await methods.run(_Player(on_open), "on_open", (channel, code))
 
-        def give_stream(stream: IncomingStream, limit: float) -> object:
-            return streams.give(Arrivals(stream, limit, portal))
+class _PageOpening(Generic[P]):
+    """The connecting of a page, in trio.
 
-        async def connect(owner: Owner[Page]) -> P:
-            page = face(portal, owner, await owner.wait_open(), streams)
-            self._pages.append(page)
-            pages.append(page)
-            return page
+    Args:
+        kit: The kit.
+        face: Makes the object that the test holds for the page.
+        handler: The object that handles calls from Python.
+        on_open: Plays the code of channels, where the page's methods run.
+        client: The page's name; ``None`` for a random one.
+        methods: Runs the handler's methods.
+        streams: The streams of the kit's facade.
+    """
 
-        def begin() -> Awaitable[P]:
-            server = handle.server
-            page = hold_page(
-                server.page_url,
-                listener_of(server),
-                handler,
-                on_open=None if on_open is None else play,
-                client=client,
-                run_method=methods.run,
-                give_stream=give_stream,
-            )
-            owner = Owner(page, "the page")
-            portal.start_soon(owner.run)
-            return connect(owner)
+    def __init__(
+        self,
+        kit: Kit,
+        face: Callable[[KitPortal, Owner[Page], Page, Streams], P],
+        handler: object,
+        *,
+        on_open: Callable[[PeerChannel, str], Any] | None,
+        client: str | None,
+        methods: BridgedMethods,
+        streams: Streams,
+    ) -> None:
+        self._kit = kit
+        self._face = face
+        self._handler = handler
+        self._on_open = on_open
+        self._client = client
+        self._methods = methods
+        self._streams = streams
+        self._page: P | None = None
 
-        async def undo() -> None:
-            await pages[0].leave().begin()
+    def begin(self) -> Awaitable[P]:
+        """Begin to connect the page, and return what waits for it."""
+        portal = self._kit._entered
+        page = hold_page(
+            self._kit._handle.server.page_url,
+            self._kit._listener,
+            self._handler,
+            on_open=None if self._on_open is None else self._play,
+            client=self._client,
+            methods=self._methods,
+            convert_stream=self._bridge_stream,
+        )
+        owner = Owner(page, "the page")
+        portal.start_soon(owner.run)
+        return self._wait_open(portal, owner)
 
-        return Operation(portal, begin, undo)
+    async def undo(self) -> None:
+        """Let the page leave again, and wait for that."""
+        assert self._page is not None
+        await self._page._wait_left()
 
-    def _ending(self, handle: ServerHandle) -> list[Operation[None]]:
-        """What ends all but the trio itself, one after the other."""
-        portal = self._entered
-        leaving = [page.leave() for page in self._pages]
-        return [Operation(portal, portal.let_time_pass), *leaving, handle.stop()]
+    async def _wait_open(self, portal: KitPortal, owner: Owner[Page]) -> P:
+        page = self._page = self._face(portal, owner, await owner.wait_open(), self._streams)
+        self._kit._pages.append(page)
+        return page
+
+    async def _play(self, channel: PeerChannel, code: str) -> Any:
+        """Call the test's ``on_open`` where the page's methods run."""
+        invocation = current_invocation()
+        assert invocation is not None
+        return await self._methods.run(invocation, _Player(self._on_open), "on_open", (channel, code))
+
+    def _bridge_stream(self, stream: IncomingStream, limit: float) -> object:
+        return self._streams.read(BridgedStream(stream, limit, self._kit._entered))
 
 
 class _Player:

@@ -1,6 +1,7 @@
 """A network in memory: byte streams with a bound, which a test can hold, delay and break.
 
-No socket is needed, so a test may run under any clock.
+No socket is needed, so a test may run under any clock. trio's memory streams have no bound or run in lockstep, so
+backpressure could not be shown with them.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ CAPACITY: Final = 64 * 2**10
 
 
 class Transit:
-    """What all connections of a page do with what goes in one direction.
+    """What happens to what goes in one direction, in all connections of a page.
 
     Args:
-        changed: Where waits who has to look again; the two directions of a page share it.
+        changed: Where tasks wait for a change; the two directions of a page share it.
 
     Attributes:
         held: Whether nothing passes.
@@ -36,22 +37,22 @@ class Transit:
         self._changed = trio.lowlevel.ParkingLot() if changed is None else changed
 
     @property
-    def slows(self) -> bool:
+    def _slows(self) -> bool:
         """Whether what is sent does not arrive at once."""
         return self.held or self.delay > 0
 
-    def notify(self) -> None:
-        """Lets all who wait look again."""
+    def _notify(self) -> None:
+        """Wake all who wait for a change."""
         self._changed.unpark_all()
 
-    async def wait_changed(self, deadline: float = math.inf) -> None:
-        """Waits until something may have changed, or a time of trio's clock."""
+    async def _wait_changed(self, deadline: float = math.inf) -> None:
+        """Wait until something may have changed, or until a time of trio's clock."""
         with trio.move_on_at(deadline):
             await self._changed.park()
 
 
 class _Pipe:
-    """One direction of a connection: what has been sent and not been received.
+    """One direction of a connection: what was sent and not received yet.
 
     Attributes:
         broken: Whether the connection has broken.
@@ -74,7 +75,7 @@ class _Pipe:
 
     @property
     def due(self) -> float:
-        """When the next thing to receive arrives, by trio's clock; infinity for not before something changes."""
+        """When the next bytes arrive, by trio's clock; infinity for not before something changes."""
         if self.transit.held:
             return math.inf
         if self._pieces:
@@ -82,16 +83,16 @@ class _Pipe:
         return -math.inf if self.sender_closed else math.inf
 
     def put(self, data: bytes) -> None:
-        """Sends bytes."""
+        """Append bytes that are sent now."""
         due = trio.current_time() + self.transit.delay
         if self._pieces:
             due = max(due, self._pieces[-1][0])  # None overtakes another.
         self._pieces.append((due, data))
         self._size += len(data)
-        self.transit.notify()
+        self.transit._notify()
 
     def take(self, most: int) -> bytes:
-        """Receives bytes, of which some have arrived; ``b""`` at the end."""
+        """Remove and return bytes that have arrived; ``b""`` at the end."""
         if not self._pieces:
             return b""
         due, data = self._pieces.popleft()
@@ -99,26 +100,26 @@ class _Pipe:
         if rest:
             self._pieces.appendleft((due, rest))
         self._size -= len(taken)
-        self.transit.notify()
+        self.transit._notify()
         return taken
 
     def close(self, *, sender: bool = False, receiver: bool = False, broken: bool = False) -> None:
-        """Closes one end, or breaks."""
+        """Close one end, or break the connection."""
         self.sender_closed |= sender
         self.receiver_closed |= receiver
         self.broken |= broken
-        self.transit.notify()
+        self.transit._notify()
 
 
 class MemorySendStream(trio.abc.SendStream):
-    """The end of a pipe that sends. It waits while much is under way."""
+    """The sending end of a pipe. It waits while as much is under way as the pipe holds."""
 
     def __init__(self, pipe: _Pipe) -> None:
         self._pipe = pipe
         self._busy = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As trio's."""
+        """Send all the bytes, and wait while there is no room."""
         self._begin()
         try:
             await trio.lowlevel.checkpoint()
@@ -133,7 +134,7 @@ class MemorySendStream(trio.abc.SendStream):
             self._busy = False
 
     async def wait_send_all_might_not_block(self) -> None:
-        """As trio's."""
+        """Wait until there is room to send."""
         self._begin()
         try:
             await trio.lowlevel.checkpoint()
@@ -142,12 +143,12 @@ class MemorySendStream(trio.abc.SendStream):
             self._busy = False
 
     async def aclose(self) -> None:
-        """As trio's."""
+        """Close the end."""
         self._pipe.close(sender=True)
         await trio.lowlevel.checkpoint()
 
     async def send_eof(self) -> None:
-        """As trio's of a stream that can be closed by halves."""
+        """Send nothing more, as trio's streams do that can be half-closed."""
         if self._busy:
             raise trio.BusyResourceError("another task is sending on this stream")
         await self.aclose()
@@ -160,7 +161,7 @@ class MemorySendStream(trio.abc.SendStream):
     async def _wait_room(self) -> None:
         self._check()
         while self._pipe.room <= 0:
-            await self._pipe.transit.wait_changed()
+            await self._pipe.transit._wait_changed()
             self._check()
 
     def _check(self) -> None:
@@ -171,14 +172,14 @@ class MemorySendStream(trio.abc.SendStream):
 
 
 class MemoryReceiveStream(trio.abc.ReceiveStream):
-    """The end of a pipe that receives."""
+    """The receiving end of a pipe."""
 
     def __init__(self, pipe: _Pipe) -> None:
         self._pipe = pipe
         self._busy = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """As trio's."""
+        """Wait for bytes, and return them; ``b""`` at the end."""
         if self._busy:
             raise trio.BusyResourceError("another task is receiving from this stream")
         most = operator.index(CAPACITY if max_bytes is None else max_bytes)
@@ -189,14 +190,14 @@ class MemoryReceiveStream(trio.abc.ReceiveStream):
             await trio.lowlevel.checkpoint()
             self._check()
             while (due := self._pipe.due) > trio.current_time():
-                await self._pipe.transit.wait_changed(due)
+                await self._pipe.transit._wait_changed(due)
                 self._check()
             return self._pipe.take(most)
         finally:
             self._busy = False
 
     async def aclose(self) -> None:
-        """As trio's."""
+        """Close the end."""
         self._pipe.close(receiver=True)
         await trio.lowlevel.checkpoint()
 
@@ -215,8 +216,8 @@ class Connection:
     """A connection in memory.
 
     Attributes:
-        client: The end of who has connected.
-        server: The end of who has accepted.
+        client: The end of the side that has connected.
+        server: The end of the side that has accepted.
     """
 
     def __init__(self, to_server: Transit, to_client: Transit) -> None:
@@ -227,18 +228,18 @@ class Connection:
 
     @property
     def released(self) -> bool:
-        """Whether who has accepted it has closed its end, and is through with it."""
+        """Whether the side that has accepted it has closed its end in both directions."""
         there, back = self._pipes
         return there.receiver_closed and back.sender_closed
 
     def break_off(self) -> None:
-        """Breaks the connection: what is under way is lost, and both ends get an error."""
+        """Break the connection: what is under way is lost, and both ends raise an error."""
         for pipe in self._pipes:
             pipe.close(broken=True)
 
 
 def connect_streams(to_server: Transit | None = None, to_client: Transit | None = None) -> Connection:
-    """Makes a connection in memory.
+    """Return a connection in memory.
 
     Args:
         to_server: What happens to what its client sends; ``None`` for nothing.
@@ -254,11 +255,11 @@ class MemoryListener(trio.abc.Listener[MemoryStream]):
         self._send, self._receive = trio.open_memory_channel[MemoryStream](math.inf)
 
     def connect(self, to_server: Transit | None = None, to_client: Transit | None = None) -> Connection:
-        """Connects.
+        """Connect, and return the connection.
 
         Args:
-            to_server: As that of ``connect_streams``.
-            to_client: As that of ``connect_streams``.
+            to_server: What happens to what the client sends; ``None`` for nothing.
+            to_client: What happens to what the server sends; ``None`` for nothing.
 
         Raises:
             ConnectionRefusedError: The listener is closed.
@@ -271,11 +272,11 @@ class MemoryListener(trio.abc.Listener[MemoryStream]):
         return connection
 
     async def accept(self) -> MemoryStream:
-        """As trio's."""
+        """Wait for a connection, and return the server's end."""
         return await self._receive.receive()
 
     async def aclose(self) -> None:
-        """As trio's. Who has connected and was not accepted finds the connection broken."""
+        """Close the listener. Connections that were not accepted are broken."""
         with suppress(trio.WouldBlock, trio.ClosedResourceError):
             while True:
                 await trio.aclose_forcefully(self._receive.receive_nowait())

@@ -4,41 +4,41 @@ from __future__ import annotations
 
 import inspect
 import secrets
-import sys
-import traceback
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 import trio
 
+from jchannel._core import peer as core_peer
 from jchannel._core.arguments import check_timeout
-from jchannel._core.channel_streams import Give, give
-from jchannel._core.handlers import Invoke, MethodCancelledError, invoke
-from jchannel._core.incoming import IncomingStream
+from jchannel._core.handlers import MethodCancelledError, Methods
+from jchannel._core.incoming import read_in_trio
+from jchannel._core.invocation import Invocation
 from jchannel._core.nursery import open_flat_nursery
-from jchannel._core.peer import OnOpen, Peer, PeerChannel, PeerHooks, open_peer
-from jchannel._core.session import Session
+from jchannel._core.outbox import ConvertStream
 from jchannel._core.transport import Link
-from jchannel._protocol.messages import Request
+from jchannel._sealed import NoPublicConstructor
 from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import StateError
 from jchannel.testing.faults import Direction, FaultyLink
 from jchannel.testing.network import Connection, MemoryListener, MemoryStream
 from jchannel.testing.script import JavaScriptError, RecordedCall, Script
+from jchannel.trio import OnOpen, PeerChannel
 
-__all__ = ["Page", "hold_page"]
+__all__ = ["Page", "find_channel", "hold_page", "wait_channel"]
 
 
-class Page:
+@final
+class Page(metaclass=NoPublicConstructor):
     """A page that a test plays. ``open_page`` makes them.
 
-    Its handler is a Python object in the place of the JavaScript object that the page's code would make. What the
-    handler returns, Python receives, and what it raises becomes a ``FrontendError``.
+    Its handler is a Python object in the place of the JavaScript object that the page's code would make. Python
+    receives what the handler returns, and a ``FrontendError`` for what it raises.
 
     Attributes:
-        client: The name by which the server knows the page again when it comes back.
-        calls: The calls that have come, the oldest first.
+        client: The name by which the server recognises the page when it comes back.
+        calls: The calls that the page has received, the oldest first.
         to_page: What happens to what goes to the page: faults of this direction alone.
         to_python: What happens to what the page sends.
     """
@@ -52,8 +52,8 @@ class Page:
         *,
         on_open: OnOpen | None,
         client: str | None,
-        run_method: Invoke,
-        give_stream: Give,
+        methods: Methods,
+        convert_stream: ConvertStream,
     ) -> None:
         self.client = secrets.token_urlsafe(12) if client is None else client
         self.calls: list[RecordedCall] = []
@@ -65,9 +65,10 @@ class Page:
         self._nursery = nursery
         self._handler = handler
         self._on_open = on_open
-        self._script = Script(run_method)
-        self._give_stream = give_stream
-        self._peer: Peer
+        self._script = Script(methods)
+        self._methods = _PageMethods(self._run_method, methods)
+        self._convert_stream = convert_stream
+        self._peer: core_peer.Peer
         self._lost = True
         self._over = trio.Event()
         self._over.set()
@@ -86,22 +87,22 @@ class Page:
     @property
     def connected(self) -> bool:
         """Whether it is connected, as far as it knows."""
-        return not self._lost and self._peer.connected
+        return not self._lost and self._peer.session.alive
 
     @property
     def why_ended(self) -> str:
-        """Why its last connection has ended, in words; empty while it is there."""
-        return self._peer.why_ended
+        """Why its last connection has ended, in words; empty while it is connected."""
+        return self._peer.session.why_ended
 
     @property
     def channels(self) -> list[PeerChannel]:
         """The channels that are open in it, in the order of their opening. Each has the ``code`` it was opened with."""
-        return list(self._peer.channels.values())
+        return [PeerChannel.of(channel) for channel in self._peer.channels.values()]
 
     # What it answers
 
     def answer(self, name: str, value: object) -> None:
-        """Has calls of a method answered with a value from now on, whatever the handler has.
+        """Answer calls of a method with a value from now on, whatever the handler has.
 
         Args:
             name: The method's name.
@@ -113,7 +114,7 @@ class Page:
         self._script.set(name, "answer", value)
 
     def fail(self, name: str, error: Exception) -> None:
-        """Has calls of a method raise from now on, whatever the handler has.
+        """Raise an error in calls of a method from now on, whatever the handler has.
 
         Args:
             name: The method's name.
@@ -127,7 +128,7 @@ class Page:
         self._script.set(name, "fail", error)
 
     def hang(self, name: str | None = None) -> None:
-        """Has calls of a method never answered from now on. They end when they are cancelled, or with the connection.
+        """Never answer calls of a method from now on. They end when they are cancelled, or with the connection.
 
         Args:
             name: The method's name; ``None`` for every method.
@@ -138,7 +139,7 @@ class Page:
         self._script.set(name, "hang", None)
 
     def restore(self, name: str | None = None) -> None:
-        """Leaves new calls of a method to the handler again.
+        """Leave new calls of a method to the handler again.
 
         Args:
             name: The method's name; ``None`` for every method.
@@ -146,14 +147,14 @@ class Page:
         self._script.restore(name)
 
     async def wait_call(self, name: str | None = None, timeout: float | None = 60) -> RecordedCall:
-        """Waits until the page has been called, and gives the call. Each call is given once, the oldest first.
+        """Wait until the page has been called, and return the call. Each call is returned once, the oldest first.
 
         Args:
             name: The method's name; ``None`` for any.
             timeout: Seconds; ``None`` for no limit.
 
         Raises:
-            trio.TooSlowError: The time ran out. The message has the names of the calls that have come.
+            trio.TooSlowError: The time ran out. The message has the names of the calls that the page has received.
             TypeError, ValueError: The timeout is not one.
 
         Cancelling it does nothing else.
@@ -169,48 +170,48 @@ class Page:
         raise trio.TooSlowError(f"{what} within {limit:g} s; the calls that have come: {come}")
 
     async def wait_ended(self, call: RecordedCall) -> None:
-        """Waits until a call has been answered, has failed or was cancelled. Cancelling it does nothing else."""
+        """Wait until a call has been answered, has failed or was cancelled. Cancelling it does nothing else."""
         await trio.lowlevel.checkpoint()
         while call.state == "running":
             await self._changed.park()
 
-    # What it asks
+    # What it requests
 
     async def wait_channel(self) -> PeerChannel:
-        """Waits until the server has opened a channel, and gives the first that is open.
+        """Wait until the server has opened a channel, and return the first that is open.
 
         Raises:
             PageLostError: The page is not connected, or was lost meanwhile.
 
         Cancelling it does nothing else.
         """
-        return await self._peer.wait_channel()
+        return PeerChannel.of(await self._peer.wait_channel())
 
     async def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
-        """Calls a method of the Python handler of the first open channel, as ``PeerChannel.call``.
+        """Call a method of the Python handler of the first open channel, as ``PeerChannel.call`` does.
 
-        ``Page.channels`` has the others. Waiting for a channel is not limited by the timeout.
+        ``Page.channels`` has the others. The timeout does not limit the waiting for a channel.
         """
         return await (await self.wait_channel()).call(name, *args, timeout=timeout)
 
     async def call_with_stream(self, name: str, stream: object, *args: object, timeout: float | None = 3) -> Any:
-        """As ``call``, with a stream, as ``PeerChannel.call_with_stream``."""
+        """Call a method of the Python handler with a byte stream, as ``PeerChannel.call_with_stream`` does."""
         return await (await self.wait_channel()).call_with_stream(name, stream, *args, timeout=timeout)
 
     async def echo(self, *args: object, timeout: float | None = 3) -> list[Any]:
-        """As ``PeerChannel.echo``, on the first open channel."""
+        """Send arguments to Python and receive them back, as ``PeerChannel.echo`` does, on the first open channel."""
         return await (await self.wait_channel()).echo(*args, timeout=timeout)
 
     async def pipe(self, stream: object, timeout: float | None = 3) -> MetaGenerator:
-        """As ``PeerChannel.pipe``, on the first open channel."""
+        """Send a byte stream to Python and receive it back, as ``PeerChannel.pipe`` does, on the first open channel."""
         return await (await self.wait_channel()).pipe(stream, timeout)
 
     # What happens to it
 
     def lose(self) -> None:
-        """Breaks the page's connections now, without a word. What is under way is lost.
+        """Break the page's connections now, without a word. What is under way is lost.
 
-        Python notices at once, when its tasks run: after ``wait_lost`` it has. Requests that are under way raise
+        Python notices as soon as its tasks run; ``wait_lost`` waits for that. Requests that are under way raise
         ``PageLostError``; later ones wait for the page to come back, within their timeouts. It does not by itself.
         """
         self._lost = True
@@ -218,13 +219,13 @@ class Page:
             connection.break_off()
 
     async def reconnect(self) -> None:
-        """Connects the page again as the same page, which was not reloaded: its channels are as they were.
+        """Connect the page again as the same page, which was not reloaded: its channels are as they were.
 
         Their code does not run again. The server opens its channels in it before anything else is sent.
 
         Raises:
             StateError: The page is connected.
-            RefusedError: The server does not take it: it is closed, or another page has come meanwhile.
+            RefusedError: The server refuses it: it is closed, or another page has connected meanwhile.
             trio.TooSlowError: Nothing passes: the page is held.
             ConnectionRefusedError: The server is closed.
 
@@ -235,7 +236,7 @@ class Page:
         await self._connect()
 
     async def reload(self) -> None:
-        """Loads the page anew: it loses its connection and all it knew, and the server opens its channels again.
+        """Load the page anew: it loses its connection and all it knew, and the server opens its channels again.
 
         Exceptions and cancellation are those of ``reconnect``.
         """
@@ -244,42 +245,42 @@ class Page:
         await self._connect()
 
     async def close(self) -> None:
-        """Closes the connection on purpose, with a goodbye, and waits until it has ended. A page may ``reconnect``.
+        """Close the connection on purpose, with a goodbye, and wait until it has ended. The page may ``reconnect``.
 
         A page that is held or delayed is lost instead. Cancelling it stops the waiting.
         """
-        self.leave()
+        self._leave()
         await self.wait_lost()
 
     async def wait_lost(self) -> None:
-        """Waits until the page's connections have ended on both sides, whoever ended them.
+        """Wait until the page's connections have ended on both sides, whoever ended them.
 
         Cancelling it does nothing else.
         """
         await self._over.wait()
         while not all(connection.released for connection in self._connections):
-            await self.to_page.wait_changed()
+            await self.to_page._wait_changed()
 
     def hold(self) -> None:
-        """Lets nothing pass between page and Python from now on, as a network that hangs. As ``Direction.hold``, twice.
+        """Let nothing pass between page and Python from now on, in either direction: a network that hangs.
 
-        Python notices when the page does not answer a ping: after ``heartbeat`` seconds twice at most. For a page that
-        is there and does not answer, there is ``hang``.
+        Python notices when the page does not answer a ping: after at most twice ``heartbeat`` seconds. For a page that
+        is connected and does not answer, there is ``hang``.
         """
         self.to_page.hold()
         self.to_python.hold()
 
     def release(self) -> None:
-        """Lets everything pass again, what has been held first."""
+        """Let everything pass again, what has been held first."""
         self.to_page.release()
         self.to_python.release()
 
     def delay(self, seconds: float) -> None:
-        """Has all that is sent from now on, in both directions, arrive that much later.
+        """Delay all that is sent from now on, in both directions.
 
         Args:
             seconds: The delay in each direction; 0 for none. With more than half of ``heartbeat`` a ping is answered
-                too late, and Python gives the page up.
+                too late, and Python ends the connection.
 
         Raises:
             TypeError, ValueError: It is not a finite number of seconds.
@@ -288,20 +289,21 @@ class Page:
         self.to_python.set_delay(seconds)
 
     def stop_reading(self) -> None:
-        """Has the page read nothing from now on, while what it sends arrives.
+        """Let the page read nothing from now on, while what it sends arrives.
 
         What Python sends waits: 64 KiB in the network, and ``Limits.send_buffer_bytes`` before new requests wait, too.
-        A page that does not read answers no ping either: Python gives it up after ``heartbeat`` seconds twice at most.
+        A page that does not read answers no ping either: Python ends the connection after at most twice ``heartbeat``
+        seconds.
         """
         self.to_page.hold()
 
     def resume_reading(self) -> None:
-        """Has the page read again."""
+        """Let the page read again."""
         self.to_page.release()
 
-    def leave(self) -> None:
-        """As ``close``, without waiting."""
-        if self.to_page.slows or self.to_python.slows:
+    def _leave(self) -> None:
+        """Close the connection as ``close`` does, without waiting."""
+        if self.to_page._slows or self.to_python._slows:
             self.lose()
         self._lost = True
         self._staying.cancel()
@@ -316,18 +318,11 @@ class Page:
         self._over = trio.Event()
         self._staying = trio.CancelScope()
         try:
-            async with open_peer(
-                self._url,
-                self._handler,
-                on_open=self._open_channel,
-                client=self.client,
-                connect=self._open_stream,
-                hooks=_PageHooks(self),
-            ) as self._peer:
+            async with core_peer.open_peer(self._url, self._options(), connect=self._open_stream) as self._peer:
                 self._lost = False
                 task_status.started()
                 with self._staying:
-                    await self._peer.wait_ended()
+                    await self._peer.session.wait_ended()
         finally:
             self.lose()
             self._over.set()
@@ -339,7 +334,22 @@ class Page:
         self._connections.append(connection)
         return connection.client
 
-    async def _open_channel(self, channel: PeerChannel, code: str) -> Any:
+    def _options(self) -> core_peer.PeerOptions:
+        return core_peer.PeerOptions(
+            handler=self._handler,
+            on_open=self._open_channel,
+            client=self.client,
+            methods=self._methods,
+            convert_stream=self._convert_stream,
+            tracebacks=True,
+            wrap_link=self._wrap_link,
+        )
+
+    def _wrap_link(self, link: Link) -> Link:
+        return FaultyLink(link, self.to_python, self.to_page)
+
+    async def _open_channel(self, core: core_peer.PeerChannel, code: str) -> Any:
+        channel = PeerChannel.of(core)
         if channel.number in self._kept:
             before, value = self._kept[channel.number]
             channel.handler = before.handler
@@ -349,29 +359,19 @@ class Page:
         self._kept[channel.number] = channel, value
         return value
 
-    # For the hooks
-
-    def wrap_link(self, link: Link) -> Link:
-        """As ``PeerHooks.wrap_link``."""
-        return FaultyLink(link, self.to_python, self.to_page)
-
-    def give_stream(self, stream: IncomingStream, limit: float) -> Any:
-        """As ``PeerHooks.give_stream``."""
-        return self._give_stream(stream, limit)
-
-    async def run_method(self, channel: PeerChannel, handler: object, name: str, args: Sequence[Any]) -> Any:
-        """As ``PeerHooks.run_method``. Records the call."""
-        call = RecordedCall(name, tuple(args), channel.number)
+    async def _run_method(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
+        """Record a call, and answer it."""
+        call = RecordedCall(name, tuple(args), invocation.request.channel)
         self.calls.append(call)
         self._changed.unpark_all()
         state: Literal["answered", "failed", "cancelled"] = "cancelled"
         try:
-            value = await self._script.run(handler, name, args)
+            value = await self._script.run(invocation, handler, name, args)
             state = "answered"
         except Exception as error:
             state = "failed"
             if isinstance(error, JavaScriptError) and error.name == "AbortError":
-                # What the client makes of one that is not the call's own.
+                # As in the client, when an AbortError is not that of the call's own signal.
                 raise MethodCancelledError(str(error)) from error
             raise
         else:
@@ -382,43 +382,36 @@ class Page:
 
     def _next_call(self, name: str | None) -> RecordedCall | None:
         for call in self.calls:
-            if not call.given and name in (None, call.name):
-                call.given = True
+            if not call._given and name in (None, call.name):
+                call._given = True
                 return call
         return None
 
 
-class _PageSession(Session):
-    """A session whose errors have stacks, as those of JavaScript have."""
-
-    def answer_error(self, request: Request, kind: str, name: str, message: str, stack: str | None = None) -> None:
-        """As the session's. It is called while the error is handled."""
-        error = sys.exception()
-        if kind == "exception" and error is not None:
-            own = error.stack if isinstance(error, JavaScriptError) else None
-            stack = "".join(traceback.format_exception(error)) if own is None else own
-        super().answer_error(request, kind, name, message, stack)
+#: Runs the method that answers a request, like ``Methods.run``.
+RunMethod = Callable[[Invocation, object, str, Sequence[Any]], Any]
 
 
-class _PageHooks(PeerHooks):
-    """The page's ways of being a peer."""
+class _PageMethods(Methods):
+    """Runs the methods of a page's handler as the page's script says. Errors have stacks, like those of JavaScript.
 
-    session_type = _PageSession
+    Args:
+        run_method: Runs a method.
+        inner: Runs those that the script leaves to the handler.
+    """
 
-    def __init__(self, page: Page) -> None:
-        self._page = page
+    def __init__(self, run_method: RunMethod, inner: Methods) -> None:
+        self.invocation_type = inner.invocation_type
+        self._run_method = run_method
 
-    def wrap_link(self, link: Link) -> Link:
-        """As the peer's."""
-        return self._page.wrap_link(link)
+    async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
+        """Run the method that answers a request, and return its result."""
+        return await self._run_method(invocation, handler, name, args)
 
-    async def run_method(self, channel: PeerChannel, handler: object, name: str, args: Sequence[Any]) -> Any:
-        """As the peer's."""
-        return await self._page.run_method(channel, handler, name, args)
-
-    def give_stream(self, stream: IncomingStream, limit: float) -> Any:
-        """As the peer's."""
-        return self._page.give_stream(stream, limit)
+    def format_stack(self, error: Exception) -> str:
+        """Return the stack of an exception that a method raised, or the one that the test has written."""
+        own = error.stack if isinstance(error, JavaScriptError) else None
+        return super().format_stack(error) if own is None else own
 
 
 @asynccontextmanager
@@ -429,33 +422,44 @@ async def hold_page(
     *,
     on_open: OnOpen | None,
     client: str | None,
-    run_method: Invoke = invoke,
-    give_stream: Give = give,
+    methods: Methods | None = None,
+    convert_stream: ConvertStream = read_in_trio,
 ) -> AsyncIterator[Page]:
-    """Keeps a page connected for the time of an ``async with`` block.
+    """Keep a page connected for the time of an ``async with`` block.
 
     Args:
         url: The server's page URL.
         listener: The listener of the server.
-        handler: As that of ``open_page``.
-        on_open: As that of ``open_page``.
-        client: As that of ``open_page``.
-        run_method: Runs the handler's methods: for the faces in which they run elsewhere.
-        give_stream: Makes what they get of a stream.
+        handler: The object that handles calls from Python.
+        on_open: Plays the code of channels; ``None`` for nothing.
+        client: The page's name; ``None`` for a random one.
+        methods: Runs the handler's methods, for the faces in which they do not run in trio; ``None`` for in trio.
+        convert_stream: Makes what the methods receive of an incoming stream.
     """
     async with open_flat_nursery() as nursery:
-        page = Page(
+        page = Page.create(
             url,
             listener,
             nursery,
             handler,
             on_open=on_open,
             client=client,
-            run_method=run_method,
-            give_stream=give_stream,
+            methods=Methods() if methods is None else methods,
+            convert_stream=convert_stream,
         )
         await page.reconnect()
         try:
             yield page
         finally:
-            page.leave()
+            page._leave()
+
+
+def find_channel(page: Page) -> core_peer.PeerChannel | None:
+    """Return the first channel that is open in a connected page, in the core; ``None`` where there is none."""
+    peer = page._peer if page.connected else None
+    return None if peer is None else next(iter(peer.channels.values()), None)
+
+
+async def wait_channel(page: Page) -> core_peer.PeerChannel:
+    """Wait for the first channel that is open in a page, in the core, as ``Page.wait_channel`` does."""
+    return await page._peer.wait_channel()

@@ -1,4 +1,4 @@
-"""What a scripted page answers, and the record of what it was asked."""
+"""What a scripted page answers, and the record of the calls that it received."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any, Literal, Self
 
 import trio
 
-from jchannel._core.endpoint import check_name
-from jchannel._core.handlers import Invoke
-from jchannel._core.invocation import time_left
+from jchannel._core.arguments import check_name
+from jchannel._core.handlers import Methods
+from jchannel._core.invocation import Invocation, time_left
 
 __all__ = ["JavaScriptError", "RecordedCall", "Script"]
 
 
 class JavaScriptError(Exception):
-    """An error that a scripted page raises as JavaScript would. Python gets a ``FrontendError`` with these attributes.
+    """An error of JavaScript that a scripted page raises. Python receives a ``FrontendError`` with its attributes.
 
     Args:
-        name: The name of the error's class, such as ``RangeError``. An ``AbortError`` is what JavaScript has when its
-            own program has cancelled the method: Python gets a ``RemoteCancelledError``.
+        name: The name of the error's class, such as ``RangeError``. An ``AbortError`` stands for a method that the
+            page's own program has cancelled: Python receives a ``RemoteCancelledError``.
         message: The message.
-        stack: The stack, as the browser writes it; ``None`` for the Python traceback of the page's method.
+        stack: The stack, as a browser writes it; ``None`` for the Python traceback of the page's method.
 
     Attributes:
         name: As above.
@@ -36,7 +36,7 @@ class JavaScriptError(Exception):
     stack: str | None
 
     def __new__(cls, name: str, message: str = "", stack: str | None = None) -> Self:
-        """Makes one of a class of that name: it is the class's name that travels."""
+        """Make an error of a class of that name, as the name of the class is sent."""
         check_name(name)
         named: type[Self] = type(name, (cls,), {"__module__": cls.__module__})
         error: Self = super().__new__(named, message)
@@ -53,13 +53,13 @@ class JavaScriptError(Exception):
 
 @dataclass(eq=False)
 class RecordedCall:
-    """A call that a scripted page has got.
+    """A call that a scripted page has received.
 
     Attributes:
         name: The method's name.
-        args: The arguments; of a call with a stream, that is the first, as a ``MetaGenerator``.
+        args: The arguments. In a call with a stream the first is the stream, as a ``MetaGenerator``.
         channel: The number of its channel.
-        time_left: The seconds that the caller gave it, when it came; infinity for no limit.
+        time_left: The seconds that were left of its time when it arrived; infinity for no limit.
         state: ``running``, ``answered``, ``failed`` when its method raised or there is none, or ``cancelled`` when the
             call was cancelled, its time was over, or the connection or the channel has ended.
     """
@@ -69,39 +69,39 @@ class RecordedCall:
     channel: int
     time_left: float = field(default_factory=time_left)
     state: Literal["running", "answered", "failed", "cancelled"] = "running"
-    #: Whether ``wait_call`` has given it.
-    given: bool = field(default=False, repr=False)
+    #: Whether ``wait_call`` has returned it.
+    _given: bool = field(default=False, repr=False)
 
 
 class Script:
-    """What is answered instead of by the handler.
+    """The answers that the test has set, in the place of the handler's.
 
     Args:
-        run_method: Runs the handler's methods.
+        methods: Runs the handler's methods.
     """
 
-    def __init__(self, run_method: Invoke) -> None:
-        self._run_method = run_method
+    def __init__(self, methods: Methods) -> None:
+        self._methods = methods
         self._acts: dict[str | None, _Act] = {}
 
     def set(self, name: str | None, kind: Literal["answer", "fail", "hang"], what: object) -> None:
-        """Sets what comes of calls of a method; ``None`` for every method that has nothing of its own."""
+        """Set the outcome of calls of a method; ``None`` for every method that has no other setting."""
         if name is not None:
             check_name(name)
         self._acts[name] = _Act(kind, what)
 
     def restore(self, name: str | None) -> None:
-        """Leaves a method to the handler; ``None`` for all."""
+        """Leave a method to the handler; ``None`` for all."""
         if name is None:
             self._acts.clear()
         else:
             self._acts.pop(name, None)
 
-    async def run(self, handler: object, name: str, args: Sequence[Any]) -> Any:
-        """Does what is set for a method, or runs it. As ``Invoke``."""
+    async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
+        """Return or raise what is set for a method, or run it."""
         act = self._acts.get(name) or self._acts.get(None)
         if act is None:
-            return await self._run_method(handler, name, args)
+            return await self._methods.run(invocation, handler, name, args)
         await trio.lowlevel.checkpoint()
         if act.kind == "hang":
             await trio.sleep_forever()

@@ -8,13 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from jchannel._core.channel import Channel
 from jchannel._core.limits import Limits
-from jchannel._core.peer import OnOpen
-from jchannel._core.server import Server
-from jchannel._core.server import open_server as open_core_server
 from jchannel.testing.network import MemoryListener
 from jchannel.testing.page import Page, hold_page
+from jchannel.trio import Channel, OnOpen, Server
+from jchannel.trio import open_server as open_trio_server
 
 __all__ = ["listener_of", "open_page", "open_pair", "open_server"]
 
@@ -30,14 +28,14 @@ async def open_server(
     tracebacks: bool = False,
     limits: Limits | None = None,
 ) -> AsyncIterator[Server]:
-    """Opens a server without sockets, for the time of an ``async with`` block. ``open_page`` connects pages to it.
+    """Open a server without sockets, for the time of an ``async with`` block. ``open_page`` connects pages to it.
 
-    It is a ``jchannel.trio.Server`` like every other, under whichever clock the test runs.
+    It is a ``jchannel.trio.Server`` like every other, and works under any clock.
 
-    Parameters and exceptions are those of ``jchannel.trio.open_server``, and so is cancelling it.
+    Parameters and exceptions are those of ``jchannel.trio.open_server``, and cancelling it does the same.
     """
     listener = MemoryListener()
-    async with open_core_server(
+    async with open_trio_server(
         listeners=[listener],
         static=static,
         heartbeat=heartbeat,
@@ -50,14 +48,14 @@ async def open_server(
 
 
 def listener_of(server: Server) -> MemoryListener:
-    """The listener of a server in memory.
+    """Return the listener of a server in memory.
 
     Raises:
         TypeError: The server is not one.
     """
     try:
         return _listeners[server]
-    except (KeyError, TypeError):  # What has no weak references is no server either.
+    except (KeyError, TypeError):  # What cannot be referenced weakly is no server either.
         raise TypeError(
             f"a page in memory needs a server of jchannel.testing.open_server, and not {server!r}"
         ) from None
@@ -67,15 +65,16 @@ def listener_of(server: Server) -> MemoryListener:
 async def open_page(
     server: Server, handler: object = None, *, on_open: OnOpen | None = None, client: str | None = None
 ) -> AsyncIterator[Page]:
-    """Connects a scripted page to a server in memory, for the time of an ``async with`` block.
+    """Connect a scripted page to a server in memory, for the time of an ``async with`` block.
 
     Args:
         server: A server of ``jchannel.testing.open_server``.
         handler: The object that handles calls from Python, on every channel: it plays the page's JavaScript. Its public
             methods can be called, sync and async ones; one that is an async generator answers with a stream.
         on_open: Plays the code of channels: called with each channel that is opened (a ``jchannel.trio.PeerChannel``)
-            and its code, sync or async. It may set the channel's ``handler``, and gives what opening the channel gives.
-        client: The page's name, by which the server knows it again; ``None`` for a random one.
+            and its code, sync or async. It may set the channel's ``handler``, and returns what opening the channel
+            returns.
+        client: The page's name, by which the server recognises it; ``None`` for a random one.
 
     Raises:
         TypeError: The server is not one in memory.
@@ -101,16 +100,16 @@ async def open_pair(
     tracebacks: bool = False,
     limits: Limits | None = None,
 ) -> AsyncIterator[tuple[Channel, Page]]:
-    """Connects a channel and a scripted page in memory, for the time of an ``async with`` block.
+    """Connect a channel and a scripted page in memory, for the time of an ``async with`` block.
 
     Args:
         page_handler: The object that handles calls from Python: it plays the page's JavaScript.
         handler: The channel's handler, which handles calls from the page.
         code: The channel's code. The page does not run it.
-        on_open: As that of ``open_page``.
-        heartbeat: As that of ``jchannel.trio.open_server``.
-        tracebacks: As that of ``jchannel.trio.open_server``.
-        limits: As that of ``jchannel.trio.open_server``.
+        on_open: Plays the code of channels, as in ``open_page``.
+        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
+        tracebacks: Whether the page receives the traceback of an exception that a Python handler raised.
+        limits: The limits of what the page controls; ``None`` for the defaults.
 
     Returns:
         The channel, open, and the page.
@@ -118,7 +117,7 @@ async def open_pair(
     Raises:
         What ``Channel.open`` raises.
 
-    Leaving the block ends all. Cancelling it does the same.
+    Leaving the block ends the channel, the page and the server. Cancelling it does the same.
     """
     async with (
         open_server(heartbeat=heartbeat, tracebacks=tracebacks, limits=limits) as server,

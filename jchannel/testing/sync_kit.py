@@ -8,34 +8,17 @@ from types import TracebackType
 from typing import Any, Self
 
 import jchannel.sync
-from jchannel._bridge.crossing import Operation, wait_blocking
-from jchannel._bridge.handles import ServerHandle
+from jchannel._bridge.call import wait_blocking
+from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.methods import ThreadMethods
 from jchannel._bridge.streams import ThreadStreams
-from jchannel._core.peer import PeerChannel
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.facade import ThreadPage
 from jchannel.testing.faults import check_seconds
 from jchannel.testing.kit import EMPTY_CODE, Kit
+from jchannel.trio import PeerChannel
 
 __all__ = ["SyncKit"]
-
-
-class _ThreadServer(jchannel.sync.Server):
-    """The blocking facade's server, in the trio of a kit."""
-
-    def __init__(self, portal: KitPortal, handle: ServerHandle) -> None:
-        super().__init__()
-        self._handle = handle
-        self._portal = portal
-
-    def start(self) -> Self:
-        """As the facade's."""
-        return wait_blocking(self._handle.start(self._portal, self))
-
-    def __enter__(self) -> Self:
-        """As the facade's."""
-        return wait_blocking(self._handle.enter(self._portal, self))
 
 
 class SyncKit(Kit):
@@ -44,15 +27,15 @@ class SyncKit(Kit):
     The server and the channels are those of the blocking facade. The methods of a page's handler are plain ones and run
     in worker threads. trio runs in a private thread, without sockets, and ends with the block.
 
-    The time of the timeouts stands still until the test moves it with ``advance``. As a test that calls the page waits
-    for the answer, it is a method of the page that moves it: ``def slow(self): kit.advance(3600)``.
+    The time of the timeouts stands still until the test moves it with ``advance``. A test that calls the page waits for
+    the answer, so a method of the page moves the time: ``def slow(self): kit.advance(3600)``.
 
     Args:
-        static: As that of ``jchannel.sync.start``.
-        heartbeat: As that of ``jchannel.sync.start``.
-        origins: As that of ``jchannel.sync.start``.
-        tracebacks: As that of ``jchannel.sync.start``.
-        limits: As that of ``jchannel.sync.start``.
+        static: A folder of static files to serve; ``None`` for a plain page.
+        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
+        origins: Origins of pages that may connect. The pages of the kit need none.
+        tracebacks: Whether the page receives the traceback of an exception that a Python handler raised.
+        limits: The limits of what a page controls; ``None`` for the defaults.
 
     Attributes:
         server: The server, a ``jchannel.sync.Server``, started; it is there from the block's beginning.
@@ -62,22 +45,23 @@ class SyncKit(Kit):
     _block = "with"
 
     def __enter__(self) -> Self:
-        """Starts the server. Raises what ``jchannel.sync.start`` raises, and ``StateError`` the second time."""
-        portal, handle = self._enter()
-        self.server = _ThreadServer(portal, handle)
+        """Start the server. Raise what ``jchannel.sync.start`` raises, and ``StateError`` the second time."""
+        handle = self._enter()
+        self.server = jchannel.sync.Server(notebook=False)
+        self.server._handle = handle
         try:
             self.server.start()
         except BaseException:
-            self._end(portal)
+            self._end(self._entered)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Ends the pages, the server and the kit's thread."""
+        """End the pages, the server and the kit's thread."""
         try:
-            for operation in self._ending(self.server.handle):
+            for operation in self._ending():
                 wait_blocking(operation)
         finally:
             self._end(self._entered)
@@ -89,12 +73,14 @@ class SyncKit(Kit):
         on_open: Callable[[PeerChannel, str], Any] | None = None,
         client: str | None = None,
     ) -> ThreadPage:
-        """Connects a scripted page to the server, until the kit's block is left.
+        """Connect a scripted page to the server, until the kit's block is left.
 
         Args:
-            handler: As that of ``jchannel.testing.open_page``; its methods run in worker threads.
-            on_open: As that of ``jchannel.testing.open_page``; it runs in a worker thread.
-            client: As that of ``jchannel.testing.open_page``.
+            handler: The object that handles calls from Python: it plays the page's JavaScript. Its methods run in
+                worker threads.
+            on_open: Plays the code of channels, in a worker thread: called with each channel that is opened and its
+                code. It may set the channel's ``handler``, and returns what opening the channel returns.
+            client: The page's name, by which the server recognises it; ``None`` for a random one.
 
         Raises:
             RefusedError: Another page is connected.
@@ -103,7 +89,6 @@ class SyncKit(Kit):
         return wait_blocking(
             self._opening_page(
                 ThreadPage,
-                self.server.handle,
                 handler,
                 on_open=on_open,
                 client=client,
@@ -120,13 +105,13 @@ class SyncKit(Kit):
         code: str = EMPTY_CODE,
         on_open: Callable[[PeerChannel, str], Any] | None = None,
     ) -> tuple[jchannel.sync.Channel, ThreadPage]:
-        """Connects a scripted page, and opens a channel.
+        """Connect a scripted page, and open a channel.
 
         Args:
             page_handler: The object that handles calls from Python: it plays the page's JavaScript.
             handler: The channel's handler, which handles calls from the page.
             code: The channel's code. The page does not run it.
-            on_open: As that of ``open_page``.
+            on_open: Plays the code of channels, as in ``open_page``.
 
         Returns:
             The channel, open, a ``jchannel.sync.Channel``; and the page.
@@ -141,7 +126,7 @@ class SyncKit(Kit):
         return channel, page
 
     def advance(self, seconds: float) -> None:
-        """Moves the kit's time, from one thing that is due to the next. Any thread may do it, one at a time.
+        """Move the kit's time, from one thing that is due to the next. Any thread may do it, one at a time.
 
         Args:
             seconds: How far.
@@ -150,12 +135,12 @@ class SyncKit(Kit):
             TypeError, ValueError: It is not a finite number of seconds.
             StateError: The kit is not entered.
 
-        When it returns, what was due in trio has happened. Threads that it has woken go on by themselves.
+        When it returns, what was due in trio has happened. Threads that it has woken continue by themselves.
         """
         portal = self._entered
         end = portal.time + check_seconds(seconds, "the time to advance by")
-        wait_blocking(Operation(portal, portal.settle))
-        while not wait_blocking(Operation(portal, partial(portal.step, end))):
+        wait_blocking(TaskJob(portal, portal.settle))
+        while not wait_blocking(TaskJob(portal, partial(portal.step, end))):
             pass
 
     def _end(self, portal: KitPortal) -> None:

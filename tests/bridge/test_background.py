@@ -11,12 +11,14 @@ import trio
 import trio.testing
 
 import jchannel
-from jchannel._bridge.crossing import Operation, in_task, wait_blocking
-from jchannel._bridge.held_up import HeldUp
-from jchannel._bridge.methods import LoopMethods, Methods, ThreadMethods
+from jchannel._bridge.blocked import BlockedMethods
+from jchannel._bridge.call import in_task, wait_blocking
+from jchannel._bridge.jobs import TaskJob
+from jchannel._bridge.methods import BridgedMethods, LoopMethods, ThreadMethods
 from jchannel._bridge.portal import open_thread_portal
 from jchannel._core.handlers import NothingToCallError
 from jchannel.errors import StateError
+from tests.bridge.invocations import run_method
 from tests.peer_thread import TIMEOUT
 
 place: contextvars.ContextVar[str] = contextvars.ContextVar("place", default="nowhere")
@@ -101,8 +103,8 @@ class Handler:
         raise AssertionError
 
 
-def asking(methods: Methods, name: str, handler: object = None) -> Operation[Any]:
-    return Operation(open_thread_portal(), lambda: methods.run(handler or Handler(), name, ()))
+def asking(methods: BridgedMethods, name: str, handler: object = None) -> TaskJob[Any]:
+    return TaskJob(open_thread_portal(), lambda: run_method(methods, handler or Handler(), name))
 
 
 def with_blocked_loop(check: Callable[[LoopMethods], None]) -> None:
@@ -173,13 +175,13 @@ def test_a_private_method_stays_private() -> None:
 
 def test_cancelling_cancels_an_async_method() -> None:
     handler = Handler()
-    wait_blocking(Operation(open_thread_portal(), lambda: cancel_running(handler, "hang")))
+    wait_blocking(TaskJob(open_thread_portal(), lambda: cancel_running(handler, "hang")))
     assert handler.cancelled.is_set()
 
 
 def test_a_plain_method_runs_on_when_it_is_cancelled_and_can_see_that() -> None:
     handler = Handler()
-    wait_blocking(Operation(open_thread_portal(), lambda: cancel_running(handler, "look")))
+    wait_blocking(TaskJob(open_thread_portal(), lambda: cancel_running(handler, "look")))
     assert not handler.cancelled.is_set()
     handler.let_go.set()
     assert handler.cancelled.wait(TIMEOUT)
@@ -189,7 +191,7 @@ def test_a_plain_method_runs_on_when_it_is_cancelled_and_can_see_that() -> None:
 async def cancel_running(handler: Handler, name: str) -> None:
     """Runs a method, waits until it has begun, and cancels it."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ThreadMethods().run, handler, name, ())
+        nursery.start_soon(run_method, ThreadMethods(), handler, name)
         await trio.to_thread.run_sync(handler.running.wait, TIMEOUT)
         nursery.cancel_scope.cancel()
 
@@ -198,42 +200,42 @@ def test_a_method_that_waits_for_a_busy_loop_is_cancelled_at_once() -> None:
     def check(methods: LoopMethods) -> None:
         async def run() -> None:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(methods.run, Handler(), "here", ())
+                nursery.start_soon(run_method, methods, Handler(), "here")
                 await trio.testing.wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
 
-        wait_blocking(Operation(open_thread_portal(), run))  # The loop is blocked until that has ended.
+        wait_blocking(TaskJob(open_thread_portal(), run))  # The loop is blocked until that has ended.
 
     with_blocked_loop(check)
 
 
 def test_the_methods_that_wait_for_a_loop_are_told_of() -> None:
     def check(methods: LoopMethods) -> None:
-        held_up = HeldUp()
+        blocked = BlockedMethods()
 
         async def run() -> None:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(methods.run, Handler(), "here", ())
+                nursery.start_soon(run_method, methods, Handler(), "here")
                 await trio.testing.wait_all_tasks_blocked()
-                methods.watch(held_up)
-                nursery.start_soon(methods.run, Handler(), "fail_before", ())
-                nursery.start_soon(methods.run, Handler(), "thread", ())
+                methods.watch(blocked)
+                nursery.start_soon(run_method, methods, Handler(), "fail_before")
+                nursery.start_soon(run_method, methods, Handler(), "thread")
                 await trio.testing.wait_all_tasks_blocked()
-                methods.unwatch(held_up)
-                nursery.start_soon(methods.run, Handler(), "later", ())
+                methods.unwatch(blocked)
+                nursery.start_soon(run_method, methods, Handler(), "later")
                 await trio.testing.wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
 
-        wait_blocking(Operation(open_thread_portal(), run))
-        assert "the handler's methods 'here', 'fail_before', which could not begin" in held_up.explain()
+        wait_blocking(TaskJob(open_thread_portal(), run))
+        assert "the handler's methods 'here', 'fail_before', which could not begin" in blocked.explain()
 
     with_blocked_loop(check)
 
 
-def test_a_method_that_has_begun_is_not_held_up() -> None:
+def test_a_method_that_has_begun_is_not_blocked() -> None:
     async def program() -> None:
         methods = LoopMethods(asyncio.get_running_loop(), open_thread_portal())
-        held_up = HeldUp()
+        blocked = BlockedMethods()
         begun = asyncio.Event()
 
         class Slow:
@@ -243,8 +245,8 @@ def test_a_method_that_has_begun_is_not_held_up() -> None:
 
         task = in_task(asking(methods, "wait", Slow()), "")
         await begun.wait()
-        wait_blocking(Operation(open_thread_portal(), lambda: watch(methods, held_up)))
-        assert not held_up.explain()
+        wait_blocking(TaskJob(open_thread_portal(), lambda: watch(methods, blocked)))
+        assert not blocked.explain()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -252,9 +254,9 @@ def test_a_method_that_has_begun_is_not_held_up() -> None:
     asyncio.run(program())
 
 
-def test_another_thread_holds_nothing_up() -> None:
-    made: list[HeldUp] = []
-    thread = threading.Thread(target=lambda: made.append(HeldUp()))
+def test_another_thread_blocks_nothing() -> None:
+    made: list[BlockedMethods] = []
+    thread = threading.Thread(target=lambda: made.append(BlockedMethods()))
     thread.start()
     thread.join()
 
@@ -262,16 +264,16 @@ def test_another_thread_holds_nothing_up() -> None:
         async def run() -> None:
             async with trio.open_nursery() as nursery:
                 methods.watch(made[0])
-                nursery.start_soon(methods.run, Handler(), "here", ())
+                nursery.start_soon(run_method, methods, Handler(), "here")
                 await trio.testing.wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
 
-        wait_blocking(Operation(open_thread_portal(), run))
+        wait_blocking(TaskJob(open_thread_portal(), run))
         assert not made[0].explain()
 
     with_blocked_loop(check)
 
 
-async def watch(methods: LoopMethods, held_up: HeldUp) -> None:
-    methods.watch(held_up)
-    methods.unwatch(held_up)
+async def watch(methods: LoopMethods, blocked: BlockedMethods) -> None:
+    methods.watch(blocked)
+    methods.unwatch(blocked)

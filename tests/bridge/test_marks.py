@@ -203,7 +203,7 @@ def test_before_anything_is_marked_nothing_is_looked_for(monkeypatch: pytest.Mon
             """Marked."""
 
     assert find_place(Handler(), "marked") is Place.THREAD
-    monkeypatch.setattr(marks, "_in_use", False)
+    monkeypatch.setattr(marks, "in_use", False)
     assert find_place(Handler(), "marked") is None
     background(len)
     assert find_place(Handler(), "marked") is Place.THREAD

@@ -11,12 +11,14 @@ import pytest
 import trio
 
 from jchannel._bridge import methods as module
-from jchannel._bridge.crossing import Operation, in_task, wait_blocking
+from jchannel._bridge.call import in_task, wait_blocking
+from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.mailbox import LoopMailbox
-from jchannel._bridge.methods import LoopMethods, Methods, ThreadMethods
+from jchannel._bridge.methods import BridgedMethods, LoopMethods, ThreadMethods
 from jchannel._bridge.portal import open_thread_portal
 from jchannel._core.handlers import MethodCancelledError, NothingToCallError
 from jchannel.errors import StateError
+from tests.bridge.invocations import run_method
 from tests.peer_thread import TIMEOUT
 
 place: contextvars.ContextVar[str] = contextvars.ContextVar("place", default="nowhere")
@@ -82,8 +84,8 @@ class Handler:
         self.let_go.wait(TIMEOUT)
 
 
-def asking(methods: Methods, name: str, *args: object, handler: object = None) -> Operation[Any]:
-    return Operation(open_thread_portal(), lambda: methods.run(handler or Handler(), name, args))
+def asking(methods: BridgedMethods, name: str, *args: object, handler: object = None) -> TaskJob[Any]:
+    return TaskJob(open_thread_portal(), lambda: run_method(methods, handler or Handler(), name, *args))
 
 
 def on_loop(check: Callable[[LoopMethods], Awaitable[None]]) -> None:
@@ -159,9 +161,9 @@ def test_a_method_that_is_cancelled_before_it_begins_never_begins() -> None:
 
         async def run_in_scope() -> None:
             with scope:
-                await methods.run(handler, "hang", ())
+                await run_method(methods, handler, "hang")
 
-        task = in_task(Operation(open_thread_portal(), run), "")
+        task = in_task(TaskJob(open_thread_portal(), run), "")
         assert blocked.wait(TIMEOUT)  # The loop is blocked, too, and has begun nothing.
         await task
         assert not handler.running.is_set()
@@ -177,13 +179,13 @@ def test_the_result_of_a_method_that_does_not_heed_its_cancellation_is_its_resul
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(cancel, scope)
-                    return await methods.run(handler, "insist", ())
+                    return await run_method(methods, handler, "insist")
 
         async def cancel(scope: trio.CancelScope) -> None:
             await trio.to_thread.run_sync(handler.running.wait, TIMEOUT)
             scope.cancel()
 
-        assert await in_task(Operation(open_thread_portal(), run), "") == "done all the same"
+        assert await in_task(TaskJob(open_thread_portal(), run), "") == "done all the same"
 
     on_loop(check)
 
@@ -196,7 +198,7 @@ def test_a_plain_method_that_has_begun_on_the_loop_is_not_cancelled() -> None:
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(cancel, scope)
-                    await methods.run(handler, "block", ())
+                    await run_method(methods, handler, "block")
                     return "ran to its end"
 
         async def cancel(scope: trio.CancelScope) -> None:
@@ -206,7 +208,7 @@ def test_a_plain_method_that_has_begun_on_the_loop_is_not_cancelled() -> None:
                 await trio.testing.wait_all_tasks_blocked()
             handler.let_go.set()
 
-        assert await in_task(Operation(open_thread_portal(), run), "") == "ran to its end"
+        assert await in_task(TaskJob(open_thread_portal(), run), "") == "ran to its end"
 
     on_loop(check)
 
@@ -253,17 +255,17 @@ def test_a_loop_that_is_closed_before_it_has_run_a_method_ends_the_waiting(
 
     async def run() -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(methods.run, Handler(), "double", (4,))
+            nursery.start_soon(run_method, methods, Handler(), "double", 4)
             await trio.testing.wait_all_tasks_blocked()
             loop.close()
             if cancelled:
                 nursery.cancel_scope.cancel()
 
     if cancelled:
-        wait_blocking(Operation(open_thread_portal(), run))
+        wait_blocking(TaskJob(open_thread_portal(), run))
     else:
         with pytest.RaisesGroup(StateError):
-            wait_blocking(Operation(open_thread_portal(), run))
+            wait_blocking(TaskJob(open_thread_portal(), run))
 
 
 def test_a_loop_that_lives_is_looked_at_as_long_as_a_method_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,10 +329,10 @@ def test_cancelling_does_not_wait_for_a_worker_thread() -> None:
 
     async def run() -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(ThreadMethods().run, handler, "block", ())
+            nursery.start_soon(run_method, ThreadMethods(), handler, "block")
             await trio.to_thread.run_sync(handler.running.wait, TIMEOUT)
             nursery.cancel_scope.cancel()
 
-    wait_blocking(Operation(open_thread_portal(), run))
+    wait_blocking(TaskJob(open_thread_portal(), run))
     assert not handler.let_go.is_set()
     handler.let_go.set()

@@ -3,38 +3,50 @@
 import asyncio
 import threading
 
+import outcome
 import pytest
 import trio
 
 from jchannel._bridge import portal as module
-from jchannel._bridge.crossing import Operation, in_task, wait_blocking
+from jchannel._bridge.call import Call, in_task, wait_blocking
+from jchannel._bridge.jobs import Job, OnDone, Running, TaskJob
 from jchannel._bridge.portal import LoopPortal, Portal, open_thread_portal, portal_of
 from jchannel.errors import StateError
 from tests.conftest import FreshPython
 from tests.peer_thread import TIMEOUT
 
 
-class Traveller:
-    """Records what becomes of it."""
+class Endless(Job[None]):
+    """A job that notes when it is started, and never ends."""
 
     def __init__(self, portal: Portal) -> None:
+        self.portal = portal
         self.started = threading.Event()
-        self.lost = threading.Event()
-        self.error: StateError | None = None
-        self._portal = portal
 
-    def start(self, nursery: trio.Nursery) -> None:
-        assert isinstance(nursery, trio.Nursery)
-        self._portal.watch(self)
+    def start(self, on_done: OnDone) -> Running:
+        assert self.portal.is_here
         self.started.set()
+        return trio.CancelScope()
 
-    def lose(self, error: StateError) -> None:
-        self.error = error
+
+class EndlessCall(Call[None]):
+    """A call that is ended by the end of its portal alone."""
+
+    def __init__(self, portal: Portal) -> None:
+        job = Endless(portal)
+        super().__init__(job)
+        self.started = job.started
+        self.lost = threading.Event()
+        self.error: BaseException | None = None
+
+    def _notify(self) -> None:
+        assert isinstance(self._outcome, outcome.Error)
+        self.error = self._outcome.error
         self.lost.set()
 
 
 class Hanging:
-    """An operation that never ends."""
+    """A job that never ends."""
 
     def __init__(self) -> None:
         self.hanging = threading.Event()
@@ -50,10 +62,10 @@ def break_trio() -> None:
 
 def kill(portal: Portal) -> None:
     """Breaks a portal's trio, and waits until it has ended."""
-    traveller = Traveller(portal)
-    portal.submit(traveller)
+    call = EndlessCall(portal)
+    portal.submit(call)
     portal.post(break_trio)
-    assert traveller.lost.wait(TIMEOUT)
+    assert call.lost.wait(TIMEOUT)
 
 
 def test_there_is_one_trio_thread() -> None:
@@ -65,14 +77,14 @@ def test_there_is_one_trio_thread() -> None:
 
 def test_what_is_submitted_before_trio_has_begun_starts_with_it() -> None:
     portal = Portal()
-    traveller = Traveller(portal)
-    portal.submit(traveller)
+    call = EndlessCall(portal)
+    portal.submit(call)
 
     async def program() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(portal.run_until_cancelled)
             await trio.testing.wait_all_tasks_blocked()
-            assert traveller.started.is_set()
+            assert call.started.is_set()
             assert portal.is_here
             nursery.cancel_scope.cancel()
 
@@ -82,12 +94,12 @@ def test_what_is_submitted_before_trio_has_begun_starts_with_it() -> None:
 def test_what_is_submitted_in_trio_starts_at_once() -> None:
     async def program() -> None:
         portal = Portal()
-        traveller = Traveller(portal)
+        call = EndlessCall(portal)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(portal.run_until_cancelled)
             await trio.testing.wait_all_tasks_blocked()
-            portal.submit(traveller)
-            assert traveller.started.is_set()
+            portal.submit(call)
+            assert call.started.is_set()
             nursery.cancel_scope.cancel()
 
     trio.run(program)
@@ -95,15 +107,15 @@ def test_what_is_submitted_in_trio_starts_at_once() -> None:
 
 def test_what_is_submitted_after_the_end_is_lost() -> None:
     portal = Portal()
-    traveller = Traveller(portal)
+    call = EndlessCall(portal)
     portal.end("all is over")
-    portal.submit(traveller)
-    assert str(traveller.error) == "all is over"
+    portal.submit(call)
+    assert str(call.error) == "all is over"
 
 
 def test_what_is_submitted_when_trio_has_just_ended_is_lost_when_the_portal_notices() -> None:
     portal = Portal()
-    traveller = Traveller(portal)
+    call = EndlessCall(portal)
 
     async def program() -> None:
         with trio.move_on_after(0):
@@ -111,10 +123,10 @@ def test_what_is_submitted_when_trio_has_just_ended_is_lost_when_the_portal_noti
 
     trio.run(program)
     portal._thread = None  # The thread that notices is not this one.
-    portal.submit(traveller)
-    assert traveller.error is None
+    portal.submit(call)
+    assert call.error is None
     portal.end("all is over")
-    assert str(traveller.error) == "all is over"
+    assert str(call.error) == "all is over"
 
 
 def test_what_is_submitted_while_the_portal_ends_is_lost() -> None:
@@ -125,9 +137,9 @@ def test_what_is_submitted_while_the_portal_ends_is_lost() -> None:
             self._why_ended = "all is over"
 
     portal = EndingPortal()
-    traveller = Traveller(portal)
-    portal.submit(traveller)
-    assert str(traveller.error) == "all is over"
+    call = EndlessCall(portal)
+    portal.submit(call)
+    assert str(call.error) == "all is over"
 
 
 def test_everything_under_way_gets_the_error_that_has_ended_the_trio_thread() -> None:
@@ -135,7 +147,7 @@ def test_everything_under_way_gets_the_error_that_has_ended_the_trio_thread() ->
 
     async def program() -> None:
         hanging = Hanging()
-        task = in_task(Operation(portal, hanging.hang), "hang")
+        task = in_task(TaskJob(portal, hanging.hang), "hang")
         assert hanging.hanging.wait(TIMEOUT)
         kill(portal)
         with pytest.raises(StateError, match="trio thread has ended with an error") as caught:
@@ -155,10 +167,10 @@ def test_a_blocking_wait_gets_the_error_that_has_ended_the_trio_thread() -> None
     thread = threading.Thread(target=wait_and_kill)
     thread.start()
     with pytest.raises(StateError, match="trio thread has ended with an error"):
-        wait_blocking(Operation(portal, hanging.hang))
+        wait_blocking(TaskJob(portal, hanging.hang))
     thread.join()
     with pytest.raises(StateError, match="trio thread has ended with an error"):
-        wait_blocking(Operation(portal, Hanging().hang))
+        wait_blocking(TaskJob(portal, Hanging().hang))
 
 
 def test_another_trio_thread_is_started_after_one_has_died() -> None:
@@ -170,7 +182,7 @@ def test_another_trio_thread_is_started_after_one_has_died() -> None:
         await trio.lowlevel.checkpoint()
         return 42
 
-    assert wait_blocking(Operation(open_thread_portal(), answer)) == 42
+    assert wait_blocking(TaskJob(open_thread_portal(), answer)) == 42
 
 
 def test_a_forked_process_does_not_wait_for_the_thread_of_the_other(fresh_python: FreshPython) -> None:
@@ -202,15 +214,15 @@ def test_what_a_fork_leaves_behind_is_ended(monkeypatch: pytest.MonkeyPatch) -> 
     portal = Portal()
     monkeypatch.setattr(module, "_thread_portal", portal)
     module._end_after_fork()
-    traveller = Traveller(portal)
-    portal.submit(traveller)
-    assert "forked" in str(traveller.error)
+    call = EndlessCall(portal)
+    portal.submit(call)
+    assert "forked" in str(call.error)
     module._end_after_fork()
     assert module._thread_portal is None
 
 
 def test_a_plain_loop_is_not_one_with_trio() -> None:
     loop = asyncio.new_event_loop()
-    assert not Portal().serves(loop)
+    assert Portal().loop is None
     loop.close()
     assert issubclass(LoopPortal, Portal)

@@ -7,10 +7,11 @@ import threading
 import pytest
 import trio
 
-from jchannel._bridge.crossing import Operation, wait_blocking
+from jchannel._bridge.call import wait_blocking
+from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.mailbox import LoopMailbox, Work
 from jchannel._bridge.portal import Portal, open_thread_portal
-from jchannel._bridge.progress import LoopProgress, ThreadProgress, _CarriedProgress
+from jchannel._bridge.progress import BridgedProgress
 from jchannel.errors import StateError
 from tests.peer_thread import TIMEOUT
 
@@ -31,20 +32,20 @@ class Told:
         self.calls.append("closed")
 
 
-class Later(_CarriedProgress):
-    """What is carried waits until the test lets it go."""
+class Later(BridgedProgress):
+    """What is to be run elsewhere waits until the test lets it go."""
 
     def __init__(self, told: object) -> None:
         portal = Portal()
         portal._thread = threading.get_ident()
-        super().__init__(told, portal)  # type: ignore[arg-type]
-        self.carried: list[Work] = []
+        super().__init__(told, portal, None)  # type: ignore[arg-type]
+        self.waiting: list[Work] = []
 
-    def _carry(self, work: Work) -> None:
-        self.carried.append(work)
+    def _run_there(self, work: Work) -> None:
+        self.waiting.append(work)
 
     def let_go(self) -> None:
-        self.carried.pop(0)()
+        self.waiting.pop(0)()
 
 
 def test_the_latest_is_told_when_the_one_before_has_been() -> None:
@@ -53,12 +54,12 @@ def test_the_latest_is_told_when_the_one_before_has_been() -> None:
     for done in range(5):
         progress(done, 10)
     progress.close()
-    assert len(progress.carried) == 1
+    assert len(progress.waiting) == 1
     progress.let_go()
     assert told.calls == [(0, 10)]
     progress.let_go()
     assert told.calls == [(0, 10), (4, 10), "closed"]
-    assert not progress.carried
+    assert not progress.waiting
 
 
 def test_a_plain_function_needs_no_close() -> None:
@@ -111,7 +112,7 @@ def test_a_closed_loop_is_told_nothing() -> None:
         return LoopMailbox.of(asyncio.get_running_loop())
 
     told = Told()
-    progress = LoopProgress(told, Portal(), asyncio.run(program()))
+    progress = BridgedProgress(told, Portal(), asyncio.run(program()))
     progress(1, None)
     progress.close()
     assert told.calls == []
@@ -126,13 +127,13 @@ def test_worker_threads_tell_it() -> None:
             closed.set()
 
     told = Closing()
-    progress = ThreadProgress(told, open_thread_portal())
+    progress = BridgedProgress(told, open_thread_portal(), None)
 
     async def tell() -> None:
         progress(1, 1)
         progress.close()
         await trio.lowlevel.checkpoint()
 
-    wait_blocking(Operation(open_thread_portal(), tell))
+    wait_blocking(TaskJob(open_thread_portal(), tell))
     assert closed.wait(TIMEOUT)
     assert told.calls == [(1, 1), "closed"]

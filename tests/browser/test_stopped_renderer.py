@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 import trio
 
-from jchannel._core.outgoing import READ_AHEAD
+from jchannel._core.stream import READ_AHEAD
 from jchannel.errors import ClosedError, PageLostError
 from jchannel.trio import Channel, Limits, open_server
 from tests.browser.chromium import BrowserThread

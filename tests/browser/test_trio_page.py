@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ import trio
 from jchannel.errors import ClosedError, FrontendError, PageLostError
 from jchannel.trio import Channel, Limits, Server, open_server
 from tests.browser.chromium import BrowserThread, PageHandle
+from tests.core.internals import channel_core, cut
 
 CODE = """
 (channel) => {
@@ -370,7 +371,7 @@ class TestLostPages:
         async with open_channel(browser) as (channel, page):
             await page.evaluate("void (window.channel.handler.factor = 7)")
             for _ in range(3):
-                await cut_connection(cast("Server", channel._server))
+                await cut_connection(channel)
                 assert await channel.call("scale", 6, timeout=20) == 42
             assert await page.evaluate("window.opened") == 1
             assert await page.evaluate("window.channel.call('add', 1, 2)") == 3
@@ -395,11 +396,11 @@ class TestLostPages:
             assert not server.statistics().page_connected
 
 
-async def cut_connection(server: Server) -> None:
+async def cut_connection(channel: Channel) -> None:
     """Breaks the page's connection off on the server's side, as a network would."""
-    session = server.session
+    session = channel_core(channel).server.session
     assert session is not None
-    await trio.aclose_forcefully(session._link._websocket._stream)  # type: ignore[attr-defined]
+    await cut(session)
     await session.wait_ended()
 
 

@@ -16,6 +16,7 @@ from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import ClosedError, PageLostError
 from jchannel.trio import Channel, Server, open_server
 from tests.browser.chromium import BrowserThread, PageHandle
+from tests.core.internals import close_server, tickets
 from tests.peer_thread import TIMEOUT
 
 CODE = """
@@ -363,7 +364,7 @@ async def open_streams(
 async def wait_nothing_left(server: Server) -> None:
     """Lets the last sources be closed, for which no reader waits: a file is closed in a thread."""
     with trio.fail_after(TIMEOUT):
-        while server.statistics().streams or len(server._tickets):
+        while server.statistics().streams or tickets(server):
             await trio.lowlevel.checkpoint()
 
 
@@ -669,7 +670,7 @@ class TestEnds:
                     own = await channel.call("give", "generator", 5 * MIB)
                     nursery.start_soon(expect, ClosedError, "its server was closed", channel, source)
                     await page.wait_for("window.reading")
-                    await server.aclose()
+                    await close_server(server)
                     with pytest.raises(ClosedError, match="its server was closed"):
                         await own.join()
                     await source.ended.wait()

@@ -1,11 +1,9 @@
-"""What tests of the core share: an HTTP client for one stream in memory, and a session that cannot send."""
+"""What tests of the core share: an HTTP client for one stream in memory."""
 
 from dataclasses import dataclass
 
 import h11
 import trio
-
-from jchannel._core.session import Session
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,3 @@ class HttpClient:
 async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
     """Everything that comes until the end of the stream."""
     return b"".join([bytes(data) async for data in stream])
-
-
-def block_writing(session: Session | None) -> None:
-    """From now on nothing that the session sends leaves."""
-
-    async def send(frame: str | bytes) -> None:
-        await trio.sleep_forever()
-
-    assert session is not None
-    session._link.send = send  # type: ignore[method-assign]

@@ -23,7 +23,10 @@ import jchannel._core
 
 When = Literal["before", "after"]
 
-CORE: Final = Path(jchannel._core.__file__).parent
+_CORE: Final = Path(jchannel._core.__file__).parent
+
+#: The files in which awaits are looked at: the core, and what stands between it and its users in trio.
+FILES: Final = frozenset({*_CORE.glob("*.py"), _CORE.parent / "_assembly.py", _CORE.parent / "trio.py"})
 
 
 class Site(NamedTuple):
@@ -110,7 +113,7 @@ def _lines_in_core(task: trio.lowlevel.Task) -> Iterator[tuple[str, int]]:
     """Where a task waits: each await in the core through which the cancellation will pass."""
     for frame, line in task.iter_await_frames():
         path = Path(frame.f_code.co_filename)
-        if path.parent == CORE:
+        if path in FILES:
             yield path.name, line
 
 
@@ -143,7 +146,7 @@ def run_seeded(main: Callable[[], object], seed: int) -> None:
 def find_awaits() -> dict[tuple[str, int], Site]:
     """Every line of the core on which something is awaited."""
     found: dict[tuple[str, int], Site] = {}
-    for path in sorted(CORE.glob("*.py")):
+    for path in sorted(FILES):
         source = path.read_text(encoding="utf-8")
         _Finder(path.name, source, found).visit(ast.parse(source))
     return found

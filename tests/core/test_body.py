@@ -7,8 +7,7 @@ import trio
 import trio.testing
 
 from jchannel._core.asgi import Message, Receive, Scope, Send, respond
-from jchannel._core.body import TakeBody
-from jchannel._core.http import HttpServer
+from jchannel._core.http_server import HttpServer, _TakeBody
 from jchannel._core.limits import Limits
 from jchannel._core.replay import ReplayStream
 from tests.core.memory import open_memory_server
@@ -62,14 +61,14 @@ async def test_the_app_reads_the_whole_body_and_then_that_its_client_has_gone() 
     first: Message = {"type": "http.request", "body": b"a", "more_body": True}
     last: Message = {"type": "http.request", "body": b"b", "more_body": False}
     gone: Message = {"type": "http.disconnect"}
-    await run(TakeBody(read_all, 1), [first, last, gone])
+    await run(_TakeBody(read_all, 1), [first, last, gone])
     assert received == [first, last, gone, gone]
 
 
 async def test_a_body_that_does_not_end_is_dropped_for_a_while_only(autojump_clock: trio.testing.MockClock) -> None:
     began = trio.current_time()
     more: Message = {"type": "http.request", "body": b"a", "more_body": True}
-    assert await run(TakeBody(refuse, 7), [more]) == 410
+    assert await run(_TakeBody(refuse, 7), [more]) == 410
     assert trio.current_time() - began == pytest.approx(7)
 
 
@@ -86,11 +85,28 @@ async def test_what_is_no_http_request_is_passed_on() -> None:
         raise AssertionError
 
     scope = {"type": "websocket"}
-    await TakeBody(app, 1)(scope, receive, send)
+    await _TakeBody(app, 1)(scope, receive, send)
     assert seen == [scope, receive, send]
 
 
-async def run(app: TakeBody, messages: list[Message]) -> int | None:
+async def test_a_request_without_a_body_is_the_apps_alone() -> None:
+    seen: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.extend([scope, receive, send])
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        raise AssertionError
+
+    scope = {"type": "http", "headers": [(b"host", b"localhost")]}
+    await _TakeBody(app, 1)(scope, receive, send)
+    assert seen == [scope, receive, send]
+
+
+async def run(app: _TakeBody, messages: list[Message]) -> int | None:
     """Runs an app with what hypercorn would give it; gives the status of its answer."""
     sent: list[Message] = []
 
@@ -104,5 +120,5 @@ async def run(app: TakeBody, messages: list[Message]) -> int | None:
         await trio.lowlevel.checkpoint()
         sent.append(message)
 
-    await app({"type": "http"}, receive, send)
+    await app({"type": "http", "headers": [(b"content-length", b"2")]}, receive, send)
     return sent[0]["status"] if sent else None

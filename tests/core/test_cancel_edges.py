@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 import trio
 import trio.testing
@@ -9,6 +11,7 @@ import trio.testing
 from jchannel._core.outgoing import OutgoingStream
 from jchannel._streams.sources import open_source
 from jchannel.errors import ClosedError
+from tests.core.internals import begin_open, make_outgoing
 from tests.core.world import endless, open_world, slow_pieces
 
 
@@ -30,7 +33,7 @@ async def test_a_channel_that_is_given_up_in_the_moment_it_is_opened_is_not_open
     async with open_world() as world:
         with trio.CancelScope() as scope:
             async with world.server.hold_channel("at once") as channel:
-                opening = channel.begin_open(None)
+                opening = begin_open(channel, None)
                 # `open`, `cancel` and `close` leave in one frame.
                 scope.cancel()
                 await opening
@@ -39,13 +42,36 @@ async def test_a_channel_that_is_given_up_in_the_moment_it_is_opened_is_not_open
 
 
 async def test_a_source_whose_reading_is_cancelled_never_looks_whole() -> None:
-    stream = OutgoingStream(await open_source(endless(), trio.to_thread.run_sync))
+    stream = make_outgoing(await open_source(endless(), trio.to_thread.run_sync))
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stream.run)
             assert await stream.take()
             scope.cancel()
     assert stream.stopped
+    assert await stream.wait_short() is None
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_stream_that_was_stopped_stays_so_however_its_source_ends(*, fails: bool) -> None:
+    """A worker thread, or a shielded part of it, goes on when it is cancelled, and may come to its end, or raise."""
+    go = trio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"some"
+        with trio.CancelScope(shield=True):
+            await go.wait()
+        if fails:
+            raise ValueError("too late")
+
+    stream = make_outgoing(await open_source(pieces(), trio.to_thread.run_sync))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.run)
+        await trio.testing.wait_all_tasks_blocked()
+        stream.stop()
+        go.set()
+    assert stream.stopped
+    assert stream.error is None
     assert await stream.wait_short() is None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,23 +17,28 @@ import trio
 import trio.testing
 import trio_websocket
 
-from jchannel._core import incoming, outgoing
-from jchannel._core.endpoint import pack_args
+from jchannel._core import stream as buffer
 from jchannel._core.transport import LinkClosed
 from jchannel.errors import ClosedError, PageLostError, RefusedError, RemoteError, StateError
-from jchannel.trio import Limits, open_peer
+from jchannel.trio import Channel, Limits, open_peer
 from tests.core.helpers import HttpClient
+from tests.core.internals import begin_call, begin_open, hold_in_server, start_call
 from tests.core.memory import MemoryServer, open_memory_server
 from tests.core.nth_checkpoint import AWAITS, Interruption, When, all_tasks, run_seeded
 from tests.core.world import DATA, Handler, Side, World, digest, endless, open_world, pieces, slow_pieces
 
 _WITHIN = "it is where a nursery's block is left, and the code waits inside the block, or is left by cancelling it"
+_IN_TASKS = "it waits at the end of a nursery's block, where trio leaves the cancellation to the nursery's tasks"
 _SHIELDED = "it is shielded: it cleans up. test_stopped_page shows that its time is bounded"
 _SOCKETS = "it needs real sockets, which no clock may jump over: test_addresses and test_server use them"
 _THREADS = "it waits only for paths and files, which worker threads open: test_sources cancels there"
 _AT_ONCE = "what it awaits does not wait here"
-_REFUSED = "it is for what goes wrong, and has an end of its own: tests of test_reception and test_streams"
+_REFUSED = "it is for what goes wrong, and has an end of its own: tests of test_acceptor and test_streams"
+_SENT = "hypercorn shields what it sends: closing the connection wakes it"
 _HIDDEN = "it is cancelled, but hypercorn's TCPServer is no coroutine: trio cannot look through it"
+
+#: The awaits that wait only where the bytes of a response come in several pieces, which differs from run to run.
+SOMETIMES_CANCELLED = {("peer_carrier.py", "_Exchange._receive_response", "self._receive()")}
 
 #: The awaits of the core that no script here cancels, and why not. The last test fails when this is not exact.
 NOT_CANCELLED = {
@@ -52,62 +58,67 @@ NOT_CANCELLED = {
         "_open_stream",
         "trio.open_ssl_over_tcp_stream(parts.hostname, parts.port or _HTTPS_PORT, https_compatible=True)",
     ): _SOCKETS,
-    ("server.py", "open_server", "open_listeners(host, port)"): _SOCKETS,
-    ("body.py", "TakeBody.__call__", "self._app(scope, receive, send)"): _AT_ONCE,
-    ("http.py", "_StreamServer._read_data", "self.idle_task.stop()"): _HIDDEN,
-    ("http.py", "_StreamServer._read_data", "super()._read_data()"): _HIDDEN,
-    ("fetching.py", "PeerCarrier._fetch_parts", 'stream.feed(b"")'): _AT_ONCE,
+    ("server.py", "Server._open_listeners", "open_listeners(self._host, port)"): _SOCKETS,
+    ("server.py", "Server.open", "self._open_listeners()"): _SOCKETS,
+    ("http_server.py", "_StreamServer._read_data", "self.idle_task.stop()"): _HIDDEN,
+    ("http_server.py", "_StreamServer._read_data", "super()._read_data()"): _HIDDEN,
+    ("peer_carrier.py", "PeerCarrier._fetch_parts", 'stream.feed(b"")'): _AT_ONCE,
+    ("peer_carrier.py", "PeerCarrier._fetch", "stream.wait_broken()"): _REFUSED,
+    ("incoming.py", "IncomingStream.wait_broken", "self._buffer.wait_changed()"): _REFUSED,
+    ("server_carrier.py", "_send_part", "_respond(send, HTTPStatus.GONE)"): _REFUSED,
+    ("server_carrier.py", "_send_part", "_wait_gone(receive)"): _REFUSED,
+    ("peer.py", "open_peer", "nursery.start(hold_websocket)"): _AT_ONCE,
     (
-        "fetching.py",
-        "PeerCarrier._fetch_parts",
-        "stream.feed(part.data)",
-    ): "it waits in IncomingStream.feed, and is cancelled there on behalf of _Exchange.get",
-    ("fetching.py", "PeerCarrier._fetch", "stream.wait_broken()"): _REFUSED,
-    ("incoming.py", "IncomingStream.wait_broken", "self._changed.park()"): _REFUSED,
-    ("tickets.py", "_send_part", "_respond(send, HTTPStatus.GONE)"): _REFUSED,
-    ("tickets.py", "_send_part", "_wait_gone(receive)"): _REFUSED,
-    ("peer.py", "open_peer", "nursery.start(_hold_transport)"): _AT_ONCE,
+        "routes.py",
+        "_answer_not_found",
+        'respond(send, HTTPStatus.NOT_FOUND, b"", {})',
+    ): "a page frontend takes its place in every server: test_routes asks without one",
+    ("server.py", "Server._close", "trio.lowlevel.checkpoint()"): _SHIELDED,
+    ("server.py", "Server._close", "session.wait_ended()"): _SHIELDED,
+    ("server.py", "Server.open", "self._close()"): _SHIELDED,
+    ("trio.py", "Server.open_channel", "channel.close(None)"): _SHIELDED,
     (
-        "server.py",
-        "Server._serve_http",
-        "self.claims.serve(path.removeprefix(self.claims.path), scope, receive, send)",
-    ): "the notebooks' desk reads a short body and answers at once: test_notebook_desk",
-    ("server.py", "Server.aclose", "trio.lowlevel.checkpoint()"): _SHIELDED,
-    ("server.py", "Server.aclose", "session.wait_ended()"): _SHIELDED,
-    ("server.py", "open_server", "server.aclose()"): _SHIELDED,
-    ("server.py", "Server.open_channel", "channel.close(None)"): _SHIELDED,
-    ("server.py", "Server.serve_stream", "aclose_now(stream)"): _SHIELDED,
+        "server_carrier.py",
+        "_send_stream",
+        'send({"type": "http.response.body", "body": b"", "more_body": False})',
+    ): _SENT,
     ("outgoing.py", "OutgoingStream.run", "self._close_source()"): _SHIELDED,
     ("outgoing.py", "OutgoingStream._close_source", "self._source.aclose()"): _SHIELDED,
-    ("body.py", "TakeBody.__call__", "trio.open_nursery()"): _WITHIN,
-    ("http.py", "HttpServer.serve", "trio.open_nursery()"): _WITHIN,
+    ("http_server.py", "_TakeBody._answer", "trio.open_nursery()"): _WITHIN,
+    ("http_server.py", "HttpServer.serve", "trio.open_nursery()"): _WITHIN,
+    ("acceptor.py", "Acceptor.serve", "self.http.serve(replay)"): _IN_TASKS,
     ("nursery.py", "open_flat_nursery", "trio.open_nursery()"): _WITHIN,
-    ("peer.py", "_hold_transport", "trio.open_nursery()"): _WITHIN,
+    ("transport.py", "hold_websocket", "trio.open_nursery()"): _WITHIN,
     ("peer.py", "open_peer", "open_flat_nursery()"): _WITHIN,
-    ("listen.py", "Reception._receive_websocket", "trio.open_nursery()"): _WITHIN,
-    ("server.py", "Server.hold_channel", "open_flat_nursery()"): _WITHIN,
-    ("server.py", "Server.open_channel", "self.hold_channel(code, handler=handler)"): _WITHIN,
-    ("server.py", "open_server", "open_flat_nursery()"): _WITHIN,
+    ("acceptor.py", "Acceptor._serve_websocket", "trio.open_nursery()"): _WITHIN,
+    ("channel.py", "ServerChannel.hold", "self.own_tasks()"): _WITHIN,
+    ("channel.py", "ServerChannel.own_tasks", "open_flat_nursery()"): _WITHIN,
+    ("server.py", "Server.open", "open_flat_nursery()"): _WITHIN,
+    ("trio.py", "Server.hold_channel", "core.own_tasks()"): _WITHIN,
+    ("trio.py", "Server.open_channel", "self.hold_channel(code, handler=handler)"): _WITHIN,
     ("session.py", "Session.run", "open_flat_nursery()"): _WITHIN,
-    ("tickets.py", "_send_part", "trio.open_nursery()"): _WITHIN,
-    ("tickets.py", "_send_stream", "trio.open_nursery()"): _WITHIN,
-    ("channel_streams.py", "ChannelStreams.open", "open_source(source, trio.to_thread.run_sync)"): _THREADS,
+    ("server_carrier.py", "_send_part", "trio.open_nursery()"): _WITHIN,
+    ("server_carrier.py", "_send_stream", "trio.open_nursery()"): _WITHIN,
+    ("stream_registry.py", "StreamRegistry.open", "open_source(source, trio.to_thread.run_sync)"): _THREADS,
     (
         "outbox.py",
-        "Requests.ask_with_stream",
-        'self._streams.open(source, f"argument of {what}", progress)',
+        "Outbox._open_stream",
+        'self._streams.open(source, f"argument of {request.what}", self._sender, progress)',
     ): _THREADS,
-    ("dispatcher.py", "Service._answer", 'self._streams.open(value, f"result of the {served.what}")'): _THREADS,
-    ("listen.py", "Reception._shake_hands", "proposal.reject(_HTTP_FORBIDDEN)"): _REFUSED,
+    (
+        "dispatcher.py",
+        "Dispatcher._answer_with_stream",
+        'self._streams.open(source, f"result of the {invocation.what}", self._endpoint)',
+    ): _THREADS,
+    ("acceptor.py", "Acceptor._admit", "upgrade.reject(HTTPStatus.FORBIDDEN)"): _REFUSED,
+    ("transport.py", "Upgrade.reject", "self._request.reject(status)"): _REFUSED,
     ("session.py", "Session._read", "trio.sleep_forever()"): _REFUSED,
-    ("tickets.py", "Tickets.serve", "_respond(send, HTTPStatus.CONFLICT)"): _REFUSED,
-    ("fetching.py", "_Exchange._receive_response", "self._receive()"): _REFUSED,
     ("replay.py", "ReplayStream.send_eof", "trio.lowlevel.checkpoint()"): "streams of memory can be closed by halves",
     (
         "replay.py",
-        "ReplayStream.wait_send_all_might_not_block",
-        "self._stream.wait_send_all_might_not_block()",
-    ): "neither hypercorn nor trio-websocket calls it: test_replay does, by trio's own checks",
+        "ReplayStream.receive_some",
+        "self._stream.receive_some(max_bytes)",
+    ): "it is for a stream without a head, and each connection has one: test_replay and test_http_server",
 }
 
 Script = Callable[[World], Awaitable[None]]
@@ -152,9 +163,15 @@ async def call_within_a_deadline(world: World) -> None:
 async def call_in_line(world: World) -> None:
     """The buffer is full: the call waits until others have left."""
     for _ in range(2):
-        others = world.near.begin_call("length", pack_args((bytes(100_000),)), 3)
+        others = begin_call(world.near, "length", bytes(100_000))
         world.background.start_soon(wait_for, others)
     assert await world.near.call("length", bytes(100_000)) == 100_000
+
+
+async def call_that_is_answered_before_it_is_waited_for(world: World) -> None:
+    request = start_call(world.near, "add", 1, 2)
+    await trio.sleep(0.1)
+    assert await request.wait() == 3
 
 
 async def wait_for(awaitable: Awaitable[object]) -> None:
@@ -269,6 +286,19 @@ async def call_until_closed(side: Side) -> None:
         await side.call("add_slowly", 1, 2)
 
 
+async def channel_closed_while_a_call_is_in_line(world: World) -> None:
+    async with world.server.hold_channel("another") as channel:
+
+        async def close() -> None:
+            await trio.sleep(0.05)
+            await channel.close()
+
+        world.background.start_soon(wait_for_closed, begin_open(channel, None))
+        world.background.start_soon(close)
+        with pytest.raises(ClosedError):
+            await channel.call("add", 1, 2)
+
+
 async def channel_left_by_an_error(world: World) -> None:
     with pytest.raises(ZeroDivisionError):
         async with world.server.open_channel("at once"):
@@ -284,6 +314,7 @@ CALLS: list[Script] = [
     call_that_is_too_slow,
     call_within_a_deadline,
     call_in_line,
+    call_that_is_answered_before_it_is_waited_for,
     echo,
     pipe,
     pipe_of_few_bytes,
@@ -308,6 +339,7 @@ CHANNELS: list[Script] = [
     channel_opened_and_closed,
     channel_in_a_block,
     channel_closed_while_a_method_cleans_up,
+    channel_closed_while_a_call_is_in_line,
     channel_left_by_an_error,
 ]
 
@@ -369,8 +401,7 @@ class Exploration:
         exploration = cls()
         with pytest.MonkeyPatch.context() as patch:
             # So that little has to be sent before everybody waits.
-            patch.setattr(incoming, "READ_AHEAD", 50_000)
-            patch.setattr(outgoing, "READ_AHEAD", 50_000)
+            patch.setattr(buffer, "READ_AHEAD", 50_000)
             run_seeded(partial(main, exploration), seed)
         return exploration
 
@@ -404,7 +435,7 @@ async def channel_waits_for_a_page(world: World) -> None:
 
 async def call_waits_for_a_page(world: World) -> None:
     async with world.server.hold_channel("another") as channel:
-        world.background.start_soon(wait_for_closed, channel.begin_open(None))
+        world.background.start_soon(wait_for_closed, begin_open(channel, None))
         assert await channel.call("add", 1, 2, timeout=None) == 3
 
 
@@ -485,6 +516,15 @@ async def work_slowly(side: Side) -> None:
         await anext(stream)
         await trio.sleep(0.5)
     await send_a_little(side)
+
+
+async def work_in_a_channel_that_no_block_owns(side: Side) -> None:
+    """Has another channel, as the facades' users have it."""
+    assert isinstance(side, Channel)
+    other, opening = hold_in_server(side, "at once")
+    assert await other.wait_open(opening, math.inf) is None
+    await trio.sleep(1)
+    await other.wait_closed(other.shut("it was closed"), math.inf, opening)
 
 
 async def work_until_it_ends(side: Side) -> None:
@@ -677,6 +717,7 @@ PAIRED = [
 PARTS: list[Callable[[], Exploration]] = [
     partial(explore_server_ends, send_a_little, url=BEHIND_A_PROXY, lockstep=True, seed=1),
     partial(explore_server_ends, work_slowly, lockstep=True, seed=5),
+    partial(explore_server_ends, work_in_a_channel_that_no_block_owns, lockstep=False, seed=6),
     partial(explore_page_ends, work_slowly, lockstep=True, seed=2),
     partial(explore_channel_ends, work, lockstep=False, seed=3),
     partial(explore_handshakes, lockstep=True, seed=4),
@@ -711,4 +752,4 @@ def test_each_await_of_the_core_was_cancelled_or_is_known_not_to_be() -> None:
     ]
     felt = set[tuple[str, int]]().union(*(exploration.felt for exploration in explorations))
     left = set(AWAITS.values()) - {AWAITS[line] for line in felt if line in AWAITS}
-    assert {(site.file, site.function, site.code) for site in left} == set(NOT_CANCELLED)
+    assert {(site.file, site.function, site.code) for site in left} - SOMETIMES_CANCELLED == set(NOT_CANCELLED)

@@ -859,3 +859,8 @@ async def test_the_repr_shows_the_state_and_no_secret(autojump_clock: trio.testi
                 assert "Channel open," in repr(channel)
                 assert memory.server.token not in repr(channel) + repr(memory.server)
                 assert "page connected" in repr(memory.server)
+
+
+async def test_a_channel_has_its_code() -> None:
+    async with open_memory_server() as memory, memory.server.hold_channel("code") as channel:
+        assert channel.code == "code"

@@ -7,6 +7,7 @@ import trio.testing
 from jchannel._protocol.messages import Goodbye, Hello, Open, Result, Welcome
 from jchannel._protocol.values import pack
 from jchannel.errors import ClosedError
+from tests.core.internals import server_core
 from tests.core.memory import open_memory_server
 
 
@@ -26,9 +27,8 @@ async def test_the_next_page_takes_over_with_the_open_channels() -> None:
 
                     assert goodbye.reason == "replaced"
                     assert "move_to_newest_page" in goodbye.message
-                    assert memory.server.session is not None
-                    assert memory.server.session.client == "new"
-                    assert memory.server.pages == 2
+                    assert memory.server.statistics().page == "new"
+                    assert server_core(memory.server).pages == 2
                 nursery.cancel_scope.cancel()
 
 
@@ -50,8 +50,7 @@ async def test_one_that_gives_up_leaves_the_others_waiting(autojump_clock: trio.
         with pytest.raises(trio.TooSlowError):
             await memory.server.move_to_newest_page(timeout=1)
         async with memory.open_page("new"):
-            assert memory.server.session is not None
-            assert memory.server.session.client == "new"
+            assert memory.server.statistics().page == "new"
 
 
 async def test_the_old_page_that_comes_back_meanwhile_is_not_the_newest(autojump_clock: trio.testing.MockClock) -> None:

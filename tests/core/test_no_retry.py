@@ -8,10 +8,10 @@ import pytest
 import trio
 import trio.testing
 
-from jchannel._core.endpoint import pack_args
 from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import ClosedError, FrontendError, PageLostError
 from jchannel.trio import Channel, Limits
+from tests.core.internals import begin_call, lose_page, lose_peer
 from tests.core.memory import MemoryServer, open_memory_server
 
 
@@ -64,7 +64,7 @@ class Pages:
                 await trio.testing.wait_all_tasks_blocked()  # The server has heard that its channel is open.
                 task_status.started()
                 await leave.wait()
-                peer._session._scope.cancel()
+                lose_peer(peer)
                 await peer.wait_ended()
         finally:
             left.set()
@@ -132,16 +132,14 @@ async def test_a_call_that_had_left_but_did_not_arrive_is_not_sent_again(
             pages = Pages(memory)
             await open_in_background(channel, nursery)
             await nursery.start(pages.hold)
-            session = memory.server.session
-            assert session is not None
 
             async def wait(value: Awaitable[object]) -> None:
                 assert await value == 7
 
             # The first is in the buffer, the second in line, and the connection is lost in this moment.
-            lost = channel.begin_call("add", pack_args((1, 2)), None)
-            nursery.start_soon(wait, channel.begin_call("add", pack_args((3, 4)), None))
-            session._lose("it was lost")
+            lost = begin_call(channel, "add", 1, 2, timeout=None)
+            nursery.start_soon(wait, begin_call(channel, "add", 3, 4, timeout=None))
+            lose_page(memory.server)
             with pytest.raises(PageLostError, match="It may have run; it is not sent again"):
                 await lost
             await pages.lose()
@@ -264,7 +262,7 @@ async def test_a_call_of_the_page_is_not_sent_again_either(autojump_clock: trio.
                 async with trio.open_nursery() as calls:
                     calls.start_soon(call)
                     await handler.reached.wait()
-                    peer._session._scope.cancel()
+                    lose_peer(peer)
             async with memory.open_peer(client="page") as peer:
                 assert await (await peer.wait_channel()).call("add", 1, 2) == 3
                 await trio.sleep(LONG)

@@ -9,11 +9,22 @@ import pytest
 import trio
 import trio.testing
 
+from jchannel._core.arguments import pack_echo
+from jchannel._core.channel import ServerChannel
 from jchannel._protocol.messages import Call, Open, Result
 from jchannel._protocol.values import pack
 from jchannel.errors import ClosedError, FrontendError
 from jchannel.trio import Channel, Limits, PeerChannel
-from tests.core.helpers import block_writing
+from tests.core.internals import (
+    after_opening,
+    begin_close,
+    begin_echo,
+    begin_open,
+    block_writing,
+    hold_in_server,
+    peer_session,
+    session_of,
+)
 from tests.core.memory import open_memory_server
 
 
@@ -59,7 +70,7 @@ async def reopen(channel: Channel, nursery: trio.Nursery) -> None:
         for outcome in outcomes:
             await outcome
 
-    nursery.start_soon(wait, channel.begin_close(None), channel.begin_open(None))
+    nursery.start_soon(wait, begin_close(channel, None), begin_open(channel, None))
     await trio.testing.wait_all_tasks_blocked()
 
 
@@ -100,7 +111,7 @@ async def test_an_opening_that_is_cancelled_when_it_was_closed_leaves_the_next_o
             first.start_soon(channel.open, None)
             await trio.testing.wait_all_tasks_blocked()
             first.cancel_scope.cancel()
-            closing, opening = channel.begin_close(None), channel.begin_open(None)
+            closing, opening = begin_close(channel, None), begin_open(channel, None)
             with trio.CancelScope(shield=True):
                 await closing
                 await trio.testing.wait_all_tasks_blocked()
@@ -119,19 +130,17 @@ async def test_an_opening_that_failed_says_so_though_the_channel_is_opened_again
     async with open_memory_server() as memory, memory.open_peer(on_open=on_open):
         async with memory.server.hold_channel("the code") as channel, trio.open_nursery() as nursery:
             openings: list[Waiting] = []
-            fail_opening = channel._fail_opening
 
-            def open_again(error: Exception) -> None:
-                fail_opening(error)
+            def open_again() -> None:
                 if len(openings) < 2:
-                    opening = channel.begin_open(None)
+                    opening = begin_open(channel, None)
 
                     async def wait() -> object:
                         return await opening
 
                     openings.append(Waiting(nursery, wait))
 
-            channel._fail_opening = open_again  # type: ignore[method-assign]
+            after_opening(channel, open_again)
             openings.append(Waiting(nursery, lambda: channel.open(None)))
             await trio.testing.wait_all_tasks_blocked()
             assert len(openings) == 2
@@ -163,7 +172,7 @@ async def test_a_call_of_a_closed_channel_is_not_made_of_the_next_opening(
 ) -> None:
     async with open_memory_server() as memory, memory.open_peer():
         async with memory.server.hold_channel("code") as channel:
-            call = channel.begin_echo(pack((1,), field_name="args", shown_as="args"), None)
+            call = begin_echo(channel, 1, timeout=None)
             await channel.open()
             assert await channel.echo(2) == [2]
             await channel.close()
@@ -175,15 +184,13 @@ async def test_closing_ends_a_call_that_waits_for_room(autojump_clock: trio.test
     async with open_memory_server(limits=Limits(send_buffer_bytes=10)) as memory, memory.open_peer() as peer:
         async with memory.server.hold_channel("code") as channel, trio.open_nursery() as nursery:
             await channel.open()
-            session = memory.server.session
-            assert session is not None
-            block_writing(session)
+            block_writing(session_of(memory.server))
             calls = []
             for _ in range(4):
                 calls.append(Waiting(nursery, lambda: channel.echo("x" * 100, timeout=None)))
                 await trio.testing.wait_all_tasks_blocked()
             assert channel.statistics().waiting_requests == 2
-            closing = channel.begin_close(1)
+            closing = begin_close(channel, 1)
             await trio.testing.wait_all_tasks_blocked()
             assert all(says_closed(call) for call in calls)
             assert channel.statistics().waiting_requests == 0
@@ -199,7 +206,7 @@ async def test_closing_ends_calls_of_the_page_that_wait_for_room(
         async with memory.server.hold_channel("code") as channel, trio.open_nursery() as nursery:
             await channel.open()
             far = await peer.wait_channel()
-            block_writing(peer._session)
+            block_writing(peer_session(peer))
             calls = []
             for _ in range(3):
                 calls.append(Waiting(nursery, lambda: far.echo("x" * 3_000_000, timeout=None)))
@@ -271,3 +278,67 @@ async def test_each_of_two_closings_waits_for_the_methods(autojump_clock: trio.t
             handler.clean.set()
             await trio.testing.wait_all_tasks_blocked()
             assert [closing.ended.is_set() for closing in closings] == [True, True]
+
+
+async def test_an_error_of_the_library_ends_a_channel_that_no_block_owns_and_its_calls_say_so(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def break_down() -> None:
+        await trio.lowlevel.checkpoint()
+        raise LookupError("broken on purpose")
+
+    async with open_memory_server() as memory, memory.open_peer(), memory.server.open_channel("code") as channel:
+        other, opening = hold_in_server(channel, "other")
+        await other.wait_open(opening, 5)
+        other.start_soon(break_down)
+        await opening.released.wait()
+        for _ in range(2):
+            with pytest.raises(ClosedError, match="the channel has ended with an error: LookupError") as caught:
+                await other.outbox.start(pack_echo((1,)), 5, parent=None).wait()
+            assert isinstance(caught.value.__cause__, LookupError)
+        assert await channel.echo(1) == [1]
+    assert "a channel has ended with an error of jchannel" in caplog.text
+
+
+async def test_an_error_in_what_is_left_of_an_opening_leaves_the_next_one_open(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    fail = trio.Event()
+
+    async def break_down_late() -> None:
+        await fail.wait()
+        raise LookupError("broken on purpose")
+
+    async with open_memory_server() as memory, memory.open_peer(), memory.server.open_channel("code") as channel:
+        other, opening = hold_in_server(channel, "other")
+        await other.wait_open(opening, 5)
+        other.start_soon(break_down_late)
+        other.shut("it was closed")
+        following = other.begin_open()
+        other.server.start_soon(other.hold, following)
+        await other.wait_open(following, 5)
+        fail.set()
+        await opening.released.wait()
+        assert await other.outbox.start(pack_echo((1,)), 5, parent=None).wait() == [1]
+    assert "a channel has ended with an error of jchannel" in caplog.text
+
+
+async def test_new_tasks_of_a_channel_belong_to_the_block_that_was_entered_last(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def own(leave: trio.Event, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+        async with other.own_tasks() as nursery:
+            task_status.started(nursery)
+            await leave.wait()
+
+    async with open_memory_server() as memory, trio.open_nursery() as nursery:
+        other = ServerChannel(memory.server._core, "code")
+        leave_first, leave_second = trio.Event(), trio.Event()
+        await nursery.start(own, leave_first)
+        second = await nursery.start(own, leave_second)
+        leave_first.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert other.nursery is second
+        leave_second.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert other.nursery is None

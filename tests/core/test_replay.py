@@ -124,6 +124,8 @@ class EachReadTwice(trio.abc.HalfCloseableStream):
         await self.replay.send_eof()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        # Behind its head a replay is the stream itself; here it has another head each time.
+        self.replay.__dict__.pop("receive_some", None)
         if not self.replay._head:
             data = await self.replay.receive_some(max_bytes)
             if not data:

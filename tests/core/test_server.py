@@ -16,11 +16,24 @@ import trio.testing
 import trio_websocket
 
 from jchannel._core.auth import TOKEN_PREFIX
+from jchannel._core.channel import ServerChannel
+from jchannel._core.server import Server as CoreServer
+from jchannel._core.session import Session
+from jchannel._core.transport import Link
 from jchannel._protocol.messages import Beat, Echo, Goodbye, Hello, Open
 from jchannel._protocol.values import pack
 from jchannel.errors import ClosedError, PageLostError, RefusedError
 from jchannel.trio import Limits, Peer, Server, open_peer, open_server
-from tests.core.helpers import block_writing
+from tests.core.internals import (
+    block_writing,
+    close_server,
+    count_entries,
+    peer_core,
+    peer_session,
+    serve_pages_by,
+    session_of,
+    start_soon,
+)
 from tests.core.memory import Page, open_memory_server
 
 
@@ -30,6 +43,12 @@ class Adder:
 
     async def hang(self) -> None:
         await trio.sleep_forever()
+
+
+async def test_a_server_has_no_url_before_it_listens() -> None:
+    server = CoreServer()
+    with pytest.raises(ClosedError, match="the server is not started"):
+        assert server.url
 
 
 class TestAdmission:
@@ -129,7 +148,7 @@ class TestBrokenProtocol:
             stop_reading(page)
             began = trio.current_time()
             await page.link.send("nonsense")
-            session = memory.server.session
+            session = session_of(memory.server)
             assert session is not None
             await session.wait_ended()
             assert trio.current_time() - began <= 2 * 3
@@ -191,7 +210,7 @@ class TestBackpressure:
 
                 async def echo() -> None:
                     assert len((await channel.echo("x" * 600))[0]) == 600
-                    session = memory.server.session
+                    session = session_of(memory.server)
                     assert session is not None
                     waiting.append(session._connection.waiting_bytes)
 
@@ -207,13 +226,13 @@ class TestBackpressure:
             async with memory.server.hold_channel("code") as channel, trio.open_nursery() as nursery:
                 await channel.open()
                 far = await peer.wait_channel()
-                block_writing(memory.server.session)
+                block_writing(session_of(memory.server))
                 for _ in range(3):
                     nursery.start_soon(channel.echo, "x" * 600)
                     await trio.testing.wait_all_tasks_blocked()
                 with pytest.raises(trio.TooSlowError, match="was not sent within 1 s: the page does not take"):
                     await channel.echo(timeout=1)
-                block_writing(peer._session)
+                block_writing(peer_session(peer))
                 for _ in range(3):
                     nursery.start_soon(far.echo, "x" * 3_000_000)
                     await trio.testing.wait_all_tasks_blocked()
@@ -267,7 +286,7 @@ class TestClosing:
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
         async with open_memory_server() as memory, memory.open_page(hello=False) as page:
-            await memory.server.aclose()
+            await close_server(memory.server)
             await page.send(Hello("late"))
             assert (await page.expect(Goodbye)).reason == "closed"
 
@@ -276,7 +295,7 @@ class TestClosing:
     ) -> None:
         limits = Limits(close_seconds=3)
         async with open_memory_server(limits=limits, heartbeat=1) as memory, memory.open_page() as page:
-            session = memory.server.session
+            session = session_of(memory.server)
             assert session is not None
             block_writing(session)
             began = trio.current_time()
@@ -292,17 +311,56 @@ class TestClosing:
                 raise error
         assert caught.value is error
 
-    async def test_an_error_of_the_library_comes_out_of_the_server_as_itself(
-        self, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+    async def test_an_error_of_the_library_ends_the_session_with_a_goodbye_and_nothing_else(
+        self,
+        autojump_clock: trio.testing.MockClock,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
+        error = ZeroDivisionError()
+
         def serve(*_: object) -> None:
+            raise error
+
+        async with open_memory_server() as memory, memory.server.hold_channel("code") as channel:
+            with monkeypatch.context() as patch:
+                async with memory.open_page() as page:
+                    patch.setattr(Session, "_handle", serve)
+                    await page.send(Echo(1, 1, pack([], field_name="args", shown_as="args")))
+                    goodbye = await page.expect(Goodbye)
+                    assert (goodbye.reason, goodbye.message) == ("closed", "an error of jchannel has ended the session")
+                    await page.expect_lost()
+            (record,) = caplog.records
+            assert record.exc_info is not None
+            assert record.exc_info[1] is error
+            async with memory.open_peer(Adder()):
+                await channel.open()
+                assert await channel.call("add", 1, 2) == 3
+
+    async def test_an_error_of_the_library_while_a_page_connects_ends_its_session_and_nothing_else(
+        self,
+        autojump_clock: trio.testing.MockClock,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        def fail(*_: object) -> None:
             raise ZeroDivisionError
 
-        with pytest.raises(ZeroDivisionError):  # noqa: PT012 (it comes out of the block as a whole)
-            async with open_memory_server() as memory, memory.open_page() as page:
-                monkeypatch.setattr(type(memory.server.session), "_handle", serve)
-                await page.send(Echo(1, 1, pack([], field_name="args", shown_as="args")))
-                await trio.sleep_forever()
+        async with open_memory_server() as memory, trio.open_nursery() as nursery:
+            async with memory.server.hold_channel("code") as channel:
+                nursery.start_soon(channel.open, None)
+                await trio.testing.wait_all_tasks_blocked()
+                with monkeypatch.context() as patch:
+                    patch.setattr(ServerChannel, "attach", fail)
+                    async with memory.open_page(hello=False) as page:
+                        await page.send(Hello("page"))
+                        await page.expect_lost()
+                assert "an error of jchannel has ended the session" in caplog.text
+                assert not memory.server.statistics().page_connected
+                for client in ("page", "another"):
+                    with trio.fail_after(100):
+                        async with memory.open_peer(Adder(), client=client):
+                            assert await channel.call("add", 1, 2) == 3
 
     async def test_a_thousand_connects_and_disconnects_leave_nothing(
         self, autojump_clock: trio.testing.MockClock
@@ -317,14 +375,13 @@ class TestClosing:
                         far = await peer.wait_channel()
                         assert await far.call("add", number, 1) == number + 1
                         # One of each kind is under way when the connection ends.
-                        far._nursery.start_soon(ignore_loss, far.call, "hang")
+                        start_soon(far, ignore_loss, far.call, "hang")
                         nursery.start_soon(ignore_loss, channel.call, "hang")
                         await trio.testing.wait_all_tasks_blocked()
                 await trio.testing.wait_all_tasks_blocked()
                 assert memory.server.statistics().connections == 0
                 assert memory.server.statistics().pending_requests == 0
-                assert not channel._requests.pending
-                assert not channel._service.running
+                assert count_entries(channel) == (0, 0, 0, 0)
                 assert trio.lowlevel.current_statistics().tasks_living == before
 
 
@@ -489,10 +546,10 @@ class TestThePeer:
     ) -> None:
         async with open_memory_server() as memory:
 
-            async def go(link: object, *_: object) -> None:
-                await link.aclose()  # type: ignore[attr-defined]
+            async def go(link: Link, *_: object) -> None:
+                await link.aclose()
 
-            object.__setattr__(memory.server._reception, "serve", go)
+            serve_pages_by(memory.server, go)
             with pytest.raises(PageLostError, match="the server went during the handshake"):
                 async with memory.open_peer():
                     pass
@@ -520,8 +577,9 @@ class TestThePeer:
                 nursery.start_soon(channel.open)
                 far = await peer.wait_channel()
                 await trio.testing.wait_all_tasks_blocked()
-                assert memory.server.session is not None
-                memory.server.session.end("replaced", "somebody else has come")
+                session = session_of(memory.server)
+                assert session is not None
+                session.end("replaced", "somebody else has come")
                 await peer.wait_ended()
                 with pytest.raises(PageLostError, match="cannot be sent: the server has closed the connection: some"):
                     await far.call("add")
@@ -540,7 +598,7 @@ class TestThePeer:
     ) -> None:
         async with open_memory_server() as memory, memory.open_peer() as peer:
             async with memory.server.open_channel("code") as channel:
-                peer.channels.clear()
+                peer_core(peer).channels.clear()
                 with pytest.raises(ClosedError, match="the peer has no such channel"):
                     await channel.call("add", 1, 2)
 

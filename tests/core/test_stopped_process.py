@@ -16,7 +16,7 @@ import pytest
 import trio
 import trio.testing
 
-from jchannel._core.outgoing import READ_AHEAD
+from jchannel._core.stream import READ_AHEAD
 from jchannel.errors import ClosedError, PageLostError
 from jchannel.trio import Channel, Limits, open_server
 from tests.core.world import endless

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import io
+import math
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -16,13 +17,13 @@ import pytest
 import trio
 import trio.testing
 
-from jchannel._core.fetching import PeerCarrier
-from jchannel._core.incoming import READ_AHEAD as INCOMING_AHEAD
 from jchannel._core.incoming import IncomingStream
-from jchannel._core.outgoing import INLINE_BYTES, PART_BYTES, READ_AHEAD, OutgoingStream
-from jchannel._core.registry import ServerCarrier
-from jchannel._core.request import PendingRequest
-from jchannel._core.tickets import POLL_SECONDS
+from jchannel._core.invocation import Invocation
+from jchannel._core.outgoing import INLINE_BYTES, PART_BYTES
+from jchannel._core.peer_carrier import PeerCarrier
+from jchannel._core.server_carrier import POLL_SECONDS, ServerCarrier
+from jchannel._core.stream import READ_AHEAD
+from jchannel._core.stream_registry import StreamRegistry
 from jchannel._protocol.messages import (
     Broken,
     Call,
@@ -44,6 +45,19 @@ from jchannel._streams.sources import open_source
 from jchannel.errors import ClosedError, PageLostError, RemoteError, StateError
 from jchannel.trio import Channel, Limits, PeerChannel
 from tests.core.helpers import HttpClient
+from tests.core.internals import (
+    carrier_of,
+    close_server,
+    connect_by,
+    count_entries,
+    drop_stream,
+    limit_requests,
+    make_incoming,
+    make_outgoing,
+    revoke_tickets,
+    session_of,
+    tickets,
+)
 from tests.core.memory import MemoryServer, Page, open_memory_server
 
 Side = Channel | PeerChannel
@@ -142,11 +156,9 @@ class Ends:
         statistics = self.memory.server.statistics()
         assert (statistics.streams, statistics.pending_requests, statistics.running_requests) == (0, 0, 0)
         assert statistics.connections == 1
-        assert not len(self.memory.server._tickets)
+        assert not tickets(self.memory.server)
         for side in (self.near, self.far):
-            assert not len(side._streams)
-            assert not side._requests.pending
-            assert not side._service.running
+            assert count_entries(side) == (0, 0, 0, 0)
 
 
 PROXY = "http://localhost:8888/proxy/8889"
@@ -193,7 +205,7 @@ SIZES = [
     READ_AHEAD - 1,
     READ_AHEAD,
     READ_AHEAD + 1,
-    INCOMING_AHEAD + READ_AHEAD + 1,
+    2 * READ_AHEAD + 1,
     5 * 2**20,
 ]
 
@@ -304,6 +316,23 @@ class TestWhatCannotBeSent:
                 await ends.near.call_with_stream("digest", tmp_path / "missing")
             assert ends.memory.server.statistics().streams == 0
 
+    async def test_when_its_channel_has_ended_is_an_error_that_says_so_and_leaves_nothing(
+        self, autojump_clock: trio.testing.MockClock, direction: str
+    ) -> None:
+        async with open_memory_server() as memory:
+            async with memory.open_peer() as peer, memory.server.open_channel("code") as channel:
+                far = await peer.wait_channel()
+            side: Side = channel if direction == "to the page" else far
+            with pytest.raises(ClosedError, match="the channel is closed"):
+                await side.call("digest", timeout=None)
+            with trio.fail_after(100):
+                with pytest.raises(ClosedError, match="the channel is closed"):
+                    await side.call_with_stream("digest", b"x", timeout=None)
+                with pytest.raises(ClosedError, match="the channel is closed"):
+                    await side.pipe(Source().pieces, timeout=None)
+            assert count_entries(side) == (0, 0, 0, 0)
+            assert side.statistics().waiting_requests == 0
+
     async def test_progress_must_be_callable(self, autojump_clock: trio.testing.MockClock, direction: str) -> None:
         async with open_ends(direction) as ends:
             with pytest.raises(TypeError, match="progress"):
@@ -314,7 +343,7 @@ class TestWhatCannotBeSent:
 
 def bound_of(url: str | None) -> int:
     """More than is under way of a stream that nobody reads: what waits at both ends, and what travels."""
-    return READ_AHEAD + INCOMING_AHEAD + (5 * 2**20 if url is None else 2 * PART_BYTES)
+    return 2 * READ_AHEAD + (5 * 2**20 if url is None else 2 * PART_BYTES)
 
 
 class TestBackpressure:
@@ -416,7 +445,7 @@ class TestASourceThatRaises:
 
             nursery.start_soon(check)
             await trio.testing.wait_all_tasks_blocked()
-            session = ends.memory.server.session
+            session = session_of(ends.memory.server)
             assert session is not None
             send = session._link.send
             session._link.send = hold  # type: ignore[method-assign]
@@ -589,7 +618,7 @@ class TestWhatIsAboveEndsIt:
                     await far_stream.join()
                 await source.ended.wait()
                 await near.source.ended.wait()
-            assert not len(memory.server._tickets)
+            assert not tickets(memory.server)
 
     async def test_stopping_the_server_ends_every_stream(self, autojump_clock: trio.testing.MockClock) -> None:
         source, handler = Source(), Handler()
@@ -606,7 +635,7 @@ class TestWhatIsAboveEndsIt:
                     async with trio.open_nursery() as inner:
                         inner.start_soon(call)
                         await handler.begun.wait()
-                        await memory.server.aclose()
+                        await close_server(memory.server)
             await source.ended.wait()
             assert not peer.connected
             nursery.cancel_scope.cancel()
@@ -709,22 +738,20 @@ class TestAStreamThatEndsBeforeItIsCarried:
             raise AssertionError("a connection is opened for it")
 
         async with open_memory_server() as memory, memory.open_peer() as peer:
-            carrier = peer._session.streams._carrier
-            assert isinstance(carrier, PeerCarrier)
-            carrier._connect = connect
-            yield carrier
+            connect_by(peer, connect)
+            yield carrier_of(peer)
             await trio.testing.wait_all_tasks_blocked()
             assert peer.connected
 
     async def test_is_not_fetched(self, autojump_clock: trio.testing.MockClock) -> None:
         async with self.open_carrier() as carrier:
-            stream = IncomingStream(StreamInfo(1, ticket="ticket"), begin=lambda: None, stop=lambda: None)
+            stream = make_incoming(StreamInfo(1, ticket="ticket"))
             carrier.request(stream)
             stream.fail(ClosedError("the channel is closed"))
 
     async def test_is_not_posted(self, autojump_clock: trio.testing.MockClock) -> None:
         async with self.open_carrier() as carrier, trio.open_nursery() as nursery:
-            stream = OutgoingStream(await open_source(Source().pieces, trio.to_thread.run_sync))
+            stream = make_outgoing(await open_source(Source().pieces, trio.to_thread.run_sync))
             nursery.start_soon(stream.run)
             await trio.testing.wait_all_tasks_blocked()
             carrier.post(stream, "ticket")
@@ -748,7 +775,7 @@ class TestAWayThatBreaks:
         async with open_memory_server() as memory, memory.open_peer(Handler()) as peer:
             async with memory.server.open_channel("code", handler=Handler()) as channel:
                 far = await peer.wait_channel()
-                peer._session.streams._carrier._connect = getattr(self, way)  # type: ignore[attr-defined]
+                connect_by(peer, getattr(self, way))
                 with pytest.raises(RemoteError, match="broke off"):
                     await channel.call_with_stream("digest", bytes(100_000))
                 with pytest.raises(RemoteError, match="could not be posted"):
@@ -774,7 +801,7 @@ class TestAWayThatBreaks:
         source = Source()
         async with open_memory_server(url=PROXY) as memory, memory.open_peer(Handler()) as peer:
             async with memory.server.open_channel("code") as channel:
-                peer._session.streams._carrier._connect = connect_to_proxy  # type: ignore[attr-defined]
+                connect_by(peer, connect_to_proxy)
                 with pytest.raises(RemoteError, match=words):
                     await channel.call_with_stream("digest", source.pieces)
                 await source.ended.wait()
@@ -789,7 +816,7 @@ class TestAWayThatBreaks:
         async with open_memory_server() as memory, memory.open_peer(Handler()) as peer:
             async with memory.server.open_channel("code", handler=Handler()) as channel:
                 far = await peer.wait_channel()
-                peer._session.streams._carrier._connect = connect_to_proxy  # type: ignore[attr-defined]
+                connect_by(peer, connect_to_proxy)
                 with pytest.raises(RemoteError, match="the server answers 502"):
                     await channel.call_with_stream("digest", bytes(100_000))
                 source = Source()
@@ -802,7 +829,7 @@ class TestAWayThatBreaks:
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
         async with open_memory_server() as memory, memory.open_peer() as peer:
-            memory.server._reception.http._config.keep_alive_max_requests = 1
+            limit_requests(memory.server, 1)
             async with memory.server.open_channel("code", handler=Handler()):
                 far = await peer.wait_channel()
                 data = make_bytes(20 * 2**20)
@@ -815,14 +842,14 @@ class TestAWayThatBreaks:
         async with open_memory_server(url=url) as memory, memory.open_peer() as peer:
             async with memory.server.open_channel("code", handler=Handler()):
                 stream = await (await peer.wait_channel()).call("give")
-                memory.server._tickets._outgoing.clear()
+                revoke_tickets(memory.server)
                 with pytest.raises(StateError, match="the server answers 410"):
                     await stream.join()
 
 
 class TestIncomingStreams:
     def make(self, total: int | None) -> IncomingStream:
-        return IncomingStream(StreamInfo(1, total), begin=lambda: None, stop=lambda: None)
+        return make_incoming(StreamInfo(1, total))
 
     async def test_one_that_is_shorter_than_announced_is_broken(self) -> None:
         stream = self.make(5)
@@ -842,18 +869,10 @@ class TestIncomingStreams:
         assert await stream.receive() == b""
 
 
-async def test_a_request_has_one_outcome() -> None:
-    pending = PendingRequest(Pipe(1, 1, StreamInfo(1)))
-    pending.fail(ClosedError("first"))
-    assert not pending.answer(Result(1, None), None)
-    with pytest.raises(ClosedError, match="first"):
-        pending.unwrap(RemoteError)
-
-
 async def test_only_a_peer_posts() -> None:
-    async with open_memory_server() as memory:
-        with pytest.raises(AssertionError):
-            ServerCarrier(memory.server._tickets).post(None, "ticket")  # type: ignore[arg-type]
+    stream = make_outgoing(await open_source(b"", trio.to_thread.run_sync))
+    with pytest.raises(AssertionError):
+        ServerCarrier(StreamRegistry()).post(stream, "ticket")
 
 
 class TestThePagesSide:
@@ -974,15 +993,15 @@ class TestThePagesSide:
     async def test_a_session_that_has_ended_sends_nothing_of_a_stream(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with self.open() as (memory, page, _, number, nursery):
-            session = memory.server.session
+        async with self.open() as (memory, page, channel, number, nursery):
+            session = session_of(memory.server)
             assert session is not None
             session.end("closed", "enough")
-            stream = OutgoingStream(await open_source(Source().pieces, trio.to_thread.run_sync))
+            stream = make_outgoing(await open_source(Source().pieces, trio.to_thread.run_sync))
             nursery.start_soon(stream.run)
-            session.answer_stream(Pipe(1, number, StreamInfo(1)), stream, None)
+            Invocation(session, Pipe(1, number, StreamInfo(1)), math.inf).succeed_with_stream(stream, None)
             assert stream.stopped
-            session.streams.accept(StreamInfo(7)).drop()
+            drop_stream(channel, session, 7)
             assert (await page.expect(Goodbye)).reason == "closed"
             await page.expect_lost()
 

@@ -11,13 +11,22 @@ import pytest
 import trio
 import trio.testing
 
-from jchannel._core.dispatcher import Service
+from jchannel._core.dispatcher import Dispatcher
 from jchannel._core.session import Session
 from jchannel._protocol.messages import Hello, Open
 from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import ClosedError, FrontendError, PageLostError
-from jchannel.trio import Limits, Server
-from tests.core.helpers import block_writing
+from jchannel.trio import Channel, Limits, Server
+from tests.core.internals import (
+    block_writing,
+    channel_core,
+    child_tasks,
+    close_server,
+    endpoint,
+    flush,
+    server_core,
+    session_of,
+)
 from tests.core.memory import MemoryServer, open_memory_server
 
 DOCS = Path(__file__).parents[2] / "docs" / "what-runs.md"
@@ -107,8 +116,9 @@ class TestItShows:
                 stream = await channel.call("give")
                 nursery.start_soon(lambda: channel.call_with_stream("read", bytes(3_000_000), timeout=None))
                 await trio.sleep(0.5)
-                assert memory.server.session is not None
-                memory.server.session.round_trip = 0.0009  # The clock of the test does not run.
+                session = session_of(memory.server)
+                assert session is not None
+                session.round_trip = 0.0009  # The clock of the test does not run.
                 text = str(memory.server.tree())
                 await stream.aclose()
                 nursery.cancel_scope.cancel()
@@ -127,14 +137,14 @@ class TestItShows:
                 assert str(tree).splitlines() == [
                     "server at http://localhost:8889, 0 connections",
                     "  no page is connected",
-                    f"  channel 1, being opened: {memory.server.explain_wait()}",
+                    f"  channel 1, being opened: {server_core(memory.server).explain_wait()}",
                     "    to the page",
                     "      echo, for 100 s: waits for a page",
                 ]
                 async with memory.open_peer() as peer:
                     await peer.wait_channel()
                     await trio.testing.wait_all_tasks_blocked()
-                    session = memory.server.session
+                    session = session_of(memory.server)
                     assert session is not None
                     block_writing(session)
                     for _ in range(2):
@@ -193,7 +203,7 @@ class TestItShows:
 
     async def test_a_connection_that_is_ending(self, autojump_clock: trio.testing.MockClock) -> None:
         async with open_memory_server() as memory, memory.open_page("tab"):
-            session = memory.server.session
+            session = session_of(memory.server)
             assert session is not None
             block_writing(session)
             session.end("closed", "enough")
@@ -269,7 +279,7 @@ class TestItShows:
                 nursery.start_soon(ignore_end, far.call, "ask")
                 stream = await far.call("give")
                 await handler.begun.wait()
-                names = {task.name for task in channel._nursery.child_tasks}
+                names = {task.name for task in child_tasks(channel)}
                 assert names == {"call of 'ask' from the page", "source of a stream: result of the call of 'give'"}
                 await stream.aclose()
                 await channel.close()
@@ -324,8 +334,7 @@ async def test_it_can_be_asked_in_any_thread_while_everything_changes() -> None:
 class TestTheEndOf:
     """Each kind of request is under way when a node ends: nothing of them may be left, in numbers and in tasks."""
 
-    async def begin(self, memory: MemoryServer, nursery: trio.Nursery, there: Handler) -> None:
-        (channel,) = memory.server._channels.values()
+    async def begin(self, memory: MemoryServer, channel: Channel, nursery: trio.Nursery, there: Handler) -> None:
         for ask, name in ((channel.call, "ask"), (channel.call, "clean_up")):
             nursery.start_soon(ignore_end, ask, name)
         nursery.start_soon(ignore_end, channel.call_with_stream, "read", endless())
@@ -344,18 +353,19 @@ class TestTheEndOf:
                 await nursery.start(memory.hold_peer, there)
                 async with memory.server.hold_channel("code") as channel:
                     await channel.open()
-                    await self.begin(memory, nursery, there)
+                    await self.begin(memory, channel, nursery, there)
                     if node == "channel":
                         await channel.close()
                     elif node == "page":
-                        assert memory.server.session is not None
-                        memory.server.session.end("closed", "it has to go")
-                        await memory.server._session.wait_ended()  # type: ignore[union-attr]
+                        session = session_of(memory.server)
+                        assert session is not None
+                        session.end("closed", "it has to go")
+                        await session.wait_ended()
                     else:
-                        await memory.server.aclose()
+                        await close_server(memory.server)
                     await trio.testing.wait_all_tasks_blocked()
                     assert memory.server.statistics().idle
-                    assert not channel._nursery.child_tasks
+                    assert not child_tasks(channel)
                 assert memory.server.tree().channels == ()
             nursery.cancel_scope.cancel()
 
@@ -380,20 +390,23 @@ class TestTheEndOf:
                     await anext(chunks)
                 await trio.testing.wait_all_tasks_blocked()
                 assert memory.server.statistics().idle
-                assert not channel._nursery.child_tasks
+                assert not child_tasks(channel)
 
-    async def test_a_request_that_leaves_in_the_moment_of_its_cancellation_is_cancelled_in_the_page(
+    async def test_a_request_that_could_leave_in_the_moment_of_its_cancellation_does_not(
         self, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async with open_memory_server() as memory, memory.open_peer(Handler()):
+        there = Handler()
+        async with open_memory_server() as memory, memory.open_peer(there):
             async with memory.server.open_channel("code") as channel, trio.open_nursery() as nursery:
                 with monkeypatch.context() as patch:
-                    patch.setattr(channel, "find_session", lambda: None)
+                    patch.setattr(channel_core(channel).outbox, "session", None)
                     nursery.start_soon(lambda: channel.call("ask", timeout=None))
                     await trio.testing.wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
-                channel._requests._send_line()
-                assert channel.statistics().pending_requests == 1
+                flush(channel)
+                assert channel.statistics().pending_requests == 0
+            await trio.testing.wait_all_tasks_blocked()
+            assert not there.begun.is_set()
             assert memory.server.statistics().idle
             assert channel.statistics().calls_made.cancelled == 1
 
@@ -413,8 +426,8 @@ class TestAnErrorOfTheLibrary:
             with pytest.raises(ZeroDivisionError) as caught:  # noqa: PT012 (it comes out of the block as a whole)
                 async with memory.server.open_channel("code", handler=Handler()):
                     far = await peer.wait_channel()
-                    monkeypatch.setattr(Service, "_release", fail)
-                    monkeypatch.setattr(far._service, "_release", lambda _: None)
+                    monkeypatch.setattr(Dispatcher, "_release", fail)
+                    monkeypatch.setattr(endpoint(far).dispatcher, "_release", lambda _: None)
                     with pytest.raises(ClosedError):
                         await far.call("missing")
                     await trio.sleep_forever()
@@ -422,21 +435,32 @@ class TestAnErrorOfTheLibrary:
             assert memory.server.statistics().page_connected
 
     @pytest.mark.parametrize("part", ["_write", "_ping", "_read"])
-    async def test_in_a_session_comes_out_of_the_servers_block(
-        self, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, part: str
+    async def test_in_a_session_ends_that_session_and_nothing_else(
+        self,
+        autojump_clock: trio.testing.MockClock,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        part: str,
     ) -> None:
         error = ZeroDivisionError()
 
         async def fail(*_: object) -> None:
             raise error
 
-        with pytest.raises(ZeroDivisionError) as caught:  # noqa: PT012 (it comes out of the block as a whole)
-            async with open_memory_server() as memory, memory.server.hold_channel("code"):
-                monkeypatch.setattr(Session, part, fail)
+        async with open_memory_server() as memory, memory.server.hold_channel("code") as channel:
+            with monkeypatch.context() as patch:
+                patch.setattr(Session, part, fail)
                 async with memory.open_page(hello=False) as page:
                     await page.send(Hello("page"))
-                    await trio.sleep_forever()
-        assert caught.value is error
+                    await page.expect_lost()
+            (record,) = caplog.records
+            assert "an error of jchannel has ended the session" in record.getMessage()
+            assert record.exc_info is not None
+            assert record.exc_info[1] is error
+            assert not memory.server.statistics().page_connected
+            async with memory.open_peer(Handler()):
+                await channel.open()
+                assert await channel.echo(1) == [1]
 
 
 class TestAnErrorOfAHandler:

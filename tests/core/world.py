@@ -11,6 +11,7 @@ import trio.testing
 
 from jchannel._streams.reader import MetaGenerator
 from jchannel.trio import Channel, Limits, Peer, PeerChannel, Server, open_peer
+from tests.core.internals import count_entries, count_in_peer, count_in_server
 from tests.core.memory import MemoryServer, open_memory_server
 
 Side = Channel | PeerChannel
@@ -202,15 +203,10 @@ class World:
         assert (statistics.pending_requests, statistics.running_requests, statistics.streams) == (0, 0, 0)
         assert statistics.connections == 1
         assert statistics.channels == len(self.peer.channels) == 1
-        session = self.peer._session
-        assert (session.pending, session.running, len(session.streams)) == (0, 0, 0)
+        assert count_in_peer(self.peer) == (0, 0, 0)
+        assert count_in_server(self.server) == (0, 0, 0)
         for side in (self.near, self.far):
-            assert (len(side._requests._line), side._requests.pending, len(side._streams), side._service.running) == (
-                0,
-                0,
-                0,
-                0,
-            )
+            assert count_entries(side) == (0, 0, 0, 0)
         for handler in self.handlers:
             assert handler.begun == handler.ended
 

@@ -5,6 +5,7 @@ import inspect
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,11 @@ import trio.testing
 
 import jchannel
 from jchannel import Channel, Server
-from jchannel._bridge.crossing import Operation, in_task, wait_blocking
+from jchannel._bridge import handles
+from jchannel._bridge.call import in_task, wait_blocking
+from jchannel._bridge.jobs import TaskJob
+from jchannel._bridge.portal import open_thread_portal
+from jchannel._core.channel import ServerChannel
 from jchannel.errors import ClosedError, FrontendError, KernelError, PageLostError, StateError
 from jchannel.trio import PeerChannel
 from tests.peer_thread import TIMEOUT, PeerThread
@@ -260,9 +265,8 @@ def test_code_larger_than_the_connection_takes_is_refused_and_leaves_nothing() -
                 with pytest.raises(ValueError, match="larger than the connection takes"):
                     await server.open("x" * 6_000)
                 assert server.statistics().channels == 0
-                handle = server.handle
-                await in_task(Operation(handle.portal, trio.testing.wait_all_tasks_blocked), "")
-                assert not handle.owner._children
+                await in_task(TaskJob(server._handle.portal, trio.testing.wait_all_tasks_blocked), "")
+                assert not server.tree().channels
                 assert await (await server.open(CODE)).echo(1) == [1]
 
     asyncio.run(program())
@@ -275,10 +279,12 @@ def test_an_opening_that_is_cancelled_when_it_has_succeeded_is_undone(*, opens: 
             channel = Channel(server, CODE)
             if not opens:
                 await channel.open()
-            task = in_task(channel.begin_context(TIMEOUT), "")
+            channel.context_timeout = TIMEOUT
+            task = asyncio.create_task(channel.__aenter__())
+            await asyncio.sleep(0)
             # The loop is blocked, so that the Task does not know yet that it has succeeded.
             while not server.statistics().channels:
-                wait_blocking(Operation(server.handle.portal, trio.testing.wait_all_tasks_blocked))
+                wait_blocking(TaskJob(server._handle.portal, trio.testing.wait_all_tasks_blocked))
             assert channel.sync.echo(1) == [1]
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -336,6 +342,24 @@ def test_closing_ends_the_calls_under_way() -> None:
             await channel.close()
             with pytest.raises(ClosedError, match="it was closed"):
                 await task
+
+    asyncio.run(program())
+
+
+def test_a_closing_that_is_cancelled_before_trio_hears_of_it_closes_the_channel_all_the_same() -> None:
+    async def program() -> None:
+        go_on = threading.Event()
+        async with opened() as (channel, _):
+            open_thread_portal().post(partial(go_on.wait, TIMEOUT))
+            closing = channel.close()
+            await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.sleep(0)
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+            with pytest.raises(ClosedError, match="it was closed"):
+                await channel.echo()
 
     asyncio.run(program())
 
@@ -412,6 +436,23 @@ def test_a_handler_may_be_set_before_opening() -> None:
             assert channel.handler is handler
             async with channel:
                 assert await asyncio.to_thread(peer.call, "double", 4) == 8
+
+    asyncio.run(program())
+
+
+def test_a_handler_that_is_set_while_the_channel_is_being_opened_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def program() -> None:
+        async with connected() as (server, peer):
+            channel = Channel(server, CODE)
+
+            def make(*args: Any, **options: Any) -> ServerChannel:
+                made = ServerChannel(*args, **options)
+                channel.handler = Handler()  # As the loop's thread may set it at this moment.
+                return made
+
+            monkeypatch.setattr(handles, "ServerChannel", make)
+            await channel.open()
+            assert await asyncio.to_thread(peer.call, "double", 4) == 8
 
     asyncio.run(program())
 

@@ -1,16 +1,17 @@
 """The order in which the facades' requests begin: that of the calls, whether they are awaited or not."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 
 import jchannel
 from jchannel import Channel, Server
-from jchannel._core.session import Session
-from jchannel._protocol.messages import Call, Request
+from jchannel._core.dispatcher import Dispatcher
+from jchannel._core.invocation import Invocation
+from jchannel._protocol.messages import Call
 from jchannel.errors import ClosedError
-from jchannel.trio import PeerChannel
 from tests.peer_thread import TIMEOUT, PeerThread
 
 CODE = "(channel) => {}"
@@ -20,14 +21,14 @@ CODE = "(channel) => {}"
 def arrived(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The first arguments of the calls that reach the page, in the order of the wire."""
     arrived: list[Any] = []
-    serve = PeerChannel.serve
+    dispatch = Dispatcher.dispatch
 
-    def record(channel: PeerChannel, session: Session, request: Request) -> None:
-        if isinstance(request, Call):
-            arrived.append(request.args[0])
-        serve(channel, session, request)
+    def record(dispatcher: Dispatcher, invocation: Invocation) -> None:
+        if isinstance(invocation.request, Call):
+            arrived.append(invocation.request.args[0])
+        dispatch(dispatcher, invocation)
 
-    monkeypatch.setattr(PeerChannel, "serve", record)
+    monkeypatch.setattr(Dispatcher, "dispatch", record)
     return arrived
 
 
@@ -135,5 +136,29 @@ def test_a_channel_that_is_being_opened_is_entered_without_opening_it_again() ->
                 async with channel:
                     assert await channel.call("add", 2, 3) == 5
                 await opening
+
+    asyncio.run(program())
+
+
+def test_a_channel_that_was_opened_again_at_once_has_what_runs_in_it() -> None:
+    class Handler:
+        def double(self, value: int) -> int:
+            return value * 2
+
+    async def program() -> None:
+        async with await jchannel.start(port=0) as server:
+            with PeerThread(server.page_url) as peer:
+                await server.wait_page()
+                for _ in range(20):  # trio starts tasks in any order.
+                    channel = Channel(server, CODE)
+                    channel.handler = Handler()
+                    held = threading.Event()
+                    server._handle.portal.post(lambda held=held: held.wait(TIMEOUT))  # type: ignore[misc]
+                    first, closing, second = channel.open(), channel.close(), channel.open()
+                    held.set()
+                    await asyncio.gather(first, closing, return_exceptions=True)
+                    await second
+                    assert await asyncio.to_thread(peer.call, "double", 4) == 8
+                    await channel.close()
 
     asyncio.run(program())

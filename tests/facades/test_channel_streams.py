@@ -391,6 +391,17 @@ class TestEndsBeforeTheEnd:
 
         run(check)
 
+    def test_a_result_that_is_forgotten_needs_no_garbage_collector(self) -> None:
+        async def check(channel: Channel, peer: StreamPeer) -> None:
+            gc.disable()
+            try:
+                await channel.call("give", float(10**6), timeout=LIMIT)
+                await happens(peer.streams.ended)
+            finally:
+                gc.enable()
+
+        run(check)
+
     def test_a_cancelled_call_stops_its_source(self) -> None:
         async def check(channel: Channel, peer: StreamPeer) -> None:
             source = Source()
@@ -511,3 +522,36 @@ class TestEndsBeforeTheEnd:
         server, peer, stream = asyncio.run(begin())
         assert asyncio.run(end(server, stream)) == 3_000_000
         peer.leave()
+
+
+def test_closing_waits_for_the_sources_of_the_channels_streams() -> None:
+    async def program() -> None:
+        in_finally, go_on = asyncio.Event(), asyncio.Event()
+        ended: list[str] = []
+
+        async def source() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield bytes(100_000)
+            finally:
+                in_finally.set()
+                await go_on.wait()
+                ended.append("source")
+
+        async with await jchannel.start(port=0) as server:
+            with StreamPeer(server.page_url) as peer:
+                other, channel = await server.open(CODE), await server.open(CODE)
+                call = channel.call_with_stream("hold", source(), timeout=None)
+                await happens(peer.streams.reading)
+                closing = channel.close()
+                await happens(in_finally)
+                await other.echo()  # The page has answered the closing before it answers this.
+                assert not closing.done()
+                go_on.set()
+                await closing
+                assert ended == ["source"]
+                assert channel.statistics().outgoing_streams == 0
+                with pytest.raises(ClosedError):
+                    await call
+
+    asyncio.run(program())

@@ -295,9 +295,18 @@ class Timed:
     def left(self) -> float:
         return self._left()
 
+    @jchannel.background
+    def left_in_background(self) -> float:
+        return self._left()
+
+    @jchannel.background
+    async def left_in_trio(self) -> float:
+        await trio.lowlevel.checkpoint()
+        return self._left()
+
 
 class TestTimeLeftInTheFacades:
-    @pytest.mark.parametrize("name", ["left", "left_async"])
+    @pytest.mark.parametrize("name", ["left", "left_async", "left_in_background", "left_in_trio"])
     def test_a_method_on_a_loop_sees_the_time_left(self, name: str) -> None:
         async def main() -> None:
             async with jchannel.Server(port=0) as server:
@@ -309,10 +318,13 @@ class TestTimeLeftInTheFacades:
 
         asyncio.run(main())
 
-    def test_a_method_in_a_thread_sees_the_time_left(self, connected: tuple[jchannel.sync.Channel, PeerThread]) -> None:
+    @pytest.mark.parametrize("name", ["left", "left_in_background", "left_in_trio"])
+    def test_a_method_in_a_thread_sees_the_time_left(
+        self, connected: tuple[jchannel.sync.Channel, PeerThread], name: str
+    ) -> None:
         channel, peer = connected
         channel.handler = Timed(jchannel.time_left)
-        assert 0 < peer.call("left") <= TIMEOUT
+        assert 0 < peer.call(name) <= TIMEOUT
 
     def test_a_call_that_a_method_makes_has_no_more_time_than_the_method(self) -> None:
         class Relay:

@@ -9,7 +9,8 @@ import trio
 import trio.testing
 
 import jchannel
-from jchannel._bridge.crossing import Operation, wait_blocking
+from jchannel._bridge.call import wait_blocking
+from jchannel._bridge.jobs import TaskJob
 from jchannel.errors import ClosedError, StateError
 from jchannel.trio import open_peer
 from tests.peer_thread import PeerThread
@@ -191,7 +192,7 @@ def test_a_start_that_is_cancelled_when_it_has_succeeded_is_undone() -> None:
     async def program() -> None:
         server = jchannel.Server(port=0)
         task = server.start()
-        wait_blocking(Operation(server.handle.portal, trio.testing.wait_all_tasks_blocked))
+        wait_blocking(TaskJob(server._handle.portal, trio.testing.wait_all_tasks_blocked))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -106,6 +107,47 @@ def test_a_method_may_call_the_page() -> None:
     with connected() as (server, peer), server.open(CODE) as channel:
         channel.handler = Handler(channel)
         assert peer.call("add_in_page", 2, 3) == 5
+
+
+def test_a_call_of_another_thread_is_no_part_of_what_a_method_in_trio_answers() -> None:
+    class Closing:
+        def __init__(self) -> None:
+            self.stream: jchannel.sync.ByteStream
+            self.holding = threading.Event()
+
+        @jchannel.background
+        async def close_stream(self) -> None:
+            # The other thread's call has come, and trio has not got to it before this thread closes a stream.
+            self.holding.set()
+            while not channel._handle.portal._waiting:
+                time.sleep(0.001)  # noqa: ASYNC251 (it keeps the thread on purpose)
+            self.stream.close()
+
+    def hang() -> None:
+        with pytest.raises(ClosedError, match="it was closed"):
+            channel.call("hang", timeout=None)
+
+    with connected() as (server, peer):
+        channel = server.open(CODE)
+        channel.handler = handler = Closing()
+        handler.stream = channel.pipe(endless())
+        closing = threading.Thread(target=peer.call, args=("close_stream",))
+        closing.start()
+        assert handler.holding.wait(TIMEOUT)
+        hanging = threading.Thread(target=hang)
+        hanging.start()
+        assert peer.page.hanging.wait(TIMEOUT)
+        (call,) = channel.tree().calls_made
+        channel.close()
+        closing.join()
+        hanging.join()
+        # It has none of the time that the page has given to its own call.
+        assert (call.what, call.parent, call.time_left) == ("call of 'hang'", None, float("inf"))
+
+
+def endless() -> Iterator[bytes]:
+    while True:
+        yield bytes(1_000)
 
 
 def test_an_async_method_is_an_error_for_the_page() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import jchannel.sync
-from jchannel._bridge.incoming import Arrivals
+from jchannel._bridge.readers import BridgedStream
 from jchannel.errors import ClosedError, FrontendError, KernelError, StateError
 from jchannel.sync import ByteStream, Channel
 from tests.peer_thread import TIMEOUT
@@ -236,13 +236,13 @@ def test_closing_the_channel_ends_every_stream() -> None:
 
 def test_an_interrupt_of_a_read_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     reading = threading.Event()
-    fetch = Arrivals.fetch
+    fetch = BridgedStream.fetch
 
-    def fetch_and_say(arrivals: Arrivals) -> Awaitable[None]:
+    def fetch_and_say(bridged: BridgedStream) -> Awaitable[None]:
         reading.set()
-        return fetch(arrivals)
+        return fetch(bridged)
 
-    monkeypatch.setattr(Arrivals, "fetch", fetch_and_say)
+    monkeypatch.setattr(BridgedStream, "fetch", fetch_and_say)
     with opened() as (channel, peer):
         stream = channel.call("give", 100, 1_000, "pause", timeout=None)
 

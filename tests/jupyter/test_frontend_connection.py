@@ -59,7 +59,7 @@ def test_the_page_comes_back_with_the_next_call_after_a_reload_of_an_unsaved_not
 
 
 def test_no_secret_is_saved(notebooks: Notebooks) -> None:
-    notebook = notebooks.open([START, OPEN, "server.token, server.handle.frontend.claims.issue()"])
+    notebook = notebooks.open([START, OPEN, "server.token, server._frontend.claims.issue()"])
     notebook.run(0)
     notebook.run(1)
     token = re.findall("'([^']*)'", notebook.run(2))[0]

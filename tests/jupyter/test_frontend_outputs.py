@@ -54,7 +54,7 @@ def test_the_page_lets_go_when_the_cell_is_deleted(notebooks: Notebooks) -> None
 
 
 def test_the_page_stays_connected_as_long_as_one_output_is_there(notebooks: Notebooks) -> None:
-    notebook = connect(notebooks, PAGE_CONNECTED, "server.handle.frontend.show()", CALL)
+    notebook = connect(notebooks, PAGE_CONNECTED, "server._frontend.show()", CALL)
     notebook.run(3)
     expect(notebook.output(3).locator(LINE)).to_contain_text(CONNECTED)
 

@@ -91,7 +91,7 @@ class Kernel:
         return pid
 
     def shut_down(self) -> None:
-        """Asks it to end, and waits until its process has."""
+        """Ask it to end, and wait until its process has ended."""
         self.client.stop_channels()
         self.client = None
         # Longer than it may take to end by itself: on a busy machine a signal must not come before.
@@ -106,13 +106,13 @@ class Kernel:
         self._connect()
 
     def start(self, code: str, **content: Any) -> str:
-        """Has a cell run, and gives its id."""
+        """Ask for a cell to be run, and return its id."""
         # An error in one test's cell must not cancel what the next one asks for.
         sent: str = self.client.execute(code, stop_on_error=False, **content)
         return sent
 
     def finish(self, sent: str) -> Ran:
-        """Waits until a cell has ended."""
+        """Wait until a cell has ended."""
         ran = Ran()
         while not self._take(sent, ran):
             pass
@@ -121,17 +121,17 @@ class Kernel:
         return ran
 
     def run(self, code: str, **content: Any) -> Ran:
-        """Runs a cell, and waits until it has ended."""
+        """Run a cell, and wait until it has ended."""
         return self.finish(self.start(code, **content))
 
     def wait_printed(self, sent: str, text: str) -> None:
-        """Waits until a cell, which may have ended, or what it has started has written something."""
+        """Wait until a cell, which may have ended, or what it has started has written something."""
         ran = Ran()
         while text not in ran.printed:
             self._take(sent, ran)
 
     def interrupt(self, code: str) -> Ran:
-        """Runs a cell, interrupts it when it has said that it is ready, and waits until it has ended.
+        """Run a cell, interrupt it when it has said that it is ready, and wait until it has ended.
 
         It says so with ``NOW``, or with ``WHEN_ALL_WAIT``. If it were printed, the signal might come in the middle of
         that.
@@ -154,7 +154,7 @@ class Kernel:
         return self._answer(channel.get_msg, sent["header"]["msg_id"])["content"]
 
     def answer_input(self, code: str, answer: str) -> Ran:
-        """Runs a cell that asks for input, and answers it."""
+        """Run a cell that asks for input, and answer it."""
         sent = self.start(code, allow_stdin=True)
         self.client.get_stdin_msg(timeout=TIMEOUT)
         self.client.input(answer)
@@ -166,7 +166,7 @@ class Kernel:
         self.client.wait_for_ready(timeout=TIMEOUT)
 
     def _take(self, sent: str, ran: Ran) -> bool:
-        """Takes one message, and gives whether the cell has ended with it."""
+        """Take one message, and return whether the cell has ended with it."""
         message = self.client.get_iopub_msg(timeout=TIMEOUT)
         content = message["content"]
         if message["parent_header"].get("msg_id") != sent:

@@ -18,7 +18,7 @@ async def claim(memory: MemoryServer, ticket: str, origin: str = HUB, host: str 
     head = h11.Connection(h11.CLIENT).send(
         h11.Request(
             method="POST",
-            target=f"{memory.server.claims.path}claim",
+            target=f"{memory.server._assembly.desk.path}claim",
             headers=[("host", host), ("origin", origin), ("content-length", str(len(body))), ("connection", "close")],
         )
     )
@@ -33,7 +33,7 @@ async def test_a_claim_admits_the_page_of_a_hub_under_the_hub_s_name() -> None:
         client = HttpClient(memory.listener.connect())
         assert (await client.ask("/", host=HOST)).status == 421
 
-        assert await claim(memory, memory.server.claims.issue()) == {"token": memory.server.token}
+        assert await claim(memory, memory.server._assembly.desk.issue()) == {"token": memory.server.token}
 
         assert (await client.ask("/", host=HOST)).status == 200
 
@@ -54,13 +54,13 @@ async def test_under_a_foreign_name_nothing_is_told_without_the_server_s_public_
         for name in ("client.js", "proof?nonce=nnnnnnnnnnnnnnnn"):
             assert (await client.ask(f"/jchannel/notebook/other/{name}", host=HOST)).status == 421
             assert (await client.ask(f"/jchannel/notebook/other/{name}")).status == 404
-            assert (await client.ask(f"{memory.server.claims.path}{name}", host=HOST)).status == 200
+            assert (await client.ask(f"{memory.server._assembly.desk.path}{name}", host=HOST)).status == 200
 
 
 async def test_the_desk_is_found_where_a_proxy_leaves_the_url_s_path() -> None:
     async with open_memory_server(url="https://hub.example.org/user/me/proxy/8889") as memory:
         client = HttpClient(memory.listener.connect())
 
-        response = await client.ask(f"/user/me/proxy/8889{memory.server.claims.path}client.js", host=HOST)
+        response = await client.ask(f"/user/me/proxy/8889{memory.server._assembly.desk.path}client.js", host=HOST)
 
         assert response.status == 200

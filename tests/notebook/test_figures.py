@@ -14,7 +14,7 @@ TIME = "as of [^<]*"
 
 
 def say(thing: Server | Channel) -> tuple[str, str, dict[str, str]]:
-    panel = thing.panel()
+    panel = thing._panel.panel()
     return panel.state, panel.mood, {figure.name: figure.value for figure in panel.figures}
 
 
@@ -97,4 +97,4 @@ async def test_ipython_gets_the_repr_and_a_panel_without_the_token(autojump_cloc
             again = thing._repr_mimebundle_()["text/html"]
             assert re.sub(TIME, "", bundle["text/html"]) == re.sub(TIME, "", again)
             assert server.token not in "".join(bundle.values())
-            assert server.claims.server_id in bundle["text/html"]
+            assert server._assembly.desk.server_id in bundle["text/html"]

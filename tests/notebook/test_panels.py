@@ -1,6 +1,7 @@
 """The facades' servers and channels in a notebook, and where there is none."""
 
 import asyncio
+import re
 import subprocess
 import sys
 
@@ -9,13 +10,28 @@ import pytest
 import jchannel.channel
 import jchannel.server
 import jchannel.sync
+from jchannel._notebook.desk import Claims
 from tests.peer_thread import PeerThread
+
+
+def desk_of(server: jchannel.sync.Server) -> Claims:
+    """Where the server's panels get their figures."""
+    assembly = server._handle.assembly
+    assert assembly is not None
+    return assembly.desk
 
 
 def state_of(server: jchannel.sync.Server, number: int) -> str:
     """What the page is told of a panel."""
-    report = server.handle.server.claims.panels.report([str(number)])
+    report = desk_of(server).panels.report([str(number)])
     return f"{report[str(number)]['texts']['state']}"
+
+
+def number_of(html: str) -> str:
+    """What the page asks for a panel's figures by."""
+    found = re.search('data-jchannel-panel="[^"]+"', html)
+    assert found is not None
+    return found[0]
 
 
 def test_a_server_that_is_not_started_says_so() -> None:
@@ -40,7 +56,9 @@ def test_servers_and_channels_show_themselves_with_their_repr_and_without_the_to
             assert bundle["text/plain"] == repr(thing)
             assert server.url in bundle["text/html"]
             assert server.token not in "".join(bundle.values())
-            assert f'data-jchannel-panel="{server.handle.server.claims.server_id} ' in bundle["text/html"]
+            assert f'data-jchannel-panel="{desk_of(server).server_id} ' in bundle["text/html"]
+            again = thing._repr_mimebundle_()["text/html"]
+            assert number_of(again) == number_of(bundle["text/html"])  # One panel, however often it is shown.
 
 
 def test_a_channel_s_panel_follows_it_when_it_is_opened_again() -> None:

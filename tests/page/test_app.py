@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from jchannel._core.auth import Gate
-from jchannel._core.http import HttpServer
+from jchannel._core.http_server import HttpServer
 from jchannel._core.replay import ReplayStream
 from jchannel._page.app import CLIENT_PATH, PageApp
 from jchannel.trio import Limits
@@ -91,7 +91,7 @@ async def test_head_over_http_has_the_headers_and_no_body() -> None:
 @pytest.mark.parametrize("path", ["/", f"{CLIENT_PATH}inject.js", f"{CLIENT_PATH}open"])
 async def test_a_name_that_was_bound_to_this_machine_gets_nothing(host: str, path: str) -> None:
     response = await call(open_app(), path, headers={"host": host})
-    assert (response.status, response.body) == (421, b"This server is not reached under this name.")
+    assert (response.status, response.body) == (421, b"This server is not available under this name.")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8889", "[::1]:8889", "hub.example.com"])

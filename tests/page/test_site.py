@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from jchannel._core.asgi import AsgiApp
-from jchannel._core.http import HttpServer
+from jchannel._core.http_server import HttpServer
 from jchannel._core.replay import ReplayStream
 from jchannel._page.app import PageApp
 from jchannel._page.site import insert_script, open_site

@@ -62,7 +62,7 @@ def test_attachments_begin_at_multiples_of_8_and_nothing_follows_the_last() -> N
         ('[{"type":"beat"},1]', "a message must be a JSON object"),
         (
             '[{"type":"result","id":1,"value":null,"attachments":[{"path":["value"],"type":"bytes","size":0}]}]',
-            "a frame is binary when",
+            "a frame is binary if",
         ),
         (b"", "shorter than its length field"),
         (b"\0\0\0", "shorter than its length field"),
@@ -70,9 +70,9 @@ def test_attachments_begin_at_multiples_of_8_and_nothing_follows_the_last() -> N
         (b"\xff\xff\xff\xff[]", "shorter than its JSON"),
         (b"\x02\0\0\0\xff\xff", "the JSON of a binary frame is not UTF-8"),
         (b"\x05\0\0\0\xed\xa0\x80[]", "the JSON of a binary frame is not UTF-8"),
-        (binary_frame([{"type": "beat"}]), "a frame is binary when"),
-        (binary_frame([{"type": "beat"}], b"\0"), "a frame is binary when"),
-        (binary_frame([{"type": "beat", "attachments": []}]), "a frame is binary when"),
+        (binary_frame([{"type": "beat"}]), "a frame is binary if"),
+        (binary_frame([{"type": "beat"}], b"\0"), "a frame is binary if"),
+        (binary_frame([{"type": "beat", "attachments": []}]), "a frame is binary if"),
     ],
 )
 def test_a_frame_that_is_not_one_breaks_the_protocol(frame: str | bytes, message: str) -> None:

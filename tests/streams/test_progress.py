@@ -172,7 +172,7 @@ def test_a_closed_bar_can_be_used_again() -> None:
 
 @pytest.mark.parametrize("option", ["total", "iterable", "initial"])
 def test_what_the_stream_decides_is_refused(option: str) -> None:
-    with pytest.raises(TypeError, match=f"^tqdm_progress takes no {option}: the stream decides it$"):
+    with pytest.raises(TypeError, match=f"^tqdm_progress does not accept {option}: the stream sets it$"):
         tqdm_progress("picture", **{option: 5})
 
 

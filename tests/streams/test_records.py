@@ -85,7 +85,7 @@ def test_a_record_that_is_too_long_is_named_with_its_length() -> None:
     assert splitter.feed(b"a;" + 1_200 * b"b" + b";c;") == [b"a;"]
     assert str(splitter.failure) == (
         "a record of the stream is longer than the limit of 1,000 bytes: 1,201 bytes with its separator. "
-        "The stream has been stopped. If the separator is the right one, give a greater limit, or limit=None; "
+        "The stream has been stopped. If the separator is right, pass a greater limit, or limit=None; "
         "by_limit reads without a separator"
     )
 

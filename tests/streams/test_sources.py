@@ -511,7 +511,7 @@ async def test_an_object_with_the_method_read_is_a_file() -> None:
 
 
 async def test_a_file_that_does_not_block_is_refused_when_it_has_nothing() -> None:
-    with pytest.raises(BlockingIOError, match=r"has nothing at present: a file that blocks is needed$"):
+    with pytest.raises(BlockingIOError, match=r"has no bytes now: use a file that blocks$"):
         await read_all(Reader(None))
 
 
@@ -539,9 +539,9 @@ def test_what_may_be_a_stream_passes_the_check(stream: object) -> None:
         ("text", "and not a str: encode text, or make a pathlib.Path of the name of a file$"),
         (None, "and not None$"),
         (7, "and not 7$"),
-        (endless, "and not <function endless at .*>: call it, and give what it returns$"),
-        (list, "and not <class 'list'>: call it, and give what it returns$"),
-        (Reader, "and not <class .*Reader'>: call it, and give what it returns$"),
+        (endless, "and not <function endless at .*>: call it, and pass what it returns$"),
+        (list, "and not <class 'list'>: call it, and pass what it returns$"),
+        (Reader, "and not <class .*Reader'>: call it, and pass what it returns$"),
     ],
 )
 async def test_anything_else_is_refused_before_anything_is_sent(stream: object, message: str) -> None:

@@ -42,13 +42,13 @@ def make_binary_frame() -> bytes:
 
 
 def test_without_a_fault_a_frame_passes_as_it_is() -> None:
-    assert Direction("page").filter("not even JSON") == "not even JSON"
+    assert Direction("page")._filter("not even JSON") == "not even JSON"
 
 
 def test_what_is_dropped_is_the_next_messages_of_the_types() -> None:
     direction = Direction("python")
     fault = direction.drop("result", "error", count=2)
-    assert numbers(direction.filter(frame("call", "error", "result", "result"))) == [0, 3]
+    assert numbers(direction._filter(frame("call", "error", "result", "result"))) == [0, 3]
     assert fault.hits == 2
     assert fault.done
 
@@ -56,37 +56,37 @@ def test_what_is_dropped_is_the_next_messages_of_the_types() -> None:
 def test_a_frame_of_which_nothing_is_left_is_not_sent() -> None:
     direction = Direction("python")
     direction.drop("result")
-    assert direction.filter(frame("result")) is None
+    assert direction._filter(frame("result")) is None
 
 
 def test_what_is_duplicated_comes_twice_in_a_row() -> None:
     direction = Direction("python")
     direction.duplicate("result")
-    assert numbers(direction.filter(frame("result", "call"))) == [0, 0, 1]
+    assert numbers(direction._filter(frame("result", "call"))) == [0, 0, 1]
 
 
 def test_what_is_reordered_waits_for_the_last_of_them_and_the_rest_passes() -> None:
     direction = Direction("python")
     fault = direction.reorder("result", count=3)
-    assert numbers(direction.filter(frame("result", "call", "result"))) == [1]
+    assert numbers(direction._filter(frame("result", "call", "result"))) == [1]
     assert repr(fault) == "<Fault: reorder result, 2 of 3>"
-    assert numbers(direction.filter(frame("call", "result"))) == [0, 1, 2, 0]
+    assert numbers(direction._filter(frame("call", "result"))) == [0, 1, 2, 0]
 
 
 def test_what_is_reordered_is_lost_with_its_connection() -> None:
     direction = Direction("python")
     direction.reorder("result", count=2)
-    assert direction.filter(frame("result")) is None
-    direction.begin_connection()
-    assert numbers(direction.filter(frame("call", "result"))) == [0, 1]
+    assert direction._filter(frame("result")) is None
+    direction._begin_connection()
+    assert numbers(direction._filter(frame("call", "result"))) == [0, 1]
 
 
 def test_the_first_of_two_faults_has_its_messages_first() -> None:
     direction = Direction("python")
     first, second = direction.drop("result"), direction.drop("result", "call")
-    assert direction.filter(frame("result", "result")) is None
+    assert direction._filter(frame("result", "result")) is None
     assert (first.hits, second.hits) == (1, 1)
-    assert direction.filter("raw again") == "raw again"
+    assert direction._filter("raw again") == "raw again"
 
 
 def test_a_binary_frame_is_taken_apart_and_put_together_again() -> None:

@@ -15,7 +15,8 @@ import pytest
 import jchannel.channel
 import jchannel.server
 import jchannel.sync
-from jchannel._bridge.crossing import Operation, wait_blocking
+from jchannel._bridge.call import wait_blocking
+from jchannel._bridge.jobs import TaskJob
 from jchannel._streams.blocking import ByteStream
 from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import (
@@ -170,6 +171,18 @@ class TestAsyncio:
                 ):
                     async with stream:
                         assert len(await stream.join()) == 300_000
+
+        run(main)
+
+    def test_a_request_that_a_page_makes_before_there_is_a_channel_waits_for_one(self) -> None:
+        async def main() -> None:
+            async with AsyncioKit() as kit:
+                page = await kit.open_page()
+                task = page.call("mul", 2, 3)
+                channel = jchannel.channel.Channel(kit.server, "code")
+                channel.handler = Backend()
+                await channel.open()
+                assert await task == 6
 
         run(main)
 
@@ -376,7 +389,7 @@ class TestAsyncio:
     def test_cancelling_the_opening_of_a_page_leaves_none(self) -> None:
         async def main() -> None:
             async with AsyncioKit() as kit:
-                portal = kit.server.handle.portal
+                portal = kit.server._handle.portal
                 assert isinstance(portal, KitPortal)
                 # trio is held up until the Task waits, so that the page does not come before.
                 waits = threading.Event()
@@ -385,8 +398,8 @@ class TestAsyncio:
                 await asyncio.sleep(0)
                 waits.set()
                 # The page is connected, and the Task has not seen it yet.
-                wait_blocking(kit.server.handle.wait_page(None))
-                wait_blocking(Operation(portal, portal.settle))
+                wait_blocking(kit.server._handle.wait_page(None))
+                wait_blocking(TaskJob(portal, portal.settle))
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task

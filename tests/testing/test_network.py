@@ -72,7 +72,7 @@ async def test_what_is_held_waits_until_it_is_released(autojump_clock: trio.test
         await connection.server.receive_some()
     assert timer.cancelled_caught
     transit.held = False
-    transit.notify()
+    transit._notify()
     assert await connection.server.receive_some() == b"data"
     assert await connection.server.receive_some() == b""
 

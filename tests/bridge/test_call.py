@@ -1,4 +1,4 @@
-"""Crossings, with operations that need no server."""
+"""Calls, of jobs that need no server."""
 
 import asyncio
 import gc
@@ -8,17 +8,20 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import outcome
 import pytest
 import trio
 
-from jchannel._bridge import crossing as module
-from jchannel._bridge.crossing import Operation, _BlockingCrossing, in_task, wait_blocking
+from jchannel._bridge import call as module
+from jchannel._bridge.call import _ThreadCall, in_task, wait_blocking
+from jchannel._bridge.jobs import Job, OnDone, Running, TaskJob
 from jchannel._bridge.portal import Portal, open_thread_portal
+from jchannel.errors import StateError
 from tests.peer_thread import TIMEOUT
 
 
 class Hanging:
-    """An operation that hangs until it is cancelled, and then until it is let go."""
+    """A job that hangs until it is cancelled, and then until it is let go."""
 
     def __init__(self) -> None:
         self.hanging = threading.Event()
@@ -40,17 +43,17 @@ class Hanging:
                 await trio.to_thread.run_sync(self.let_go.wait, TIMEOUT)
 
 
-def operation(begin: Callable[[], Awaitable[Any]]) -> Operation[Any]:
-    return Operation(open_thread_portal(), begin)
+def job(begin: Callable[[], Awaitable[Any]]) -> TaskJob[Any]:
+    return TaskJob(open_thread_portal(), begin)
 
 
-def test_a_task_gives_the_value_under_the_operations_name() -> None:
+def test_a_task_gives_the_value_under_the_jobs_name() -> None:
     async def answer() -> int:
         await trio.lowlevel.checkpoint()
         return 42
 
     async def program() -> None:
-        task = in_task(operation(answer), "the answer")
+        task = in_task(job(answer), "the answer")
         assert task.get_name() == "the answer"
         assert task.get_loop() is asyncio.get_running_loop()
         assert await task == 42
@@ -58,7 +61,7 @@ def test_a_task_gives_the_value_under_the_operations_name() -> None:
     asyncio.run(program())
 
 
-def test_operations_begin_in_the_order_of_the_calls_before_any_task_runs() -> None:
+def test_jobs_begin_in_the_order_of_the_calls_before_any_task_runs() -> None:
     begun: list[int] = []
     all_begun = threading.Event()
 
@@ -72,7 +75,7 @@ def test_operations_begin_in_the_order_of_the_calls_before_any_task_runs() -> No
         return nothing()
 
     async def program() -> None:
-        tasks = [in_task(operation(lambda number=number: begin(number)), "") for number in range(2_000)]  # type: ignore[misc]
+        tasks = [in_task(job(lambda number=number: begin(number)), "") for number in range(2_000)]  # type: ignore[misc]
         assert all_begun.wait(TIMEOUT)
         assert not any(task.done() for task in tasks)
         await asyncio.gather(*tasks)
@@ -87,7 +90,7 @@ def test_an_error_of_beginning_is_the_outcome() -> None:
 
     async def program() -> None:
         with pytest.raises(LookupError, match="cannot begin"):
-            await in_task(operation(begin), "")
+            await in_task(job(begin), "")
 
     asyncio.run(program())
 
@@ -99,17 +102,17 @@ def test_a_time_that_ran_out_is_a_timeout_error_with_the_same_message() -> None:
 
     async def program() -> None:
         with pytest.raises(TimeoutError, match=r"^too slow by far$") as caught:
-            await in_task(operation(be_too_slow), "")
+            await in_task(job(be_too_slow), "")
         assert isinstance(caught.value.__cause__, trio.TooSlowError)
 
     asyncio.run(program())
 
 
-def test_a_cancelled_task_ends_when_its_operation_has_ended() -> None:
+def test_a_cancelled_task_ends_when_its_job_has_ended() -> None:
     hanging = Hanging()
 
     async def program() -> None:
-        task = in_task(operation(hanging.begin), "")
+        task = in_task(job(hanging.begin), "")
         await asyncio.to_thread(hanging.hanging.wait, TIMEOUT)
         task.cancel()
         await asyncio.to_thread(hanging.cancelled.wait, TIMEOUT)
@@ -125,12 +128,12 @@ def test_a_cancelled_task_ends_when_its_operation_has_ended() -> None:
     asyncio.run(program())
 
 
-def test_a_task_that_is_cancelled_before_its_first_step_cancels_its_operation() -> None:
+def test_a_task_that_is_cancelled_before_its_first_step_cancels_its_job() -> None:
     hanging = Hanging()
     hanging.let_go.set()
 
     async def program() -> None:
-        task = in_task(operation(hanging.begin), "")
+        task = in_task(job(hanging.begin), "")
         assert hanging.hanging.wait(TIMEOUT)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -140,14 +143,14 @@ def test_a_task_that_is_cancelled_before_its_first_step_cancels_its_operation() 
     asyncio.run(program())
 
 
-def test_an_operation_that_is_cancelled_before_it_begins_never_begins() -> None:
+def test_a_job_that_is_cancelled_before_it_begins_never_begins() -> None:
     hanging = Hanging()
     held = threading.Event()
 
     async def program() -> None:
         portal = open_thread_portal()
         portal.post(lambda: held.wait(TIMEOUT))
-        task = in_task(Operation(portal, hanging.begin), "")
+        task = in_task(TaskJob(portal, hanging.begin), "")
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.sleep(0)
@@ -159,21 +162,21 @@ def test_an_operation_that_is_cancelled_before_it_begins_never_begins() -> None:
     assert hanging.begun == 0
 
 
-def test_a_task_that_is_cancelled_when_its_operation_has_succeeded_is_cancelled() -> None:
+def test_a_task_that_is_cancelled_when_its_job_has_succeeded_is_cancelled() -> None:
     async def answer() -> int:
         await trio.lowlevel.checkpoint()
         return 42
 
     async def program() -> None:
         portal = open_thread_portal()
-        task = in_task(Operation(portal, answer), "")
+        task = in_task(TaskJob(portal, answer), "")
         done = threading.Event()
 
         async def wait() -> None:
             await trio.testing.wait_all_tasks_blocked()
             done.set()
 
-        other = in_task(Operation(portal, wait), "")
+        other = in_task(TaskJob(portal, wait), "")
         assert done.wait(TIMEOUT)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -202,8 +205,8 @@ def test_what_nobody_takes_is_undone(*, succeeds: bool) -> None:
         done.set()
 
     async def program() -> None:
-        task = in_task(Operation(open_thread_portal(), acquire, undo), "")
-        await_done = in_task(operation(wait), "")
+        task = in_task(TaskJob(open_thread_portal(), acquire, undo), "")
+        await_done = in_task(job(wait), "")
         assert done.wait(TIMEOUT)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -214,13 +217,13 @@ def test_what_nobody_takes_is_undone(*, succeeds: bool) -> None:
     assert undone.is_set() is succeeds
 
 
-def test_a_loop_that_is_closed_under_its_task_cancels_the_operation() -> None:
+def test_a_loop_that_is_closed_under_its_task_cancels_the_job() -> None:
     hanging = Hanging()
     hanging.let_go.set()
     loop = asyncio.new_event_loop()
 
     async def program() -> weakref.ref[asyncio.Task[None]]:
-        task = in_task(operation(hanging.begin), "")
+        task = in_task(job(hanging.begin), "")
         assert hanging.hanging.wait(TIMEOUT)
         await asyncio.sleep(0)
         task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -239,7 +242,7 @@ def test_a_task_that_nobody_keeps_is_kept_until_it_has_ended() -> None:
     hanging.let_go.set()
 
     def begin_and_forget() -> weakref.ref[asyncio.Task[None]]:
-        return weakref.ref(in_task(operation(hanging.begin), ""))
+        return weakref.ref(in_task(job(hanging.begin), ""))
 
     async def program() -> None:
         kept = begin_and_forget()
@@ -268,7 +271,7 @@ def test_an_outcome_for_a_closed_loop_is_dropped() -> None:
         await trio.to_thread.run_sync(let_go.wait, TIMEOUT)
 
     async def program() -> asyncio.Task[None]:
-        task = in_task(operation(answer), "")
+        task = in_task(job(answer), "")
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         return task
 
@@ -281,14 +284,14 @@ def test_an_outcome_for_a_closed_loop_is_dropped() -> None:
         await trio.testing.wait_all_tasks_blocked()
         settled.set()
 
-    wait_blocking(operation(after))
+    wait_blocking(job(after))
     assert settled.is_set()
     del task
 
 
 def test_without_a_loop_the_error_points_to_the_blocking_facade() -> None:
     with pytest.raises(RuntimeError, match=r"jchannel\.sync"):
-        in_task(operation(Hanging().begin), "")
+        in_task(job(Hanging().begin), "")
 
 
 def test_a_blocking_wait_gives_the_value() -> None:
@@ -296,10 +299,10 @@ def test_a_blocking_wait_gives_the_value() -> None:
         await trio.lowlevel.checkpoint()
         return 42
 
-    assert wait_blocking(operation(answer)) == 42
+    assert wait_blocking(job(answer)) == 42
 
 
-def test_an_interrupt_of_a_blocking_wait_cancels_the_operation() -> None:
+def test_an_interrupt_of_a_blocking_wait_cancels_the_job() -> None:
     hanging = Hanging()
     hanging.let_go.set()
 
@@ -310,7 +313,7 @@ def test_an_interrupt_of_a_blocking_wait_cancels_the_operation() -> None:
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-        wait_blocking(operation(hanging.begin))
+        wait_blocking(job(hanging.begin))
     thread.join()
     assert hanging.cancelled.is_set()
 
@@ -321,14 +324,14 @@ def test_an_interrupt_before_the_submission_ends_the_waiting_too(monkeypatch: py
     submit = portal.submit
     interrupts = [KeyboardInterrupt()]
 
-    def interrupted(traveller: Any) -> None:
+    def interrupted(submission: Any) -> None:
         if interrupts:
             raise interrupts.pop()
-        submit(traveller)
+        submit(submission)
 
     monkeypatch.setattr(portal, "submit", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        wait_blocking(Operation(portal, hanging.begin))
+        wait_blocking(TaskJob(portal, hanging.begin))
     assert hanging.begun == 0
 
 
@@ -353,7 +356,7 @@ def test_an_interrupt_in_the_moment_of_the_outcome_ends_the_waiting_too() -> Non
         undone.set()
 
     undone = threading.Event()
-    waiting = _BlockingCrossing(Operation(open_thread_portal(), answer, undo))
+    waiting = _ThreadCall(TaskJob(open_thread_portal(), answer, undo))
     waiting._pending = InterruptedLock(waiting._pending)  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
         waiting.run()
@@ -366,7 +369,7 @@ def test_a_thread_that_waits_long_wakes_up_now_and_then_to_hear_interrupts(monke
     let_go = threading.Event()
 
     class CountingLock:
-        """A lock that lets the operation go when it was waited for three times."""
+        """A lock that lets the job go when it was waited for three times."""
 
         def __init__(self, lock: threading.Lock) -> None:
             self._lock = lock
@@ -382,7 +385,7 @@ def test_a_thread_that_waits_long_wakes_up_now_and_then_to_hear_interrupts(monke
         await trio.to_thread.run_sync(let_go.wait, TIMEOUT)
         return 42
 
-    waiting = _BlockingCrossing(operation(answer))
+    waiting = _ThreadCall(job(answer))
     waiting._pending = CountingLock(waiting._pending)  # type: ignore[assignment]
     assert waiting.run() == 42
     assert len(waits) >= 3
@@ -394,26 +397,21 @@ def test_an_interrupt_when_trio_has_ended_ends_the_waiting_too(monkeypatch: pyte
     submit = portal.submit
     interrupts = [KeyboardInterrupt()]
 
-    def interrupted(traveller: Any) -> None:
-        submit(traveller)
+    def interrupted(submission: Any) -> None:
+        submit(submission)
         if interrupts:
             raise interrupts.pop()
 
     monkeypatch.setattr(portal, "submit", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        wait_blocking(Operation(portal, Hanging().begin))
+        wait_blocking(TaskJob(portal, Hanging().begin))
 
 
 def test_where_loop_and_trio_are_one_the_end_of_trio_cancels_the_task() -> None:
-    class OnePortal(Portal):
-        """The portal of a loop that is one with trio."""
-
-        def serves(self, loop: asyncio.AbstractEventLoop) -> bool:
-            return loop is asyncio.get_running_loop()
-
     async def program() -> None:
-        portal = OnePortal()
-        task = in_task(Operation(portal, Hanging().begin), "")
+        portal = Portal()
+        portal.loop = weakref.ref(asyncio.get_running_loop())
+        task = in_task(TaskJob(portal, Hanging().begin), "")
         await asyncio.sleep(0)
         portal.end("all is over")
         with pytest.raises(asyncio.CancelledError):
@@ -421,6 +419,27 @@ def test_where_loop_and_trio_are_one_the_end_of_trio_cancels_the_task() -> None:
         assert task.cancelled()
 
     asyncio.run(program())
+
+
+def test_what_a_job_says_after_its_trio_has_ended_changes_nothing() -> None:
+    class LateJob(Job[int]):
+        """A job whose outcome the test brings."""
+
+        on_done: OnDone
+
+        def start(self, on_done: OnDone) -> Running:
+            self.on_done = on_done
+            return trio.CancelScope()
+
+    late = LateJob()
+    late.portal = Portal()
+    waiting = _ThreadCall(late)
+    waiting.submit()
+    late.portal.run()
+    late.portal.end("all is over")
+    late.on_done(outcome.Value(42))
+    with pytest.raises(StateError, match="all is over"):
+        waiting.unwrap()
 
 
 def test_what_an_interrupted_thread_does_not_take_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,27 +456,27 @@ def test_what_an_interrupted_thread_does_not_take_is_undone(monkeypatch: pytest.
         await trio.lowlevel.checkpoint()
         undone.set()
 
-    def interrupted(traveller: Any) -> None:
-        submit(traveller)
+    def interrupted(submission: Any) -> None:
+        submit(submission)
         if interrupts:
             assert acquired.wait(TIMEOUT)
-            wait_blocking(Operation(portal, trio.testing.wait_all_tasks_blocked))
+            wait_blocking(TaskJob(portal, trio.testing.wait_all_tasks_blocked))
             raise interrupts.pop()
 
-    def submit_twice(traveller: Any) -> None:
+    def submit_twice(submission: Any) -> None:
         monkeypatch.setattr(portal, "submit", submit)
-        interrupted(traveller)
+        interrupted(submission)
 
     monkeypatch.setattr(portal, "submit", submit_twice)
     with pytest.raises(KeyboardInterrupt):
-        wait_blocking(Operation(portal, acquire, undo))
+        wait_blocking(TaskJob(portal, acquire, undo))
     assert undone.is_set()
 
 
 def test_trios_own_thread_is_told_not_to_wait_for_itself() -> None:
     async def wait_in_trio() -> None:
         await trio.lowlevel.checkpoint()
-        wait_blocking(operation(Hanging().begin))
+        wait_blocking(job(Hanging().begin))
 
     with pytest.raises(RuntimeError, match="would wait for itself"):
-        wait_blocking(operation(wait_in_trio))
+        wait_blocking(job(wait_in_trio))

@@ -1,9 +1,9 @@
-"""Streams of the Python peer: fetched and posted over HTTP, as a page does it.
+"""The Python peer's carrier: it fetches and posts streams over HTTP, as a page does.
 
-A server's stream is fetched as one response where the way is direct, and in parts where the server's URL has a path:
-there stands a proxy, which might hold the response back, or end one that has broken off as if it were whole.
+A server's stream is fetched as one response over a direct connection, and in parts where the server's URL has a path:
+there is a proxy then, which might hold the response back, or end one that has broken off as if it were whole.
 
-h11 speaks HTTP; connections are streams, as many as are open at once, each used for one stream.
+h11 implements HTTP. Each stream has a connection of its own, and connections are trio streams.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Final
 import h11
 import trio
 
+from jchannel._core.carrier import Carrier
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.nursery import aclose_now
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
-from jchannel._core.registry import Carrier, combine
-from jchannel._core.tickets import STREAMS_PATH
+from jchannel._core.server_carrier import STREAMS_PATH
 from jchannel._protocol.parts import Part, PartMark, decode_part
 from jchannel.errors import ProtocolError, StateError
 
@@ -32,7 +32,7 @@ SEGMENT: Final = 4 * 2**20
 #: How long a connection is kept for the next part of a stream, in seconds. Servers close those that are idle.
 KEEP_SECONDS: Final = 1
 
-#: How long a stream that broke off waits to be told why, in seconds.
+#: How long a stream that broke off waits for the reason, in seconds.
 BROKEN_SECONDS: Final = 1
 
 _RECEIVE: Final = 256 * 2**10
@@ -46,7 +46,7 @@ _BROKEN_OFF: Final = (
 
 
 class PeerCarrier(Carrier):
-    """The peer's side: it is the client.
+    """The peer's side: the client of HTTP.
 
     Args:
         nursery: The peer's nursery.
@@ -62,37 +62,38 @@ class PeerCarrier(Carrier):
         self._connect = connect
         self._host = host
         self._path = prefix + STREAMS_PATH
-        self._fetch_by = self._fetch_parts if prefix else self._fetch_whole
+        self._proxied = prefix != ""
 
     def offer(self, stream: OutgoingStream) -> None:
-        """As ``Carrier.offer``."""
+        """Return no ticket: the server sends one when somebody reads the stream."""
 
     def request(self, stream: IncomingStream) -> str | None:
-        """As ``Carrier.request``."""
+        """Fetch a stream."""
         self._nursery.start_soon(self._fetch, stream)
         return None
 
     def post(self, stream: OutgoingStream, ticket: str) -> None:
-        """As ``Carrier.post``."""
+        """Post a stream."""
         self._nursery.start_soon(self._post, stream, ticket)
 
     async def _fetch(self, stream: IncomingStream) -> None:
         assert stream.info.ticket is not None
         if stream.over:
-            return  # It has ended since it was asked for.
+            return  # It has ended since it was requested.
         with trio.CancelScope() as scope:
-            stream.on_end = combine(stream.on_end, scope.cancel)
+            stream.exits.callback(scope.cancel)
             try:
-                await self._fetch_by(stream, self._path + stream.info.ticket)
+                target = self._path + stream.info.ticket
+                if self._proxied:
+                    await self._fetch_parts(stream, target)
+                else:
+                    async with _open_exchange(await self._connect(), self._host) as exchange:
+                        await exchange.get(target, stream)
             except _BROKEN_OFF as error:
-                # What the source raised comes beside the stream, and may come a little later than its breaking off.
+                # What the source raised comes in a message, and may arrive a little later than the end of the response.
                 with trio.move_on_after(BROKEN_SECONDS):
                     await stream.wait_broken()
                 stream.break_off(StateError(f"the stream broke off: {error!r}"))
-
-    async def _fetch_whole(self, stream: IncomingStream, target: str) -> None:
-        async with _open_exchange(await self._connect(), self._host) as exchange:
-            await exchange.get(target, stream)
 
     async def _fetch_parts(self, stream: IncomingStream, target: str) -> None:
         stream.in_parts = True
@@ -115,13 +116,13 @@ class PeerCarrier(Carrier):
         if stream.stopped:
             return  # Since the ticket came. Its end would look like the end of its source.
         with trio.CancelScope() as scope:
-            stream.on_end = combine(stream.on_end, lambda: scope.cancel() if stream.stopped else None)
+            stream.exits.callback(_cancel_if_stopped, stream, scope)
             try:
-                # The reader of a source that has failed has been told.
+                # When the source has failed, the reader has been notified.
                 with suppress(SourceFailedError):
                     await self._post_parts(stream, ticket)
             except _BROKEN_OFF as error:
-                stream.on_failure(StateError(f"the stream could not be posted: {error!r}"))
+                stream.break_off(StateError(f"the stream could not be posted: {error!r}"))
             stream.stop()
 
     async def _post_parts(self, stream: OutgoingStream, ticket: str) -> None:
@@ -134,10 +135,16 @@ class PeerCarrier(Carrier):
                     if not await exchange.post(target, data) or not data:
                         return
                     offset, data = stream.taken, None
-                    # A server takes only so many requests on one connection, and says so with the last one's answer.
+                    # A server limits the requests on one connection, and says so in the answer to the last one.
                     if exchange.usable:
                         with trio.move_on_after(KEEP_SECONDS):
                             data = await stream.take(SEGMENT)
+
+
+def _cancel_if_stopped(stream: OutgoingStream, scope: trio.CancelScope) -> None:
+    # A stream that has ended is still being posted to its end.
+    if stream.stopped:
+        scope.cancel()
 
 
 @asynccontextmanager
@@ -159,7 +166,7 @@ class _Exchange:
         self.usable = True
 
     async def get(self, target: str, stream: IncomingStream) -> None:
-        """Fetches a stream."""
+        """Fetch a stream."""
         await self._send(h11.Request(method="GET", target=target, headers=[("host", self._host)]), h11.EndOfMessage())
         status = await self._receive_status()
         if status != HTTPStatus.OK:
@@ -170,7 +177,7 @@ class _Exchange:
         stream.finish()
 
     async def get_part(self, target: str) -> Part:
-        """Fetches a part of a stream."""
+        """Fetch a part of a stream."""
         await self._send(h11.Request(method="GET", target=target, headers=[("host", self._host)]), h11.EndOfMessage())
         status, body = await self._receive_response()
         if status != HTTPStatus.OK:
@@ -178,7 +185,7 @@ class _Exchange:
         return decode_part(body)
 
     async def post(self, target: str, data: bytes) -> bool:
-        """Posts a part of a stream. Tells whether more is wanted."""
+        """Post a part of a stream. Return whether more is wanted."""
         headers = [("host", self._host), ("content-length", str(len(data)))]
         request = h11.Request(method="POST", target=target, headers=headers)
         await self._send(request, h11.Data(data=data), h11.EndOfMessage())
@@ -191,7 +198,7 @@ class _Exchange:
         await self._stream.send_all(b"".join(self._http.send(event) or b"" for event in events))
 
     async def _receive_response(self) -> tuple[int, bytes]:
-        """A whole response, its status and its body. A proxy's error has a body, too."""
+        """Receive a whole response, its status and its body. A proxy's error has a body, too."""
         status = await self._receive_status()
         body = bytearray()
         while isinstance(event := await self._receive(), h11.Data):

@@ -1,28 +1,17 @@
-"""Which handler methods could not begin because a thread waited that runs their loop, and what to do about it."""
+"""Handler methods that cannot begin because the thread that runs their loop waits, and the advice about it."""
 
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-__all__ = ["HeldUp"]
+if TYPE_CHECKING:
+    from jchannel._bridge.methods import LoopInvocation
 
-
-class _Method(Protocol):
-    """A method that was given to a loop.
-
-    Attributes:
-        name: Its name.
-    """
-
-    name: str
-
-    @property
-    def begun(self) -> bool:
-        """Whether it has begun, or was cancelled before."""
+__all__ = ["BlockedMethods"]
 
 
-class HeldUp:
+class BlockedMethods:
     """The methods that wait for the loop of a thread while that thread waits. Made in the thread.
 
     Attributes:
@@ -31,15 +20,15 @@ class HeldUp:
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
-        self._methods: list[_Method] = []
+        self._methods: list[LoopInvocation] = []
 
-    def add(self, method: _Method) -> None:
-        """Notes a method that was given to the loop, if it has not begun: it cannot, now."""
+    def add(self, method: LoopInvocation) -> None:
+        """Add a method that was given to the loop, if it has not begun: it cannot, now."""
         if not method.begun:
             self._methods.append(method)
 
     def explain(self) -> str:
-        """What was held up, and what to do about it, as the continuation of a sentence; empty when nothing was."""
+        """Return what was blocked, and what to do about it, as the end of a sentence; empty when nothing was."""
         names = list(dict.fromkeys(repr(method.name) for method in self._methods))
         if not names:
             return ""

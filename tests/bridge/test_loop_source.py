@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import pytest
 import trio
 
-from jchannel._bridge import outgoing as module
-from jchannel._bridge.crossing import Operation, in_task, wait_blocking
+from jchannel._bridge import loop_source as module
+from jchannel._bridge.call import in_task, wait_blocking
+from jchannel._bridge.jobs import TaskJob
+from jchannel._bridge.loop_source import GATHERED_BYTES, LoopSource
 from jchannel._bridge.mailbox import LoopMailbox
-from jchannel._bridge.outgoing import GATHERED_BYTES, LoopSource
 from jchannel._bridge.portal import open_thread_portal
 from jchannel._streams.sources import PIECE_SIZE
 from jchannel.errors import StateError
@@ -28,7 +29,7 @@ def source_of(stream: AsyncIterable[object]) -> LoopSource:
 
 
 async def in_trio(function: Callable[[], Awaitable[T]]) -> T:
-    return await in_task(Operation(open_thread_portal(), function), "")
+    return await in_task(TaskJob(open_thread_portal(), function), "")
 
 
 async def read(source: LoopSource) -> list[bytes]:
@@ -283,7 +284,7 @@ def test_the_reader_of_a_source_that_exits_hears_of_it() -> None:
 
     def read_blocking() -> None:
         try:
-            wait_blocking(Operation(open_thread_portal(), source.__anext__))
+            wait_blocking(TaskJob(open_thread_portal(), source.__anext__))
         except StateError as error:
             heard.append(str(error))
 
@@ -306,7 +307,7 @@ class TestALoopThatIsClosed:
         return loop, loop.run_until_complete(program())
 
     def wait(self, function: Callable[[], Awaitable[Any]]) -> Any:
-        return wait_blocking(Operation(open_thread_portal(), function))
+        return wait_blocking(TaskJob(open_thread_portal(), function))
 
     def test_before_the_first_read_is_an_error(self) -> None:
         loop, source = self.make(Counting().pieces)

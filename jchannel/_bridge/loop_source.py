@@ -1,6 +1,6 @@
-"""Sources that give their bytes outside of trio: the user's async iterables, which run on an asyncio loop.
+"""Sources that run outside of trio: the user's async iterables, which run on an asyncio loop.
 
-What one gives is gathered while trio is busy, up to a bound, and taken together.
+Their items are gathered while trio is busy, up to a bound, and taken together.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class LoopSource:
         return self
 
     async def __anext__(self) -> bytes:
-        """The next bytes: items that came together, up to a piece.
+        """Return the next bytes: items that came together, up to a piece.
 
         Raises:
             StopAsyncIteration: The iterable has ended.
@@ -100,7 +100,7 @@ class LoopSource:
             await self._wait()
 
     async def aclose(self) -> None:
-        """Ends the iterable: cancels it where it waits, closes it, and waits until its ``finally`` has run.
+        """End the iterable: cancel it where it waits, close it, and wait until its ``finally`` has run.
 
         Of a loop that is closed there is nothing left to end.
 
@@ -134,7 +134,7 @@ class LoopSource:
             raise _explain_closed() from error
 
     def _take(self) -> bytes:
-        """What has been gathered, up to a piece or a single larger item; empty when there is nothing."""
+        """Return what has been gathered, up to a piece or a single larger item; empty when there is nothing."""
         taken: list[bytes] = []
         size = 0
         with self._lock:
@@ -143,11 +143,11 @@ class LoopSource:
                 size += len(taken[-1])
             self._size -= size
             self._trio_waits = not taken
-            give_room = self._loop_waits and self._size <= GATHERED_BYTES // 2
-            if give_room:
+            has_room_again = self._loop_waits and self._size <= GATHERED_BYTES // 2
+            if has_room_again:
                 self._loop_waits = False
-        if give_room:
-            self._post(self._give_room)
+        if has_room_again:
+            self._post(self._make_room)
         return taken[0] if len(taken) == 1 else b"".join(taken)
 
     async def _wait(self) -> None:
@@ -197,7 +197,7 @@ class LoopSource:
                 unrested = 0
 
     def _put(self, data: bytes) -> bool:
-        """Puts an item where trio takes it. Says whether there is room for more."""
+        """Put an item where trio takes it. Return whether there is room for more."""
         with self._lock:
             self._items.append(data)
             self._size += len(data)
@@ -208,12 +208,12 @@ class LoopSource:
             self._portal.post(self._notify)
         return has_room
 
-    def _give_room(self) -> None:
+    def _make_room(self) -> None:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
     def _stop(self) -> None:
-        self._give_room()
+        self._make_room()
         if self._inside:
             assert self._task is not None
             self._task.cancel()

@@ -1,7 +1,7 @@
 """Incoming streams, as they are read outside of trio: on an asyncio loop, or in a thread that waits.
 
-A read carries over all that has arrived, which the core bounds, in one crossing. What a crossing has brought stays here
-until it is taken, so that a read that is cancelled loses nothing.
+A read fetches all that has arrived, which the core bounds, in one call. What a call has fetched stays here until it is
+taken, so that a read that is cancelled loses nothing.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
-from jchannel._bridge.crossing import Operation, wait_blocking, wait_in_loop
+from jchannel._bridge.call import wait_blocking, wait_in_loop
+from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.portal import Portal
-from jchannel._core.channel_streams import give
-from jchannel._core.incoming import IncomingStream
+from jchannel._core.incoming import IncomingStream, read_in_trio
 from jchannel._streams.blocking import ByteStream
 from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import StateError
 
-__all__ = ["Arrivals", "give_to_loop", "give_to_threads"]
+__all__ = ["BridgedStream", "read_in_threads", "read_on_loop"]
 
 Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 
-class Arrivals:
+class BridgedStream:
     """An incoming stream of the core, seen from outside of trio.
 
     Args:
@@ -45,38 +45,38 @@ class Arrivals:
         self._pieces: deque[bytes] = deque()
 
     @property
-    def fetching(self) -> Operation[None]:
-        """Carries over what has arrived, and waits for it. Cancelling it loses nothing.
+    def fetching(self) -> TaskJob[None]:
+        """The job that fetches what has arrived, and waits for it. Cancelling it loses nothing.
 
         Raises ``trio.TooSlowError`` when nothing arrives within the limit, and the error that ended the stream.
         """
-        return Operation(self.portal, self.fetch)
+        return TaskJob(self.portal, self.fetch)
 
     @property
     def has_some(self) -> bool:
-        """Whether something has been carried over that nobody has taken."""
+        """Whether something has been fetched that nobody has taken."""
         return bool(self._pieces)
 
     def take(self) -> bytes:
-        """Takes the next bytes that were carried over: empty at the end of the stream. There must be some."""
+        """Take the next bytes that were fetched: empty at the end of the stream. There must be some."""
         return self._pieces.popleft()
 
     def drop(self) -> None:
-        """Ends the stream from any thread: its source is stopped. It may be called again, and never fails."""
+        """End the stream from any thread: its source is stopped. It may be called again, and never fails."""
         self.portal.post(self._drop)
 
     def abandon(self) -> None:
-        """As ``drop``, when Python collects garbage: that may be between any two lines of trio."""
+        """End the stream when Python collects garbage: that may be between any two lines of trio."""
         self.portal.post_later(self._drop)
 
     # In trio
 
-    def give_to_trio(self) -> MetaGenerator:
-        """The stream as it is read in trio."""
-        return give(self._stream, self._limit)
+    def read_in_trio(self) -> MetaGenerator:
+        """Return what reads the stream in trio."""
+        return read_in_trio(self._stream, self._limit)
 
     def fetch(self) -> Awaitable[None]:
-        """Begins what ``fetching`` does: the reading has begun from now on."""
+        """Begin to fetch: the reading has begun from now on."""
         self._stream.begin()
         return self._fetch()
 
@@ -92,43 +92,43 @@ class Arrivals:
             self._stream.drop()
 
 
-def give_to_loop(arrivals: Arrivals) -> MetaGenerator:
-    """The stream as it is read on an asyncio loop, whichever one runs where it is read."""
+def read_on_loop(bridged: BridgedStream) -> MetaGenerator:
+    """Return what reads a stream on an asyncio loop, whichever one runs where it is read."""
 
     async def receive() -> bytes:
-        if not arrivals.has_some:
-            await wait_in_loop(arrivals.fetching)
-        return arrivals.take()
+        if not bridged.has_some:
+            await wait_in_loop(bridged.fetching)
+        return bridged.take()
 
     async def aclose() -> None:
-        arrivals.drop()
+        bridged.drop()
 
     def run_sync(function: Callable[[*Args], T], *args: *Args) -> Awaitable[T]:
-        # trio's own waits for the end of the function however often it is cancelled, and so does the crossing.
-        return wait_in_loop(Operation(arrivals.portal, partial(trio.to_thread.run_sync, function, *args)))
+        # trio's own waits for the end of the function however often it is cancelled, and so does the job.
+        return wait_in_loop(TaskJob(bridged.portal, partial(trio.to_thread.run_sync, function, *args)))
 
-    return MetaGenerator(receive, aclose, run_sync, arrivals.total, abandon=arrivals.abandon)
+    return MetaGenerator(receive, aclose, run_sync, bridged.total, abandon=bridged.abandon)
 
 
-def give_to_threads(arrivals: Arrivals) -> ByteStream:
-    """The stream as it is read in a thread that waits; and in trio once it is sent on."""
+def read_in_threads(bridged: BridgedStream) -> ByteStream:
+    """Return what reads a stream in a thread that waits; and in trio once it is sent on."""
     sent_on = threading.Event()
 
     async def receive() -> bytes:
-        if not arrivals.has_some:
+        if not bridged.has_some:
             if not sent_on.is_set():
-                wait_blocking(arrivals.fetching)
-            elif arrivals.portal.is_here:
-                await arrivals.fetch()
+                wait_blocking(bridged.fetching)
+            elif bridged.portal.is_here:
+                await bridged.fetch()
             else:
                 raise StateError("the stream has been given away to be sent: nobody else can read it")
-        return arrivals.take()
+        return bridged.take()
 
     async def aclose() -> None:
-        arrivals.drop()
+        bridged.drop()
 
     async def run_sync(function: Callable[[*Args], T], *args: *Args) -> T:
         return function(*args)
 
-    stream = MetaGenerator(receive, aclose, run_sync, arrivals.total, abandon=arrivals.abandon)
+    stream = MetaGenerator(receive, aclose, run_sync, bridged.total, abandon=bridged.abandon)
     return ByteStream(stream, on_sending=sent_on.set)

@@ -14,7 +14,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from trio.testing import MockClock
 
 from jchannel._core.asgi import AsgiApp, Receive, Scope, Send, respond
-from jchannel._core.http import HttpServer
+from jchannel._core.http_server import HttpServer
 from jchannel._core.replay import ReplayStream
 from jchannel.trio import Limits
 from tests.core.helpers import HttpClient, read_all

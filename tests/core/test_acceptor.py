@@ -9,11 +9,13 @@ import pytest
 import trio
 import trio.testing
 import trio_websocket
+from hypercorn.trio.tcp_server import TCPServer
 from trio.testing import MockClock
 
+from jchannel._core.acceptor import Acceptor
 from jchannel._core.auth import Gate, make_token, subprotocols
-from jchannel._core.http import HttpServer
-from jchannel._core.listen import Reception, refuse
+from jchannel._core.handshake import refuse
+from jchannel._core.http_server import HttpServer
 from jchannel._core.transport import Link, LinkClosed
 from jchannel._page.app import PageApp
 from jchannel._protocol.connection import Connection, Role, State
@@ -37,7 +39,7 @@ Serve = Callable[[Link, Connection, Hello], Awaitable[None]]
 
 
 class Desk:
-    """A reception, and streams to it.
+    """An acceptor, and streams to it.
 
     Args:
         nursery: Where its tasks run.
@@ -63,7 +65,7 @@ class Desk:
         self.received = 0
         self._nursery = nursery
         http = http or HttpServer(PageApp(None, prefix, GATE.allows_host), limits)
-        self._reception = Reception(GATE, http, prefix, limits, serve or self._welcome)
+        self._acceptor = Acceptor(GATE, http, prefix, limits, serve or self._welcome)
 
     async def _welcome(self, link: Link, connection: Connection, hello: Hello) -> None:
         assert connection.state is State.HELLO
@@ -75,7 +77,7 @@ class Desk:
         await link.aclose()
 
     async def receive(self, stream: trio.abc.Stream) -> None:
-        await self._reception.receive(stream)
+        await self._acceptor.serve(stream)
         self.received += 1
 
     def connect(self) -> trio.abc.Stream:
@@ -214,17 +216,35 @@ async def test_a_stream_that_breaks_is_closed_and_no_failure(caplog: pytest.LogC
         await near.send_all(b"x")
 
 
-async def test_a_failure_inside_hypercorn_is_logged_and_ends_only_its_stream(caplog: pytest.LogCaptureFixture) -> None:
-    class Failing:
-        async def serve(self, _: trio.abc.Stream) -> None:
-            await trio.lowlevel.checkpoint()
-            raise ZeroDivisionError
+async def test_a_failure_inside_hypercorn_is_logged_and_ends_only_its_stream(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: TCPServer) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ZeroDivisionError
 
-    async with open_desk(http=cast("HttpServer", Failing())) as desk:
+    monkeypatch.setattr(TCPServer, "run", fail)
+    async with open_desk() as desk:
         stream = desk.connect()
         await stream.send_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert await read_all(stream) == b""
     assert "a connection ended with an error" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_an_error_of_the_library_is_logged_and_ends_only_its_stream(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: HttpServer, __: trio.abc.Stream) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(HttpServer, "serve", fail)
+    async with open_desk() as desk:
+        stream = desk.connect()
+        await stream.send_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert await read_all(stream) == b""
+    assert "an error of jchannel has ended a connection" in caplog.text
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -433,21 +453,20 @@ async def test_the_stream_is_closed_when_a_page_has_been_served() -> None:
         assert await hear(page) == []
 
 
-async def test_a_failure_of_the_library_s_own_comes_out_as_itself() -> None:
+async def test_a_failure_of_the_library_s_own_is_logged_and_ends_only_its_stream(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def serve(_link: Link, _connection: Connection, _hello: Hello) -> None:
         await trio.lowlevel.checkpoint()
         raise ZeroDivisionError("ours")
 
-    near, far = trio.testing.memory_stream_pair()
-    async with open_desk(serve=serve) as desk, trio.open_nursery() as nursery:
-
-        async def say_hello() -> None:
-            page = await desk.connect_page(stream=far)
-            await page.send_message(HELLO)
-
-        nursery.start_soon(say_hello)
-        with pytest.raises(ZeroDivisionError, match="ours"):
-            await desk.receive(near)
+    async with open_desk(serve=serve) as desk:
+        page = await desk.connect_page()
+        await page.send_message(HELLO)
+        assert await hear(page) == []
+    assert desk.received == 1
+    assert "an error of jchannel has ended the session of a page" in caplog.text
+    assert "ZeroDivisionError: ours" in caplog.text
 
 
 async def test_cancelling_it_ends_the_serving_of_a_page() -> None:

@@ -1,0 +1,84 @@
+"""Putting a server together: the core, the page frontend and the notebook's desk, which plug into it."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import trio
+
+from jchannel._core.limits import Limits
+from jchannel._core.server import Server
+from jchannel._notebook.desk import Claims
+from jchannel._page.app import PageApp
+
+__all__ = ["Assembly", "ServerOptions"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerOptions:
+    """What a user may say of a server. ``jchannel.trio.open_server`` documents each."""
+
+    host: str = "localhost"
+    port: int | None = None
+    url: str | None = None
+    static: str | Path | None = None
+    open_browser: bool = False
+    heartbeat: float = 15
+    origins: Iterable[str] = ()
+    tracebacks: bool = False
+    limits: Limits | None = None
+    listeners: Sequence[trio.abc.Listener[Any]] | None = None
+
+
+class Assembly:
+    """A server with its frontends.
+
+    Args:
+        options: What the user has said.
+
+    Attributes:
+        server: The server of the core.
+        desk: Where a notebook's page gets the token, and its panels their figures.
+
+    Raises:
+        TypeError, ValueError: An option is not of its kind.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        self.server = server = Server(
+            options.host,
+            options.port,
+            url=options.url,
+            heartbeat=options.heartbeat,
+            origins=options.origins,
+            tracebacks=options.tracebacks,
+            limits=options.limits,
+            listeners=options.listeners,
+        )
+        self.desk = Claims(server.token, server.limits.claim_seconds, server.gate.admit)
+        self._page = PageApp(options.static, server.prefix, server.gate.allows_host)
+        self._open_browser = options.open_browser
+        server.routes.add(self.desk.path, self.desk.serve)
+        server.routes.fallback = self._page
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Self]:
+        """Open the server for the time of an ``async with`` block, as ``Server.open`` does, and the browser."""
+        async with self.server.open():
+            if self._open_browser:
+                url = self.issue_browser_url()
+                self.server.start_soon(partial(trio.to_thread.run_sync, webbrowser.open, url, abandon_on_cancel=True))
+            yield self
+
+    def issue_browser_url(self) -> str:
+        """Return a URL that leads the first who opens it to the page's URL, and nobody after.
+
+        It is for the command that starts a browser: other users of the machine can read commands, and tokens in them.
+        """
+        return self.server.url + self._page.issue_ticket(self.server.page_url)

@@ -1,0 +1,358 @@
+"""Calls of the facades: from a loop or a thread into trio, and the way of the outcome back.
+
+A call is submitted when the facade's method is called, before anything waits for it. Whoever waits can cancel it, and
+waits until it has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import types
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
+
+import outcome
+import trio
+
+from jchannel._bridge import interpreter
+from jchannel._bridge.interpreter import LoopPauses
+from jchannel._bridge.jobs import CANCELLED, Job, Running, TaskJob
+from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox
+from jchannel._bridge.tasks import CallTask, watch_failure
+from jchannel.errors import StateError
+
+__all__ = ["Call", "in_task", "running_loop", "wait_blocking", "wait_in_loop"]
+
+T = TypeVar("T")
+
+
+class Call(ABC, Generic[T]):
+    """A job under way, and who waits for it. Portals start it in trio."""
+
+    def __init__(self, job: Job[T]) -> None:
+        self._job = job
+        self._portal = job.portal
+        self._started = False
+        self._cancelled = False
+        self._running: Running | None = None
+        self._outcome: outcome.Outcome[T] | None = None
+
+    # For who waits
+
+    def submit(self) -> None:
+        """Send the job on its way."""
+        self._portal.submit(self)
+
+    def cancel(self) -> None:
+        """Cancel the job. Its outcome comes all the same."""
+        self._cancelled = True
+        self._portal.post(self._cancel_running)
+
+    def cancel_in_collection(self) -> None:
+        """Cancel the job when Python collects garbage: that may be in trio's thread, between any two lines of trio."""
+        self._cancelled = True
+        self._portal.post_later(self._cancel_running)
+
+    def undoing(self) -> Job[None] | None:
+        """Return what has to be done when the outcome is there and nobody takes it; ``None`` when nothing has."""
+        if self._job.undo is None or not isinstance(self._outcome, outcome.Value):
+            return None
+        return TaskJob(self._portal, self._job.undo)
+
+    def forget(self) -> None:
+        """Drop an outcome that nobody takes: a stream in it is closed by that."""
+        self._outcome = CANCELLED
+
+    def unwrap(self) -> T:
+        """Return the job's value, or raise its error. A time that ran out is the builtin ``TimeoutError`` here."""
+        assert self._outcome is not None
+        if self._outcome is CANCELLED:
+            raise asyncio.CancelledError
+        try:
+            return self._outcome.unwrap()
+        except trio.TooSlowError as error:
+            raise TimeoutError(*error.args) from error
+
+    # For the portal
+
+    def start(self) -> None:
+        """Start the job, if nobody has cancelled it yet."""
+        if self._started:  # A thread that was interrupted has submitted it twice.
+            return
+        self._started = True
+        if self._portal.ended:
+            self.lose(self._portal.explain_end())
+            return
+        self._portal.running.add(self)
+        if self._cancelled and not self._job.certain:
+            self._finish(CANCELLED)
+            return
+        try:
+            running = self._job.start(self._finish)
+        except Exception as error:  # noqa: BLE001 (it is the outcome)
+            self._finish(outcome.Error(error))
+        else:
+            if self._outcome is None:
+                self._running = running
+                if self._cancelled:
+                    running.cancel()
+
+    def lose(self, error: StateError) -> None:
+        """End it with an error, because its trio has ended. It has no outcome yet."""
+        self._settle(outcome.Error(error))
+
+    def _cancel_running(self) -> None:
+        if self._running is not None and self._outcome is None:
+            self._running.cancel()
+
+    def _finish(self, result: outcome.Outcome[T]) -> None:
+        """Take the job's outcome. Called in trio."""
+        self._portal.running.discard(self)
+        self._running = None
+        if self._outcome is None:
+            self._settle(result)
+
+    def _settle(self, result: outcome.Outcome[T]) -> None:
+        """Take the outcome. Called once, in any thread."""
+        self._outcome = result
+        self._notify()
+
+    @abstractmethod
+    def _notify(self) -> None:
+        """Wake whoever waits for the outcome."""
+
+
+# In asyncio
+
+#: Seconds.
+_LONGER_THAN_ANY_LOOP: Final = 1e9
+
+
+class _LoopCall(Call[T]):
+    """A job that an asyncio Task waits for."""
+
+    def __init__(self, job: Job[T], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(job)
+        self._loop = loop
+        self._mailbox = LoopMailbox.of(loop)
+        own_loop = self._portal.loop
+        self._is_here = own_loop is not None and own_loop() is loop
+        self._pauses: LoopPauses | None = None
+        if interpreter.sharers and not self._is_here:
+            self._pauses = self._mailbox.pauses
+        self._task: CallTask[T] | None = None
+        # Weak, so that a Task whose loop was closed under it goes, and cancels the job by that.
+        self._waiter: weakref.ref[asyncio.Future[None]] | None = None
+
+    def submit(self) -> None:
+        """Send the job on its way, and pause the loop if it is too busy for trio's thread."""
+        self._portal.submit(self)
+        if self._pauses is not None:
+            self._pauses.begin_wait()
+
+    async def wait_in_task(self) -> T:
+        """Wait in a Task of its own, whose first step was made before it was one."""
+        return await self.wait(_begun())
+
+    async def wait(self, first: Awaitable[None] | None = None) -> T:
+        """Wait for the outcome. Cancelling it cancels the job and waits until it has ended."""
+        try:
+            if first is not None:
+                await first
+            if self._outcome is None:
+                await self._arrival()
+        except asyncio.CancelledError:
+            self.cancel()
+            await self._wait_to_the_end()
+            undoing = self.undoing()
+            if undoing is not None:
+                call = _LoopCall(undoing, self._loop)
+                call.submit()
+                await call._wait_to_the_end()
+            self.forget()
+            raise
+        except GeneratorExit:  # The loop was closed under its Task.
+            self.cancel_in_collection()
+            raise
+        return self.unwrap()
+
+    def keep(self, task: CallTask[T]) -> None:
+        """Keep the Task that waits until it has ended: a loop has only weak references to its Tasks.
+
+        The reference is one that goes with the loop, so that a Task whose loop was closed under it can be collected.
+        """
+        timer = None
+        if self._is_here:
+            self._task = task  # The portal, which ends with the loop, has the call.
+        else:
+            timer = self._loop.call_later(_LONGER_THAN_ANY_LOOP, id, task)
+        # Not a bound method: the Task would keep itself.
+        task.add_done_callback(partial(_let_go, timer))
+
+    async def _wait_to_the_end(self) -> None:
+        while self._outcome is None:
+            with suppress(asyncio.CancelledError):
+                await self._arrival()
+
+    def lose(self, error: StateError) -> None:
+        """End it with an error; where loop and trio are one, both were cancelled from outside, and the Task is, too."""
+        if self._is_here:
+            self._settle(CANCELLED)
+        else:
+            super().lose(error)
+
+    def _arrival(self) -> asyncio.Future[None]:
+        waiter = self._loop.create_future()
+        self._waiter = weakref.ref(waiter)
+        return waiter
+
+    def _notify(self) -> None:
+        if self._is_here:
+            self._arrive()
+        else:
+            with suppress(LoopClosedError):  # Nobody waits any more.
+                self._mailbox.post(self._arrive)
+
+    def _arrive(self) -> None:
+        if self._pauses is not None:
+            self._pauses.end_wait()
+        waiter = None if self._waiter is None else self._waiter()
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+def _let_go(timer: asyncio.TimerHandle | None, task: CallTask[Any]) -> None:
+    """Keep a Task no more, which has ended."""
+    if timer is not None:
+        timer.cancel()
+    if task._log_traceback:  # noqa: SLF001 (asyncio's own: whether it would call the loop's exception handler)
+        watch_failure(task)
+
+
+@types.coroutine
+def _begun() -> Generator[None, None, None]:
+    yield
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the asyncio loop that runs in this thread.
+
+    Raises:
+        RuntimeError: There is none. The message says what to use instead.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "no asyncio loop is running here: call this from async code, or use channel.sync, or jchannel.sync in a "
+            "script, whose methods wait and return the value (and jchannel.trio in trio)"
+        ) from None
+
+
+def in_task(job: Job[T], name: str, loop: asyncio.AbstractEventLoop | None = None) -> asyncio.Task[T]:
+    """Submit a job at once, and return the Task that waits for its outcome on the running loop.
+
+    Cancelling the Task cancels the job. However often it is cancelled, it ends when the job has ended. If it fails and
+    nobody awaits it, it is logged.
+
+    Args:
+        job: What is to be done.
+        name: The Task's name.
+        loop: The running loop, where the caller has looked for it already.
+
+    Raises:
+        RuntimeError: No asyncio loop is running.
+    """
+    loop = loop or running_loop()
+    call = _LoopCall(job, loop)
+    call.submit()
+    waiting: Any = call.wait_in_task()
+    # A Task that is cancelled before its first step never enters its coroutine, which then could not pass it on: so the
+    # first step is made here.
+    waiting.send(None)
+    task: CallTask[T] = CallTask(waiting, loop, name)
+    call.keep(task)
+    return task
+
+
+async def wait_in_loop(job: Job[T]) -> T:
+    """Do a job, and wait for its outcome in the present asyncio Task.
+
+    Cancelling it cancels the job, and waits until that has ended.
+    """
+    call = _LoopCall(job, running_loop())
+    call.submit()
+    return await call.wait()
+
+
+# In blocking threads
+
+#: Seconds.
+_LONGEST_SLEEP: Final = 0.5
+
+
+class _ThreadCall(Call[T]):
+    """A job that a thread waits for."""
+
+    def __init__(self, job: Job[T]) -> None:
+        super().__init__(job)
+        self._pending = threading.Lock()
+        self._pending.acquire()  # noqa: SIM115, RUF100 (it is released by who brings the outcome)
+
+    def run(self, meanwhile: Callable[[], None] | None = None) -> T:
+        """Submit it, do what is to be done meanwhile, and wait for the outcome.
+
+        An interrupt, or an error of what is done meanwhile, cancels the job and waits until it has ended.
+        """
+        try:
+            self.submit()
+            if meanwhile is not None:
+                meanwhile()
+            self._wait()
+        except BaseException:
+            self.cancel()
+            # The interrupt may have come before it was submitted. When it was, this does nothing.
+            self.submit()
+            # Or after the outcome: then nobody will release the lock once more.
+            if self._outcome is None:
+                self._wait()
+            undoing = self.undoing()
+            if undoing is not None:
+                _ThreadCall(undoing).run()
+            self.forget()
+            raise
+        return self.unwrap()
+
+    def _wait(self) -> None:
+        # An interrupt that comes in the moment before the thread sleeps does not wake it.
+        while not self._pending.acquire(timeout=_LONGEST_SLEEP):
+            pass
+
+    def _notify(self) -> None:
+        self._pending.release()
+
+
+def wait_blocking(job: Job[T], *, meanwhile: Callable[[], None] | None = None) -> T:
+    """Do a job, and wait for it.
+
+    Args:
+        job: What is to be done.
+        meanwhile: Called when the job has been submitted. When it raises, the job is cancelled.
+
+    Raises:
+        RuntimeError: This is the thread that trio runs in, which would wait for itself.
+        What the job raises.
+
+    A ``KeyboardInterrupt`` cancels the job, and is raised when it has ended; a second one is raised at once.
+    """
+    if job.portal.is_here:
+        raise RuntimeError(
+            "this thread runs trio and would wait for itself: await the channel's methods here, or call this in "
+            "another thread, with trio.to_thread.run_sync"
+        )
+    return _ThreadCall(job).run(meanwhile)

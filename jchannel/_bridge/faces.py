@@ -1,0 +1,232 @@
+"""What the two facades' servers and channels have in common: all that needs no waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from jchannel._assembly import Assembly, ServerOptions
+from jchannel._bridge.handles import ChannelHandle, ServerHandle
+from jchannel._core.arguments import check_timeout
+from jchannel._core.limits import Limits
+from jchannel._core.statistics import ChannelStatistics, ServerStatistics
+from jchannel._core.tree import ChannelTree, ServerTree
+from jchannel._notebook.figures import CHANNEL, SERVER, ChannelPanel, ServerPanel
+from jchannel._notebook.output import ADVICE, NotebookFrontend, is_kernel
+from jchannel._notebook.panel import Panel, render
+
+__all__ = ["ChannelFace", "ServerFace"]
+
+
+class ServerFace:
+    """A server that one page at a time can connect to, seen from outside of trio."""
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int | None = None,
+        url: str | None = None,
+        heartbeat: float = 15,
+        *,
+        static: str | Path | None = None,
+        open_browser: bool = False,
+        origins: Iterable[str] = (),
+        tracebacks: bool = False,
+        limits: Limits | None = None,
+        notebook: bool | None = None,
+        share_interpreter: bool | None = None,
+    ) -> None:
+        self._host = host
+        self._url = url
+        self._notebook = not open_browser and static is None if notebook is None else notebook
+        self._frontend: NotebookFrontend | None = None
+        self._panel: ServerPanel | None = None
+        options = ServerOptions(
+            host=host,
+            port=port,
+            url=url,
+            static=static,
+            open_browser=open_browser,
+            heartbeat=heartbeat,
+            origins=origins,
+            tracebacks=tracebacks,
+            limits=limits,
+        )
+        shares = is_kernel() if share_interpreter is None else share_interpreter
+        self._handle = ServerHandle(partial(Assembly, options), shares_interpreter=shares)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} {self._handle.describe()}>"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """Return a panel that stays up to date, for IPython to show in notebooks. Nothing secret is in it."""
+        assembly = self._handle.assembly
+        if assembly is None:
+            return {"text/plain": repr(self), "text/html": render(Panel(SERVER, "", "not started", "off"))}
+        if self._panel is None or self._panel.server is not assembly.server:
+            self._panel = ServerPanel(assembly.server)
+        return {"text/plain": repr(self), "text/html": assembly.desk.panels.render(self._panel)}
+
+    def _meet_notebook(self, _: object = None) -> None:
+        """Where a server that was just started runs in a notebook's kernel, let the notebook connect its page."""
+        assembly = self._handle.assembly
+        if assembly is None or not self._handle.is_running or not self._notebook or not is_kernel():
+            return
+        server = assembly.server
+        if self._frontend is None or self._frontend.claims is not assembly.desk:
+            self._frontend = NotebookFrontend(
+                assembly.desk,
+                host=self._host,
+                port=urlsplit(server.url).port or 0,
+                url=self._url,
+                is_alone=lambda: self._handle.assembly is assembly and self._handle.is_running and not server.session,
+                count_pages=lambda: server.pages,
+            )
+            server.advice = ADVICE
+            self._handle.on_page_wanted = self._frontend.show_if_alone
+        self._frontend.show_if_alone()
+
+    def _show_newest_page_the_way(self) -> None:
+        """Let the notebook's page that shows the present cell connect, also where another one is connected."""
+        if self._frontend is not None:
+            self._frontend.show()
+
+    @property
+    def url(self) -> str:
+        """The URL under which the server is reached, without a slash at its end.
+
+        Raises:
+            ClosedError: The server has not been started.
+        """
+        return self._handle.server.url
+
+    @property
+    def token(self) -> str:
+        """The secret that lets a page connect. Whoever has it can call the handlers. Each start makes a new one.
+
+        Raises:
+            ClosedError: The server has not been started.
+        """
+        return self._handle.server.token
+
+    @property
+    def page_url(self) -> str:
+        """The URL that a browser opens to connect. It carries the token, so it is as secret as the token is.
+
+        Raises:
+            ClosedError: The server has not been started.
+        """
+        return self._handle.server.page_url
+
+    def statistics(self) -> ServerStatistics:
+        """Return what the server has under way, and what it had since it was started.
+
+        Safe in any thread and from a busy cell; it never waits.
+
+        Raises:
+            ClosedError: The server has not been started.
+        """
+        return self._handle.server.statistics()
+
+    def tree(self) -> ServerTree:
+        """Return what the server has under way: its page, its channels, and each of their calls and streams.
+
+        ``print(server.tree())`` shows a person what hangs, and what it waits for. Safe in any thread and from a busy
+        cell; it never waits. Nothing secret is in it.
+
+        Raises:
+            ClosedError: The server has not been started.
+        """
+        return self._handle.server.tree()
+
+
+class ChannelFace:
+    """A channel between Python and whichever page is connected to a server, seen from outside of trio.
+
+    Raises:
+        TypeError: The server is not one of jchannel's facades, or the code is not a str.
+    """
+
+    def __init__(self, server: ServerFace, code: str) -> None:
+        if not isinstance(server, ServerFace):
+            raise TypeError(f"the server of a channel must be one that jchannel.start gave, and not {server!r}")
+        self._handle = ChannelHandle(server._handle, code)  # noqa: SLF001 (the facades hold it for each other)
+        self._context_timeout: float | None = 3
+        self._panel = _FollowingPanel(self._handle)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} {self._handle.describe()}>"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """Return a panel that stays up to date, for IPython to show in notebooks. Nothing secret is in it."""
+        assembly = self._handle.server.assembly
+        panel = render(self._panel.panel()) if assembly is None else assembly.desk.panels.render(self._panel)
+        return {"text/plain": repr(self), "text/html": panel}
+
+    @property
+    def handler(self) -> object:
+        """The object that handles calls from the page, or ``None``.
+
+        Its public methods can be called and nothing else. It may be set at any time, and counts from the next call on.
+        """
+        return self._handle.handler
+
+    @handler.setter
+    def handler(self, handler: object) -> None:
+        self._handle.handler = handler
+
+    @property
+    def context_timeout(self) -> float | None:
+        """The timeout in seconds for opening and closing when the channel is used as a context manager. Default is 3.
+
+        ``None`` for no limit.
+
+        Raises:
+            TypeError, ValueError: When it is set to what is not a timeout.
+        """
+        return self._context_timeout
+
+    @context_timeout.setter
+    def context_timeout(self, timeout: float | None) -> None:
+        check_timeout(timeout)
+        self._context_timeout = timeout
+
+    def statistics(self) -> ChannelStatistics:
+        """Return what the channel has under way, and what it had since it was opened first.
+
+        Safe in any thread and from a busy cell; it never waits.
+
+        Raises:
+            ClosedError: The channel has not been opened.
+        """
+        return self._handle.channel.statistics()
+
+    def tree(self) -> ChannelTree:
+        """Return what the channel has under way, each call and stream. Its ``str`` is text for people.
+
+        Safe in any thread and from a busy cell; it never waits.
+
+        Raises:
+            ClosedError: The channel has not been opened.
+        """
+        return self._handle.channel.tree()
+
+
+class _FollowingPanel:
+    """The subject of a channel's panel, which follows the channel when it is closed and opened again.
+
+    Args:
+        handle: The channel.
+    """
+
+    def __init__(self, handle: ChannelHandle) -> None:
+        self._handle = handle
+
+    def panel(self) -> Panel:
+        """Return the current contents of the panel. Safe in any thread."""
+        if not self._handle.was_opened:
+            return Panel(CHANNEL, "", "not opened", "off")
+        channel = self._handle.channel
+        return ChannelPanel(channel.server, channel).panel()

@@ -1,0 +1,97 @@
+"""Jobs: what a call of a facade does in trio. Requests are jobs (``requests``), and so are other async functions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
+
+import outcome
+import trio
+
+from jchannel._bridge.portal import Portal
+from jchannel._core.request import CANCELLED as REQUEST_CANCELLED
+
+__all__ = ["CANCELLED", "Job", "OnDone", "Running", "TaskJob"]
+
+T = TypeVar("T")
+
+#: The outcome of a job that was cancelled. It is known by its identity, and not unwrapped.
+CANCELLED: Final = REQUEST_CANCELLED
+
+#: Called once with the outcome of a job, in trio.
+OnDone: TypeAlias = Callable[[outcome.Outcome[Any]], None]
+
+
+class Running(Protocol):
+    """What a job that has been started is cancelled by."""
+
+    def cancel(self) -> None:
+        """Cancel it. Its outcome comes all the same. Called in trio."""
+
+
+class Job(ABC, Generic[T]):
+    """Something to be done in trio.
+
+    Attributes:
+        portal: The way into the trio in which it is done.
+        undo: Undoes it in trio, when it has succeeded and whoever waited for it was cancelled in the same moment;
+            ``None`` where nothing is left to be undone.
+        certain: Whether it begins even if whoever waits for it was cancelled before.
+    """
+
+    portal: Portal
+    undo: Callable[[], Awaitable[None]] | None = None
+    certain = False
+
+    @abstractmethod
+    def start(self, on_done: OnDone) -> Running:
+        """Start it. Called in trio, in the order of submission; it does not wait.
+
+        Args:
+            on_done: Called with the outcome, maybe before this returns.
+
+        Raises:
+            Exception: It cannot be started. Nothing is called then.
+        """
+
+
+class TaskJob(Job[T]):
+    """An async function, in a task of its own.
+
+    Args:
+        portal: As the job's.
+        begin: Does what cannot wait, in the order of submission, and returns what is awaited for the rest.
+        undo: As the job's.
+        certain: As the job's. Cancelling it stops what is awaited, and not what ``begin`` has done.
+    """
+
+    def __init__(
+        self,
+        portal: Portal,
+        begin: Callable[[], Awaitable[T]],
+        undo: Callable[[], Awaitable[None]] | None = None,
+        *,
+        certain: bool = False,
+    ) -> None:
+        self.portal = portal
+        self.undo = undo
+        self.certain = certain
+        self._begin = begin
+
+    def start(self, on_done: OnDone) -> Running:
+        """Begin it, and start the task that does the rest."""
+        scope = trio.CancelScope()
+        self.portal.start_soon(_run, self._begin(), scope, on_done)
+        return scope
+
+
+async def _run(rest: Awaitable[Any], scope: trio.CancelScope, on_done: OnDone) -> None:
+    # When it is cancelled from outside of its scope, the portal is ending, and says so to all who wait.
+    result: outcome.Outcome[Any] = CANCELLED
+    with scope:
+        try:
+            result = outcome.Value(await rest)
+        except Exception as error:  # noqa: BLE001 (it is the outcome)
+            result = outcome.Error(error)
+    on_done(result)

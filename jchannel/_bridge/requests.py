@@ -1,0 +1,147 @@
+"""The requests that a facade makes in a channel: checked at once, and data from then on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import outcome
+import trio
+
+from jchannel._bridge.blocked import BlockedMethods
+from jchannel._bridge.handles import ChannelHandle
+from jchannel._bridge.jobs import Job, OnDone, Running
+from jchannel._bridge.portal import open_thread_portal
+from jchannel._bridge.readers import BridgedStream
+from jchannel._bridge.streams import Streams
+from jchannel._core.arguments import PIPE, check_timeout, pack_call, pack_echo
+from jchannel._core.invocation import CURRENT
+from jchannel._core.request import Request
+from jchannel._protocol import messages
+from jchannel._streams.progress import Progress, check_progress
+
+__all__ = ["RequestJob", "Requests"]
+
+
+class RequestJob(Job[Any]):
+    """A request of the page: its message goes in, and its outcome comes out.
+
+    Args:
+        channel: The channel.
+        message: The message, before it is numbered.
+        limit: Seconds for the whole; with a stream, without progress.
+        streams: The facade's streams.
+        blocked: Collects the methods that cannot begin while the caller's thread waits; ``None`` where it does not.
+        source: What trio reads as the request's stream; ``None`` without one.
+        progress: Called in trio with what has been read of the source.
+    """
+
+    _on_done: OnDone
+
+    def __init__(
+        self,
+        channel: ChannelHandle,
+        message: messages.Request,
+        limit: float,
+        *,
+        streams: Streams,
+        blocked: BlockedMethods | None,
+        source: object = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.portal = channel.server.current_portal or open_thread_portal()
+        self._channel = channel
+        self._message = message
+        self._limit = limit
+        self._streams = streams
+        self._blocked = blocked
+        self._source = source
+        self._progress = progress
+        self._parent = CURRENT.get()
+
+    def start(self, on_done: OnDone) -> Running:
+        """Make the request."""
+        self._on_done = on_done
+        core = self._channel.core or self._channel.refuse_request()
+        if self._blocked is not None:
+            self._channel.methods.watch(self._blocked)
+        if self._source is None:
+            return core.outbox.start(self._message, self._limit, parent=self._parent, on_done=self._finish)
+        return core.outbox.start_with_stream(
+            self._message,
+            self._source,
+            self._limit,
+            progress=self._progress,
+            parent=self._parent,
+            on_done=self._finish,
+        )
+
+    def _finish(self, request: Request) -> None:
+        """Pass the outcome on as the facade's caller gets it."""
+        result = request.outcome
+        assert result is not None
+        if self._blocked is not None:
+            self._channel.methods.unwatch(self._blocked)
+            if isinstance(result, outcome.Error) and isinstance(result.error, trio.TooSlowError):
+                result = outcome.Error(trio.TooSlowError(f"{result.error}{self._blocked.explain()}"))
+        if isinstance(result, outcome.Value) and isinstance(result.value, BridgedStream):
+            result = outcome.Value(self._streams.read(result.value))
+        on_done = self._on_done
+        del self._on_done  # It leads back here: without it, no garbage collector is needed.
+        on_done(result)
+
+
+class Requests:
+    """The requests of one facade in a channel.
+
+    Args:
+        channel: The channel.
+        streams: The facade's streams.
+        waits: Whether the facade's methods block their thread until the outcome is there.
+    """
+
+    def __init__(self, channel: ChannelHandle, streams: Streams, *, waits: bool) -> None:
+        self._channel = channel
+        self._streams = streams
+        self._waits = waits
+
+    def call(self, name: str, args: tuple[object, ...], timeout: float | None) -> RequestJob:
+        """Return a call, checked and packed: its arguments may be changed afterwards."""
+        limit = check_timeout(timeout)
+        return self._make(pack_call(name, args), limit)
+
+    def call_with_stream(
+        self, name: str, stream: object, args: tuple[object, ...], timeout: float | None, progress: Progress | None
+    ) -> RequestJob:
+        """Return a call with a stream, checked and packed."""
+        limit = check_timeout(timeout)
+        return self._make_with_stream(pack_call(name, args), stream, limit, progress)
+
+    def pipe(self, stream: object, timeout: float | None, progress: Progress | None) -> RequestJob:
+        """Return a pipe, checked."""
+        return self._make_with_stream(PIPE, stream, check_timeout(timeout), progress)
+
+    def echo(self, args: tuple[object, ...], timeout: float | None) -> RequestJob:
+        """Return an echo, checked and packed."""
+        limit = check_timeout(timeout)
+        return self._make(pack_echo(args), limit)
+
+    def _make(
+        self, message: messages.Request, limit: float, source: object = None, progress: Progress | None = None
+    ) -> RequestJob:
+        channel = self._channel
+        if channel.server.on_page_wanted is not None:
+            channel.server.on_page_wanted()
+        blocked = BlockedMethods() if self._waits else None
+        return RequestJob(
+            channel, message, limit, streams=self._streams, blocked=blocked, source=source, progress=progress
+        )
+
+    def _make_with_stream(
+        self, message: messages.Request, stream: object, limit: float, progress: Progress | None
+    ) -> RequestJob:
+        portal = self._channel.server.current_portal or open_thread_portal()
+        source = self._streams.check_source(stream, portal)
+        if progress is not None:
+            check_progress(progress)
+            progress = self._streams.report_progress(progress, portal)
+        return self._make(message, limit, source, progress)

@@ -1,0 +1,126 @@
+"""What the streams of both directions have in common: their names, their buffers, and where they are entered."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import trio
+
+from jchannel._core.statistics import ChannelTally
+from jchannel._core.tree import StreamNode
+
+if TYPE_CHECKING:
+    from jchannel._core.stream_registry import StreamRegistry
+
+__all__ = ["READ_AHEAD", "Buffer", "Stream"]
+
+#: How many bytes of a stream may wait in its buffer before whoever brings more waits, too.
+READ_AHEAD = 2**20
+
+
+class Buffer:
+    """Pieces of bytes in their order, and a way to wait for a change.
+
+    Attributes:
+        size: The number of bytes in it.
+        limit: From how many bytes on it is full.
+    """
+
+    __slots__ = ("_changed", "_pieces", "limit", "size")
+
+    def __init__(self, pieces: Iterable[bytes] = ()) -> None:
+        self._pieces = deque(pieces)
+        self._changed = trio.lowlevel.ParkingLot()
+        self.size = sum(map(len, self._pieces))
+        self.limit = READ_AHEAD
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    @property
+    def full(self) -> bool:
+        """Whether whoever brings more should wait."""
+        return self.size >= self.limit
+
+    def put(self, piece: bytes) -> None:
+        """Append a piece."""
+        self._pieces.append(piece)
+        self.size += len(piece)
+        self._changed.unpark_all()
+
+    def take(self, limit: float = math.inf) -> bytes:
+        """Remove and return what is there, up to a limit in bytes, or a single larger piece."""
+        taken: list[bytes] = []
+        size = 0
+        while self._pieces and (not taken or size + len(self._pieces[0]) <= limit):
+            taken.append(self._pieces.popleft())
+            size += len(taken[-1])
+        self.size -= size
+        self._changed.unpark_all()
+        return taken[0] if len(taken) == 1 else b"".join(taken)
+
+    def take_piece(self) -> bytes:
+        """Remove and return the next piece as it came."""
+        piece = self._pieces.popleft()
+        self.size -= len(piece)
+        self._changed.unpark_all()
+        return piece
+
+    def take_pieces(self) -> list[bytes]:
+        """Remove and return all pieces."""
+        pieces = list(self._pieces)
+        self.clear()
+        return pieces
+
+    def clear(self) -> None:
+        """Drop what is there."""
+        self._pieces.clear()
+        self.size = 0
+        self._changed.unpark_all()
+
+    def notify(self) -> None:
+        """Wake everybody who waits for a change, because something else of the stream has changed."""
+        self._changed.unpark_all()
+
+    async def wait_changed(self) -> None:
+        """Wait until something may have changed. Cancelling it does nothing else."""
+        await self._changed.park()
+
+
+class Stream(ABC):
+    """A stream of bytes, in either direction.
+
+    Attributes:
+        what: What it is called in the tree.
+        total: The bytes that it has altogether; ``None`` where that is not known.
+        in_parts: Whether the receiver asks for it part by part. When the source fails, it asks for what is left, too.
+        part_under_way: Whether a part of it is on its way.
+        exits: Closed when nothing more will be carried. Whoever carries the stream adds what has to happen then.
+        channel: The channel that it belongs to, and ``place`` its session and its number there, and ``ticket`` its
+            ticket, or ``None``. The registry sets them.
+    """
+
+    def __init__(
+        self, what: str, total: int | None, buffer: Buffer, tallies: Sequence[ChannelTally], registry: StreamRegistry
+    ) -> None:
+        self.what = what
+        self.total = total
+        self.in_parts = False
+        self.part_under_way = False
+        self.exits = ExitStack()
+        self.channel: object = None
+        self.place: tuple[object, int] | None = None
+        self.ticket: str | None = None
+        self._buffer = buffer
+        self._tallies = tallies
+        self._registry = registry
+        self._since = trio.current_time()
+
+    @abstractmethod
+    def describe(self, now: float) -> StreamNode:
+        """Return what the tree shows of it. Safe in any thread."""

@@ -1,0 +1,156 @@
+"""The registry of streams: every stream of a server or a peer, by its channel, its number in its session, its ticket.
+
+A stream is entered here when it is opened or announced, and taken out when it has ended, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import trio
+
+from jchannel._core.incoming import IncomingStream
+from jchannel._core.outgoing import OutgoingStream
+from jchannel._core.stream import Stream
+from jchannel._core.tree import StreamNode
+from jchannel._protocol.messages import StreamInfo
+from jchannel._streams.progress import Progress
+from jchannel._streams.sources import open_source
+
+if TYPE_CHECKING:
+    from jchannel._core.endpoint import Endpoint
+    from jchannel._core.session import Session
+
+__all__ = ["StreamRegistry"]
+
+
+class StreamRegistry:
+    """The streams of a server or a peer. A channel and a session are whatever objects they are entered with."""
+
+    def __init__(self) -> None:
+        self._by_channel: dict[object, dict[Stream, None]] = {}
+        self._by_place: dict[tuple[object, bool, int], Stream] = {}
+        self._by_ticket: dict[str, Stream] = {}
+
+    @property
+    def tickets(self) -> int:
+        """The number of tickets that work."""
+        return len(self._by_ticket)
+
+    # Entering
+
+    async def open(
+        self, source: object, what: str, channel: Endpoint, progress: Progress | None = None
+    ) -> OutgoingStream:
+        """Open a source, enter it as a stream of a channel, and begin to read it.
+
+        Args:
+            source: The source.
+            what: What the stream is called in the tree.
+            channel: The channel, whose task reads it.
+            progress: Called with what has been read of it.
+
+        Raises:
+            TypeError: It is not one.
+            OSError: It is a path that cannot be opened.
+
+        Cancelling it leaves nothing open.
+        """
+        opened = await open_source(source, trio.to_thread.run_sync)
+        stream = OutgoingStream(opened, what, channel.tallies, self, progress)
+        self._enter(stream, channel)
+        channel.start_soon(stream.run, name=f"source of a stream: {what}")
+        return stream
+
+    def accept(self, info: StreamInfo, what: str, channel: Endpoint, session: Session) -> IncomingStream:
+        """Enter a stream of the far side as one of a channel, unless it is whole already.
+
+        Args:
+            info: Its announcement.
+            what: What the stream is called in the tree.
+            channel: The channel.
+            session: The session in which it was announced.
+        """
+        stream = IncomingStream(info, session, what, channel.tallies, self)
+        if info.data is None:
+            self._enter(stream, channel)
+            self.number(stream, session, info.id)
+        return stream
+
+    def _enter(self, stream: Stream, channel: object) -> None:
+        stream.channel = channel
+        self._by_channel.setdefault(channel, {})[stream] = None
+
+    def number(self, stream: Stream, session: object, number: int) -> None:
+        """Enter a stream with its number in a session. Each direction has numbers of its own."""
+        stream.place = session, number
+        self._by_place[session, isinstance(stream, OutgoingStream), number] = stream
+
+    def issue_ticket(self, stream: Stream) -> str:
+        """Return a new ticket of 128 random bits with which the stream's bytes can be fetched or posted."""
+        stream.ticket = secrets.token_urlsafe(16)
+        self._by_ticket[stream.ticket] = stream
+        return stream.ticket
+
+    # Finding
+
+    def find_outgoing(self, session: object, number: int) -> OutgoingStream | None:
+        """Return the stream that this side has announced with a number, unless it has ended."""
+        stream = self._by_place.get((session, True, number))
+        return stream if isinstance(stream, OutgoingStream) else None
+
+    def find_incoming(self, session: object, number: int) -> IncomingStream | None:
+        """Return the stream that the far side has announced with a number, unless it has ended."""
+        stream = self._by_place.get((session, False, number))
+        return stream if isinstance(stream, IncomingStream) else None
+
+    def find_ticket(self, ticket: str) -> Stream | None:
+        """Return the stream of a ticket that works."""
+        return self._by_ticket.get(ticket)
+
+    def of_session(self, session: object) -> list[Stream]:
+        """Return the streams that have a number in a session."""
+        return [stream for (of, _, _), stream in self._by_place.items() if of is session]
+
+    def of_channel(self, channel: object) -> list[Stream]:
+        """Return the streams of a channel. Safe in any thread."""
+        # A copy is made in one step. Walking through what another thread changes would raise.
+        return list(self._by_channel.get(channel, ()))
+
+    def count(self, channel: object) -> tuple[int, int]:
+        """Return the numbers of a channel's outgoing and incoming streams. Safe in any thread."""
+        streams = self.of_channel(channel)
+        outgoing = sum(isinstance(stream, OutgoingStream) for stream in streams)
+        return outgoing, len(streams) - outgoing
+
+    def describe(self, channel: object, now: float) -> tuple[StreamNode, ...]:
+        """Return what the tree shows of a channel's streams, the outgoing ones first. Safe in any thread."""
+        nodes = [stream.describe(now) for stream in self.of_channel(channel)]
+        return tuple(sorted(nodes, key=lambda node: not node.outgoing))
+
+    # Taking out
+
+    def revoke_ticket(self, stream: Stream) -> None:
+        """Take a stream's ticket back, unless it has none."""
+        if stream.ticket is not None:
+            del self._by_ticket[stream.ticket]
+            stream.ticket = None
+
+    def retire(self, stream: Stream) -> None:
+        """Take a stream's number and ticket back: nobody can begin to carry it any more."""
+        self.revoke_ticket(stream)
+        if stream.place is not None:
+            session, number = stream.place
+            del self._by_place[session, isinstance(stream, OutgoingStream), number]
+            stream.place = None
+
+    def forget(self, stream: Stream) -> None:
+        """Take a stream out, which has ended."""
+        self.retire(stream)
+        if stream.channel is not None:
+            streams = self._by_channel[stream.channel]
+            del streams[stream]
+            if not streams:
+                del self._by_channel[stream.channel]
+            stream.channel = None

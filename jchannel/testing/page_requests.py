@@ -1,0 +1,71 @@
+"""The requests that a scripted page makes from outside of trio: as data, and in their order, like the facades' own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jchannel._bridge.jobs import Job, OnDone, Running, TaskJob
+from jchannel._bridge.portal import Portal
+from jchannel._core.arguments import check_timeout
+from jchannel._core.invocation import CURRENT
+from jchannel._core.peer import PeerChannel
+from jchannel._core.request import Request
+from jchannel._protocol import messages
+from jchannel.testing.page import Page, find_channel, wait_channel
+
+__all__ = ["PageRequest"]
+
+
+class PageRequest(Job[Any]):
+    """A request in a page's first open channel. If there is none yet, it waits for one.
+
+    Args:
+        portal: The way to the kit's trio.
+        page: The page.
+        pack: Makes the message. What it raises is the outcome.
+        timeout: Seconds for the whole; with a stream, without progress. ``None`` for no limit.
+        source: What trio reads as the request's stream; ``None`` without one.
+    """
+
+    _on_done: OnDone
+
+    def __init__(
+        self,
+        portal: Portal,
+        page: Page,
+        pack: Callable[[], messages.Request],
+        timeout: float | None,
+        source: object = None,
+    ) -> None:
+        self.portal = portal
+        self._page = page
+        self._pack = pack
+        self._timeout = timeout
+        self._source = source
+        self._parent = CURRENT.get()
+
+    def start(self, on_done: OnDone) -> Running:
+        """Make the request, or start to wait for a channel."""
+        self._on_done = on_done
+        channel = find_channel(self._page)
+        if channel is None:
+            return TaskJob(self.portal, self._wait).start(on_done)
+        return self._make(channel, self._finish)
+
+    async def _wait(self) -> Any:
+        return await self._make(await wait_channel(self._page), None).wait()
+
+    def _make(self, channel: PeerChannel, on_done: Callable[[Request], None] | None) -> Request:
+        message, limit = self._pack(), check_timeout(self._timeout)
+        if self._source is None:
+            return channel.outbox.start(message, limit, parent=self._parent, on_done=on_done)
+        return channel.outbox.start_with_stream(
+            message, self._source, limit, progress=None, parent=self._parent, on_done=on_done
+        )
+
+    def _finish(self, request: Request) -> None:
+        assert request.outcome is not None
+        on_done = self._on_done
+        del self._on_done  # It leads back here: without it, no garbage collector is needed.
+        on_done(request.outcome)

@@ -1,6 +1,6 @@
-"""``python -m jchannel demo``: Python reads a CSV file, a page draws it and asks Python for values while drawing.
+"""``python -m jchannel demo``: Python reads a CSV file, and a page draws it and calls Python for values meanwhile.
 
-``show`` tells the story. ``csv_file`` reads, ``table`` and ``ticks`` compute, ``handlers`` and ``page/`` are the two
-sides of the channels, ``stand_in`` takes the page's place where there is no browser, ``latency`` measures, ``chromium``
-and ``devtools`` run a headless browser, ``surroundings`` finds out what the machine offers, and ``report`` prints.
+Begin with ``show``. ``table`` reads the file, ``handlers`` answers the page, and ``page/`` is the page itself.
+``stand_in`` is a Python peer that makes the page's calls where there is no browser. ``latency`` measures calls,
+``chromium`` runs a browser without a window, ``surroundings`` looks for one, and ``report`` prints.
 """

@@ -1,23 +1,15 @@
-"""What the demo prints: its steps with their times, and its figures, in plain aligned text."""
+"""What the demo prints: its steps with their times, and its figures."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
-from typing import Final
 
-from jchannel.demo.latency import Figures, percentile
+from jchannel.demo.latency import Figures
 
-__all__ = ["Step", "describe_file", "print_figures", "print_note", "report_step"]
-
-_NAME_WIDTH: Final = 22
-_DETAIL_WIDTH: Final = 52
-_TIME_WIDTH: Final = 10
-_KIB: Final = 2**10
+__all__ = ["Step", "print_figures", "report_step"]
 
 
 @dataclass(slots=True)
@@ -33,33 +25,18 @@ class Step:
 
 @contextmanager
 def report_step(name: str) -> Iterator[Step]:
-    """Times what happens in the block, and prints a line about it at its end, unless it raises."""
+    """Time the block, and print a line about it at its end, unless it raises."""
     step = Step()
     start = perf_counter()
     yield step
-    time = f"{(perf_counter() - start) * 1000:,.0f} ms"
-    print(f"  {name:<{_NAME_WIDTH}}{step.detail:<{_DETAIL_WIDTH}}{time:>{_TIME_WIDTH}}", flush=True)
+    print(f"  {name:<22}{step.detail:<52}{(perf_counter() - start) * 1000:>7,.0f} ms", flush=True)
 
 
-def print_note(text: str) -> None:
-    """Prints a line that stands between the steps."""
-    print(f"  {text}", flush=True)
-
-
-def print_figures(figures: Figures) -> None:
-    """Prints the figures of one round."""
-    in_turn, at_once = len(figures.to_page), figures.at_once
-    turns = f"{in_turn:,} calls in turn"
-    print(f"\n  {turns:<{_NAME_WIDTH}}{'median':>12}{'p95':>12}")
-    for name, times in (("Python to page", figures.to_page), ("page to Python", figures.to_python)):
-        median, slow = statistics.median(times), percentile(times, 95)
-        print(f"  {name:<{_NAME_WIDTH}}{f'{median:.2f} ms':>12}{f'{slow:.2f} ms':>12}")
-    print(f"\n  {f'{at_once:,} calls at once':<{_NAME_WIDTH}}{'rate':>24}")
-    for name, rate in (("Python to page", figures.rate_to_page), ("page to Python", figures.rate_to_python)):
-        print(f"  {name:<{_NAME_WIDTH}}{f'{rate:,.0f} calls/s':>24}")
+def print_figures(figures: Sequence[Figures], at_once: int) -> None:
+    """Print the figures of one round as a table."""
+    in_turn = len(figures[0]["times"])
+    print(f"\n  {'calls in turn: ' + format(in_turn, ','):<22}{'median':>12}{'p95':>12}{f'{at_once:,} at once':>20}")
+    for way in figures:
+        times = f"{way['median']:>9.2f} ms{way['p95']:>9.2f} ms"
+        print(f"  {way['name']:<22}{times}{way['rate']:>12,.0f} calls/s")
     print(flush=True)
-
-
-def describe_file(path: Path, size: int) -> str:
-    """A file that was written, and its size in bytes."""
-    return f"{path}, {max(1, round(size / _KIB)):,} KiB"

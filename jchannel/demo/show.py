@@ -1,35 +1,33 @@
-"""The demo's story: reads the file, finds a page, has it draw and measure, and tells each step."""
+"""The demo's story: read the file, find a page, let it draw and measure, and tell each step."""
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import trio
 
-from jchannel._core.nursery import open_flat_nursery
-from jchannel.demo.chromium import ChromiumPage, open_chromium
-from jchannel.demo.csv_file import DataError, read_table
-from jchannel.demo.devtools import BrowserError
-from jchannel.demo.handlers import ChartHandler, LiveHandler, read_code
-from jchannel.demo.latency import WrongAnswerError, measure, summarize
-from jchannel.demo.report import describe_file, print_figures, print_note, report_step
-from jchannel.demo.stand_in import make_stand_in
-from jchannel.demo.surroundings import NoSuchBrowserError, can_show_window, find_chromium, how_to_install
-from jchannel.demo.table import Table
-from jchannel.demo.ticks import count_things
+from jchannel.demo.chromium import BrowserError, run_chromium
+from jchannel.demo.handlers import ChartHandler, LiveHandler
+from jchannel.demo.latency import WrongAnswerError, measure
+from jchannel.demo.report import print_figures, report_step
+from jchannel.demo.stand_in import stand_in
+from jchannel.demo.surroundings import can_show_window, find_chromium, how_to_install
+from jchannel.demo.table import DataError, read_table
 from jchannel.errors import PageLostError, RemoteError, StateError
 from jchannel.trio import Channel, Server, open_peer, open_server
 
-__all__ = ["DATA", "Options", "run_demo"]
+__all__ = ["DATA", "PAGE", "Options", "read_code", "run_demo"]
 
 #: The file that is drawn when none is named.
 DATA: Final = Path(__file__).parent / "data" / "seattle-weather.csv"
+
+#: The folder of the page and of the code of its channels.
+PAGE: Final = Path(__file__).parent / "page"
 
 IN_TURN: Final = 200
 AT_ONCE: Final = 2_000
@@ -38,18 +36,13 @@ AT_ONCE: Final = 2_000
 LIVE_IN_TURN: Final = 50
 LIVE_PAUSE: Final = 1.0
 
-#: How long a browser may take to open the page, in seconds.
-OPEN_SECONDS: Final = 60.0
-
-#: How long a page that has gone may take to come back, as it does when it is reloaded.
+#: How long a page that has gone may take to come back, as it does when it is reloaded, in seconds.
 RETURN_SECONDS: Final = 5.0
 
+_OPEN_SECONDS: Final = 60.0
 _DRAW_SECONDS: Final = 60.0
-_SCALE: Final = 2.0
 
-_BAD_INPUT: Final = 2
-_FAILED: Final = 1
-_SIGNALLED: Final = 128
+_INTERRUPTED: Final = 130
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +51,7 @@ class Options:
 
     Attributes:
         file: The CSV file.
-        encoding: Its encoding; ``None`` to find out.
+        encoding: Its encoding.
         output: The folder for the pictures.
         headless: Whether to run Chromium without a window even where there is a display.
         browser: The Chromium to run without a window; ``None`` to look for one.
@@ -67,7 +60,7 @@ class Options:
     """
 
     file: Path = DATA
-    encoding: str | None = None
+    encoding: str = "utf-8-sig"
     output: Path = Path("demo-output")
     headless: bool = False
     browser: str | None = None
@@ -75,205 +68,105 @@ class Options:
     port: int | None = None
 
 
-def run_demo(options: Options) -> int:
-    """Runs the demo, and prints what happens.
+def read_code(name: str) -> str:
+    """Return the code of a channel, a file of the folder ``page``."""
+    return (PAGE / name).read_text(encoding="utf-8")
 
-    Args:
-        options: What the command line asks for.
+
+def run_demo(options: Options) -> int:
+    """Run the demo, and print what happens.
 
     Returns:
-        The exit status: 0; 2 for bad input; 1 for what went wrong later; 130 when it was interrupted by Ctrl+C and 143
-        when it was asked to end, but 0 when it was showing figures in a window, which goes on until then.
+        The exit status: 0; 1 when something went wrong; 130 when it was interrupted.
     """
+    status = 0
     try:
-        print(f"jchannel demo: {options.file.name}", flush=True)
-        table = _read(options)
-        face = _choose_face(options)
-        if face.pictures:
-            _make_folder(options.output)
-        return trio.run(_run_until_signal, _Demo(options, table, face))
-    except (DataError, NoSuchBrowserError, _OutputError) as error:
-        return _fail(str(error), _BAD_INPUT)
-    except BrokenPipeError:
-        # Whoever reads the output has left, as `head` does. Python would complain once more when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _FAILED
-    except KeyboardInterrupt:
-        return _report_signal(signal.SIGINT)
-    except Exception as error:
-        failure = _first_leaf(error)
-        if isinstance(failure, RemoteError):
-            return _fail(f"the page answered with an error: {failure}", _FAILED)
-        if isinstance(failure, BrowserError | OSError | StateError | WrongAnswerError | trio.TooSlowError):
-            return _fail(str(failure), _FAILED)
-        raise
-
-
-class _OutputError(Exception):
-    """The folder for the pictures cannot be made."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Face:
-    """What takes the page's part: a window of the user's browser, Chromium without a window, or the Python peer."""
-
-    kind: Literal["window", "chromium", "peer"]
-    chromium: Path | None = None
-
-    @property
-    def pictures(self) -> bool:
-        return self.kind != "peer"
-
-
-def _read(options: Options) -> Table:
-    with report_step("read the data") as step:
-        table = read_table(options.file, options.encoding)
-        rows, columns = count_things(len(table.positions), "row"), count_things(len(table.columns), "column")
-        step.detail = f"{rows}, {columns} of numbers"
-    if table.left_out:
-        print_note(f"not drawn: {', '.join(table.left_out)}")
-    return table
-
-
-def _choose_face(options: Options) -> _Face:
-    if options.no_browser:
-        return _Face("peer")
-    if not options.headless and options.browser is None and sys.stdout.isatty() and can_show_window():
-        return _Face("window")
-    chromium = find_chromium(options.browser)
-    if chromium is not None:
-        return _Face("chromium", chromium)
-    print_note("There is no Chromium here that can run without a window, so the Python peer takes the page's part.")
-    print_note(f"To install one: {how_to_install()}")
-    return _Face("peer")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _OutputError(f"the folder {folder} for the pictures cannot be made: {error.strerror}") from error
-
-
-async def _run_until_signal(demo: _Demo) -> int:
-    """Runs the demo until its end or until a signal ends it; gives the exit status."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        received: list[int] = []
-
-        async def watch(scope: trio.CancelScope) -> None:
-            async for number in signals:
-                received.append(number)
-                scope.cancel()
-
-        async with open_flat_nursery() as nursery:
-            nursery.start_soon(watch, nursery.cancel_scope)
-            await demo.run()
-            nursery.cancel_scope.cancel()
-    if not received or demo.live:
-        return 0
-    return _report_signal(received[0])
-
-
-class _Demo:
-    """One run of the demo.
-
-    Attributes:
-        live: Whether it has told all, and goes on only to show live figures.
-    """
-
-    def __init__(self, options: Options, table: Table, face: _Face) -> None:
-        self.live = False
-        self._options = options
-        self._handler = ChartHandler(table)
-        self._face = face
-        self._chart_code = read_code("chart.js")
-
-    async def run(self) -> None:
-        async with AsyncExitStack() as stack:
-            with report_step("open the server") as step:
-                window = self._face.kind == "window"
-                server = await stack.enter_async_context(open_server(port=self._options.port, open_browser=window))
-                step.detail = server.url
-            page = await self._await_page(stack, server)
-            with report_step("open two channels") as step:
-                open_chart = server.open_channel(self._chart_code, handler=self._handler)
-                chart = await stack.enter_async_context(open_chart)
-                live = await stack.enter_async_context(server.open_channel(read_code("live.js"), handler=LiveHandler()))
-                step.detail = "one to draw, one to measure"
-            await self._draw(chart)
-            figures = await measure(live, IN_TURN, AT_ONCE)
-            await live.call("show", summarize(figures))
-            print_figures(figures)
-            if page is not None:
-                with report_step("take a screenshot") as step:
-                    step.detail = await self._save("screenshot.png", await page.take_screenshot())
-            if window:
-                await self._go_on(server, live)
-            with report_step("close") as step:
-                step.detail = "channels, page and server"
-                await stack.aclose()
-
-    async def _await_page(self, stack: AsyncExitStack, server: Server) -> ChromiumPage | None:
-        """Has a page connect to the server. Gives the page where it can be asked for a screenshot."""
-        page = None
-        if self._face.kind == "peer":
-            on_open = make_stand_in(self._chart_code)
-            with report_step("connect the peer"):
-                await stack.enter_async_context(open_peer(server.page_url, on_open=on_open))
-            return None
-        if self._face.kind == "window":
-            print_note(f"If your browser shows no page, open {server.page_url}")
-        else:
-            assert self._face.chromium is not None
-            with report_step("start the browser") as step:
-                page = await stack.enter_async_context(open_chromium(self._face.chromium, scale=_SCALE))
-                step.detail = f"{page.product}, {self._face.chromium}"
-        with report_step("connect the page"):
-            if page is not None:
-                await page.go_to(server.page_url)
-            await server.wait_page(OPEN_SECONDS)
-        return page
-
-    async def _draw(self, chart: Channel) -> None:
-        with report_step("draw the chart") as step:
-            picture = await chart.call("draw", timeout=_DRAW_SECONDS)
-            step.detail = f"{self._handler.calls} calls to Python while drawing"
-        if picture["png"] is not None:
-            with report_step("save the picture") as step:
-                step.detail = await self._save("chart.png", picture["png"])
-
-    async def _save(self, name: str, png: bytes) -> str:
-        path = self._options.output / name
-        await trio.Path(path).write_bytes(png)
-        return describe_file(path, len(png))
-
-    async def _go_on(self, server: Server, live: Channel) -> None:
-        """Shows new figures in the page until it is closed."""
-        self.live = True
-        print_note("The figures in the page go on. To end: close the page, or press Ctrl+C.")
-        while True:
-            try:
-                await server.wait_page(RETURN_SECONDS)
-            except trio.TooSlowError:
-                print_note("The page was closed.")
-                return
-            # A page that goes meanwhile may come back: it may have been reloaded.
-            with suppress(PageLostError, trio.TooSlowError):
-                await live.call("show", summarize(await measure(live, LIVE_IN_TURN, AT_ONCE)))
-                await trio.sleep(LIVE_PAUSE)
-
-
-def _first_leaf(error: Exception) -> Exception:
-    """The first of several failures."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"jchannel demo: {message}", file=sys.stderr, flush=True)
+        trio.run(_run, options)
+    except* KeyboardInterrupt:
+        status = _INTERRUPTED
+    except* (
+        BrowserError,
+        DataError,
+        OSError,
+        RemoteError,
+        StateError,
+        WrongAnswerError,
+        trio.TooSlowError,
+    ) as errors:
+        error: Exception = errors
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        print(f"jchannel demo: {error}", file=sys.stderr)
+        status = 1
     return status
 
 
-def _report_signal(number: int) -> int:
-    return _fail(f"ended by {signal.Signals(number).name}", _SIGNALLED + number)
+async def _run(options: Options) -> None:
+    with report_step("read the data") as step:
+        table = read_table(options.file, options.encoding)
+        step.detail = f"{len(table.positions):,} rows, {len(table.columns)} columns to draw"
+    handler = ChartHandler(table)
+    chromium = options.browser or find_chromium()
+    window = (
+        not (options.no_browser or options.headless or options.browser) and sys.stdout.isatty() and can_show_window()
+    )
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(open_server(port=options.port, static=PAGE, open_browser=window))
+        if window:
+            print(f"  If your browser shows no page, open {server.page_url}")
+        elif chromium is not None and not options.no_browser:
+            await stack.enter_async_context(_open_chromium(str(chromium), server, options.output))
+        else:
+            if not options.no_browser:
+                print("  There is no Chromium here, so a Python peer makes the page's calls. To install it:")
+                print(f"  {how_to_install()}")
+            await stack.enter_async_context(open_peer(server.page_url, on_open=stand_in))
+        with report_step("connect the page") as step:
+            await server.wait_page(_OPEN_SECONDS)
+            step.detail = server.url
+        async with (
+            server.open_channel(read_code("chart.js"), handler=handler) as chart,
+            server.open_channel(read_code("live.js"), handler=LiveHandler()) as live,
+        ):
+            with report_step("draw the chart") as step:
+                picture = await chart.call("draw", timeout=_DRAW_SECONDS)
+                step.detail = f"{handler.calls} calls to Python while drawing"
+            if picture is not None:
+                await _save(picture, trio.Path(options.output) / "chart.png")
+            figures = await measure(live, IN_TURN, AT_ONCE)
+            await live.call("show", figures, AT_ONCE)
+            print_figures(figures, AT_ONCE)
+            if window:
+                await _go_on(server, live)
+
+
+@asynccontextmanager
+async def _open_chromium(executable: str, server: Server, folder: Path) -> AsyncIterator[None]:
+    """Show the page in Chromium, and wait for the screenshot at the end of the block."""
+    await trio.Path(folder).mkdir(parents=True, exist_ok=True)
+    screenshot = folder / "screenshot.png"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run_chromium, executable, server.issue_browser_url(), screenshot)
+        yield
+    print(f"  The page's screenshot is {screenshot}")
+
+
+async def _save(picture: bytes, path: trio.Path) -> None:
+    with report_step("save the picture") as step:
+        await path.parent.mkdir(parents=True, exist_ok=True)
+        await path.write_bytes(picture)
+        step.detail = f"{path}, {len(picture) // 1024:,} KiB"
+
+
+async def _go_on(server: Server, live: Channel) -> None:
+    """Show new figures in the page until it is closed."""
+    print("  The figures in the page go on. To end: close the page, or press Ctrl+C.")
+    with suppress(trio.TooSlowError):
+        while True:
+            await server.wait_page(RETURN_SECONDS)
+            try:
+                await live.call("show", await measure(live, LIVE_IN_TURN, AT_ONCE), AT_ONCE)
+                await trio.sleep(LIVE_PAUSE)
+            except* PageLostError:
+                pass  # It may come back: it may have been reloaded.
+    print("  The page was closed.")

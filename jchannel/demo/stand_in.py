@@ -1,72 +1,52 @@
-"""Stands in for the page where there is no browser: makes the calls that the page's code makes, and draws nothing.
+"""Stands in for the page where there is no browser: makes the calls that the page makes, and draws nothing.
 
-It runs on the Python peer, so the calls and their figures are real: they go through sockets and the wire.
+It runs on the Python peer, so the calls and their figures are real: they go through sockets.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
-from typing import Any
 
 import trio
 
 from jchannel.demo.latency import call_at_once, call_in_turn
 from jchannel.trio import PeerChannel
 
-__all__ = ["make_stand_in"]
-
-_TICKS = 8
-_CHUNK = 500
+__all__ = ["StandIn", "stand_in"]
 
 
-def make_stand_in(chart_code: str) -> Callable[[PeerChannel, str], None]:
-    """Makes the function for ``open_peer`` that gives each channel the handler its code would have given it in a page.
-
-    Args:
-        chart_code: The code of the channel that draws; the other one measures.
-    """
-
-    def open_channel(channel: PeerChannel, code: str) -> None:
-        channel.handler = _Chart(channel) if code == chart_code else _Live(channel)
-
-    return open_channel
+def stand_in(channel: PeerChannel, _code: str) -> None:
+    """Give a channel the methods that its code would give it in a page. For ``open_peer(on_open=stand_in)``."""
+    channel.handler = StandIn(channel)
 
 
-class _Chart:
+class StandIn:
+    """Has the methods of ``chart.js`` and of ``live.js``."""
+
     def __init__(self, channel: PeerChannel) -> None:
         self._channel = channel
 
-    async def draw(self) -> dict[str, Any]:
-        """Asks Python for all that a chart needs. There is no picture."""
+    async def draw(self) -> None:
+        """Ask Python for all that a chart needs. There is no picture."""
         call = self._channel.call
         table = await call("describe")
-        columns = range(len(table["columns"]))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(call, "horizontal_ticks", _TICKS)
-            for start in range(0, table["rows"], _CHUNK):
-                nursery.start_soon(call, "positions", start, _CHUNK)
-                for column in columns:
-                    nursery.start_soon(call, "values", column, start, _CHUNK)
-            for column in columns:
-                low, high = table["columns"][column]["range"]
-                nursery.start_soon(call, "smooth", column, table["rows"] // _TICKS)
-                nursery.start_soon(call, "vertical_ticks", low, high, _TICKS)
-        return {"png": None}
-
-
-class _Live:
-    def __init__(self, channel: PeerChannel) -> None:
-        self._channel = channel
+            nursery.start_soon(call, "positions", 0, table["rows"])
+            for column in range(len(table["columns"])):
+                nursery.start_soon(call, "values", column, 0, table["rows"])
+                nursery.start_soon(call, "smooth", column, 33)
 
     def ping(self, number: int) -> int:
+        """Return the number."""
         return number
 
     async def measure(self, count: int) -> array[float]:
-        return array("d", await call_in_turn(self._channel, count))
+        """Make calls one after the other, and return the milliseconds that each took."""
+        return await call_in_turn(self._channel, count)
 
     async def burst(self, count: int) -> float:
+        """Make calls at once, and return the seconds that all of them took."""
         return await call_at_once(self._channel, count)
 
-    def show(self, figures: object) -> None:
-        """The page shows the figures. Here the terminal does."""
+    def show(self, figures: object, at_once: int) -> None:
+        """Do nothing: the terminal shows the figures."""

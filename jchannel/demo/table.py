@@ -1,31 +1,31 @@
-"""The table that the demo draws, and what Python computes from it for the page."""
+"""The table that the demo draws: read from a CSV file, and smoothed."""
 
 from __future__ import annotations
 
+import csv
 import math
 from array import array
-from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Literal, TypeAlias
+from datetime import UTC, datetime
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
 
-__all__ = ["Column", "Kind", "Table", "rolling_mean", "value_range"]
+__all__ = ["MAX_COLUMNS", "DataError", "Kind", "Table", "read_table", "rolling_mean"]
+
+#: The most columns that are drawn.
+MAX_COLUMNS: Final = 4
+
+_DELIMITERS: Final = ",;\t|"
+_MISSING: Final = frozenset({"", "-", "na", "n/a", "none", "null"})
 
 #: What the positions of a table are: milliseconds since 1970 (UTC), numbers, or the rows' own numbers.
 Kind: TypeAlias = Literal["time", "number", "row"]
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of numbers.
-
-    Attributes:
-        name: Its name in the file's header.
-        values: One for each row; NaN where the file has none. At least one is a number.
-    """
-
-    name: str
-    values: array[float]
+class DataError(Exception):
+    """The file cannot be read or drawn. The message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,46 +33,100 @@ class Table:
     """The numbers of a file.
 
     Attributes:
-        title: What the table is called.
         file: The name of the file.
         kind: What the positions are.
-        axis: The name of the positions; empty where the file has none.
-        positions: Where each row is drawn, in ascending order.
-        columns: The columns that are drawn; at least one.
-        left_out: The names of the columns that are not drawn.
+        axis: The name of the positions; empty where they are the rows' numbers.
+        positions: Where each row is drawn.
+        columns: The columns that are drawn, by their names; NaN where a value is missing.
     """
 
-    title: str
     file: str
     kind: Kind
     axis: str
     positions: array[float]
-    columns: tuple[Column, ...]
-    left_out: tuple[str, ...]
+    columns: dict[str, array[float]]
 
 
-def value_range(values: Iterable[float]) -> tuple[float, float]:
-    """The least and the greatest of the values that are numbers. There must be one."""
-    numbers = [value for value in values if not math.isnan(value)]
-    return min(numbers), max(numbers)
+def read_table(path: Path, encoding: str = "utf-8-sig") -> Table:
+    """Read a CSV file, whose first row names the columns.
+
+    The first column places the rows if it holds dates in the form of ISO 8601, or ascending numbers.
+
+    Args:
+        path: The file.
+        encoding: Its encoding, the name of one of Python's.
+
+    Raises:
+        DataError: The file cannot be read, or has no numbers.
+    """
+    columns = _read_columns(path, encoding)
+    numbers = {name: values for name, cells in columns.items() if (values := _parse_numbers(cells)) is not None}
+    axis = next(iter(columns), "")
+    times = _parse_times(columns.get(axis, []))
+    kind: Kind
+    if times is not None:
+        kind, positions = "time", times
+        numbers.pop(axis, None)
+    elif len(numbers) > 1 and axis in numbers and all(before < after for before, after in pairwise(numbers[axis])):
+        kind, positions = "number", numbers.pop(axis)
+    else:
+        kind, axis, positions = "row", "", array("d", range(1, 1 + max(map(len, columns.values()), default=0)))
+    if not numbers:
+        raise DataError(f"{path} has no column of numbers")
+    return Table(path.name, kind, axis, positions, dict(list(numbers.items())[:MAX_COLUMNS]))
 
 
 def rolling_mean(values: array[float], window: int) -> array[float]:
-    """The mean round each value: of itself and of its neighbours on both sides.
+    """Return the mean of each value and its neighbours on both sides.
 
     Args:
-        values: The values; NaN ones do not count.
-        window: How many values a mean takes in, itself included. Near the ends there are fewer.
+        values: The values. NaN ones do not count.
+        window: How many values a mean is of. Near the ends there are fewer.
 
     Returns:
         As many means; NaN where a window has no number.
     """
-    reach = max(window, 1) // 2
     sums = list(accumulate((0.0 if math.isnan(value) else value for value in values), initial=0.0))
     counts = list(accumulate((not math.isnan(value) for value in values), initial=0))
+    reach = max(window, 1) // 2
     means = array("d")
     for index in range(len(values)):
         first, last = max(index - reach, 0), min(index + reach + 1, len(values))
         count = counts[last] - counts[first]
         means.append((sums[last] - sums[first]) / count if count else math.nan)
     return means
+
+
+def _read_columns(path: Path, encoding: str) -> dict[str, list[str]]:
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            header = file.readline()
+            file.seek(0)
+            delimiter = ","
+            with suppress(csv.Error):  # There may be but one column.
+                delimiter = csv.Sniffer().sniff(header, _DELIMITERS).delimiter
+            reader = csv.DictReader(file, delimiter=delimiter, restkey="", restval="")
+            rows = list(reader)
+            return {name: [row[name].strip() for row in rows] for name in reader.fieldnames or () if name}
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except (LookupError, UnicodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}; --encoding names another encoding, such as cp1252") from error
+
+
+def _parse_numbers(cells: list[str]) -> array[float] | None:
+    try:
+        values = array("d", (math.nan if cell.lower() in _MISSING else float(cell) for cell in cells))
+    except ValueError:
+        return None
+    finite = array("d", (value if math.isfinite(value) else math.nan for value in values))
+    return None if all(map(math.isnan, finite)) else finite
+
+
+def _parse_times(cells: list[str]) -> array[float] | None:
+    try:
+        moments = [datetime.fromisoformat(cell) for cell in cells]
+    except ValueError:
+        return None
+    times = (moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in moments)
+    return array("d", (time.timestamp() * 1000 for time in times)) or None

@@ -11,6 +11,7 @@ import pytest
 from jchannel.__main__ import main
 from jchannel.demo import show
 from jchannel.demo.show import DATA, Options
+from tests.conftest import FreshPython
 
 Capture = pytest.CaptureFixture[str]
 
@@ -30,7 +31,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Options]:
 
 def test_without_a_command_it_prints_help(capsys: Capture) -> None:
     assert main([]) == 0
-    assert "demo" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "demo" in out
+    assert "kernel" in out
 
 
 def test_the_demo_has_defaults(runs: list[Options]) -> None:
@@ -52,19 +55,11 @@ def test_the_demo_takes_options(runs: list[Options], face: list[str], expected: 
     assert runs == [Options(file=Path("my.csv"), encoding="cp1252", output=Path("out"), port=0, **expected)]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252", "shift_jis"])
-def test_the_demo_takes_encodings_of_text(runs: list[Options], encoding: str) -> None:
-    main(["demo", "--encoding", encoding])
-    assert runs[0].encoding == encoding
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--port", "x"], "'x' is not a port, a number from 0 to 65535"),
         (["--port", "65536"], "'65536' is not a port"),
-        (["--encoding", "klingon"], "there is no encoding 'klingon'"),
-        (["--encoding", "hex"], "there is no encoding 'hex'"),
         (["--headless", "--no-browser"], "not allowed with argument --headless"),
     ],
 )
@@ -73,6 +68,33 @@ def test_wrong_arguments_are_bad_input(capsys: Capture, arguments: list[str], me
         main(["demo", *arguments])
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["demo", "--help"], ["demo", "--no-browser", "--port", "0"]])
+def test_what_only_the_kernel_needs_is_loaded_by_the_kernel_only(
+    fresh_python: FreshPython, arguments: list[str]
+) -> None:
+    program = f"""
+import contextlib, io, sys
+from jchannel.__main__ import main
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    assert main({arguments}) == 0
+loaded = {{name.partition(".")[0] for name in sys.modules}}
+print(sorted({{"IPython", "ipykernel", "jupyter_client", "trio_asyncio"}} & loaded))
+print([name for name in sys.modules if name.startswith("jchannel.kernel")])
+"""
+    assert fresh_python(program) == "[]\n[]\n"
+
+
+def test_help_loads_no_trio(fresh_python: FreshPython) -> None:
+    program = """
+import contextlib, io, sys
+from jchannel.__main__ import main
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    main(["--help"])
+print("trio" in sys.modules)
+"""
+    assert fresh_python(program) == "False\n"
 
 
 def test_a_name_that_the_terminal_cannot_write_is_written_in_escapes(monkeypatch: pytest.MonkeyPatch) -> None:

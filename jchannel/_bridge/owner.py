@@ -77,14 +77,14 @@ class Owner(Generic[T]):
             What opening it raised.
             ClosedError: It was stopped before.
         """
+        # One wait, not two: a cancellation between them would neither close it nor return it to be undone.
         try:
-            await self._settled.wait()
+            return await self.wait_settled()
         except trio.Cancelled:
             self._scope.cancel()
             with trio.CancelScope(shield=True):
                 await self._ended.wait()
             raise
-        return await self.wait_settled()
 
     async def wait_settled(self) -> T:
         """Wait until it is open, and return what was opened. Cancelling it does nothing else.

@@ -172,3 +172,39 @@ async def test_being_cancelled_is_no_error_of_the_library(nursery: trio.Nursery)
     scope.cancel()
     await owner.wait_ended()
     assert value.closed.is_set()
+
+
+async def test_a_waiting_that_is_cancelled_in_the_moment_of_the_opening_returns_what_was_opened(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Settled:
+        """An event that cancels whoever waits for it when it is set."""
+
+        def __init__(self) -> None:
+            self._event = trio.Event()
+
+        def set(self) -> None:
+            self._event.set()
+            scope.cancel()
+
+        async def wait(self) -> None:
+            await self._event.wait()
+
+    value = Value()
+    owner = Owner(value.hold(), "the value")
+    scope = trio.CancelScope()
+    monkeypatch.setattr(owner, "_settled", Settled())
+
+    returned: list[Value] = []
+
+    async def wait() -> None:
+        with scope:
+            returned.append(await owner.wait_open())  # So that whoever is cancelled can undo it.
+
+    nursery.start_soon(wait)
+    await start_soon(nursery, owner)
+    value.gate.set()
+    await wait_all_tasks_blocked()
+    assert returned == [value]
+    owner.stop()
+    await owner.wait_ended()

@@ -21,9 +21,11 @@ from jchannel._core.channel import ChannelState, ServerChannel
 from jchannel._core.endpoint import Endpoint
 from jchannel._core.invocation import CURRENT, time_left
 from jchannel._core.limits import Limits
+from jchannel._core.request import Request
 from jchannel._core.statistics import CallTotals, ChannelStatistics, ServerStatistics, SocketTotals
 from jchannel._core.tree import CallNode, ChannelTree, PageNode, ServerTree, StreamNode
 from jchannel._notebook.figures import ChannelPanel, ServerPanel
+from jchannel._protocol import messages
 from jchannel._sealed import NoPublicConstructor
 from jchannel._streams.progress import Progress, check_progress
 from jchannel._streams.reader import MetaGenerator
@@ -102,10 +104,7 @@ class _Calls:
         most ``Limits.cancel_seconds``.
         """
         limit = check_timeout(timeout)
-        outer = trio.current_effective_deadline()
-        return await self._core.outbox.start(
-            pack_call(name, args), limit, parent=CURRENT.get(), outer_deadline=outer
-        ).wait()
+        return await self._start(pack_call(name, args), limit).wait()
 
     async def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None
@@ -134,10 +133,7 @@ class _Calls:
         source, limit = check_source(stream), check_timeout(timeout)
         message = pack_call(name, args)
         check_progress(progress)
-        outer = trio.current_effective_deadline()
-        return await self._core.outbox.start_with_stream(
-            message, source, limit, progress=progress, parent=CURRENT.get(), outer_deadline=outer
-        ).wait()
+        return await self._start(message, limit, source, progress).wait()
 
     async def echo(self, *args: object, timeout: float | None = 3) -> list[Any]:
         """Send arguments to the far side and receive them back. It is there for debugging and tests.
@@ -148,10 +144,7 @@ class _Calls:
             The arguments, as a list.
         """
         limit = check_timeout(timeout)
-        outer = trio.current_effective_deadline()
-        echoed: list[Any] = await self._core.outbox.start(
-            pack_echo(args), limit, parent=CURRENT.get(), outer_deadline=outer
-        ).wait()
+        echoed: list[Any] = await self._start(pack_echo(args), limit).wait()
         return echoed
 
     async def pipe(
@@ -166,11 +159,21 @@ class _Calls:
         """
         source, limit = check_source(stream), check_timeout(timeout)
         check_progress(progress)
-        outer = trio.current_effective_deadline()
-        piped: MetaGenerator = await self._core.outbox.start_with_stream(
-            PIPE, source, limit, progress=progress, parent=CURRENT.get(), outer_deadline=outer
-        ).wait()
+        piped: MetaGenerator = await self._start(PIPE, limit, source, progress).wait()
         return piped
+
+    def _start(
+        self, message: messages.Request, limit: float, source: object = None, progress: Progress | None = None
+    ) -> Request:
+        """Make a request now, as a part of what the present code answers, and within its cancel scopes."""
+        return self._core.outbox.start(
+            message,
+            limit,
+            source=source,
+            progress=progress,
+            parent=CURRENT.get(),
+            outer_deadline=trio.current_effective_deadline(),
+        )
 
     def statistics(self) -> ChannelStatistics:
         """Return what the channel has under way, and what it had so far. Safe in any thread; it never waits."""

@@ -50,28 +50,18 @@ class _Start:
     def begin(self, facade: F) -> Awaitable[F]:
         """Start the server, and return what is awaited until it is open."""
         self._owner = self._handle.start_now()
-        return _wait_open(self._owner, facade)
+        return _return_after(self._owner.wait_open(), facade)
 
     def begin_unless_started(self, facade: F) -> Awaitable[F]:
         """Start the server unless it is started, and return what is awaited until it is open."""
         owner = self._handle.started_owner
-        return self.begin(facade) if owner is None else _wait_settled(owner, facade)
+        return self.begin(facade) if owner is None else _return_after(owner.wait_settled(), facade)
 
     async def undo(self) -> None:
         """Stop the server, if this has started it."""
         if self._owner is not None:
             self._owner.stop()
             await self._owner.wait_ended()
-
-
-async def _wait_open(owner: Owner[Assembly], facade: F) -> F:
-    await owner.wait_open()
-    return facade
-
-
-async def _wait_settled(owner: Owner[Assembly], facade: F) -> F:
-    await owner.wait_settled()
-    return facade
 
 
 class ServerHandle:
@@ -312,7 +302,7 @@ class ChannelHandle:
     @property
     def portal(self) -> Portal:
         """The way to the channel's server."""
-        return self.server.current_portal or open_thread_portal()
+        return self.server.portal
 
     @property
     def channel(self) -> ServerChannel:

@@ -14,18 +14,15 @@ from typing import Any, Final, Self
 
 import trio
 
-from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox, Work
+from jchannel._bridge.mailbox import LOOP_CHECK_SECONDS, LoopClosedError, LoopMailbox, Work
 from jchannel._bridge.portal import Portal
-from jchannel._streams.sources import PIECE_SIZE, to_bytes
+from jchannel._streams.sources import PIECE_SIZE, gather, to_bytes
 from jchannel.errors import StateError
 
 __all__ = ["GATHERED_BYTES", "LoopSource"]
 
 #: How far an async iterable is read ahead of trio, in bytes; the last item may exceed it.
 GATHERED_BYTES: Final = 2**20
-
-#: A loop that is closed tells nobody. While a source is waited for, it is looked at once in this many seconds.
-LOOP_CHECK_SECONDS: Final = 1.0
 
 #: What an item counts beside its bytes when the loop is given time for others: one that is empty takes time, too.
 _ITEM_COST: Final = 100
@@ -135,20 +132,16 @@ class LoopSource:
 
     def _take(self) -> bytes:
         """Return what has been gathered, up to a piece or a single larger item; empty when there is nothing."""
-        taken: list[bytes] = []
-        size = 0
         with self._lock:
-            while self._items and (not taken or size + len(self._items[0]) <= PIECE_SIZE):
-                taken.append(self._items.popleft())
-                size += len(taken[-1])
-            self._size -= size
+            taken = gather(self._items, PIECE_SIZE)
+            self._size -= len(taken)
             self._trio_waits = not taken
             has_room_again = self._loop_waits and self._size <= GATHERED_BYTES // 2
             if has_room_again:
                 self._loop_waits = False
         if has_room_again:
             self._post(self._make_room)
-        return taken[0] if len(taken) == 1 else b"".join(taken)
+        return taken
 
     async def _wait(self) -> None:
         with trio.move_on_after(LOOP_CHECK_SECONDS):

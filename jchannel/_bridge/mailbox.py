@@ -7,12 +7,15 @@ import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from jchannel._bridge import interpreter
 from jchannel._bridge.interpreter import LoopPauses
 
-__all__ = ["LoopClosedError", "LoopMailbox", "Mailbox", "Work"]
+__all__ = ["LOOP_CHECK_SECONDS", "LoopClosedError", "LoopMailbox", "Mailbox", "Work"]
+
+#: A loop that is closed tells nobody. Whoever waits for one looks at it once in this many seconds.
+LOOP_CHECK_SECONDS: Final = 1.0
 
 #: What is done in the other thread. It must not wait.
 Work: TypeAlias = Callable[[], object]

@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import outcome
 import trio
@@ -22,7 +22,7 @@ import trio
 from jchannel._bridge import marks
 from jchannel._bridge.blocked import BlockedMethods
 from jchannel._bridge.loop_source import LoopSource
-from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox, Work
+from jchannel._bridge.mailbox import LOOP_CHECK_SECONDS, LoopClosedError, LoopMailbox, Work
 from jchannel._bridge.marks import Place, find_place
 from jchannel._bridge.portal import Portal
 from jchannel._bridge.readers import BridgedStream, read_in_threads, read_on_loop
@@ -35,9 +35,6 @@ from jchannel._streams.sources import open_source
 from jchannel.errors import StateError
 
 __all__ = ["BridgedMethods", "LoopInvocation", "LoopMethods", "ThreadMethods"]
-
-#: A loop that is closed tells nobody. While a method runs on one, it is looked at once in this many seconds.
-LOOP_CHECK_SECONDS: Final = 1.0
 
 
 class BridgedMethods(Methods):

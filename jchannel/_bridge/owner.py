@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from jchannel._core.request import copy_error
+from jchannel._core.nursery import copy_error
 from jchannel.errors import ClosedError
 
 __all__ = ["Owner"]

@@ -64,12 +64,10 @@ class RequestJob(Job[Any]):
         core = self._channel.core or self._channel.refuse_request()
         if self._blocked is not None:
             self._channel.methods.watch(self._blocked)
-        if self._source is None:
-            return core.outbox.start(self._message, self._limit, parent=self._parent, on_done=self._finish)
-        return core.outbox.start_with_stream(
+        return core.outbox.start(
             self._message,
-            self._source,
             self._limit,
+            source=self._source,
             progress=self._progress,
             parent=self._parent,
             on_done=self._finish,
@@ -139,7 +137,7 @@ class Requests:
     def _make_with_stream(
         self, message: messages.Request, stream: object, limit: float, progress: Progress | None
     ) -> RequestJob:
-        portal = self._channel.server.current_portal or open_thread_portal()
+        portal = self._channel.portal
         source = self._streams.check_source(stream, portal)
         if progress is not None:
             check_progress(progress)

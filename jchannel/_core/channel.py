@@ -15,9 +15,9 @@ from jchannel._core.arguments import check_code
 from jchannel._core.endpoint import Endpoint
 from jchannel._core.handlers import Methods
 from jchannel._core.incoming import read_in_trio
-from jchannel._core.nursery import open_flat_nursery
+from jchannel._core.nursery import copy_error, open_flat_nursery
 from jchannel._core.outbox import ConvertStream
-from jchannel._core.request import Request, copy_error
+from jchannel._core.request import Request
 from jchannel._core.session import Session
 from jchannel._protocol.messages import UNSENT, Close, Open
 from jchannel.errors import ClosedError, PageLostError, RemoteError, StateError

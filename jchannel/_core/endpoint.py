@@ -15,9 +15,9 @@ from jchannel._core.deadlines import Deadlines
 from jchannel._core.dispatcher import Dispatcher
 from jchannel._core.handlers import Methods
 from jchannel._core.incoming import IncomingStream
+from jchannel._core.nursery import copy_error
 from jchannel._core.outbox import ConvertStream, Outbox
 from jchannel._core.outgoing import OutgoingStream
-from jchannel._core.request import copy_error
 from jchannel._core.statistics import ChannelStatistics, ChannelTally
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.tree import ChannelTree

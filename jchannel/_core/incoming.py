@@ -5,7 +5,6 @@ How the bytes get here (a message, posts, an HTTP response) is the concern of ot
 
 from __future__ import annotations
 
-import copy
 import enum
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from jchannel._core.nursery import copy_error
 from jchannel._core.statistics import ChannelTally
 from jchannel._core.stream import Buffer, Stream
 from jchannel._core.tree import StreamNode
@@ -99,7 +99,7 @@ class IncomingStream(Stream):
             await trio.lowlevel.checkpoint()
         while not self._buffer:
             if self._error is not None:
-                raise copy.copy(self._error) from self._error.__cause__
+                raise copy_error(self._error)
             if self._state is IncomingState.ENDED:
                 return b""
             await self._buffer.wait_changed()

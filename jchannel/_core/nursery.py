@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import trio
 
-__all__ = ["aclose_now", "open_flat_nursery", "split_cancelled"]
+__all__ = ["aclose_now", "copy_error", "open_flat_nursery", "split_cancelled"]
 
 
 @asynccontextmanager
@@ -41,6 +42,13 @@ async def aclose_now(resource: trio.abc.AsyncResource) -> None:
     """
     with trio.CancelScope(shield=True):
         await trio.aclose_forcefully(resource)
+
+
+def copy_error(error: Exception) -> Exception:
+    """Return a copy of an error that is raised more than once, so that it does not collect the tracebacks of all."""
+    copied = copy.copy(error)
+    copied.__cause__ = error.__cause__
+    return copied
 
 
 def split_cancelled(group: BaseExceptionGroup[BaseException]) -> tuple[BaseException, Exception]:

@@ -13,7 +13,8 @@ import trio
 from jchannel._core.deadlines import Deadlines
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.invocation import Invocation
-from jchannel._core.request import CANCELLED, Request, RequestState, copy_error
+from jchannel._core.nursery import copy_error
+from jchannel._core.request import CANCELLED, Request, RequestState
 from jchannel._core.session import Session
 from jchannel._core.statistics import CallTally
 from jchannel._core.stream_registry import StreamRegistry
@@ -92,54 +93,35 @@ class Outbox:
         message: messages.Request,
         limit: float,
         *,
+        source: object = None,
+        progress: Progress | None = None,
         parent: Invocation | None,
         outer_deadline: float = math.inf,
         on_done: Callable[[Request], None] | None = None,
     ) -> Request:
         """Make a request now: it leaves before every one that is made later.
 
-        Args:
-            message: Its message, before it is numbered.
-            limit: Seconds for the whole.
-            parent: The far side's request that the code which makes it answers, or has answered; or ``None``.
-            on_done: As that of ``Request``.
-            outer_deadline: When the scopes round the code that makes it end it, by trio's clock.
-        """
-        # Its time begins now and not when it is awaited, and is one for both sides: the far side's has begun, too.
-        deadline = min(outer_deadline, _deadline_of(parent))
-        request = Request(self, message, limit=limit, deadline=deadline, parent=parent, on_done=on_done)
-        self._under_way[request] = None
-        self._enter_line(request)
-        return request
-
-    def start_with_stream(
-        self,
-        message: messages.Request,
-        source: object,
-        limit: float,
-        *,
-        progress: Progress | None,
-        parent: Invocation | None,
-        outer_deadline: float = math.inf,
-        on_done: Callable[[Request], None] | None = None,
-    ) -> Request:
-        """Make a request with a stream. It leaves when its source has shown whether it is short and ready.
+        One with a stream leaves when its source has shown whether it is short and ready.
 
         Args:
             message: Its message, before it is numbered and has its stream.
-            source: The source of the stream.
-            limit: Seconds without progress.
+            limit: Seconds for the whole; with a stream, without progress.
+            source: The source of its stream; ``None`` without one.
             progress: Called with what has been read of the source.
-            parent: As that of ``start``.
+            parent: The far side's request that the code which makes it answers, or has answered; or ``None``.
+            outer_deadline: When the scopes round the code that makes it end it, by trio's clock.
             on_done: As that of ``Request``.
-            outer_deadline: As that of ``start``.
         """
+        # Its time begins now and not when it is awaited, and is one for both sides: the far side's has begun, too.
         deadline = min(outer_deadline, _deadline_of(parent))
+        has_stream = source is not None
         request = Request(
-            self, message, limit=limit, deadline=deadline, parent=parent, has_stream=True, on_done=on_done
+            self, message, limit=limit, deadline=deadline, parent=parent, has_stream=has_stream, on_done=on_done
         )
         self._under_way[request] = None
-        if not self._fail_unless_open(request):
+        if not has_stream:
+            self._enter_line(request)
+        elif not self._fail_unless_open(request):
             request.opening = trio.CancelScope()
             self._sender.start_soon(self._open_stream, request, source, progress)
         return request

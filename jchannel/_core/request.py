@@ -5,7 +5,6 @@ A trio task waits for it with ``wait``; whoever cannot wait in trio is called wh
 
 from __future__ import annotations
 
-import copy
 import enum
 import math
 from collections.abc import Callable
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from jchannel._core.outbox import Outbox
     from jchannel._core.session import Session
 
-__all__ = ["CANCELLED", "Request", "RequestState", "copy_error"]
+__all__ = ["CANCELLED", "Request", "RequestState"]
 
 #: What a time may have lost as a point in time of floats, in milliseconds.
 _LOST_BY_FLOATS: Final = 1e-3
@@ -355,10 +354,3 @@ def to_exception(error: Error, session: Session) -> Exception:
     if error.kind == "aborted":
         return RemoteCancelledError(error.message)
     return session.remote_error(error.kind, error.name, error.message, error.stack)
-
-
-def copy_error(error: Exception) -> Exception:
-    """Return a copy of an error that many wait for, so that it does not collect the tracebacks of all."""
-    copied = copy.copy(error)
-    copied.__cause__ = error.__cause__
-    return copied

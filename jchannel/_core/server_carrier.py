@@ -130,7 +130,7 @@ async def _send_part(stream: OutgoingStream, receive: Receive, send: Send) -> No
     stream.part_under_way = True
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_at_disconnect, stream, receive)
+            nursery.start_soon(_stop_when_gone, stream, receive, trio.Event())
             with trio.move_on_after(POLL_SECONDS):
                 part = await stream.take_part()
             nursery.cancel_scope.cancel()
@@ -143,18 +143,16 @@ async def _send_part(stream: OutgoingStream, receive: Receive, send: Send) -> No
         await _respond(send, HTTPStatus.OK, encode_part(part))
 
 
-async def _stop_at_disconnect(stream: OutgoingStream, receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    stream.stop()
-
-
 async def _stop_when_gone(stream: OutgoingStream, receive: Receive, gone: trio.Event) -> None:
     """Stop a stream when its client has disconnected."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await _wait_disconnect(receive)
     gone.set()
     stream.stop()
+
+
+async def _wait_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _wait_gone(receive: Receive) -> None:
@@ -164,8 +162,7 @@ async def _wait_gone(receive: Receive) -> None:
     an answer of 410 in their console as an error, and a reader that stops early is none.
     """
     with trio.move_on_after(STOP_SECONDS):
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await _wait_disconnect(receive)
 
 
 async def _receive_part(stream: IncomingStream, query: dict[str, list[str]], receive: Receive) -> HTTPStatus:

@@ -13,6 +13,7 @@ import trio
 
 from jchannel._core.statistics import ChannelTally
 from jchannel._core.tree import StreamNode
+from jchannel._streams.sources import gather
 
 if TYPE_CHECKING:
     from jchannel._core.stream_registry import StreamRegistry
@@ -55,14 +56,10 @@ class Buffer:
 
     def take(self, limit: float = math.inf) -> bytes:
         """Remove and return what is there, up to a limit in bytes, or a single larger piece."""
-        taken: list[bytes] = []
-        size = 0
-        while self._pieces and (not taken or size + len(self._pieces[0]) <= limit):
-            taken.append(self._pieces.popleft())
-            size += len(taken[-1])
-        self.size -= size
+        taken = gather(self._pieces, limit)
+        self.size -= len(taken)
         self._changed.unpark_all()
-        return taken[0] if len(taken) == 1 else b"".join(taken)
+        return taken
 
     def take_piece(self) -> bytes:
         """Remove and return the next piece as it came."""

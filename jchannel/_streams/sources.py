@@ -12,6 +12,7 @@ import os
 import stat
 import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +21,7 @@ from jchannel._streams.files import check_binary_file
 from jchannel._streams.workers import RunSync
 from jchannel.errors import StateError
 
-__all__ = ["PIECE_SIZE", "Source", "check_source", "open_source", "to_bytes"]
+__all__ = ["PIECE_SIZE", "Source", "check_source", "gather", "open_source", "to_bytes"]
 
 PIECE_SIZE = 256 * 1024
 """The maximum size of a piece, and the number of bytes that a sync iterable is read ahead."""
@@ -30,6 +31,16 @@ _ACCEPTED = (
     "or a pathlib.Path"
 )
 _END = object()
+
+
+def gather(pieces: deque[bytes], limit: float) -> bytes:
+    """Remove the first pieces, up to a limit in bytes, or a single larger one, and return them as one."""
+    taken: list[bytes] = []
+    size = 0
+    while pieces and (not taken or size + len(pieces[0]) <= limit):
+        taken.append(pieces.popleft())
+        size += len(taken[-1])
+    return taken[0] if len(taken) == 1 else b"".join(taken)
 
 
 class Source(ABC):

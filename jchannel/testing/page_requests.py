@@ -58,11 +58,7 @@ class PageRequest(Job[Any]):
 
     def _make(self, channel: PeerChannel, on_done: Callable[[Request], None] | None) -> Request:
         message, limit = self._pack(), check_timeout(self._timeout)
-        if self._source is None:
-            return channel.outbox.start(message, limit, parent=self._parent, on_done=on_done)
-        return channel.outbox.start_with_stream(
-            message, self._source, limit, progress=None, parent=self._parent, on_done=on_done
-        )
+        return channel.outbox.start(message, limit, source=self._source, parent=self._parent, on_done=on_done)
 
     def _finish(self, request: Request) -> None:
         assert request.outcome is not None

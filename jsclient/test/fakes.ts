@@ -1,6 +1,7 @@
 /** Fakes of the surroundings of the client: sockets, HTTP, the environment, and a server with the protocol. */
 
 import { vi } from 'vitest';
+import type { Channel } from '../src/channels/channel.js';
 import { connectFrom, type Client, type ConnectOptions } from '../src/connection/client.js';
 import type { Environment, SocketLike } from '../src/connection/environment.js';
 import { Connection, type RequestBody } from '../src/protocol/connection.js';
@@ -334,4 +335,14 @@ export function reconnect({ environment }: Fixture, channels: readonly number[] 
   const server = new FakeServer(environment.socket);
   server.welcome(channels);
   return server;
+}
+
+/** Open a channel in a client, as the server asks for it, and return it. */
+export async function openChannel(client: Client, server: FakeServer, id = 1): Promise<Channel> {
+  await server.ask({ type: 'open', channel: id, code: 'c => null' });
+  const channel = client.channels.get(id);
+  if (channel === undefined) {
+    throw new Error('the channel was not opened');
+  }
+  return channel;
 }

@@ -211,19 +211,11 @@ def hold_in_server(channel: Channel, code: str) -> tuple[ServerChannel, Opening]
 
 
 def _start(side: Channel | PeerChannel, message: messages.Request, timeout: float | None) -> Request:
-    outer = trio.current_effective_deadline()
-    return side._core.outbox.start(message, check_timeout(timeout), parent=CURRENT.get(), outer_deadline=outer)
+    return side._start(message, check_timeout(timeout))
 
 
 def _start_with_stream(side: Channel | PeerChannel, message: messages.Request, stream: object, limit: float) -> Request:
-    return side._core.outbox.start_with_stream(
-        message,
-        check_source(stream),
-        limit,
-        progress=None,
-        parent=CURRENT.get(),
-        outer_deadline=trio.current_effective_deadline(),
-    )
+    return side._start(message, limit, check_source(stream))
 
 
 def start_call(side: Channel | PeerChannel, name: str, *args: object) -> Request:

@@ -6,7 +6,7 @@ import { ClosedError, ConnectionLostError, StateError } from '../../src/errors.j
 import type { RequestBody } from '../../src/protocol/connection.js';
 import type { Call, Message } from '../../src/protocol/messages.js';
 import type { CallOptions } from '../../src/requests/call-options.js';
-import { makeConnected, type FakeServer, type Fixture } from '../fakes.js';
+import { makeConnected, openChannel, type FakeServer, type Fixture } from '../fakes.js';
 
 const CANCEL_WAIT = 5;
 const TICKET = 'AAAAAAAAAAAAAAAAAAAAAA';
@@ -29,13 +29,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-async function open(id = 1): Promise<Channel> {
-  await server.ask({ type: 'open', channel: id, code: 'c => null' });
-  const opened = fixture.client.channels.get(id);
-  if (opened === undefined) {
-    throw new Error('the channel was not opened');
-  }
-  return opened;
+function open(id = 1): Promise<Channel> {
+  return openChannel(fixture.client, server, id);
 }
 
 /** Return the request of a call of Python. */

@@ -5,7 +5,7 @@ import type { Channel } from '../../src/channels/channel.js';
 import { ClosedError, StateError } from '../../src/errors.js';
 import type { ErrorKind, Message } from '../../src/protocol/messages.js';
 import { MAX_ERROR_LENGTH, MAX_RUNNING } from '../../src/requests/dispatcher.js';
-import { makeConnected, reconnect, type FakeServer, type Fixture } from '../fakes.js';
+import { makeConnected, openChannel, reconnect, type FakeServer, type Fixture } from '../fakes.js';
 
 let fixture: Fixture;
 let server: FakeServer;
@@ -22,11 +22,7 @@ afterEach(() => {
 
 /** Open a channel with this handler. */
 async function open(handler: object | null = null, id = 1): Promise<Channel> {
-  await server.ask({ type: 'open', channel: id, code: 'c => null' });
-  const channel = fixture.client.channels.get(id);
-  if (channel === undefined) {
-    throw new Error('the channel was not opened');
-  }
+  const channel = await openChannel(fixture.client, server, id);
   channel.handler = handler;
   return channel;
 }

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Channel } from '../../src/channels/channel.js';
 import { ClosedError, ConnectionLostError, KernelError, RemoteCancelledError, StateError } from '../../src/errors.js';
 import type { ErrorKind } from '../../src/protocol/messages.js';
-import { makeConnected, type FakeServer, type Fixture } from '../fakes.js';
+import { makeConnected, openChannel, type FakeServer, type Fixture } from '../fakes.js';
 
 let fixture: Fixture;
 let server: FakeServer;
@@ -21,11 +21,7 @@ afterEach(() => {
 
 /** Open a channel with this handler. */
 async function open(handler: object | null = null, id = 1): Promise<Channel> {
-  await server.ask({ type: 'open', channel: id, code: 'c => null' });
-  const channel = fixture.client.channels.get(id);
-  if (channel === undefined) {
-    throw new Error('the channel was not opened');
-  }
+  const channel = await openChannel(fixture.client, server, id);
   channel.handler = handler;
   return channel;
 }

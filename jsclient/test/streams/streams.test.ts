@@ -9,7 +9,7 @@ import { BROKEN_TIMEOUT } from '../../src/streams/incoming.js';
 import { INLINE_TIME, POST_LIMIT } from '../../src/streams/outgoing.js';
 import type { MetaGenerator } from '../../src/streams/reader.js';
 import { INLINE_LIMIT } from '../../src/streams/sources.js';
-import { makeConnected, reconnect, type FakeExchange, type FakeServer, type Fixture } from '../fakes.js';
+import { makeConnected, openChannel, reconnect, type FakeExchange, type FakeServer, type Fixture } from '../fakes.js';
 
 const TICKET = 'AAAAAAAAAAAAAAAAAAAAAA';
 const URL = `http://localhost:8889/streams/${TICKET}`;
@@ -29,13 +29,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-async function open(id = 1): Promise<Channel> {
-  await server.ask({ type: 'open', channel: id, code: 'c => null' });
-  const opened = fixture.client.channels.get(id);
-  if (opened === undefined) {
-    throw new Error('the channel was not opened');
-  }
-  return opened;
+function open(id = 1): Promise<Channel> {
+  return openChannel(fixture.client, server, id);
 }
 
 const encode = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);

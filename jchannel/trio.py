@@ -557,6 +557,7 @@ async def open_peer(
         OSError: The server cannot be reached.
         trio.TooSlowError: The server did not answer within ``Limits.handshake_seconds``.
         RefusedError: The server refused the connection. The message is the server's.
+        PageLostError: The connection was lost during the handshake, or what answers there is no jchannel server.
         TypeError, ValueError: An argument is not of its kind.
 
     Leaving the block closes the connection. When it ends before, what is under way raises ``PageLostError``; the peer

@@ -19,9 +19,11 @@ from jchannel._core.http_server import HttpServer
 from jchannel._core.limits import Limits
 from jchannel._core.nursery import aclose_now
 from jchannel._core.replay import ReplayStream
-from jchannel._core.transport import Link, Upgrade
+from jchannel._core.transport import Link
+from jchannel._core.upgrade import Upgrade
 from jchannel._protocol.connection import Connection, Role
 from jchannel._protocol.messages import Hello
+from jchannel.errors import RefusedError
 
 __all__ = ["Acceptor"]
 
@@ -62,11 +64,10 @@ class Acceptor:
                 head, request = await self._read_head(stream)
             if timer.cancelled_caught:
                 return
-            replay = ReplayStream(stream, head)
             if request is not None and self._is_socket(request):
-                await self._serve_websocket(replay, request)
+                await self._serve_websocket(stream, head, request)
             else:
-                await self.http.serve(replay)
+                await self.http.serve(ReplayStream(stream, head))
         except trio.BrokenResourceError as error:
             logger.debug("a connection broke off: %r", error)
         except Exception:
@@ -95,42 +96,44 @@ class Acceptor:
                 return head, None
 
     def _is_socket(self, request: h11.Request) -> bool:
-        upgrades = any(name == b"upgrade" and value.lower() == b"websocket" for name, value in request.headers)
+        upgrades = dict(request.headers).get(b"upgrade", b"").lower() == b"websocket"
         path = request.target.decode("latin-1").partition("?")[0]
         return upgrades and path in (SOCKET_PATH, self.prefix + SOCKET_PATH)
 
-    async def _serve_websocket(self, stream: ReplayStream, request: h11.Request) -> None:
+    async def _serve_websocket(self, stream: trio.abc.Stream, head: bytes, request: h11.Request) -> None:
         link: Link | None = None
         greeting: tuple[Connection, Hello] | None = None
+        with trio.move_on_after(self.limits.handshake_seconds):
+            link = await self._admit(stream, head, request)
+            if link is not None:
+                greeting = await receive_hello(link, self.limits.frame_bytes, self.limits.close_seconds)
+        if link is not None and greeting is not None:
+            try:
+                await self.serve_page(link, *greeting)
+            except Exception:
+                # A bulkhead: an error of the library ends this page's session, and nothing else.
+                logger.exception("an error of jchannel has ended the session of a page")
+
+    async def _admit(self, stream: trio.abc.Stream, head: bytes, request: h11.Request) -> Link | None:
+        """Do the WebSocket's handshake. Return the link, or ``None`` where its page was refused."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
+        link: Link | None = None
+        refusal: RefusedError | None = None
         try:
             async with trio.open_nursery() as nursery:
-                with trio.move_on_after(self.limits.handshake_seconds):
-                    link = await self._admit(nursery, stream, request)
-                    if link is not None:
-                        greeting = await receive_hello(link, self.limits.frame_bytes, self.limits.close_seconds)
-                if link is not None and greeting is not None:
-                    try:
-                        await self.serve_page(link, *greeting)
-                    except Exception:
-                        # A bulkhead: an error of the library ends this page's session, and nothing else.
-                        logger.exception("an error of jchannel has ended the session of a page")
+                upgrade = await Upgrade.receive(nursery, stream, head, self.limits.frame_bytes)
+                offered = upgrade.subprotocols
+                refusal = self.gate.judge(offered, headers.get("origin"), headers.get("host", ""))
+                if refusal is not None:
+                    logger.warning("a page was refused: %s", refusal)
+                if refusal is not None and refusal.reason == "forbidden":
+                    await upgrade.reject(HTTPStatus.FORBIDDEN)
+                else:
+                    link = await upgrade.accept(select_subprotocol(offered))
                 nursery.cancel_scope.cancel()
         except* Exception:
             logger.warning("a WebSocket ended with an error", exc_info=True)
-
-    async def _admit(self, nursery: trio.Nursery, stream: ReplayStream, request: h11.Request) -> Link | None:
-        """Do the WebSocket's handshake. Return the link, or ``None`` where its page was refused."""
-        upgrade = await Upgrade.receive(nursery, stream, self.limits.frame_bytes)
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
-        offered = upgrade.subprotocols
-        refusal = self.gate.judge(offered, headers.get("origin"), headers.get("host", ""))
-        if refusal is not None:
-            logger.warning("a page was refused: %s", refusal)
-        if refusal is not None and refusal.reason == "forbidden":
-            await upgrade.reject(HTTPStatus.FORBIDDEN)
-            return None
-        link = await upgrade.accept(select_subprotocol(offered))
-        if refusal is not None:
-            await refuse(link, Connection(Role.SERVER), refusal, seconds=self.limits.close_seconds)
-            return None
-        return link
+        if link is None or refusal is None:
+            return link
+        await refuse(link, Connection(Role.SERVER), refusal, seconds=self.limits.close_seconds)
+        return None

@@ -111,9 +111,9 @@ class Dispatcher:
     def answer_echo(self, session: Session, echo: Echo) -> None:
         """Answer an echo."""
         try:
-            session.answer(Result(echo.id, pack(echo.args, field_name="value", shown_as="args")))
+            session.tell(Result(echo.id, pack(echo.args, field_name="value", shown_as="args")))
         except (TypeError, ValueError) as error:
-            session.answer(Error(echo.id, "value", type(error).__name__, str(error)))
+            session.tell(Error(echo.id, "value", type(error).__name__, str(error)))
             for tally in self._tallies:
                 tally.failed += 1
         else:

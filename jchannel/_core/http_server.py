@@ -115,7 +115,7 @@ class _TakeBody:
 
 
 def _has_body(scope: Scope) -> bool:
-    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+    return not {b"content-length", b"transfer-encoding"}.isdisjoint(dict(scope["headers"]))
 
 
 class _Body:

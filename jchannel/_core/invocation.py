@@ -188,6 +188,7 @@ class Invocation:
         alive = self.session.alive
         self.session.answer(answer)
         self.state = state if alive or state is InvocationState.FAILED else InvocationState.ENDED
+        self.session.send_queued()
 
     def _answer_unfinished(self) -> None:
         if self._sender_cancelled:

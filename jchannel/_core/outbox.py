@@ -167,7 +167,7 @@ class Outbox:
                 session.flush_when_room(self)
                 return
             request = self._line.popleft()
-            request.send(session, self._channel)
+            request.send(session, self._channel, more=bool(self._line))
 
     def close(self, error: StateError) -> None:
         """End the requests, and those to come, because the channel is closing or its connection has ended.

@@ -31,7 +31,8 @@ from jchannel._core.outbox import ConvertStream
 from jchannel._core.peer_carrier import PeerCarrier
 from jchannel._core.session import Session
 from jchannel._core.stream_registry import StreamRegistry
-from jchannel._core.transport import Link, RejectedError, hold_websocket, open_websocket
+from jchannel._core.transport import Link, LinkClosed
+from jchannel._core.upgrade import RejectedError, open_websocket
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import Close, Error, Message, Open, Result
 from jchannel._protocol.values import pack
@@ -202,10 +203,10 @@ class Peer:
             return
         channel = self.channels.pop(request.channel, None)
         if channel is None:
-            session.answer(Error(request.id, "channel", "", _NO_CHANNEL))
+            session.tell(Error(request.id, "channel", "", _NO_CHANNEL))
         else:
             channel.end()
-            session.answer(Result(request.id, pack(None, field_name="value", shown_as="result")))
+            session.tell(Result(request.id, pack(None, field_name="value", shown_as="result")))
 
     async def _open_channel(self, invocation: Invocation, channel: PeerChannel) -> None:
         on_open = self.options.on_open
@@ -247,6 +248,7 @@ async def open_peer(
         OSError: The server cannot be reached.
         trio.TooSlowError: The server did not answer within ``Limits.handshake_seconds``.
         RefusedError: The server refused the connection. The message is the server's.
+        PageLostError: The connection was lost during the handshake, or what answers there is no jchannel server.
         TypeError, ValueError: An argument is not of its kind.
 
     Leaving the block closes the connection. Cancelling it does the same.
@@ -260,10 +262,9 @@ async def open_peer(
         async with open_flat_nursery() as nursery:
             peer = Peer(options, nursery)
             nursery.start_soon(peer.deadlines.run)
-            websocket_nursery = await nursery.start(hold_websocket)
             with trio.move_on_after(limits.handshake_seconds) as timer:
                 stream = await connect()
-                link = await _open_link(websocket_nursery, stream, address, token, limits)
+                link = await _open_link(stream, address, token, limits)
                 link = link if options.wrap_link is None else options.wrap_link(link)
                 connection, early = await greet(link, options.client or secrets.token_urlsafe(12))
             if timer.cancelled_caught:
@@ -302,13 +303,15 @@ async def _open_stream(address: str) -> trio.abc.Stream:
     return await trio.open_tcp_stream(parts.hostname, parts.port or _HTTP_PORT)
 
 
-async def _open_link(nursery: trio.Nursery, stream: trio.abc.Stream, address: str, token: str, limits: Limits) -> Link:
+async def _open_link(stream: trio.abc.Stream, address: str, token: str, limits: Limits) -> Link:
     parts = urlsplit(address)
-    return await open_websocket(
-        nursery,
-        stream,
-        host=parts.netloc,
-        path=parts.path + SOCKET_PATH,
-        subprotocols=subprotocols(token),
-        frame_bytes=limits.frame_bytes,
-    )
+    try:
+        return await open_websocket(
+            stream,
+            host=parts.netloc,
+            path=parts.path + SOCKET_PATH,
+            subprotocols=subprotocols(token),
+            frame_bytes=limits.frame_bytes,
+        )
+    except LinkClosed as closed:
+        raise PageLostError(f"{address} did not open a WebSocket: {closed}") from closed

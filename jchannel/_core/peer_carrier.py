@@ -195,7 +195,7 @@ class _Exchange:
         return status == HTTPStatus.NO_CONTENT
 
     async def _send(self, *events: h11.Event) -> None:
-        await self._stream.send_all(b"".join(self._http.send(event) or b"" for event in events))
+        await self._stream.send_all(b"".join([self._http.send(event) or b"" for event in events]))
 
     async def _receive_response(self) -> tuple[int, bytes]:
         """Receive a whole response, its status and its body. A proxy's error has a body, too."""

@@ -186,8 +186,14 @@ class Request:
         self.stream_data = data
         self._move(RequestState.QUEUED)
 
-    def send(self, session: Session, channel: int) -> None:
-        """Send it in a session. What cannot be sent is done with the error that says why."""
+    def send(self, session: Session, channel: int, *, more: bool = False) -> None:
+        """Send it in a session. What cannot be sent is done with the error that says why.
+
+        Args:
+            session: The session.
+            channel: The number of its channel there.
+            more: Whether others follow in this step.
+        """
         info = None
         if self.stream is not None:
             if self.stream.stopped:
@@ -203,6 +209,7 @@ class Request:
         self._move(RequestState.SENT)
         if self.stream is not None and info is not None:
             self.stream.announced(session, info.id)
+        session.send_queued(more=more)
 
     def note_progress(self) -> None:
         """Restart its time, because bytes of its stream have been taken."""

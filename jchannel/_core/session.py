@@ -1,6 +1,6 @@
 """A session: one connected socket, with the requests that are under way on it in both directions.
 
-It owns the only task that sends. Requests are queued synchronously, so that a cancelled caller never leaves half a
+Requests are queued synchronously, and no task of a caller waits for the socket: a cancelled caller never leaves half a
 frame behind. It serves both ends: the server's, and the Python peer's.
 """
 
@@ -129,6 +129,7 @@ class Session:
         self._requests: dict[int, Request] = {}
         self._full_outboxes: dict[Outbox, None] = {}
         self._writer_waits: trio.lowlevel.Task | None = None
+        self._unsent = False
         self._scope = trio.CancelScope()
         self._finished = trio.Event()
 
@@ -171,7 +172,7 @@ class Session:
     def request(
         self, request: Request, channel: int, stream: StreamInfo | None, timeout: float | None, parent: int | None
     ) -> int:
-        """Queue a request to be sent, and return the id that it was given. The session must be alive.
+        """Queue a request, and return the id that it was given; then ``send_queued``. The session must be alive.
 
         Args:
             request: The request.
@@ -186,8 +187,16 @@ class Session:
         assert self.alive, self.why_ended
         id_ = self._connection.request(request.message, channel, stream, timeout, parent)
         self._requests[id_] = request
-        self._wake_writer()
         return id_
+
+    def send_queued(self, *, more: bool = False) -> None:
+        """Send what was queued: in this step where nothing else is under way, and otherwise soon, with what follows.
+
+        Args:
+            more: Whether others follow in this step.
+        """
+        if self.alive:
+            self._send(at_once=not more and len(self._requests) <= 1 and len(self.invocations) <= 1)
 
     def forget(self, request: Request) -> None:
         """Forget a request that is done. A late answer to it is dropped."""
@@ -208,12 +217,13 @@ class Session:
         return invocation
 
     def answer(self, answer: Answer) -> None:
-        """Answer a request of the far side, if the session is alive.
+        """Queue the answer to a request of the far side, if the session is alive; then ``send_queued``.
 
         Raises:
             ValueError: The answer is larger than a frame may be.
         """
-        self.tell(answer)
+        if self.alive:
+            self._connection.send(answer)
         self.invocations.pop(answer.id, None)
 
     def _deadline_of(self, request: messages.Request) -> float:
@@ -319,26 +329,43 @@ class Session:
         """
         if self.alive:
             self._connection.send(message)
-            self._wake_writer()
+            self._send()
 
-    def _wake_writer(self) -> None:
-        """Wake ``_write``, which sends what the connection has."""
+    def _send(self, *, at_once: bool = False) -> None:
+        """Send what the connection has.
+
+        Args:
+            at_once: In this step, as far as the link takes it: for what is alone under way. Otherwise ``_write`` sends
+                it, in one frame with all else that is queued until then.
+        """
         self.tally.messages_sent += 1
-        if self._writer_waits is not None:
-            trio.lowlevel.reschedule(self._writer_waits)
-            self._writer_waits = None
+        if self._writer_waits is None:
+            return
+        if at_once:
+            frame = self._connection.next_frame()
+            assert frame is not None
+            self._send_frame(frame)
+            if not self._unsent:
+                return
+        trio.lowlevel.reschedule(self._writer_waits)
+        self._writer_waits = None
+
+    def _send_frame(self, frame: str | bytes) -> None:
+        self._unsent = not self._link.send_nowait(frame)
+        self.tally.frames_sent += 1
+        self.tally.bytes_sent += frame_size(frame)
 
     async def _write(self) -> None:
-        tally = self.tally
         try:
             while True:
+                if self._unsent:
+                    await self._link.flush()
+                    self._unsent = False
+                if self._full_outboxes and self.has_room:
+                    self._flush_outboxes()
                 frame = self._connection.next_frame()
                 if frame is not None:
-                    await self._link.send(frame)
-                    tally.frames_sent += 1
-                    tally.bytes_sent += frame_size(frame)
-                    if self._full_outboxes and self.has_room:
-                        self._flush_outboxes()
+                    self._send_frame(frame)
                 elif self._connection.state is State.ENDED:
                     self._scope.cancel()
                     return
@@ -434,10 +461,10 @@ class Session:
     def _handle_request(self, request: Call | Echo | Pipe) -> None:
         channel = self._channels.get(request.channel)
         if channel is None:
-            self.answer(Error(request.id, "channel", "", self._no_channel))
+            self.tell(Error(request.id, "channel", "", self._no_channel))
         elif len(self.invocations) >= self.limits.running_requests:
             text = f"too many calls at once: {self.limits.running_requests:,} are running already"
-            self.answer(Error(request.id, "busy", "", text))
+            self.tell(Error(request.id, "busy", "", text))
         elif isinstance(request, Echo):
             channel.dispatcher.answer_echo(self, request)
         else:

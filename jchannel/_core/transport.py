@@ -1,60 +1,78 @@
 """Links: what carries the frames of one connection. A session knows nothing else of the transport.
 
-WebSockets are trio-websocket's. This is the only module that knows it: its errors are translated here.
+The frames of a WebSocket are read and written by the sans-IO protocol of ``websockets``, which masks in C. This is the
+only module that knows it. ``upgrade`` makes the links.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import os
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Final, cast
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
 
 import trio
-import trio_websocket
-import wsproto.utilities
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import Protocol, Side, State
+from websockets.typing import BytesLike
 
-__all__ = ["Link", "LinkClosed", "RejectedError", "Upgrade", "WebSocketLink", "hold_websocket", "open_websocket"]
+__all__ = ["Link", "LinkClosed", "Side", "WebSocketLink"]
 
-logger = logging.getLogger("jchannel")
+#: Read at once. trio's own 4 KiB cost a factor 3 on large messages: 40 MiB/s against 137.
+_RECEIVE_BYTES: Final = 64 * 2**10
 
-#: trio-websocket's own default of 4 KiB costs a factor 3 on large messages: 40 MiB/s against 137.
-RECEIVE_BUFFER: Final = 64 * 2**10
+#: ``websockets`` logs every frame with what it carries: only for who asks for this log by its name.
+_LOGGER: Final = logging.getLogger("jchannel.websocket")
+_LOGGER.setLevel(logging.WARNING)
 
-#: The code that a WebSocket reports when it ended without a closing handshake (RFC 6455, 7.1.5).
-ABNORMAL_CLOSURE: Final = 1006
+#: The most pieces that may wait to be sent while more is received: a far side that pings and does not read must wait.
+_MAX_LEFT: Final = 100
+
+_TEXT: Final = Opcode.TEXT
+_BINARY: Final = Opcode.BINARY
+_OPEN: Final = State.OPEN
 
 
 class LinkClosed(Exception):  # noqa: N818 (an event that every link comes to, and no mistake)
     """The link carries nothing more. The message says why, as the end of a sentence about the connection."""
 
 
-class RejectedError(Exception):
-    """The far side has answered a WebSocket's request with an HTTP status.
-
-    Attributes:
-        status: The status.
-    """
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"HTTP {status}")
-        self.status = status
-
-
 class Link(ABC):
     """Carries frames between two sides. At most one task sends and at most one receives."""
 
     @abstractmethod
-    async def send(self, frame: str | bytes) -> None:
-        """Send a frame. Cancelling it may leave half a frame behind: the link can only be closed then.
+    def send_nowait(self, frame: str | bytes) -> bool:
+        """Send a frame as far as the transport takes it now. Return whether nothing is left for ``flush`` to send.
+
+        A link that is closed or lost leaves it to ``flush`` to say so.
+        """
+
+    @abstractmethod
+    async def flush(self) -> None:
+        """Send what is left. Cancelling it may leave half a frame behind: the link can only be closed then.
 
         Raises:
             LinkClosed: The link is closed or lost.
         """
 
+    async def send(self, frame: str | bytes) -> None:
+        """Send a frame. Cancelling it is like cancelling ``flush``. It is no checkpoint where it need not wait.
+
+        Raises:
+            LinkClosed: The link is closed or lost.
+        """
+        if not self.send_nowait(frame):
+            await self.flush()
+
     @abstractmethod
     async def receive(self) -> str | bytes:
-        """Return the next frame. Cancelling it loses nothing.
+        """Return the next frame. Cancelling it loses nothing. It is no checkpoint where the frame is there already.
 
         Raises:
             LinkClosed: The link is closed or lost.
@@ -76,146 +94,196 @@ class Link(ABC):
 
 
 class WebSocketLink(Link):
-    """A link over a WebSocket, of either side.
+    """A link over a WebSocket, of either side. Each frame of the link is one message of the WebSocket.
 
     Args:
-        websocket: The WebSocket.
-        stream: The stream below it.
+        stream: The stream, behind the handshake.
+        side: Which side of the WebSocket this is.
+        frame_bytes: The largest message that is received.
+        early: What has been received behind the handshake.
     """
 
-    def __init__(self, websocket: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
-        self._websocket = websocket
+    def __init__(self, stream: trio.abc.Stream, side: Side, frame_bytes: int, early: bytes = b"") -> None:
         self._stream = stream
+        self._protocol = Protocol(side, max_size=frame_bytes, logger=_LOGGER)
+        #: What the stream takes at once needs no task to wait for it.
+        self._send_some_nowait = _find_send_some_nowait(stream)
+        self._messages: deque[str | bytes] = deque()
+        self._begun: bytearray | None = None
+        self._begun_as_text = False
+        self._pongs: dict[bytes, trio.Event] = {}
+        self._unsent: deque[bytes | memoryview] = deque()
+        self._flushing = False
+        self._flushed = trio.lowlevel.ParkingLot()
         self._cut = False
+        if early:
+            self._handle_data(early)
 
-    async def send(self, frame: str | bytes) -> None:
-        """Send a frame as one message."""
+    # Sending
+
+    def send_nowait(self, frame: str | bytes) -> bool:
+        """Send a frame as one message, as far as the socket takes it now."""
+        protocol = self._protocol
+        if protocol.state is not _OPEN:
+            return False
+        if isinstance(frame, str):
+            protocol.send_text(frame.encode())
+        else:
+            protocol.send_binary(frame)
+        return self._write_nowait()
+
+    async def flush(self) -> None:
+        """Send what is left."""
+        await self._flush()
+        if self._protocol.state is not _OPEN:
+            raise LinkClosed(self._explain())
+
+    async def _flush(self, most: float = math.inf) -> None:
+        """Send what is left, or at most so many pieces of it."""
+        while self._flushing:
+            await self._flushed.park()
+        self._flushing = True
         try:
-            await self._websocket.send_message(frame)
-        except trio_websocket.ConnectionClosed as error:
-            raise LinkClosed(_explain(error)) from error
+            while self._unsent and most > 0:
+                await self._stream.send_all(self._unsent[0])
+                self._unsent.popleft()
+                most -= 1
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._unsent.clear()
+            self._protocol.receive_eof()
+            raise LinkClosed(self._explain()) from error
         except trio.Cancelled:
             self._cut = True
             raise
+        finally:
+            self._flushing = False
+            self._flushed.unpark()
+
+    def _write_nowait(self) -> bool:
+        """Write what waits to be sent, as far as the socket takes it. Return whether nothing is left."""
+        unsent = self._unsent
+        unsent.extend(filter(None, self._protocol.data_to_send()))  # An empty one stands for the end.
+        if self._send_some_nowait is None or self._flushing:
+            return not unsent
+        while unsent:
+            sent = self._send_some_nowait(unsent[0])
+            if sent < len(unsent[0]):
+                unsent[0] = memoryview(unsent[0])[sent:]
+                return False
+            unsent.popleft()
+        return True
+
+    # Receiving
 
     async def receive(self) -> str | bytes:
         """Return the next message."""
+        while not self._messages:
+            if self._protocol.state is not _OPEN:
+                raise LinkClosed(self._explain())
+            await self._receive_some()
+        return self._messages.popleft()
+
+    async def _receive_some(self) -> None:
         try:
-            return await self._websocket.get_message()
-        except trio_websocket.ConnectionClosed as error:
-            raise LinkClosed(_explain(error)) from error
+            data = await self._stream.receive_some(_RECEIVE_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            data = b""
+        # What a sender has left is the sender's: two sides whose receivers waited for it would wait for each other.
+        left = len(self._unsent)
+        self._handle_data(data)
+        if self._write_nowait():
+            return
+        with suppress(LinkClosed):  # Then ``receive`` says so, behind what has arrived.
+            if not left and not self._flushing:
+                await self._flush(len(self._unsent))  # A pong, or the answer to a close.
+            while len(self._unsent) > _MAX_LEFT and self._flushing:
+                await self._flushed.park()
+
+    def _handle_data(self, data: bytes | bytearray) -> None:
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        for frame in self._protocol.events_received():
+            assert isinstance(frame, Frame)  # Requests and responses are the handshake's.
+            opcode = frame.opcode
+            if opcode is Opcode.PONG:
+                self._handle_pong(bytes(frame.data))
+            elif opcode is _TEXT or opcode is _BINARY or opcode is Opcode.CONT:
+                payload: BytesLike = frame.data
+                if self._begun is not None or not frame.fin:
+                    if self._begun is None:
+                        self._begun, self._begun_as_text = bytearray(), opcode is _TEXT
+                    # Not a list of the parts: a part of one byte would cost fifty.
+                    self._begun += payload
+                    if not frame.fin:
+                        continue
+                    payload, self._begun = self._begun, None
+                    opcode = _TEXT if self._begun_as_text else _BINARY
+                try:
+                    self._messages.append(str(payload, "utf-8") if opcode is _TEXT else bytes(payload))
+                except UnicodeDecodeError as error:
+                    if self._protocol.state is _OPEN:
+                        self._protocol.fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
+                    return
+
+    def _handle_pong(self, payload: bytes) -> None:
+        pong = self._pongs.pop(payload, None)
+        if pong is not None:
+            pong.set()
+
+    # Being there, and the end
 
     async def ping(self) -> None:
         """Send a ping, and wait for its pong."""
+        if self._protocol.state is not _OPEN:
+            raise LinkClosed(self._explain())
+        payload = os.urandom(4)
+        pong = self._pongs[payload] = trio.Event()
         try:
-            await self._websocket.ping()
-        except trio_websocket.ConnectionClosed as error:
-            raise LinkClosed(_explain(error)) from error
+            self._protocol.send_ping(payload)
+            if not self._write_nowait():
+                await self.flush()
+            await pong.wait()
+        finally:
+            self._pongs.pop(payload, None)
 
     async def aclose(self) -> None:
         """Close the link. Behind half a frame nothing could be understood: then the far side is not told."""
-        if self._cut:
+        if self._cut or self._unsent:
             await trio.aclose_forcefully(self._stream)
-        else:
-            await self._websocket.aclose()
+            return
+        protocol = self._protocol
+        try:
+            if protocol.state is _OPEN:
+                protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            if not self._write_nowait():
+                await self._flush()
+            while protocol.close_rcvd is None and protocol.state is State.CLOSING:
+                await self._receive_some()
+        except LinkClosed:
+            pass  # It is what was wanted.
+        finally:
+            await self._stream.aclose()
+
+    def _explain(self) -> str:
+        close = self._protocol.close_rcvd or self._protocol.close_sent
+        if close is None:
+            return "it broke off without a word"
+        name = f" ({CloseCode(close.code).name})" if close.code in set(CloseCode) else ""
+        said = f": {close.reason}" if close.reason else ""
+        return f"the WebSocket was closed with code {close.code}{name}{said}"
 
 
-class Upgrade:
-    """A WebSocket's request that has arrived, and waits to be accepted or rejected. ``receive`` makes it.
-
-    Attributes:
-        subprotocols: The subprotocols that it offers.
-    """
-
-    def __init__(self, request: trio_websocket.WebSocketRequest, stream: trio.abc.Stream) -> None:
-        self.subprotocols: Sequence[str] = request.proposed_subprotocols
-        self._request = request
-        self._stream = stream
-
-    @classmethod
-    async def receive(cls, nursery: trio.Nursery, stream: trio.abc.Stream, frame_bytes: int) -> Upgrade:
-        """Read a WebSocket's request from a stream.
-
-        Args:
-            nursery: Owns the WebSocket's own task.
-            stream: The stream, from its beginning.
-            frame_bytes: The largest message that is received.
-        """
-        request = await trio_websocket.wrap_server_stream(
-            nursery,
-            cast("trio.SocketStream", stream),  # Any stream will do; it is annotated too narrowly.
-            max_message_size=frame_bytes,
-            receive_buffer_size=RECEIVE_BUFFER,
-        )
-        return cls(request, stream)
-
-    async def accept(self, subprotocol: str | None) -> Link:
-        """Accept it with one of its subprotocols, and return the link."""
-        return WebSocketLink(await self._request.accept(subprotocol=subprotocol), self._stream)
-
-    async def reject(self, status: int) -> None:
-        """Answer with an HTTP status instead."""
-        await self._request.reject(status)
+def _find_send_some_nowait(stream: trio.abc.Stream) -> Callable[[bytes | memoryview], int] | None:
+    """Return the way to send as much as a stream takes now, which returns how much; ``None`` if there is none."""
+    if isinstance(stream, trio.SocketStream) and sys.platform != "win32":
+        return partial(_write, stream.socket)
+    return getattr(stream.send_stream if isinstance(stream, trio.StapledStream) else stream, "send_some_nowait", None)
 
 
-async def open_websocket(
-    nursery: trio.Nursery,
-    stream: trio.abc.Stream,
-    *,
-    host: str,
-    path: str,
-    subprotocols: list[str],
-    frame_bytes: int,
-) -> Link:
-    """Ask for a WebSocket over a stream, and return the link.
-
-    Args:
-        nursery: Owns the WebSocket's own task: that of ``hold_websocket``.
-        stream: The stream.
-        host: The Host header.
-        path: The path that is asked for.
-        subprotocols: The subprotocols to offer.
-        frame_bytes: The largest message that is received.
-
-    Where the far side answers with an HTTP status instead, ``hold_websocket`` raises, and cancels this.
-    """
-    websocket = await trio_websocket.wrap_client_stream(
-        nursery,
-        cast("trio.SocketStream", stream),
-        host,
-        path,
-        subprotocols=subprotocols,
-        max_message_size=frame_bytes,
-        receive_buffer_size=RECEIVE_BUFFER,
-    )
-    return WebSocketLink(websocket, stream)
-
-
-async def hold_websocket(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
-    """Own the task of a client's WebSocket until cancelled. Reports the nursery as started.
-
-    Raises:
-        RejectedError: The far side has answered the WebSocket's request with an HTTP status.
-    """
-    rejected: RejectedError | None = None
+def _write(socket: trio.socket.SocketType, data: bytes | memoryview) -> int:
     try:
-        async with trio.open_nursery() as nursery:
-            task_status.started(nursery)
-            await trio.sleep_forever()
-    except* wsproto.utilities.LocalProtocolError:
-        # trio-websocket cannot answer a ping that comes in while it is closing, and raises. Nothing is lost by that.
-        logger.debug("a ping came in while the WebSocket was closing", exc_info=True)
-    except* trio_websocket.ConnectionRejected as group:
-        error = group.exceptions[0]
-        assert isinstance(error, trio_websocket.ConnectionRejected)
-        rejected = RejectedError(error.status_code)
-    if rejected is not None:
-        raise rejected
-
-
-def _explain(error: trio_websocket.ConnectionClosed) -> str:
-    reason = error.reason
-    if reason is None or reason.code == ABNORMAL_CLOSURE:
-        return "it broke off without a word"
-    said = f": {reason.reason}" if reason.reason else ""
-    return f"the WebSocket was closed with code {reason.code} ({reason.name}){said}"
+        return os.write(socket.fileno(), data)
+    except OSError:
+        return 0  # It is full, or lost, or closed: ``flush`` waits, or finds out.

@@ -202,11 +202,14 @@ class FaultyLink(Link):
         to_python._begin_connection()
         to_page._begin_connection()
 
-    async def send(self, frame: str | bytes) -> None:
+    def send_nowait(self, frame: str | bytes) -> bool:
         """Send what the faults leave of a frame."""
         left = self._to_python._filter(frame)
-        if left is not None:
-            await self._link.send(left)
+        return left is None or self._link.send_nowait(left)
+
+    async def flush(self) -> None:
+        """Send what is left."""
+        await self._link.flush()
 
     async def receive(self) -> str | bytes:
         """Return the next frame of which the faults leave something."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import weakref
 from collections import deque
 from contextlib import suppress
 from typing import Final, TypeAlias
@@ -35,6 +36,7 @@ class Transit:
         self.held = False
         self.delay = 0.0
         self._changed = trio.lowlevel.ParkingLot() if changed is None else changed
+        self._pipes: weakref.WeakSet[_Pipe] = weakref.WeakSet()
 
     @property
     def _slows(self) -> bool:
@@ -42,13 +44,14 @@ class Transit:
         return self.held or self.delay > 0
 
     def _notify(self) -> None:
-        """Wake all who wait for a change."""
+        """Wake all who wait for a change of what happens, or for the end of a connection."""
         self._changed.unpark_all()
+        for pipe in self._pipes:
+            pipe.moved.unpark_all()
 
-    async def _wait_changed(self, deadline: float = math.inf) -> None:
-        """Wait until something may have changed, or until a time of trio's clock."""
-        with trio.move_on_at(deadline):
-            await self._changed.park()
+    async def _wait_changed(self) -> None:
+        """Wait until what happens may have changed, or a connection has ended."""
+        await self._changed.park()
 
 
 class _Pipe:
@@ -58,10 +61,13 @@ class _Pipe:
         broken: Whether the connection has broken.
         sender_closed: Whether nothing more will be sent.
         receiver_closed: Whether nothing more will be received.
+        moved: Where the two ends wait for each other.
     """
 
     def __init__(self, transit: Transit) -> None:
         self.transit = transit
+        self.moved = trio.lowlevel.ParkingLot()
+        transit._pipes.add(self)
         self.broken = False
         self.sender_closed = False
         self.receiver_closed = False
@@ -89,7 +95,7 @@ class _Pipe:
             due = max(due, self._pieces[-1][0])  # None overtakes another.
         self._pieces.append((due, data))
         self._size += len(data)
-        self.transit._notify()
+        self.moved.unpark_all()
 
     def take(self, most: int) -> bytes:
         """Remove and return bytes that have arrived; ``b""`` at the end."""
@@ -100,7 +106,7 @@ class _Pipe:
         if rest:
             self._pieces.appendleft((due, rest))
         self._size -= len(taken)
-        self.transit._notify()
+        self.moved.unpark_all()
         return taken
 
     def close(self, *, sender: bool = False, receiver: bool = False, broken: bool = False) -> None:
@@ -133,6 +139,15 @@ class MemorySendStream(trio.abc.SendStream):
         finally:
             self._busy = False
 
+    def send_some_nowait(self, data: bytes | memoryview) -> int:
+        """Send as many of the bytes as there is room for, as a socket does. Return how many."""
+        if self._busy or self._pipe.sender_closed or self._pipe.broken or self._pipe.receiver_closed:
+            return 0
+        taken = data[: max(self._pipe.room, 0)]
+        if taken:
+            self._pipe.put(bytes(taken))
+        return len(taken)
+
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until there is room to send."""
         self._begin()
@@ -161,7 +176,7 @@ class MemorySendStream(trio.abc.SendStream):
     async def _wait_room(self) -> None:
         self._check()
         while self._pipe.room <= 0:
-            await self._pipe.transit._wait_changed()
+            await self._pipe.moved.park()
             self._check()
 
     def _check(self) -> None:
@@ -190,7 +205,8 @@ class MemoryReceiveStream(trio.abc.ReceiveStream):
             await trio.lowlevel.checkpoint()
             self._check()
             while (due := self._pipe.due) > trio.current_time():
-                await self._pipe.transit._wait_changed(due)
+                with trio.move_on_at(due):
+                    await self._pipe.moved.park()
                 self._check()
             return self._pipe.take(most)
         finally:

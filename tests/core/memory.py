@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import trio
 import trio.testing
-import trio_websocket
 
 from jchannel._core.auth import subprotocols
-from jchannel._core.transport import LinkClosed, WebSocketLink
+from jchannel._core.nursery import open_flat_nursery
+from jchannel._core.transport import Link, LinkClosed
+from jchannel._core.upgrade import open_websocket
 from jchannel._protocol.connection import Connection, Role
 from jchannel._protocol.messages import Hello, Message, Welcome
 from jchannel.trio import Peer, Server, open_peer, open_server
@@ -76,16 +78,11 @@ class MemoryServer:
     ) -> AsyncIterator[Page]:
         """Connects a page that does nothing by itself."""
         stream = self.listener.connect()
-        async with trio.open_nursery() as nursery:
-            websocket = await trio_websocket.wrap_client_stream(
-                nursery,
-                stream,  # type: ignore[arg-type]  # Any stream will do; it is annotated too narrowly.
-                "localhost",
-                "/socket",
-                subprotocols=subprotocols(self.server.token) if offers is None else offers,
-                max_message_size=2**30,
-            )
-            page = Page(websocket, stream)
+        offered = subprotocols(self.server.token) if offers is None else list(offers)
+        link = await open_websocket(stream, host="localhost", path="/socket", subprotocols=offered, frame_bytes=2**30)
+        async with open_flat_nursery() as nursery:
+            page = Page(link, stream)
+            nursery.start_soon(page.read)
             if hello:
                 await page.send(Hello(client, frame_limit))
                 await page.expect(Welcome)
@@ -109,11 +106,30 @@ class MemoryServer:
 class Page:
     """A page that a test plays: it sends what it is told, and gives what it receives."""
 
-    def __init__(self, websocket: trio_websocket.WebSocketConnection, stream: MemoryStream) -> None:
-        self.link = WebSocketLink(websocket, stream)
+    def __init__(self, link: Link, stream: MemoryStream) -> None:
+        self.link = link
         self.stream = stream
         self.connection = Connection(Role.PAGE)
         self._messages: list[Message] = []
+        self._put, self._frames = trio.open_memory_channel[str | bytes](math.inf)
+        self._lost: LinkClosed | None = None
+
+    async def read(self) -> None:
+        """Reads always, as a browser does, which answers pings by itself."""
+        with self._put:
+            try:
+                while True:
+                    self._put.send_nowait(await self.link.receive())
+            except LinkClosed as closed:
+                self._lost = closed
+
+    async def receive_frame(self) -> str | bytes:
+        """The next frame."""
+        try:
+            return await self._frames.receive()
+        except trio.EndOfChannel:
+            assert self._lost is not None
+            raise self._lost from None
 
     async def send(self, *messages: Message) -> None:
         """Sends messages in one frame."""
@@ -126,7 +142,7 @@ class Page:
     async def receive(self) -> Message:
         """The next message."""
         while not self._messages:
-            self._messages = self.connection.receive(await self.link.receive())
+            self._messages = self.connection.receive(await self.receive_frame())
         return self._messages.pop(0)
 
     async def expect(self, kind: type[AnyMessage]) -> AnyMessage:

@@ -503,11 +503,14 @@ class RecordingLink(Link):
         self.closed = False
         self._lost = lost
 
-    async def send(self, frame: str | bytes) -> None:
+    def send_nowait(self, frame: str | bytes) -> bool:
+        self.sent.append(frame)
+        return False
+
+    async def flush(self) -> None:
         await trio.lowlevel.checkpoint()
         if self._lost:
             raise LinkClosed("it broke off without a word")
-        self.sent.append(frame)
 
     async def receive(self) -> str | bytes:
         raise NotImplementedError

@@ -175,11 +175,26 @@ class TestCalls:
         async with open_memory_server() as memory, memory.open_page() as page:
             async with memory.server.hold_channel("code") as channel, trio.open_nursery() as nursery:
                 nursery.start_soon(channel.open)
-                await answer_open(page)
+                await trio.testing.wait_all_tasks_blocked()
                 for name in "abc":
                     nursery.start_soon(channel.call, name)
-                frame = await page.link.receive()
+                await answer_open(page)
+                frame = await page.receive_frame()
                 assert len(page.connection.receive(frame)) == 3
+                nursery.cancel_scope.cancel()
+
+    async def test_of_calls_made_at_once_the_first_leaves_at_once_and_the_others_in_one_frame(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_memory_server() as memory, memory.open_page() as page:
+            async with memory.server.hold_channel("code") as channel, trio.open_nursery() as nursery:
+                nursery.start_soon(channel.open)
+                await answer_open(page)
+                await trio.testing.wait_all_tasks_blocked()
+                for name in "abc":
+                    nursery.start_soon(channel.call, name)
+                frames = [await page.receive_frame(), await page.receive_frame()]
+                assert [len(page.connection.receive(frame)) for frame in frames] == [1, 2]
                 nursery.cancel_scope.cancel()
 
 

@@ -64,13 +64,23 @@ class FakeSession:
         self.told: list[Message] = []
         self._frame_limit = frame_limit
 
-    def request(self, request: Request, channel: int, info: object, timeout: float | None, parent: int | None) -> int:
+    def request(
+        self,
+        request: Request,
+        channel: int,
+        info: object,
+        timeout: float | None,
+        parent: int | None,
+    ) -> int:
         if self._frame_limit < math.inf:
             raise ValueError("it is larger than the connection takes at once")
         self.times.append(timeout)
         id_ = len(self.requests) + 1
         self.requests[id_] = request
         return id_
+
+    def send_queued(self, *, more: bool) -> None:
+        """Sends what was queued."""
 
     def answer(self, request: Request, answer: Result | Error) -> None:
         """Answers a request, as a session does when an answer has come."""

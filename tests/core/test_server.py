@@ -26,6 +26,7 @@ from jchannel.errors import ClosedError, PageLostError, RefusedError
 from jchannel.trio import Limits, Peer, Server, open_peer, open_server
 from tests.core.internals import (
     block_writing,
+    break_pings,
     close_server,
     count_entries,
     peer_core,
@@ -196,6 +197,14 @@ class TestHeartbeat:
             await trio.sleep(5)
             await trio.aclose_forcefully(page.stream)
             await trio.testing.wait_all_tasks_blocked()
+            assert not memory.server.statistics().page_connected
+
+    async def test_a_ping_that_finds_the_link_closed_ends_the_session(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_memory_server(heartbeat=10) as memory, memory.open_page():
+            break_pings(memory.server)
+            await trio.sleep(5)
             assert not memory.server.statistics().page_connected
 
 
@@ -525,8 +534,8 @@ class TestThePeer:
 
     async def test_a_server_without_tls_under_an_https_address_is_given_up(self) -> None:
         async with open_server(port=0) as server:
-            with pytest.raises(trio.TooSlowError, match="did not answer"):
-                async with open_peer(server.page_url.replace("http", "https"), limits=Limits(handshake_seconds=0.2)):
+            with pytest.raises(PageLostError, match="did not open a WebSocket: it ended during the handshake"):
+                async with open_peer(server.page_url.replace("http", "https")):
                     pass
 
     async def test_a_server_that_says_nothing_is_given_up(self, autojump_clock: trio.testing.MockClock) -> None:

@@ -430,9 +430,9 @@ class TestASourceThatRaises:
             await let_go.wait()
             raise ValueError("no luck")
 
-        async def hold(frame: str | bytes) -> None:
+        async def hold() -> None:
             await answered.wait()
-            await send(frame)
+            await flush()
 
         let_go, answered = trio.Event(), trio.Event()
         async with open_ends("to the page", url=PROXY) as ends, trio.open_nursery() as nursery:
@@ -447,8 +447,8 @@ class TestASourceThatRaises:
             await trio.testing.wait_all_tasks_blocked()
             session = session_of(ends.memory.server)
             assert session is not None
-            send = session._link.send
-            session._link.send = hold  # type: ignore[method-assign]
+            flush = session._link.flush
+            session._link.flush = hold  # type: ignore[method-assign]
             let_go.set()
 
     async def test_as_an_argument_reaches_the_method(

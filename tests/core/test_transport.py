@@ -1,6 +1,6 @@
 """The link over a WebSocket, both its ends in memory."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -8,28 +8,35 @@ import pytest
 import trio
 import trio.testing
 import trio_websocket
+from websockets.frames import Frame
+from websockets.protocol import Protocol
 
-from jchannel._core.transport import LinkClosed, WebSocketLink
+from jchannel._core.transport import Link, LinkClosed, Side, WebSocketLink
+from jchannel._core.upgrade import Upgrade
 
 
 @asynccontextmanager
 async def open_link(
-    *, max_message_size: int = 1000
+    *, frame_bytes: int = 1000
 ) -> AsyncIterator[tuple[WebSocketLink, trio_websocket.WebSocketConnection, trio.abc.Stream]]:
     """A server's link, the WebSocket at the far end, and the stream of the far end."""
     near, far = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        accepted: list[trio_websocket.WebSocketConnection] = []
+        accepted: list[Link] = []
 
         async def accept() -> None:
-            request = await trio_websocket.wrap_server_stream(nursery, near, max_message_size=max_message_size)
-            accepted.append(await request.accept())
+            async with trio.open_nursery() as handshake:
+                upgrade = await Upgrade.receive(handshake, near, b"", frame_bytes)
+                accepted.append(await upgrade.accept(None))
+                handshake.cancel_scope.cancel()
 
         async with trio.open_nursery() as handshake:
             handshake.start_soon(accept)
             # It takes any stream, whatever its types say.
             client = await trio_websocket.wrap_client_stream(nursery, cast("Any", far), "localhost", "/socket")
-        yield WebSocketLink(accepted[0], near), client, far
+        link = accepted[0]
+        assert isinstance(link, WebSocketLink)
+        yield link, client, far
         nursery.cancel_scope.cancel()
 
 
@@ -44,8 +51,10 @@ async def test_frames_are_carried_in_both_directions_as_text_and_as_bytes() -> N
 
 
 async def test_a_ping_returns_when_it_has_been_answered() -> None:
-    async with open_link() as (link, _, _):
+    async with open_link() as (link, _, _), trio.open_nursery() as nursery:
+        nursery.start_soon(link.receive)
         await link.ping()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_cancelled_receive_loses_nothing() -> None:
@@ -55,6 +64,14 @@ async def test_a_cancelled_receive_loses_nothing() -> None:
             await link.receive()
         await client.send_message("kept")
         assert await link.receive() == "kept"
+
+
+async def close_far_side(link: WebSocketLink, aclose: Callable[..., Awaitable[None]], *args: object) -> None:
+    """The far side closes, while this one receives."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(aclose, *args)
+        with pytest.raises(LinkClosed):
+            await link.receive()
 
 
 async def explain(link: WebSocketLink) -> set[str]:
@@ -69,20 +86,20 @@ async def explain(link: WebSocketLink) -> set[str]:
 
 async def test_a_link_that_the_far_side_has_closed_says_with_which_code() -> None:
     async with open_link() as (link, client, _):
-        await client.aclose()
+        await close_far_side(link, client.aclose)
         assert await explain(link) == {"the WebSocket was closed with code 1000 (NORMAL_CLOSURE)"}
 
 
 async def test_a_link_that_the_far_side_has_closed_says_what_it_said() -> None:
     async with open_link() as (link, client, _):
-        await client.aclose(1001, "the tab was closed")
+        await close_far_side(link, client.aclose, 1001, "the tab was closed")
         assert await explain(link) == {"the WebSocket was closed with code 1001 (GOING_AWAY): the tab was closed"}
 
 
 async def test_a_frame_that_is_too_large_closes_the_link() -> None:
-    async with open_link(max_message_size=10) as (link, client, _):
+    async with open_link(frame_bytes=10) as (link, client, _):
         await client.send_message("x" * 11)
-        with pytest.raises(LinkClosed, match=r"code 1009 .*: Exceeded maximum message size: 10 bytes"):
+        with pytest.raises(LinkClosed, match=r"code 1009 .*: frame with 11 bytes exceeds limit of 10 bytes"):
             await link.receive()
         await explain(link)
 
@@ -108,18 +125,6 @@ async def test_what_is_no_websocket_frame_closes_the_link() -> None:
         with pytest.raises(LinkClosed):
             await link.receive()
         assert len(await explain(link)) == 1
-
-
-async def test_a_websocket_without_a_reason_broke_off() -> None:
-    class Broken:
-        """Stands for a connection whose reader has ended before it knew why."""
-
-        async def get_message(self) -> str:
-            await trio.lowlevel.checkpoint()
-            raise trio_websocket.ConnectionClosed(None)
-
-    with pytest.raises(LinkClosed, match=r"^it broke off without a word$"):
-        await WebSocketLink(Broken(), trio.testing.memory_stream_pair()[0]).receive()  # type: ignore[arg-type]
 
 
 async def test_cancelling_the_closing_closes_the_stream_at_once() -> None:
@@ -150,3 +155,178 @@ async def test_behind_half_a_frame_closing_tells_the_far_side_nothing() -> None:
         assert len(sent) == 1
         with pytest.raises(trio_websocket.ConnectionClosed):
             await client.get_message()
+
+
+class TestWithoutWaiting:
+    """What a socket takes at once needs no task that waits for it."""
+
+    async def open(self) -> tuple[WebSocketLink, trio.SocketStream]:
+        near, far = trio.socket.socketpair()
+        return WebSocketLink(trio.SocketStream(near), Side.SERVER, 1000), trio.SocketStream(far)
+
+    async def receive(self, stream: trio.SocketStream, size: int) -> Protocol:
+        """Receives so many bytes as a client does."""
+        client = Protocol(Side.CLIENT, max_size=None)
+        while size > 0:
+            data = await stream.receive_some(size)
+            assert data
+            client.receive_data(data)
+            size -= len(data)
+        return client
+
+    async def test_a_frame_that_the_socket_takes_is_sent_in_the_same_step(self) -> None:
+        link, far = await self.open()
+        async with far:
+            assert link.send_nowait("now")
+            [frame] = (await self.receive(far, 5)).events_received()
+            assert isinstance(frame, Frame)
+            assert frame.data == b"now"
+        await trio.aclose_forcefully(link._stream)
+
+    async def test_what_the_socket_does_not_take_is_left_to_flush(self) -> None:
+        link, far = await self.open()
+        sizes = [2**20, 2**20 + 1, 3]
+        async with far, trio.open_nursery() as nursery:
+            assert not link.send_nowait(bytes(sizes[0]))
+            assert not link.send_nowait(bytes(sizes[1]))
+            assert not link.send_nowait(bytes(sizes[2]))
+            nursery.start_soon(link.flush)
+            client = await self.receive(far, sum(sizes) + 10 + 10 + 2)
+            assert [len(frame.data) for frame in client.events_received() if isinstance(frame, Frame)] == sizes
+        await trio.aclose_forcefully(link._stream)
+
+    async def test_what_cannot_be_sent_any_more_is_left_to_flush_to_say(self) -> None:
+        link, far = await self.open()
+        await far.aclose()
+        assert not link.send_nowait("lost")
+        with pytest.raises(LinkClosed, match=r"^it broke off without a word$"):
+            await link.flush()
+        assert not link.send_nowait("lost, too")
+        with pytest.raises(LinkClosed):
+            await link.flush()
+        await trio.aclose_forcefully(link._stream)
+
+    async def test_nothing_is_written_to_the_number_of_a_socket_that_is_closed(self) -> None:
+        link, far = await self.open()
+        await trio.aclose_forcefully(link._stream)
+        assert not link.send_nowait("nowhere")
+        with pytest.raises(LinkClosed):
+            await link.flush()
+        await far.aclose()
+
+
+async def test_what_arrived_behind_the_handshake_is_received_first() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    link = WebSocketLink(near, Side.CLIENT, 1000, early=b"\x81\x05early\x81\x01")
+    await far.send_all(b"x")
+    assert [await link.receive(), await link.receive()] == ["early", "x"]
+
+
+async def test_messages_in_front_of_a_close_are_received_also_if_its_answer_cannot_be_sent() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    link = WebSocketLink(near, Side.CLIENT, 1000)
+    await far.send_all(b"\x81\x04last\x88\x02\x03\xe8")
+    await far.aclose()
+    assert await link.receive() == "last"
+    assert await explain(link) == {"the WebSocket was closed with code 1000 (NORMAL_CLOSURE)"}
+
+
+async def test_a_close_with_a_code_of_an_application_is_named_by_its_number() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    link = WebSocketLink(near, Side.CLIENT, 1000)
+    await far.send_all(b"\x88\x07\x0f\xa0later")
+    with pytest.raises(LinkClosed, match=r"^the WebSocket was closed with code 4000: later$"):
+        await link.receive()
+
+
+PING = b"\x89\x00"
+
+
+class TestReceivingWhileTheFarSideTakesNothing:
+    async def open(self) -> tuple[WebSocketLink, trio.abc.Stream]:
+        near, far = trio.testing.lockstep_stream_pair()
+        return WebSocketLink(near, Side.CLIENT, 1000), far
+
+    async def test_goes_on_beside_a_sender_that_waits(self) -> None:
+        link, far = await self.open()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.send, "waits")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(far.send_all, PING + b"\x81\x04text")
+            assert await link.receive() == "text"
+            nursery.cancel_scope.cancel()
+
+    async def test_waits_when_too_many_pings_are_unanswered(self) -> None:
+        link, far = await self.open()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.send, "waits")
+            await trio.testing.wait_all_tasks_blocked()
+
+            async def flood() -> None:
+                for _ in range(1000):
+                    await far.send_all(PING * 10)
+                await far.send_all(b"\x81\x04text")
+
+            nursery.start_soon(flood)
+            with trio.move_on_after(0.01) as waited:
+                await link.receive()
+            assert waited.cancelled_caught
+            assert len(link._unsent) < 200
+            answered = 0
+            async with trio.open_nursery() as others:
+
+                async def listen() -> None:
+                    nonlocal answered
+                    while True:
+                        answered += len(await far.receive_some())
+
+                others.start_soon(listen)
+                assert await link.receive() == "text"
+                others.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+        assert answered > 10_000 * len(PING)
+
+    async def test_waits_for_its_own_answer_to_a_ping(self) -> None:
+        link, far = await self.open()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(far.send_all, PING + b"\x81\x04text")
+            received: list[str | bytes] = []
+
+            async def receive() -> None:
+                received.append(await link.receive())
+
+            nursery.start_soon(receive)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not received
+            nursery.start_soon(link.send, "behind the pong")
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(await far.receive_some()) == 6
+            await trio.testing.wait_all_tasks_blocked()
+            assert received == ["text"]
+            assert len(await far.receive_some()) == 6 + len("behind the pong")
+
+
+async def test_a_ping_waits_for_its_turn_to_be_sent() -> None:
+    near, far = trio.testing.lockstep_stream_pair()
+    link = WebSocketLink(near, Side.SERVER, 1000)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.send, "first")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(link.ping)
+        await trio.testing.wait_all_tasks_blocked()
+        assert bytes(await far.receive_some()) == b"\x81\x05first"
+        assert len(await far.receive_some()) == 6
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_pong_to_another_ping_is_none() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    link = WebSocketLink(near, Side.CLIENT, 1000)
+    await far.send_all(b"\x8a\x01x\x81\x04text")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.ping)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await link.receive() == "text"
+        assert len(link._pongs) == 1
+        nursery.cancel_scope.cancel()
+    assert not link._pongs

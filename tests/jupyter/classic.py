@@ -18,6 +18,11 @@ class ClassicNotebook(Notebook):
     _IDLE = """Jupyter.notebook.kernel?.is_connected() && !Jupyter.notebook.kernel_busy
         && Object.keys(Jupyter.notebook.kernel.info_reply).length > 0"""
 
+    def wait_open(self, *, idle: bool = True) -> None:
+        super().wait_open(idle=idle)
+        # Left alone it saves by itself when it is left, if that takes a second: then nothing unsaved is given up.
+        self.page.evaluate("() => { Jupyter.notebook.set_autosave_interval(0); }")
+
     def start(self, n: int) -> None:
         self.page.evaluate(
             """n => {

@@ -1,0 +1,154 @@
+"""The handshakes of WebSockets, on either side. What a handshake leads to is a link.
+
+They are trio-websocket's, and this is the only module that knows it: its errors are translated here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+import trio
+import trio_websocket
+
+from jchannel._core.nursery import open_flat_nursery
+from jchannel._core.transport import Link, LinkClosed, Side, WebSocketLink
+
+__all__ = ["RejectedError", "Upgrade", "open_websocket"]
+
+#: The end of an HTTP head. What comes behind it is the link's.
+_HEAD_END: Final = b"\r\n\r\n"
+
+#: The status behind which a WebSocket begins.
+_SWITCHING: Final = b"101"
+
+
+class RejectedError(Exception):
+    """The far side has answered a WebSocket's request with an HTTP status.
+
+    Attributes:
+        status: The status.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+
+
+class Upgrade:
+    """A WebSocket's request that has arrived, and waits to be accepted or rejected. ``receive`` makes it."""
+
+    def __init__(self, request: trio_websocket.WebSocketRequest, stream: _HeadStream, frame_bytes: int) -> None:
+        #: The subprotocols that it offers.
+        self.subprotocols: Sequence[str] = request.proposed_subprotocols
+        self._request = request
+        self._stream = stream
+        self._frame_bytes = frame_bytes
+
+    @classmethod
+    async def receive(cls, nursery: trio.Nursery, stream: trio.abc.Stream, read: bytes, frame_bytes: int) -> Upgrade:
+        """Read a WebSocket's request from a stream.
+
+        Args:
+            nursery: Owns the task of the handshake. It is to be cancelled when the handshake is over.
+            stream: The stream.
+            read: What has been read of it already.
+            frame_bytes: The largest message that the link receives.
+        """
+        head = _HeadStream(stream, read)
+        request = await trio_websocket.wrap_server_stream(nursery, head.as_stream())
+        return cls(request, head, frame_bytes)
+
+    async def accept(self, subprotocol: str | None) -> Link:
+        """Accept it with one of its subprotocols, and return the link."""
+        await self._request.accept(subprotocol=subprotocol)
+        return self._stream.detach(Side.SERVER, self._frame_bytes)
+
+    async def reject(self, status: int) -> None:
+        """Answer with an HTTP status instead."""
+        await self._request.reject(status)
+
+
+async def open_websocket(
+    stream: trio.abc.Stream, *, host: str, path: str, subprotocols: list[str], frame_bytes: int
+) -> Link:
+    """Ask for a WebSocket over a stream, and return the link.
+
+    Args:
+        stream: The stream.
+        host: The Host header.
+        path: The path that is asked for.
+        subprotocols: The subprotocols to offer.
+        frame_bytes: The largest message that the link receives.
+
+    Raises:
+        RejectedError: The far side has answered with an HTTP status instead.
+        LinkClosed: The stream ended before the answer did, or what was answered is no HTTP.
+    """
+    head = _HeadStream(stream)
+    try:
+        async with open_flat_nursery() as nursery:
+            await trio_websocket.wrap_client_stream(nursery, head.as_stream(), host, path, subprotocols=subprotocols)
+            nursery.cancel_scope.cancel()
+    except trio_websocket.ConnectionRejected as error:
+        raise RejectedError(error.status_code) from None
+    except LinkClosed:
+        raise
+    except Exception as error:  # wsproto's and h11's own come through trio-websocket.
+        raise LinkClosed(f"what it answered is no HTTP: {error}") from error
+    return head.detach(Side.CLIENT, frame_bytes)
+
+
+class _HeadStream:
+    """The stream that a handshake sees: it ends, without an end, behind the HTTP head that begins a WebSocket.
+
+    Args:
+        stream: The stream below.
+        read: What has been read of it already.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, read: bytes = b"") -> None:
+        self._stream = stream
+        self._read = read
+        self._seen = b""
+        self._early: bytes | None = None
+
+    def as_stream(self) -> trio.SocketStream:
+        """Return it by the type that trio-websocket asks for. It uses no more of it than there is here."""
+        return cast("trio.SocketStream", self)
+
+    def detach(self, side: Side, frame_bytes: int) -> Link:
+        """Make the link of all that comes behind the head."""
+        return WebSocketLink(self._stream, side, frame_bytes, self._early or b"")
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Receive bytes of the head. Behind it, wait until cancelled."""
+        if self._early is not None:
+            await trio.sleep_forever()
+        data: bytes | bytearray
+        if self._read:
+            await trio.lowlevel.checkpoint()
+            data, self._read = self._read, b""
+        else:
+            data = await self._stream.receive_some(max_bytes)
+            if not data:  # trio-websocket would wait for ever.
+                raise LinkClosed("it ended during the handshake")
+        begin = len(self._seen)
+        self._seen += data
+        end = self._seen.find(_HEAD_END)
+        if end == -1 or (self._seen.startswith(b"HTTP/") and self._seen.split(b" ", 2)[1] != _SWITCHING):
+            return data  # Behind another status there may be a body, which trio-websocket reads.
+        length = end + len(_HEAD_END) - begin
+        self._early = bytes(data[length:])
+        return data[:length]
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send bytes."""
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError as error:  # trio-websocket would wait for ever for the answer.
+            raise LinkClosed("it ended during the handshake") from error
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        await self._stream.aclose()

@@ -56,7 +56,9 @@ class PeerChannel(Endpoint):
         request: The server's request to open it.
 
     Attributes:
-        code: The initialization function's code, which a page would run and the peer does not.
+        code: The initialization function's code, which a page would run and the peer does not; empty where it is a
+            module.
+        module: The module whose default export it is; empty where it is code.
         number: The channel's number, which no other channel of the server has.
     """
 
@@ -74,7 +76,8 @@ class PeerChannel(Endpoint):
             convert_stream=options.convert_stream,
             tracebacks=options.tracebacks,
         )
-        self.code = request.code
+        self.code = request.code or ""
+        self.module = request.module or ""
         self.number = request.channel
         self._session = session
         self._closed = False
@@ -102,7 +105,8 @@ class PeerChannel(Endpoint):
         return self.number, "open"
 
 
-#: Called with each channel that is opened, and its code; returns what a page's initialization function would return.
+#: Called with each channel that is opened, and its code, empty where it is a module; returns what a page's
+#: initialization function would return.
 OnOpen: TypeAlias = Callable[[PeerChannel, str], Any | Awaitable[Any]]
 
 

@@ -144,12 +144,16 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Ask the page to open a channel with an initialization function, given as JavaScript code."""
+    """Ask the page to open a channel with an initialization function.
+
+    It is given as JavaScript code, or as the module of the page whose default export it is: one of the two.
+    """
 
     type: ClassVar = "open"
     id: int
     channel: int
-    code: str
+    code: str | None = None
+    module: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +336,10 @@ def parse(fields: dict[str, Any]) -> Message:
         elif field.convert is not None:
             value = field.convert(value)
         values.append(value)
-    return message_type(*values)
+    message = message_type(*values)
+    if isinstance(message, Open) and (message.code is None) == (message.module is None):
+        raise ProtocolError("the message 'open' must have one of the fields 'code' and 'module'")
+    return message
 
 
 _MISSING: Final = object()
@@ -446,7 +453,10 @@ _READERS: Final[dict[str, tuple[Callable[..., Message], tuple[_Field, ...]]]] = 
     ),
     "goodbye": (Goodbye, (_Field("reason", _is_reason), _MESSAGE)),
     "beat": (Beat, ()),
-    "open": (Open, (_ID, _CHANNEL, _Field("code", _is_text))),
+    "open": (
+        Open,
+        (_ID, _CHANNEL, _Field("code", _is_text, optional=True), _Field("module", _is_text, optional=True)),
+    ),
     "close": (Close, (_ID, _CHANNEL)),
     "echo": (Echo, (_ID, _CHANNEL, _ARGS)),
     "call": (Call, (_ID, _CHANNEL, _NAME, _ARGS, _MAYBE_STREAM, _TIMEOUT, _PARENT)),

@@ -15,7 +15,7 @@ afterEach(() => {
 
 /** The parts of a window that the client uses. */
 class FakePage implements PageWindow {
-  readonly location: { pathname: string; search: string; hash: string; reload: () => void };
+  readonly location: { readonly href: string; hash: string; reload: () => void };
   readonly history;
   readonly stored = new Map<string, string>();
   readonly hashListeners: (() => void)[] = [];
@@ -23,10 +23,11 @@ class FakePage implements PageWindow {
   reloads = 0;
   mayStore = true;
 
-  constructor(hash = '', stored: Record<string, string> = {}) {
+  constructor(hash = '', stored: Record<string, string> = {}, path = '/page.html') {
     this.location = {
-      pathname: '/page.html',
-      search: '?q=1',
+      get href() {
+        return `${BASE}${path}?q=1${this.hash}`;
+      },
       hash,
       reload: () => {
         this.reloads++;
@@ -37,7 +38,7 @@ class FakePage implements PageWindow {
       replaceState: (state: unknown, _: string, address: string) => {
         expect(state).toStrictEqual({ kept: true });
         this.addresses.push(address);
-        this.location.hash = new URL(address, BASE).hash;
+        this.location.hash = new URL(address).hash;
       },
     };
     this.stored = new Map(Object.entries(stored));
@@ -93,14 +94,20 @@ describe('a page', () => {
     connectWindow(BASE, page, environment);
     expect(environment.socket.url).toBe('ws://localhost:8889/socket');
     expect(environment.socket.protocols).toContain('jchannel.token.secret');
-    expect(page.addresses).toStrictEqual(['/page.html?q=1']);
+    expect(page.addresses).toStrictEqual(['http://localhost:8889/page.html?q=1']);
     expect(page.stored.get('jchannel.token http://localhost:8889')).toBe('secret');
   });
 
   test('keeps the other parts of its fragment', () => {
     const page = new FakePage('#/route&jchannel=secret&x=1');
     connectWindow(BASE, page, new FakeEnvironment());
-    expect(page.addresses).toStrictEqual(['/page.html?q=1#/route&x=1']);
+    expect(page.addresses).toStrictEqual(['http://localhost:8889/page.html?q=1#/route&x=1']);
+  });
+
+  test('whose path begins with two slashes keeps its host and loses its token', () => {
+    const page = new FakePage('#jchannel=secret', {}, '//docs/page.html');
+    connectWindow(BASE, page, new FakeEnvironment());
+    expect(page.addresses).toStrictEqual(['http://localhost:8889//docs/page.html?q=1']);
   });
 
   test('takes its token and its name from the storage after a reload', () => {

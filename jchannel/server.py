@@ -38,7 +38,8 @@ class Server(ServerFace):
             page.
         open_browser: Whether to open the page in the user's browser.
         origins: Origins of pages that may connect, such as ``https://hub.example.com``, beside those of this machine
-            and of the server itself.
+            and of the server itself. ``null`` is that of pages of files, and of every site's sandboxed frames. They all
+            need the token.
         tracebacks: Whether the page gets the traceback of an exception that a Python handler raised, or only its type
             and message.
         limits: The limits of what a peer controls; ``None`` for the defaults.

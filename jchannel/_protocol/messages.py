@@ -18,6 +18,7 @@ from jchannel.errors import ProtocolError
 __all__ = [
     "ERROR_KINDS",
     "GOODBYE_REASONS",
+    "MAX_CLIENT_LENGTH",
     "MIN_FRAME_LIMIT",
     "UNSENT",
     "VALUE_FIELDS",
@@ -77,7 +78,9 @@ UNSENT: Final = 0
 #: The least that a page's frame limit may be, in bytes: whatever the two sides have to say of themselves fits into it.
 MIN_FRAME_LIMIT: Final = 4 * 2**10
 
-_MAX_CLIENT_LENGTH: Final = 64
+#: The most characters of a page's name.
+MAX_CLIENT_LENGTH: Final = 64
+
 _MAX_SHOWN: Final = 40
 _TICKET: Final = re.compile("[A-Za-z0-9_-]{22}")
 _MAX_ID: Final = MAX_INTEGER - 1
@@ -358,7 +361,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_client(value: object) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= _MAX_CLIENT_LENGTH
+    return isinstance(value, str) and 1 <= len(value) <= MAX_CLIENT_LENGTH
 
 
 def _is_period(value: object) -> bool:

@@ -4,6 +4,7 @@
  */
 
 import type { Client } from './connection/client.js';
+import { checkNames } from './options.js';
 import { connectWindow, findBase } from './page.js';
 
 export * from './exports.js';
@@ -25,5 +26,6 @@ export type { Bytes, StreamSource } from './streams/sources.js';
  * @throws TypeError if there is no `url` and this module was not served by a jchannel server.
  */
 export function connectPage(options: { readonly url?: string } = {}): Client {
+  checkNames('connectPage', options, ['url']);
   return connectWindow(options.url ?? findBase(import.meta.url), globalThis);
 }

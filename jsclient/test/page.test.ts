@@ -222,6 +222,9 @@ describe('in a browser', () => {
 
   test('the module that no server has served needs the URL', () => {
     expect(() => names.connectPage()).toThrow('The URL of the jchannel server cannot be told');
+    expect(() => names.connectPage({ token: 'x' } as never)).toThrow(
+      'connectPage has no option token. Its options are url.',
+    );
   });
 
   test('a client names itself by a random name', () => {

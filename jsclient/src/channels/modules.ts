@@ -28,7 +28,8 @@ function resolve(module: string): string {
   const { document } = globalThis as Partial<Pick<typeof globalThis, 'document'>>;
   if (document === undefined) {
     throw new TypeError(
-      `The module ${module} is relative to a page, and there is none here. Open the channel with the module's whole URL.`,
+      `The module ${module} is relative to a page, and there is none here. Open the channel with the URL of a file, ` +
+        'such as file:///home/me/channel.js, or with the name of a package.',
     );
   }
   return new URL(module, document.baseURI).href;

@@ -3,6 +3,7 @@
 import type { Channel } from '../channels/channel.js';
 import { ChannelRegistry, type MakeRequest } from '../channels/registry.js';
 import { StateError } from '../errors.js';
+import { checkNames } from '../options.js';
 import { MIN_FRAME_LIMIT, type GoodbyeReason } from '../protocol/messages.js';
 import { describeThrown } from '../thrown.js';
 import { findEnvironment, type Environment, type SocketClass } from './environment.js';
@@ -63,6 +64,16 @@ export interface ConnectOptions {
   /** When to connect again after a lost connection, in seconds. */
   readonly reconnect?: Partial<RetryPolicy>;
 }
+
+const CONNECT_OPTIONS: readonly (keyof ConnectOptions)[] = [
+  'url',
+  'token',
+  'clientId',
+  'WebSocket',
+  'segmented',
+  'frameLimit',
+  'reconnect',
+];
 
 interface Settings extends Address {
   readonly retry: RetryPolicy;
@@ -241,6 +252,7 @@ export function connect(options: ConnectOptions): Client {
 
 /** Connect to a server in this environment. See `connect`. */
 export function connectFrom(environment: Environment, options: ConnectOptions): Client {
+  checkNames('connect', options, CONNECT_OPTIONS);
   const { token, clientId = environment.newName() } = options;
   // JavaScript callers can pass anything.
   if (typeof (token as unknown) !== 'string' || !TOKEN.test(token)) {

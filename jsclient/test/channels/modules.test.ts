@@ -1,5 +1,9 @@
 /** Channels whose initialization function is the default export of a module. */
 
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { describe, expect, test, vi } from 'vitest';
 import { importModule } from '../../src/channels/modules.js';
 import { ChannelRegistry } from '../../src/channels/registry.js';
@@ -31,9 +35,15 @@ describe('the module of a channel', () => {
     await expect(importModule(makeModule('throw new RangeError("no");'))).rejects.toThrow(new RangeError('no'));
   });
 
-  test('may not be relative where there is no page', async () => {
-    const words = 'The module ./channel.js is relative to a page, and there is none here.';
+  test('may not be relative where there is no page, but may be a file or a package', async () => {
+    const words =
+      'The module ./channel.js is relative to a page, and there is none here. Open the channel with the URL of a file, ' +
+      'such as file:///home/me/channel.js, or with the name of a package.';
     await expect(importModule('./channel.js')).rejects.toThrow(words);
+    const file = join(mkdtempSync(join(tmpdir(), 'jchannel-')), 'channel.mjs');
+    writeFileSync(file, 'export default () => 5;');
+    expect((await importModule(pathToFileURL(file).href))({} as never)).toBe(5);
+    expect(await importModule('assert')).toBeTypeOf('function');
   });
 
   test.each(['./channel.js', '../lib/channel.js', '/app/channel.js'])('is relative to the page: %s', async (module) => {

@@ -39,13 +39,13 @@ class Handler:
         return "Python"
 
 
-def write(folder: Path, policy: str | None, path: str = "page.html") -> None:
+def write(folder: Path, policy: str | None, path: str = "page.html", attributes: str = "") -> None:
     """Writes a page that loads the client behind its policy, and the module of a channel."""
     meta = "" if policy is None else f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
     page = folder / path
     page.parent.mkdir(exist_ok=True)
     up = "../" * path.count("/")
-    page.write_text(f'<!doctype html><head>{meta}<script src="{up}jchannel/inject.js"></script><p>x')
+    page.write_text(f'<!doctype html><head>{meta}<script {attributes} src="{up}jchannel/inject.js"></script><p>x')
     (page.parent / "channel.js").write_text(MODULE)
     (folder / "favicon.ico").touch()
 
@@ -71,6 +71,15 @@ async def test_a_channel_of_a_module_works_with_a_strict_policy(browser: Browser
             assert await channel.call_with_stream("upload", pieces) == 2**22
             async with await channel.call("download", 2**22) as stream:
                 assert len(await stream.join()) == 2**22
+        assert page.console == []
+
+
+async def test_a_page_whose_policy_has_a_nonce_loads_the_client_with_it(browser: BrowserThread, tmp_path: Path) -> None:
+    policy = "default-src 'none'; script-src 'nonce-once'; connect-src 'self'; img-src 'self'"
+    write(tmp_path, policy, attributes='nonce="once"')
+    async with opened(browser, tmp_path) as (server, page):
+        async with server.open_channel(module="./channel.js", handler=Handler(), timeout=20) as channel:
+            assert await channel.call("add", 2, 3) == 5
         assert page.console == []
 
 

@@ -112,7 +112,7 @@ export class ChannelRegistry {
       if (this.#entries.get(id) !== entry) {
         throw new ClosedError(`The channel ${String(id)} was closed while its module was being loaded.`);
       }
-      const value = await initialize(entry.channel);
+      const value: unknown = await initialize(entry.channel);
       // `(channel) => channel.handler = {…}` returns the handler, which is not meant as the result.
       return value === entry.channel.handler ? null : value;
     } catch (error) {

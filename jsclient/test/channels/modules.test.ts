@@ -8,6 +8,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { importModule } from '../../src/channels/modules.js';
 import { ChannelRegistry } from '../../src/channels/registry.js';
 import { ClosedError } from '../../src/errors.js';
+import type { Initialize } from '../../src/index.js';
 
 /** Return the URL of a module with this text. */
 function makeModule(text: string): string {
@@ -51,6 +52,19 @@ describe('the module of a channel', () => {
     vi.stubGlobal('document', { baseURI });
     await expect(importModule(module)).rejects.toThrow(new URL(module, baseURI).pathname);
   });
+});
+
+test('the type of a module’s function fits those that return nothing, a value and a promise', () => {
+  const functions: Initialize[] = [
+    (channel) => {
+      channel.handler = {};
+    },
+    (channel) => channel.id,
+    async (channel) => {
+      await channel.call('ready');
+    },
+  ];
+  expect(functions).toHaveLength(3);
 });
 
 describe('opening a channel of a module', () => {

@@ -257,6 +257,28 @@ describe('in a browser', () => {
     expect(sockets).toHaveLength(2);
   });
 
+  test('a client whose socket the policy of the page has blocked stops, and says what to add', () => {
+    const report = (violation: object): void => {
+      pageDocument.dispatchEvent(Object.assign(new Event('securitypolicyviolation'), violation));
+    };
+    const client = connect({ url: BASE, token: 't' });
+    const blocked = { effectiveDirective: 'connect-src', disposition: 'enforce', blockedURI: 'ws://localhost:8889/socket' };
+    report({ ...blocked, effectiveDirective: 'img-src' });
+    report({ ...blocked, disposition: 'report' });
+    report({ ...blocked, blockedURI: 'ws://localhost:8889/other' });
+    expect(client.state).toBe('connecting');
+    report(blocked);
+    expect(client.stopReason).toStrictEqual({
+      reason: 'unreachable',
+      message:
+        "The page's Content Security Policy does not let it connect to the server. Add http://localhost:8889 and " +
+        "ws://localhost:8889 to the policy's connect-src.",
+    });
+    report(blocked);
+    vi.advanceTimersByTime(60_000);
+    expect(sockets).toHaveLength(1);
+  });
+
   test('a client that has stopped listens to nothing', () => {
     const client = connect({ url: BASE, token: 't' });
     sockets[0]?.lose();

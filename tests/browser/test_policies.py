@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -174,3 +175,21 @@ async def test_the_error_of_a_page_that_may_not_evaluate_code_names_two_ways_out
     async with opened(browser, tmp_path) as (server, _):
         async with server.open_channel(CODE, timeout=20) as channel:
             assert await channel.call("add", 2, 3) == 5
+
+
+async def test_the_client_of_a_page_that_may_not_connect_names_what_to_add_and_that_helps(
+    browser: BrowserThread, tmp_path: Path
+) -> None:
+    policy = STRICT.replace("connect-src 'self'", "connect-src 'none'")
+    write(tmp_path, policy)
+    async with open_server(port=0, static=tmp_path) as server:
+        address = server.page_url.replace("/#", "/page.html#")
+        page = await browser.open(address)
+        await page.wait_for("jchannel.client.state === 'stopped'")
+        message = await page.evaluate("jchannel.client.stopReason.message")
+        assert message.startswith("The page's Content Security Policy does not let it connect to the server. Add http:")
+        (sources,) = re.findall(r"Add (\S+ and \S+) to the policy's connect-src\.$", message)
+        write(tmp_path, policy.replace("connect-src 'none'", f"connect-src {sources.replace(' and ', ' ')}"))
+        await browser.open(address)
+        async with server.open_channel(module="./channel.js", handler=Handler(), timeout=20) as channel:
+            assert await channel.call_with_stream("upload", itertools.repeat(b"x" * 2**16, 64)) == 2**22

@@ -103,9 +103,16 @@ export class Client extends EventTarget {
     this.#environment = environment;
     this.#retry = new Retry(settings.retry, () => environment.random());
     this.#since = environment.now();
-    this.#stopWatching = environment.onAwake(() => {
+    const stopAwake = environment.onAwake(() => {
       this.#connectNow();
     });
+    const stopBlocked = environment.onBlocked((url) => {
+      this.#handleBlocked(url);
+    });
+    this.#stopWatching = () => {
+      stopAwake();
+      stopBlocked();
+    };
   }
 
   /** The state of the client. */
@@ -214,6 +221,18 @@ export class Client extends EventTarget {
       // While the machine sleeps, the clock goes on but nothing is tried. That time does not count.
       this.#retry.spend(Math.min(delay, (this.#environment.now() - this.#since) / 1000));
       this.start();
+    }
+  }
+
+  /** Stop if the page's policy has blocked the socket. Browsers do not report that one as closed. */
+  #handleBlocked(url: string): void {
+    const { socketUrl, streamsUrl } = this.#settings;
+    if (this.#state === 'connecting' && url === socketUrl) {
+      const message =
+        `The page's Content Security Policy does not let it connect to the server. Add ${new URL(streamsUrl).origin} and ` +
+        `${new URL(socketUrl).origin} to the policy's connect-src.`;
+      this.#session?.close({ reason: 'closed', message });
+      this.stop({ reason: 'unreachable', message });
     }
   }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +34,10 @@ class ServerOptions:
     tracebacks: bool = False
     limits: Limits | None = None
     listeners: Sequence[trio.abc.Listener[Any]] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.origins, Iterator):  # A server that is started again needs them again.
+            object.__setattr__(self, "origins", tuple(self.origins))
 
 
 class Assembly:

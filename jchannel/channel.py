@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from jchannel._bridge.call import in_task, running_loop
-from jchannel._bridge.faces import ChannelFace, ServerFace
+from jchannel._bridge.faces import ChannelFace
+from jchannel._bridge.handles import ChannelHandle
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.methods import LoopMethods
 from jchannel._bridge.requests import Requests
@@ -22,9 +23,10 @@ __all__ = ["Channel"]
 class Channel(ChannelFace):
     """A channel between Python and whichever page is connected to a server.
 
-    It is opened with ``open``, with ``async with``, or by ``Server.open``. It outlives a page: when a page comes back
-    after a reload, a crash or a lost network, the channel is opened in it again before anything else is sent, and calls
-    made meanwhile wait for that, within their timeouts. A channel that was closed can be opened again.
+    It is opened with ``open``, with ``async with``, or by ``Server.open``, which also takes its handler, or a module in
+    the place of code. It outlives a page: when a page comes back after a reload, a crash or a lost network, the channel
+    is opened in it again before anything else is sent, and calls made meanwhile wait for that, within their timeouts. A
+    channel that was closed can be opened again.
 
     Every method makes its request at once, in the order of the calls, and returns an ``asyncio.Task`` on the loop that
     runs in the caller's thread. Cancelling the Task cancels the request, and the Task ends when the request has ended.
@@ -46,8 +48,8 @@ class Channel(ChannelFace):
         TypeError: The server is not a ``jchannel.server.Server``, or the code is not a str.
     """
 
-    def __init__(self, server: ServerFace, code: str) -> None:
-        super().__init__(server, code)
+    def _set_up(self, handle: ChannelHandle) -> None:
+        super()._set_up(handle)
         self._requests = Requests(self._handle, LoopStreams(), waits=False)
         self._sync = BlockingCalls(self._handle)
 
@@ -74,9 +76,9 @@ class Channel(ChannelFace):
             TypeError, ValueError: The timeout is not one.
 
         The Task raises ``TimeoutError`` when the time runs out, ``StateError`` when the channel is open already,
-        ``FrontendError`` when the code is not that of a function or the function raised, ``ClosedError`` when the
-        server is not started or the channel was closed meanwhile, and ``ValueError`` when the code is larger than the
-        connection carries at once. Cancelling it closes the channel.
+        ``FrontendError`` when the code is not that of a function, the module cannot be imported, or the function
+        raised, ``ClosedError`` when the server is not started or the channel was closed meanwhile, and ``ValueError``
+        when the code is larger than the connection carries at once. Cancelling it closes the channel.
         """
         return in_task(self._handle.open(self._make_methods(), timeout), "channel.open")
 

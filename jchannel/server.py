@@ -38,7 +38,8 @@ class Server(ServerFace):
             page.
         open_browser: Whether to open the page in the user's browser.
         origins: Origins of pages that may connect, such as ``https://hub.example.com``, beside those of this machine
-            and of the server itself.
+            and of the server itself. ``null`` is that of pages of files, and of every site's sandboxed frames. They all
+            need the token.
         tracebacks: Whether the page gets the traceback of an exception that a Python handler raised, or only its type
             and message.
         limits: The limits of what a peer controls; ``None`` for the defaults.
@@ -88,12 +89,24 @@ class Server(ServerFace):
         """
         return in_task(self._handle.stop(), "server.stop")
 
-    def open(self, code: str, timeout: float | None = 3) -> asyncio.Task[Channel]:
+    def open(
+        self,
+        code: str | None = None,
+        timeout: float | None = 3,
+        *,
+        module: str | None = None,
+        handler: object = None,
+    ) -> asyncio.Task[Channel]:
         """Make a channel and open it.
 
         Args:
             code: JavaScript that evaluates to the initialization function. It receives the page's side of the channel.
             timeout: Seconds as ``int`` or ``float`` for the whole, waiting for a page included; ``None`` for no limit.
+            module: In the place of code, a module whose default export is the initialization function, such as
+                ``"./channel.js"``: the page imports it as a script of its own would, relative to its address. A strict
+                Content Security Policy allows that, and code only with ``unsafe-eval``.
+            handler: The object that handles calls from the page, which may come while the channel is being opened.
+                ``Channel.handler`` can be set at any time, too.
 
         Returns:
             A Task whose result is the channel, open. It raises what the Task of ``Channel.open`` raises, and cancelling
@@ -101,10 +114,11 @@ class Server(ServerFace):
 
         Raises:
             RuntimeError: No loop is running.
-            TypeError, ValueError: The code is not a str, or the timeout is not one.
+            TypeError, ValueError: The code or the module is not one, there are both or neither, or the timeout is not
+                one.
         """
-        channel = Channel(self, code)
-        return in_task(channel._enter(timeout), "server.open")  # noqa: SLF001 (its own facade's)
+        channel = Channel._make(self, code, module, handler)
+        return in_task(channel._enter(timeout), "server.open")  # noqa: SLF001 (the same)
 
     def wait_page(self, timeout: float | None = None) -> asyncio.Task[None]:
         """Wait until a page is connected.

@@ -60,23 +60,35 @@ class Server(ServerFace):
         """
         wait_blocking(self._handle.stop())
 
-    def open(self, code: str, timeout: float | None = 3) -> Channel:
+    def open(
+        self,
+        code: str | None = None,
+        timeout: float | None = 3,
+        *,
+        module: str | None = None,
+        handler: object = None,
+    ) -> Channel:
         """Make a channel and open it.
 
         Args:
             code: JavaScript that evaluates to the initialization function. It receives the page's side of the channel.
             timeout: Seconds as ``int`` or ``float`` for the whole, waiting for a page included; ``None`` for no limit.
+            module: In the place of code, a module whose default export is the initialization function, such as
+                ``"./channel.js"``: the page imports it as a script of its own would, relative to its address. A strict
+                Content Security Policy allows that, and code only with ``unsafe-eval``.
+            handler: The object that handles calls from the page, which may come while the channel is being opened.
+                ``Channel.handler`` can be set at any time, too.
 
         Returns:
             The channel, open.
 
         Raises:
-            TypeError: The code is not a str.
+            TypeError, ValueError: The code or the module is not one, or there are both or neither.
             What ``Channel.open`` raises.
 
         An interrupt closes the channel.
         """
-        channel = Channel(self, code)
+        channel = Channel._make(self, code, module, handler)
         channel.open(timeout)
         return channel
 
@@ -260,7 +272,10 @@ class Channel(ChannelFace, BlockingCalls):
 
     def __init__(self, server: ServerFace, code: str) -> None:
         ChannelFace.__init__(self, server, code)
-        BlockingCalls.__init__(self, self._handle)
+
+    def _set_up(self, handle: ChannelHandle) -> None:
+        super()._set_up(handle)
+        BlockingCalls.__init__(self, handle)
 
     def open(self, timeout: float | None = 3) -> Any:
         """Open the channel: run its code's initialization function in the page.
@@ -274,7 +289,7 @@ class Channel(ChannelFace, BlockingCalls):
         Raises:
             TimeoutError: The time ran out.
             StateError: It is open already.
-            FrontendError: The code is not that of a function, or the function raised.
+            FrontendError: The code is not that of a function, the module cannot be imported, or the function raised.
             ClosedError: The server is not started, or the channel was closed meanwhile.
             TypeError, ValueError: The timeout is not one, or the code is larger than the connection carries at once.
 

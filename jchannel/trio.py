@@ -212,8 +212,13 @@ class Channel(_Calls, metaclass=NoPublicConstructor):
 
     @property
     def code(self) -> str:
-        """JavaScript that evaluates to the initialization function. It receives the page's side of the channel."""
+        """JavaScript that evaluates to the initialization function; empty where that is of a module."""
         return self._core.code
+
+    @property
+    def module(self) -> str:
+        """The module of the page whose default export is the initialization function; empty where there is code."""
+        return self._core.module
 
     @property
     def context_timeout(self) -> float | None:
@@ -246,7 +251,8 @@ class Channel(_Calls, metaclass=NoPublicConstructor):
         Raises:
             trio.TooSlowError: The time ran out. The channel is closed then.
             StateError: It is open already.
-            FrontendError: The code is not that of a function, or the function raised. The channel is closed then.
+            FrontendError: The code is not that of a function, the module cannot be imported or its default export is
+                none, or the function raised. The channel is closed then.
             ClosedError: The server is closed, or the channel was closed meanwhile.
             ValueError: The code is larger than the connection takes at once, or the timeout is not one.
 
@@ -358,13 +364,21 @@ class Server(metaclass=NoPublicConstructor):
 
     @asynccontextmanager
     async def open_channel(
-        self, code: str, *, handler: object = None, timeout: float | None = 3
+        self,
+        code: str | None = None,
+        *,
+        module: str | None = None,
+        handler: object = None,
+        timeout: float | None = 3,
     ) -> AsyncIterator[Channel]:
         """Open a channel for the time of an ``async with`` block, and close it afterwards.
 
         Args:
             code: JavaScript that evaluates to the initialization function, such as
                 ``"(channel) => { channel.handler = {add: (a, b) => a + b}; }"``.
+            module: In the place of code, a module whose default export is the initialization function, such as
+                ``"./channel.js"``: the page imports it as a script of its own would, relative to its address. A strict
+                Content Security Policy allows that, and code only with ``unsafe-eval``.
             handler: The object that handles calls from the page; it can be set later, too.
             timeout: Seconds for opening and for closing, each; ``None`` for no limit.
 
@@ -374,7 +388,7 @@ class Server(metaclass=NoPublicConstructor):
 
         Cancelling it closes the channel, and tells the page.
         """
-        async with self.hold_channel(code, handler=handler) as channel:
+        async with self.hold_channel(code, module=module, handler=handler) as channel:
             channel.context_timeout = timeout
             await channel.open(timeout)
             try:
@@ -386,20 +400,24 @@ class Server(metaclass=NoPublicConstructor):
             await channel.close(channel.context_timeout)
 
     @asynccontextmanager
-    async def hold_channel(self, code: str, *, handler: object = None) -> AsyncIterator[Channel]:
+    async def hold_channel(
+        self, code: str | None = None, *, module: str | None = None, handler: object = None
+    ) -> AsyncIterator[Channel]:
         """Make a channel that is not open, for the time of an ``async with`` block: for who opens and closes it.
 
         Args:
             code: As in ``open_channel``.
+            module: As in ``open_channel``.
             handler: As in ``open_channel``.
 
         Raises:
-            TypeError: The code is not a str.
+            TypeError: The code or the module is not a str, or there are both or neither.
+            ValueError: The module is empty.
 
         Entering it is no checkpoint. Leaving it waits for what runs in the channel, and cannot be cancelled at that:
         all of it has been.
         """
-        core = ServerChannel(self._core, code, handler=handler)
+        core = ServerChannel(self._core, code, module=module, handler=handler)
         async with core.own_tasks() as nursery:
             try:
                 yield Channel.create(core, self._assembly)
@@ -419,8 +437,16 @@ class PeerChannel(_Calls, metaclass=NoPublicConstructor):
 
     @property
     def code(self) -> str:
-        """The initialization function's code, which a page would run and the peer does not."""
+        """The initialization function's code, which a page would run and the peer does not; empty for a module."""
         return self._core.code
+
+    @property
+    def module(self) -> str:
+        """The module whose default export would be the initialization function in a page; empty for code.
+
+        The peer does not run it either: ``on_open`` or the handler plays it.
+        """
+        return self._core.module
 
     @property
     def number(self) -> int:
@@ -428,7 +454,8 @@ class PeerChannel(_Calls, metaclass=NoPublicConstructor):
         return self._core.number
 
 
-#: Called with each channel that is opened, and its code; returns what a page's initialization function would return.
+#: Called with each channel that is opened, and its code, empty where it is a module; returns what a page's
+#: initialization function would return.
 OnOpen: TypeAlias = Callable[[PeerChannel, str], Any | Awaitable[Any]]
 
 
@@ -495,7 +522,8 @@ async def open_server(
         open_browser: Whether to open the page in the user's browser.
         heartbeat: Seconds between two pings of the page, and the most that its answer may take.
         origins: Origins of pages that may connect, such as ``https://hub.example.com``, beside those of this machine
-            and of the server itself.
+            and of the server itself. ``null`` is that of pages of files, and of every site's sandboxed frames. They all
+            need the token.
         tracebacks: Whether the page gets the traceback of an exception that a Python handler raised, or only its type
             and message.
         limits: The limits of what a peer controls; ``None`` for the defaults.
@@ -545,8 +573,9 @@ async def open_peer(
             has, the server's streams are fetched in parts, which no proxy holds back or cuts short unnoticed.
         handler: The object that handles calls from the server, on every channel.
         token: The server's token, where the URL does not carry it.
-        on_open: Called with each channel that is opened, and its code; sync or async. It may set the channel's handler,
-            and returns what ``Channel.open`` returns to the server. Without it a channel is opened with ``None``.
+        on_open: Called with each channel that is opened, and its code, which is empty where the channel has a
+            ``module``; sync or async. It may set the channel's handler, and returns what ``Channel.open`` returns to
+            the server. Without it a channel is opened with ``None``.
         client: A name for this peer, of at most 64 characters. The server takes a second connection of the same name
             for the first one come again. ``None`` for a random name.
         connect: Opens a connection to the server, instead of TCP to the URL's host: for tests. It is called once for

@@ -65,10 +65,10 @@ CLASSES: dict[type, str] = {
         hold_channel issue_browser_url move_to_newest_page open_channel page_url statistics token tree url wait_page
     """,
     jchannel.trio.Channel: """
-        call call_with_stream close code context_timeout echo handler is_open open pipe statistics tree
+        call call_with_stream close code context_timeout echo handler is_open module open pipe statistics tree
     """,
     jchannel.trio.Peer: "channels connected wait_channel wait_ended why_ended",
-    jchannel.trio.PeerChannel: "call call_with_stream code echo handler number pipe statistics tree",
+    jchannel.trio.PeerChannel: "call call_with_stream code echo handler module number pipe statistics tree",
     # asyncio
     jchannel.Server: _FACADE_SERVER,
     jchannel.Channel: f"{_FACADE_CHANNEL} sync",

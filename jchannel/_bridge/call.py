@@ -245,13 +245,25 @@ def running_loop() -> asyncio.AbstractEventLoop:
     Raises:
         RuntimeError: There is none. The message says what to use instead.
     """
+    loop = _find_loop()
+    if loop is not None:
+        return loop
+    if trio.lowlevel.in_trio_run():
+        raise RuntimeError(
+            "no asyncio loop is running here, but trio: use channel.sync in another thread, with "
+            "trio.to_thread.run_sync, or jchannel.trio in a program of trio's"
+        )
+    raise RuntimeError(
+        "no asyncio loop is running here: call this from async code, or use channel.sync, or jchannel.sync in a "
+        "script, whose methods wait and return the value"
+    )
+
+
+def _find_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
-        raise RuntimeError(
-            "no asyncio loop is running here: call this from async code, or use channel.sync, or jchannel.sync in a "
-            "script, whose methods wait and return the value (and jchannel.trio in trio)"
-        ) from None
+        return None
 
 
 def in_task(job: Job[T], name: str, loop: asyncio.AbstractEventLoop | None = None) -> asyncio.Task[T]:
@@ -351,8 +363,10 @@ def wait_blocking(job: Job[T], *, meanwhile: Callable[[], None] | None = None) -
     A ``KeyboardInterrupt`` cancels the job, and is raised when it has ended; a second one is raised at once.
     """
     if job.portal.is_here:
+        # Only in a trio-asyncio loop can the channel's own methods be awaited in this thread.
+        instead = "" if _find_loop() is None else "await the channel's methods here, or "
         raise RuntimeError(
-            "this thread runs trio and would wait for itself: await the channel's methods here, or call this in "
-            "another thread, with trio.to_thread.run_sync"
+            f"this thread runs trio and would wait for itself: {instead}call this in another thread, with "
+            "trio.to_thread.run_sync"
         )
     return _ThreadCall(job).run(meanwhile)

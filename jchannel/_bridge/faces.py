@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
 from jchannel._assembly import Assembly, ServerOptions
@@ -152,7 +153,22 @@ class ChannelFace:
     def __init__(self, server: ServerFace, code: str) -> None:
         if not isinstance(server, ServerFace):
             raise TypeError(f"the server of a channel must be one that jchannel.start gave, and not {server!r}")
-        self._handle = ChannelHandle(server._handle, code)  # noqa: SLF001 (the facades hold it for each other)
+        self._set_up(ChannelHandle(server._handle, code))  # noqa: SLF001 (the facades hold it for each other)
+
+    @classmethod
+    def _make(cls, server: ServerFace, code: str | None, module: str | None, handler: object) -> Self:
+        """Make a channel of code or of a module, with its handler.
+
+        Raises:
+            TypeError: The code or the module is not a str, or there are both or neither.
+            ValueError: The module is empty.
+        """
+        channel = cls.__new__(cls)
+        channel._set_up(ChannelHandle(server._handle, code, module=module, handler=handler))  # noqa: SLF001 (as above)
+        return channel
+
+    def _set_up(self, handle: ChannelHandle) -> None:
+        self._handle = handle
         self._context_timeout: float | None = 3
         self._panel = _FollowingPanel(self._handle)
 

@@ -270,6 +270,8 @@ class ChannelHandle:
     Args:
         server: Its server.
         code: JavaScript that evaluates to the initialization function.
+        module: The module of the page whose default export it is, in the place of code.
+        handler: The object that handles calls from the page, or ``None``.
 
     Attributes:
         server: As above.
@@ -277,15 +279,19 @@ class ChannelHandle:
         methods: Runs the handler's methods. Before the channel was opened, none is run.
 
     Raises:
-        TypeError: The code is not a str.
+        TypeError: The code or the module is not a str, or there are both or neither.
+        ValueError: The module is empty.
     """
 
-    def __init__(self, server: ServerHandle, code: str) -> None:
-        check_code(code)
+    def __init__(
+        self, server: ServerHandle, code: str | None, *, module: str | None = None, handler: object = None
+    ) -> None:
+        check_code(code, module)
         self.server = server
         self.methods: BridgedMethods = ThreadMethods()
-        self._handler: object = None
+        self._handler = handler
         self._code = code
+        self._module = module
         self.core: ServerChannel | None = None
 
     @property
@@ -373,7 +379,11 @@ class ChannelHandle:
         channel = self.core
         if channel is None or channel.server is not server:
             channel = self.core = ServerChannel(
-                server, self._code, handler=self._handler, convert_stream=self._bridge_stream
+                server,
+                self._code,
+                module=self._module,
+                handler=self._handler,
+                convert_stream=self._bridge_stream,
             )
         channel.handler = self._handler  # It may have been set meanwhile, when there was no channel to set it in.
         opening = channel.begin_open()

@@ -91,7 +91,7 @@ def check_host(host: object) -> None:
     if not isinstance(host, str):
         raise TypeError(f"host must be a str, and not {host!r}")
     if not host:
-        raise ValueError("host must not be empty: use '0.0.0.0' or '::' to listen on every address")
+        raise ValueError("host must not be empty: use '0.0.0.0' or '::' to listen on every address of IPv4 or of IPv6")
 
 
 def check_port(port: object) -> None:

@@ -48,14 +48,28 @@ def check_name(name: object) -> None:
         raise TypeError(f"the name of a method must be a str, and not {name!r}")
 
 
-def check_code(code: object) -> None:
-    """Refuse what cannot be a channel's code.
+def check_code(code: object, module: object) -> None:
+    """Refuse what cannot be a channel's code, or the module in its place.
 
     Raises:
-        TypeError: It is not a str.
+        TypeError: One of them is not a str, or there are both or neither.
+        ValueError: The module is empty.
     """
-    if not isinstance(code, str):
+    if code is not None and not isinstance(code, str):
         raise TypeError(f"the code of a channel must be a str of JavaScript, and not {code!r}")
+    if module is not None and not isinstance(module, str):
+        raise TypeError(f"the module of a channel must be a str such as './channel.js', and not {module!r}")
+    if code is None and module is None:
+        raise TypeError(
+            "the code of a channel must be a str of JavaScript, and not None; in its place a module of the page may be "
+            "given, such as module='./channel.js'"
+        )
+    if code is not None and module is not None:
+        raise TypeError("a channel has either code or a module: leave one of them out")
+    if module == "":
+        raise ValueError(
+            "the module of a channel must not be empty: write it as an import does, such as './channel.js'"
+        )
 
 
 def pack_call(name: str, args: tuple[object, ...]) -> Call:

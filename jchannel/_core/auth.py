@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import secrets
+import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +34,11 @@ TOKEN_PREFIX: Final = "jchannel.token."  # noqa: S105 (the text before a token, 
 
 _VERSION_PREFIX: Final = "jchannel.v"
 
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
+_NOT_IN_ORIGINS: Final = re.compile(r"[\s/\\?#@%]")
+_NUMBER: Final = re.compile(r"\d+|0x[0-9a-f]*")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
 
 def make_token() -> str:
     """Return a new token: 256 random bits as 43 characters that are valid in a header and in a URL."""
@@ -50,7 +57,8 @@ class Gate:
     Attributes:
         token: The server's token.
         hosts: The names of the server, in addition to ``localhost`` and numeric addresses.
-        origins: The origins of pages that may connect, in addition to those of loopback and of the server itself.
+        origins: The origins of pages that may connect, in addition to those of loopback and of the server itself, as
+            browsers write them.
     """
 
     token: str
@@ -81,7 +89,7 @@ class Gate:
 
     def allows_origin(self, origin: str | None, host: str) -> bool:
         """Return whether a page of this origin may connect. Programs other than browsers send no origin."""
-        if origin is None or origin in self.origins:
+        if origin is None or origin.lower() in self.origins:
             return True
         name = _host_name(origin.partition("://")[2])
         return is_local_name(name) or _is_loopback(name) or (self.allows_host(host) and name == _host_name(host))
@@ -107,13 +115,21 @@ class Gate:
             message = "the token is wrong: the page is of a server that has ended; open the address of the present one"
             return RefusedError("token", message)
         if not allowed_origin:
-            message = f"pages of {origin} may not connect: pass the origin to the server with origins=[{origin!r}]"
-            return RefusedError("origin", message)
+            return RefusedError("origin", f"pages of {origin} may not connect{_advise_origin(origin)}")
         if VERSION not in offered:
             spoken = ", ".join(name for name in offered if name.startswith(_VERSION_PREFIX)) or "no version of it"
             advice = "upgrade the older side, or reload the page if it was loaded before an upgrade"
             return RefusedError("version", f"the server speaks {VERSION} and the page speaks {spoken}: {advice}")
         return None
+
+
+def _advise_origin(origin: str | None) -> str:
+    """Return what lets the pages of an origin in, as the end of a sentence; empty if nothing does."""
+    try:
+        check_origins([origin or ""])
+    except ValueError:
+        return ""
+    return f": pass the origin to the server with origins=[{origin!r}]"
 
 
 def select_subprotocol(offered: Sequence[str]) -> str | None:
@@ -123,25 +139,59 @@ def select_subprotocol(offered: Sequence[str]) -> str | None:
 
 
 def check_origins(origins: Iterable[str]) -> frozenset[str]:
-    """Check the origins that a user allows, and return them in lower case.
+    """Check the origins that a user allows, and return them as browsers write them.
 
     Raises:
-        TypeError: ``origins`` is a single str, or one of them is not a str.
-        ValueError: One of them is not an origin, such as ``https://hub.example.com``.
+        TypeError: ``origins`` is a single str or no iterable, or one of them is not a str.
+        ValueError: One of them is not an origin, such as ``https://hub.example.com``, or not as any browser writes it.
     """
     if isinstance(origins, str):
         raise TypeError(f"origins must be several strings: write [{origins!r}]")
-    checked = set()
-    for origin in origins:
-        if not isinstance(origin, str):
-            raise TypeError(f"an origin must be a str, and not {origin!r}")
-        scheme, _, name = origin.partition("://")
-        if not scheme or not _host_name(name) or any(character in "/?#@" for character in name):
-            raise ValueError(
-                f"{origin!r} is not an origin: write it as a browser does, such as https://example.com:8443"
-            )
-        checked.add(origin.lower())  # As browsers send it.
-    return frozenset(checked)
+    if not isinstance(origins, Iterable):
+        raise TypeError(f"origins must be several strings, such as ['https://example.com:8443'], and not {origins!r}")
+    return frozenset(map(_check_origin, origins))
+
+
+def _check_origin(origin: object) -> str:
+    """Check one origin. What no browser sends would never match, and is refused with what one sends instead."""
+    if not isinstance(origin, str):
+        raise TypeError(f"an origin must be a str, and not {origin!r}")
+    if "*" in origin:
+        raise ValueError(f"{origin!r} would never match, as there are no wildcards: name each origin")
+    written = _write_origin(origin)
+    if written is None:
+        hint = ", and 'null' for pages of files" if origin.lower().startswith("file:") else ""
+        raise ValueError(
+            f"{origin!r} is not an origin: write it as a browser does, such as https://example.com:8443{hint}"
+        )
+    if written != origin.lower():
+        raise ValueError(f"{origin!r} would never match: a browser writes this origin as {written!r}")
+    return written
+
+
+def _write_origin(origin: str) -> str | None:
+    """Return an origin as a browser writes it in the header; ``None`` if it is none."""
+    if origin.lower() == "null":
+        return "null"
+    scheme, _, address = origin.lower().partition("://")
+    # A page's origin has the scheme of the page and not that of its WebSocket.
+    scheme = {"ws": "http", "wss": "https"}.get(scheme, scheme)
+    if not _SCHEME.fullmatch(scheme) or _NOT_IN_ORIGINS.search(address):
+        return None
+    try:
+        parts = urlsplit(f"//{address}")
+        host, port = parts.hostname or "", parts.port
+        if ":" in host:
+            host = f"[{ipaddress.IPv6Address(host).compressed}]"
+        elif _NUMBER.fullmatch(host.rpartition(".")[2]):
+            host = socket.inet_ntoa(socket.inet_aton(host))
+        else:
+            host = host.encode("idna").decode()
+    except (ValueError, OSError):
+        return None
+    if not host:
+        return None
+    return f"{scheme}://{host}" if port in (None, _DEFAULT_PORTS.get(scheme)) else f"{scheme}://{host}:{port}"
 
 
 def is_local_name(name: str) -> bool:

@@ -64,17 +64,20 @@ class ServerChannel(Endpoint):
     Args:
         server: Its server.
         code: JavaScript that evaluates to the initialization function. It receives the page's side of the channel.
+        module: The module of the page whose default export is the initialization function, in the place of code.
         handler: As that of ``Endpoint``.
         methods: As that of ``Endpoint``.
         convert_stream: As that of ``Endpoint``.
 
     Attributes:
         server: As above.
-        code: As above.
+        code: As above; empty where there is a module.
+        module: As above; empty where there is code.
         opening: The present or last opening.
 
     Raises:
-        TypeError: The code is not a str.
+        TypeError: The code or the module is not a str, or there are both or neither.
+        ValueError: The module is empty.
     """
 
     _far_side = "the page"
@@ -83,13 +86,14 @@ class ServerChannel(Endpoint):
     def __init__(
         self,
         server: Server,
-        code: str,
+        code: str | None,
         *,
+        module: str | None = None,
         handler: object = None,
         methods: Methods | None = None,
         convert_stream: ConvertStream = read_in_trio,
     ) -> None:
-        check_code(code)
+        check_code(code, module)
         super().__init__(
             handler,
             nursery=None,
@@ -100,7 +104,8 @@ class ServerChannel(Endpoint):
             tracebacks=server.tracebacks,
             tally=server.tally,
         )
-        self.code = code
+        self.code = code or ""
+        self.module = module or ""
         self.server = server
         # The channel's number while it is open or opening, and the session in which the page has opened it.
         self._id: int | None = None
@@ -240,8 +245,9 @@ class ServerChannel(Endpoint):
     def attach(self, session: Session) -> None:
         """Open the channel in a page that has just connected, before anything else is sent."""
         assert self._id is not None
+        code, module = (None, self.module) if self.module else (self.code, None)
         self._open_request = self.outbox.send_now(
-            Open(UNSENT, UNSENT, self.code), session, self._id, self._handle_opened
+            Open(UNSENT, UNSENT, code, module), session, self._id, self._handle_opened
         )
         if self._open_request.done:
             self._open_request = None

@@ -8,6 +8,7 @@ from typing import Final
 
 from jchannel._protocol.connection import FRAME_LIMIT
 from jchannel._protocol.messages import MIN_FRAME_LIMIT
+from jchannel._protocol.values import MAX_INTEGER
 
 __all__ = ["LONG_TEXT", "MAX_NAME", "SHORT_TEXT", "Limits"]
 
@@ -45,7 +46,8 @@ class Limits:
 
     Raises:
         TypeError: A limit is not a number.
-        ValueError: A limit is not positive and finite, or ``frame_bytes`` is less than 4 KiB.
+        ValueError: A limit is not positive and finite, or ``frame_bytes`` is less than 4 KiB or beyond the integers of
+            JavaScript.
     """
 
     connections: int = 128
@@ -72,3 +74,5 @@ class Limits:
             raise ValueError(
                 f"the limit frame_bytes must be at least {MIN_FRAME_LIMIT:,}, and it is {self.frame_bytes}"
             )
+        if self.frame_bytes >= MAX_INTEGER:
+            raise ValueError("the limit frame_bytes must be less than 2**53, as pages are told it: leave it out")

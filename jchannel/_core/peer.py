@@ -34,7 +34,7 @@ from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.transport import Link, LinkClosed
 from jchannel._core.upgrade import RejectedError, open_websocket
 from jchannel._protocol.connection import Connection
-from jchannel._protocol.messages import Close, Error, Message, Open, Result
+from jchannel._protocol.messages import MAX_CLIENT_LENGTH, Close, Error, Message, Open, Result
 from jchannel._protocol.values import pack
 from jchannel.errors import ClosedError, KernelError, PageLostError, RefusedError
 
@@ -57,7 +57,9 @@ class PeerChannel(Endpoint):
         request: The server's request to open it.
 
     Attributes:
-        code: The initialization function's code, which a page would run and the peer does not.
+        code: The initialization function's code, which a page would run and the peer does not; empty where it is a
+            module.
+        module: The module whose default export it is; empty where it is code.
         number: The channel's number, which no other channel of the server has.
     """
 
@@ -75,7 +77,8 @@ class PeerChannel(Endpoint):
             convert_stream=options.convert_stream,
             tracebacks=options.tracebacks,
         )
-        self.code = request.code
+        self.code = request.code or ""
+        self.module = request.module or ""
         self.number = request.channel
         self._session = session
         self._closed = False
@@ -103,7 +106,8 @@ class PeerChannel(Endpoint):
         return self.number, "open"
 
 
-#: Called with each channel that is opened, and its code; returns what a page's initialization function would return.
+#: Called with each channel that is opened, and its code, empty where it is a module; returns what a page's
+#: initialization function would return.
 OnOpen: TypeAlias = Callable[[PeerChannel, str], Any | Awaitable[Any]]
 
 
@@ -254,6 +258,7 @@ async def open_peer(
     Leaving the block closes the connection. Cancelling it does the same.
     """
     address, found = _split_url(url)
+    _check_client(options.client)
     token = found if token is None else token
     limits = options.limits
     connect = partial(_open_stream, address) if connect is None else connect
@@ -266,7 +271,8 @@ async def open_peer(
                 stream = await connect()
                 link = await _open_link(stream, address, token, limits)
                 link = link if options.wrap_link is None else options.wrap_link(link)
-                connection, early = await greet(link, options.client or secrets.token_urlsafe(12))
+                name = secrets.token_urlsafe(12) if options.client is None else options.client
+                connection, early = await greet(link, name)
             if timer.cancelled_caught:
                 raise trio.TooSlowError(f"{address} did not answer within {limits.handshake_seconds:g} s")
             parts = urlsplit(address)
@@ -293,6 +299,13 @@ def _split_url(url: str) -> tuple[str, str]:
     base, _, fragment = url.partition("#")
     values = parse_qs(fragment).get("jchannel", [""])
     return check_url(base), values[0]
+
+
+def _check_client(client: str | None) -> None:
+    if client is not None and not isinstance(client, str):
+        raise TypeError(f"client must be a str, or None for a random name, and not {client!r}")
+    if client is not None and not 1 <= len(client) <= MAX_CLIENT_LENGTH:
+        raise ValueError(f"client must have 1 to {MAX_CLIENT_LENGTH} characters, and it has {len(client)}")
 
 
 async def _open_stream(address: str) -> trio.abc.Stream:

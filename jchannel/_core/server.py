@@ -99,7 +99,7 @@ class Server:
         self._heartbeat = _check_heartbeat(heartbeat)
         self._host = host
         self._port = port
-        self._listeners = None if listeners is None else list(listeners)
+        self._listeners = None if listeners is None else _check_listeners(listeners)
         self._url = None if url is None else check_url(url)
         self.prefix = "" if self._url is None else urlsplit(self._url).path
         self.gate = Gate(self.token, frozenset(), check_origins(origins))
@@ -452,6 +452,13 @@ def _check_limits(limits: Limits | None) -> Limits:
     if not isinstance(limits, Limits):
         raise TypeError(f"limits must be a Limits, and not {limits!r}")
     return limits
+
+
+def _check_listeners(listeners: Sequence[trio.abc.Listener[Any]]) -> list[trio.abc.Listener[Any]]:
+    checked = list(listeners)
+    if not checked:
+        raise ValueError("listeners must not be empty: leave it out to listen on host and port")
+    return checked
 
 
 def _check_heartbeat(heartbeat: float) -> float:

@@ -5,24 +5,25 @@ Starlette serves the files: it handles paths that lead outside, ranges, conditio
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
 import trio
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from jchannel._core.asgi import AsgiApp
+from jchannel._core.asgi import AsgiApp, get_header
+from jchannel._page.markup import find_charset, insert_script
 
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-__all__ = ["insert_script", "open_site"]
+__all__ = ["open_site"]
 
-_HEAD_TAG: Final = re.compile(rb"<head(\s[^>]*)?>", re.IGNORECASE)
+#: What a browser says that it wants a page for, when the page will be a document: in a tab or in a frame.
+_DOCUMENTS: Final = frozenset({None, "document", "iframe", "frame", "embed", "object", "fencedframe"})
 
 
 def open_site(folder: Path) -> AsgiApp:
@@ -43,29 +44,22 @@ class _Site(StaticFiles):
             query = scope["query_string"].decode("latin-1")
             response.headers["location"] = f"./{name}/?{query}" if query else f"./{name}/"
             return response
-        if not isinstance(response, FileResponse) or response.media_type != "text/html":
+        if not isinstance(response, FileResponse):
+            return response
+        if response.media_type in ("text/css", "text/javascript"):
+            # Without a charset they are read as the page that loads them is.
+            response.headers["content-type"] = response.media_type
+        if response.media_type != "text/html":
             return response
         page = await trio.Path(response.path).read_bytes()
-        depth = scope["path"].count("/") - 1
-        return HTMLResponse(insert_script(page, depth), response.status_code, {"cache-control": "no-cache"})
-
-
-def insert_script(page: bytes, depth: int) -> bytes:
-    """Insert the client's script into a page, unless the page loads the client itself.
-
-    Args:
-        page: The page, in HTML.
-        depth: The number of folders between the server's base URL and the page. The script's URL is relative, because
-            a proxy may serve it at any path.
-
-    Returns:
-        The page with the script.
-    """
-    if b"jchannel/inject.js" in page or b"jchannel/jchannel.js" in page:
-        return page
-    script = b'<script src="%sjchannel/inject.js"></script>' % (b"../" * depth)
-    head = _HEAD_TAG.search(page)
-    at = head.end() if head else 0
-    if head is None and page[:9].lower() == b"<!doctype":
-        at = page.index(b">") + 1 if b">" in page else len(page)
-    return page[:at] + script + page[at:]
+        charset = find_charset(page)
+        # What a script fetches is data for it and no document.
+        if get_header(scope, b"sec-fetch-dest") in _DOCUMENTS:
+            # The URL is relative, because a proxy may serve it at any path.
+            page = insert_script(page, "../" * (scope["path"].count("/") - 1) + "jchannel/inject.js")
+        headers = {
+            "cache-control": "no-cache",
+            "content-type": "text/html" if charset is None else f"text/html; charset={charset}",
+            "vary": "Sec-Fetch-Dest",
+        }
+        return Response(page, response.status_code, headers)

@@ -297,4 +297,6 @@ def _number(
         return Pipe(id_, channel, stream, timeout, parent)
     if isinstance(request, Echo):
         return Echo(id_, channel, request.args)
-    return Open(id_, channel, request.code) if isinstance(request, Open) else Close(id_, channel)
+    if isinstance(request, Open):
+        return Open(id_, channel, request.code, request.module)
+    return Close(id_, channel)

@@ -18,6 +18,7 @@ from jchannel.errors import ProtocolError
 __all__ = [
     "ERROR_KINDS",
     "GOODBYE_REASONS",
+    "MAX_CLIENT_LENGTH",
     "MIN_FRAME_LIMIT",
     "UNSENT",
     "VALUE_FIELDS",
@@ -77,7 +78,9 @@ UNSENT: Final = 0
 #: The least that a page's frame limit may be, in bytes: whatever the two sides have to say of themselves fits into it.
 MIN_FRAME_LIMIT: Final = 4 * 2**10
 
-_MAX_CLIENT_LENGTH: Final = 64
+#: The most characters of a page's name.
+MAX_CLIENT_LENGTH: Final = 64
+
 _MAX_SHOWN: Final = 40
 _TICKET: Final = re.compile("[A-Za-z0-9_-]{22}")
 _MAX_ID: Final = MAX_INTEGER - 1
@@ -144,12 +147,16 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Ask the page to open a channel with an initialization function, given as JavaScript code."""
+    """Ask the page to open a channel with an initialization function.
+
+    It is given as JavaScript code, or as the module of the page whose default export it is: one of the two.
+    """
 
     type: ClassVar = "open"
     id: int
     channel: int
-    code: str
+    code: str | None = None
+    module: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +339,10 @@ def parse(fields: dict[str, Any]) -> Message:
         elif field.convert is not None:
             value = field.convert(value)
         values.append(value)
-    return message_type(*values)
+    message = message_type(*values)
+    if isinstance(message, Open) and (message.code is None) == (message.module is None):
+        raise ProtocolError("the message 'open' must have one of the fields 'code' and 'module'")
+    return message
 
 
 _MISSING: Final = object()
@@ -351,7 +361,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_client(value: object) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= _MAX_CLIENT_LENGTH
+    return isinstance(value, str) and 1 <= len(value) <= MAX_CLIENT_LENGTH
 
 
 def _is_period(value: object) -> bool:
@@ -446,7 +456,10 @@ _READERS: Final[dict[str, tuple[Callable[..., Message], tuple[_Field, ...]]]] = 
     ),
     "goodbye": (Goodbye, (_Field("reason", _is_reason), _MESSAGE)),
     "beat": (Beat, ()),
-    "open": (Open, (_ID, _CHANNEL, _Field("code", _is_text))),
+    "open": (
+        Open,
+        (_ID, _CHANNEL, _Field("code", _is_text, optional=True), _Field("module", _is_text, optional=True)),
+    ),
     "close": (Close, (_ID, _CHANNEL)),
     "echo": (Echo, (_ID, _CHANNEL, _ARGS)),
     "call": (Call, (_ID, _CHANNEL, _NAME, _ARGS, _MAYBE_STREAM, _TIMEOUT, _PARENT)),

@@ -20,7 +20,7 @@ from jchannel.server import Server
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.facade import LoopPage
 from jchannel.testing.faults import check_seconds
-from jchannel.testing.kit import EMPTY_CODE, Kit
+from jchannel.testing.kit import Kit, choose_code
 from jchannel.trio import PeerChannel
 
 __all__ = ["AsyncioKit"]
@@ -123,7 +123,8 @@ class AsyncioKit(Kit):
         page_handler: object = None,
         *,
         handler: object = None,
-        code: str = EMPTY_CODE,
+        code: str | None = None,
+        module: str | None = None,
         on_open: Callable[[PeerChannel, str], Any] | None = None,
     ) -> tuple[Channel, LoopPage]:
         """Connect a scripted page, and open a channel.
@@ -131,7 +132,8 @@ class AsyncioKit(Kit):
         Args:
             page_handler: The object that handles calls from Python: it plays the page's JavaScript.
             handler: The channel's handler, which handles calls from the page.
-            code: The channel's code. The page does not run it.
+            code: The channel's code; ``None`` for one that does nothing. The page does not run it.
+            module: The channel's module, in the place of code. The page does not run it either.
             on_open: Plays the code of channels, as in ``open_page``.
 
         Returns:
@@ -140,8 +142,7 @@ class AsyncioKit(Kit):
         Exceptions and cancellation are those of ``open_page`` and ``Channel.open``.
         """
         page = await self.open_page(page_handler, on_open=on_open)
-        channel = Channel(self.server, code)
-        channel.handler = handler
+        channel = Channel._make(self.server, choose_code(code, module), module, handler)
         await channel.open()
         return channel, page
 

@@ -111,7 +111,7 @@ class FacadePage:
 
     @property
     def codes(self) -> list[str]:
-        """The code of each channel that is open in it, in the order of their opening."""
+        """The code of each channel that is open in it, in the order of their opening; empty for one of a module."""
         return run_now(self._portal, lambda: [channel.code for channel in self._page.channels])
 
     @property

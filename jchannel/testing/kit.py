@@ -24,12 +24,14 @@ from jchannel.testing.network import MemoryListener
 from jchannel.testing.page import Page, hold_page
 from jchannel.trio import PeerChannel
 
-__all__ = ["EMPTY_CODE", "Kit"]
-
-#: The code of a channel, where the test sets none. The page does not run it.
-EMPTY_CODE = "(channel) => {}"
+__all__ = ["Kit", "choose_code"]
 
 P = TypeVar("P", bound=FacadePage)
+
+
+def choose_code(code: str | None, module: str | None) -> str | None:
+    """Return the code of a pair's channel: one that does nothing, where the test sets neither code nor a module."""
+    return "(channel) => {}" if code is None and module is None else code
 
 
 class Kit:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from jchannel._core.limits import Limits
+from jchannel.testing.kit import choose_code
 from jchannel.testing.network import MemoryListener
 from jchannel.testing.page import Page, hold_page
 from jchannel.trio import Channel, OnOpen, Server
@@ -94,7 +95,8 @@ async def open_pair(
     page_handler: object = None,
     *,
     handler: object = None,
-    code: str = "(channel) => {}",
+    code: str | None = None,
+    module: str | None = None,
     on_open: OnOpen | None = None,
     heartbeat: float = 15,
     tracebacks: bool = False,
@@ -105,7 +107,8 @@ async def open_pair(
     Args:
         page_handler: The object that handles calls from Python: it plays the page's JavaScript.
         handler: The channel's handler, which handles calls from the page.
-        code: The channel's code. The page does not run it.
+        code: The channel's code; ``None`` for one that does nothing. The page does not run it.
+        module: The channel's module, in the place of code. The page does not run it either.
         on_open: Plays the code of channels, as in ``open_page``.
         heartbeat: Seconds between two pings of the page, and the most that its answer may take.
         tracebacks: Whether the page receives the traceback of an exception that a Python handler raised.
@@ -122,7 +125,7 @@ async def open_pair(
     async with (
         open_server(heartbeat=heartbeat, tracebacks=tracebacks, limits=limits) as server,
         open_page(server, page_handler, on_open=on_open) as page,
-        server.hold_channel(code, handler=handler) as channel,
+        server.hold_channel(choose_code(code, module), module=module, handler=handler) as channel,
     ):
         await channel.open()
         yield channel, page

@@ -15,7 +15,7 @@ from jchannel._bridge.streams import ThreadStreams
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.facade import ThreadPage
 from jchannel.testing.faults import check_seconds
-from jchannel.testing.kit import EMPTY_CODE, Kit
+from jchannel.testing.kit import Kit, choose_code
 from jchannel.trio import PeerChannel
 
 __all__ = ["SyncKit"]
@@ -102,7 +102,8 @@ class SyncKit(Kit):
         page_handler: object = None,
         *,
         handler: object = None,
-        code: str = EMPTY_CODE,
+        code: str | None = None,
+        module: str | None = None,
         on_open: Callable[[PeerChannel, str], Any] | None = None,
     ) -> tuple[jchannel.sync.Channel, ThreadPage]:
         """Connect a scripted page, and open a channel.
@@ -110,7 +111,8 @@ class SyncKit(Kit):
         Args:
             page_handler: The object that handles calls from Python: it plays the page's JavaScript.
             handler: The channel's handler, which handles calls from the page.
-            code: The channel's code. The page does not run it.
+            code: The channel's code; ``None`` for one that does nothing. The page does not run it.
+            module: The channel's module, in the place of code. The page does not run it either.
             on_open: Plays the code of channels, as in ``open_page``.
 
         Returns:
@@ -120,8 +122,7 @@ class SyncKit(Kit):
             What ``open_page`` and ``Channel.open`` raise.
         """
         page = self.open_page(page_handler, on_open=on_open)
-        channel = jchannel.sync.Channel(self.server, code)
-        channel.handler = handler
+        channel = jchannel.sync.Channel._make(self.server, choose_code(code, module), module, handler)
         channel.open()
         return channel, page
 

@@ -4,11 +4,13 @@
  */
 
 import type { Client } from './connection/client.js';
+import { checkNames } from './options.js';
 import { connectWindow, findBase } from './page.js';
 
 export * from './exports.js';
 export type { CallOptions } from './requests/call-options.js';
 export type { Calls } from './channels/calls.js';
+export type { Initialize } from './channels/evaluate.js';
 export type { ClientState, ConnectOptions, StopReason } from './connection/client.js';
 export type { SocketClass, SocketLike } from './connection/environment.js';
 export type { RecordOptions } from './streams/reader.js';
@@ -24,5 +26,6 @@ export type { Bytes, StreamSource } from './streams/sources.js';
  * @throws TypeError if there is no `url` and this module was not served by a jchannel server.
  */
 export function connectPage(options: { readonly url?: string } = {}): Client {
+  checkNames('connectPage', options, ['url']);
   return connectWindow(options.url ?? findBase(import.meta.url), globalThis);
 }

@@ -9,7 +9,7 @@ const TOKEN = /^[\w-]+$/u;
 
 /** The part of a window that is needed. */
 export interface PageWindow {
-  readonly location: Pick<Location, 'pathname' | 'search' | 'hash' | 'reload'>;
+  readonly location: Pick<Location, 'href' | 'hash' | 'reload'>;
   readonly history: Pick<History, 'state' | 'replaceState'>;
   readonly sessionStorage: Pick<Storage, 'getItem' | 'setItem'>;
   addEventListener(type: 'hashchange', listener: () => void): void;
@@ -77,7 +77,9 @@ function takeToken({ location, history }: PageWindow, storage: TabStorage): bool
   }
   storage.set('token', part.slice(TOKEN_PART.length));
   const rest = parts.filter((other) => !other.startsWith(TOKEN_PART)).join('&');
-  history.replaceState(history.state, '', location.pathname + location.search + (rest === '' ? '' : `#${rest}`));
+  // The whole address: a path that begins with // would be another host's, and one alone is relative to a <base>.
+  const address = location.href.slice(0, location.href.indexOf('#'));
+  history.replaceState(history.state, '', address + (rest === '' ? '' : `#${rest}`));
   return true;
 }
 

@@ -220,6 +220,10 @@ export class FakeEnvironment implements Environment {
     };
   }
 
+  onBlocked(): () => void {
+    return () => undefined;
+  }
+
   awake(): void {
     for (const listener of this.awakeListeners) {
       listener();

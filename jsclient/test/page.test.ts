@@ -15,7 +15,7 @@ afterEach(() => {
 
 /** The parts of a window that the client uses. */
 class FakePage implements PageWindow {
-  readonly location: { pathname: string; search: string; hash: string; reload: () => void };
+  readonly location: { readonly href: string; hash: string; reload: () => void };
   readonly history;
   readonly stored = new Map<string, string>();
   readonly hashListeners: (() => void)[] = [];
@@ -23,10 +23,11 @@ class FakePage implements PageWindow {
   reloads = 0;
   mayStore = true;
 
-  constructor(hash = '', stored: Record<string, string> = {}) {
+  constructor(hash = '', stored: Record<string, string> = {}, path = '/page.html') {
     this.location = {
-      pathname: '/page.html',
-      search: '?q=1',
+      get href() {
+        return `${BASE}${path}?q=1${this.hash}`;
+      },
       hash,
       reload: () => {
         this.reloads++;
@@ -37,7 +38,7 @@ class FakePage implements PageWindow {
       replaceState: (state: unknown, _: string, address: string) => {
         expect(state).toStrictEqual({ kept: true });
         this.addresses.push(address);
-        this.location.hash = new URL(address, BASE).hash;
+        this.location.hash = new URL(address).hash;
       },
     };
     this.stored = new Map(Object.entries(stored));
@@ -93,14 +94,20 @@ describe('a page', () => {
     connectWindow(BASE, page, environment);
     expect(environment.socket.url).toBe('ws://localhost:8889/socket');
     expect(environment.socket.protocols).toContain('jchannel.token.secret');
-    expect(page.addresses).toStrictEqual(['/page.html?q=1']);
+    expect(page.addresses).toStrictEqual(['http://localhost:8889/page.html?q=1']);
     expect(page.stored.get('jchannel.token http://localhost:8889')).toBe('secret');
   });
 
   test('keeps the other parts of its fragment', () => {
     const page = new FakePage('#/route&jchannel=secret&x=1');
     connectWindow(BASE, page, new FakeEnvironment());
-    expect(page.addresses).toStrictEqual(['/page.html?q=1#/route&x=1']);
+    expect(page.addresses).toStrictEqual(['http://localhost:8889/page.html?q=1#/route&x=1']);
+  });
+
+  test('whose path begins with two slashes keeps its host and loses its token', () => {
+    const page = new FakePage('#jchannel=secret', {}, '//docs/page.html');
+    connectWindow(BASE, page, new FakeEnvironment());
+    expect(page.addresses).toStrictEqual(['http://localhost:8889//docs/page.html?q=1']);
   });
 
   test('takes its token and its name from the storage after a reload', () => {
@@ -215,6 +222,9 @@ describe('in a browser', () => {
 
   test('the module that no server has served needs the URL', () => {
     expect(() => names.connectPage()).toThrow('The URL of the jchannel server cannot be told');
+    expect(() => names.connectPage({ token: 'x' } as never)).toThrow(
+      'connectPage has no option token. Its options are url.',
+    );
   });
 
   test('a client names itself by a random name', () => {
@@ -245,6 +255,28 @@ describe('in a browser', () => {
     sockets[0]?.lose();
     vi.advanceTimersByTime(250);
     expect(sockets).toHaveLength(2);
+  });
+
+  test('a client whose socket the policy of the page has blocked stops, and says what to add', () => {
+    const report = (violation: object): void => {
+      pageDocument.dispatchEvent(Object.assign(new Event('securitypolicyviolation'), violation));
+    };
+    const client = connect({ url: BASE, token: 't' });
+    const blocked = { effectiveDirective: 'connect-src', disposition: 'enforce', blockedURI: 'ws://localhost:8889/socket' };
+    report({ ...blocked, effectiveDirective: 'img-src' });
+    report({ ...blocked, disposition: 'report' });
+    report({ ...blocked, blockedURI: 'ws://localhost:8889/other' });
+    expect(client.state).toBe('connecting');
+    report(blocked);
+    expect(client.stopReason).toStrictEqual({
+      reason: 'unreachable',
+      message:
+        "The page's Content Security Policy does not let it connect to the server. Add http://localhost:8889 and " +
+        "ws://localhost:8889 to the policy's connect-src.",
+    });
+    report(blocked);
+    vi.advanceTimersByTime(60_000);
+    expect(sockets).toHaveLength(1);
   });
 
   test('a client that has stopped listens to nothing', () => {

@@ -1,5 +1,9 @@
 """Who may connect."""
 
+import ast
+import re
+from typing import Any
+
 import pytest
 
 from jchannel._core.auth import (
@@ -182,10 +186,15 @@ def test_some_offered_subprotocol_is_selected_so_that_a_browser_can_hear_why_it_
 
 
 def test_origins_are_kept_as_browsers_send_them() -> None:
-    assert check_origins(["https://Hub.example.com", "http://[::1]:80"]) == {
-        "https://hub.example.com",
-        "http://[::1]:80",
-    }
+    origins = [
+        "https://Hub.example.com",
+        "http://[::1]:8080",
+        "https://xn--bcher-kva.example",
+        "http://192.168.0.7",
+        "vscode-webview://0a1b",
+        "null",
+    ]
+    assert check_origins(origins) == {origin.lower() for origin in origins}
     assert check_origins(()) == frozenset()
 
 
@@ -204,7 +213,6 @@ def test_an_origin_of_another_type_is_refused(origin: object) -> None:
     "origin",
     [
         "",
-        "null",
         "hub.example.com",
         "://hub.example.com",
         "https://",
@@ -213,12 +221,71 @@ def test_an_origin_of_another_type_is_refused(origin: object) -> None:
         "https://hub.example.com?x",
         "https://hub.example.com#x",
         "https://user@hub.example.com",
+        "https://hub example.com",
+        "https://hub..example.com",
+        "https://hub.example.com:x",
+        "https://hub.example.com:65536",
+        "https://1.2.3.4.5",
         "http://[",
+        "http://[x::y]",
     ],
 )
 def test_what_is_not_an_origin_is_refused_with_an_example(origin: str) -> None:
     with pytest.raises(ValueError, match=r"is not an origin: write it as a browser does, such as https://example"):
         check_origins([origin])
+
+
+@pytest.mark.parametrize(
+    ("origin", "written"),
+    [
+        ("https://hub.example.com:443", "https://hub.example.com"),
+        ("HTTP://Hub.Example.com:80", "http://hub.example.com"),
+        ("https://hub.example.com:0443", "https://hub.example.com"),
+        ("https://hub.example.com:08443", "https://hub.example.com:8443"),
+        ("https://hub.example.com:", "https://hub.example.com"),
+        ("wss://hub.example.com", "https://hub.example.com"),
+        ("ws://hub.example.com:8889", "http://hub.example.com:8889"),
+        ("https://b\u00fccher.example", "https://xn--bcher-kva.example"),
+        ("http://[0:0::0:1]:8888", "http://[::1]:8888"),
+        ("http://127.1:8888", "http://127.0.0.1:8888"),
+        ("http://0x7f.0.0.1", "http://127.0.0.1"),
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused_with_the_one_that_it_sends(origin: str, written: str) -> None:
+    with pytest.raises(ValueError, match="would never match: a browser writes this origin as ") as caught:
+        check_origins([origin])
+    assert str(caught.value).endswith(repr(written))
+    assert check_origins([written]) == {written}
+
+
+@pytest.mark.parametrize("origin", ["*", "https://*", "https://*.example.com"])
+def test_an_origin_with_a_wildcard_is_refused(origin: str) -> None:
+    with pytest.raises(ValueError, match=r"would never match, as there are no wildcards: name each origin$"):
+        check_origins([origin])
+
+
+def test_the_address_of_a_file_is_refused_with_the_origin_of_files() -> None:
+    with pytest.raises(ValueError, match=r"and 'null' for pages of files$"):
+        check_origins(["file:///home/me/page.html"])
+
+
+@pytest.mark.parametrize("origins", [None, 5, object()])
+def test_what_is_no_collection_of_origins_is_refused_with_an_example(origins: Any) -> None:
+    with pytest.raises(TypeError, match=r"^origins must be several strings, such as \['https://example.com:8443'\]"):
+        check_origins(origins)
+
+
+@pytest.mark.parametrize("origin", ["null", "https://Evil.example.org:8443", "vscode-webview://0A1b"])
+def test_the_setting_that_a_refusal_names_lets_the_page_in(origin: str) -> None:
+    _, message = judge(OFFER, origin)
+    (setting,) = re.findall(r"origins=(\[.*\])$", message)
+    gate = Gate(TOKEN, frozenset(), check_origins(ast.literal_eval(setting)))
+    assert gate.judge(OFFER, origin, "localhost:8889") is None
+
+
+@pytest.mark.parametrize("origin", ["", "http://[", "https://evil.example.org:443", "https://*"])
+def test_a_refusal_names_no_setting_that_would_be_refused(origin: str) -> None:
+    assert judge(OFFER, origin) == ("origin", f"pages of {origin} may not connect")
 
 
 # What is admitted later

@@ -93,7 +93,7 @@ NOT_CANCELLED = {
     ("channel.py", "ServerChannel.own_tasks", "open_flat_nursery()"): _WITHIN,
     ("server.py", "Server.open", "open_flat_nursery()"): _WITHIN,
     ("trio.py", "Server.hold_channel", "core.own_tasks()"): _WITHIN,
-    ("trio.py", "Server.open_channel", "self.hold_channel(code, handler=handler)"): _WITHIN,
+    ("trio.py", "Server.open_channel", "self.hold_channel(code, module=module, handler=handler)"): _WITHIN,
     ("session.py", "Session.run", "open_flat_nursery()"): _WITHIN,
     ("server_carrier.py", "_send_part", "trio.open_nursery()"): _WITHIN,
     ("server_carrier.py", "_send_stream", "trio.open_nursery()"): _WITHIN,

@@ -621,7 +621,7 @@ class TestOpening:
     async def test_code_must_be_a_string(self, autojump_clock: trio.testing.MockClock) -> None:
         async with open_memory_server() as memory:
             with pytest.raises(TypeError, match="a str of JavaScript, and not None"):
-                async with memory.server.open_channel(None):  # type: ignore[arg-type]
+                async with memory.server.open_channel(None):
                     pass
 
 

@@ -10,10 +10,10 @@ from jchannel._core.asgi import AsgiApp
 from jchannel._core.http_server import HttpServer
 from jchannel._core.replay import ReplayStream
 from jchannel._page.app import PageApp
-from jchannel._page.site import insert_script, open_site
+from jchannel._page.site import open_site
 from jchannel.trio import Limits
 from tests.core.helpers import HttpClient
-from tests.page.helpers import call
+from tests.page.helpers import AppResponse, call
 
 SCRIPT = b'<script src="jchannel/inject.js"></script>'
 
@@ -168,25 +168,27 @@ async def test_only_get_and_head_are_answered(site: AsgiApp) -> None:
     assert (await call(site, "/data.csv", method="POST")).status == 405
 
 
-# The script
+# The pages
+
+
+async def send(folder: Path, page: bytes, **headers: str) -> AppResponse:
+    (folder / "page.html").write_bytes(page)
+    return await call(
+        open_site(folder), "/page.html", headers={name.replace("_", "-"): v for name, v in headers.items()}
+    )
 
 
 @pytest.mark.parametrize(
-    ("page", "expected"),
+    ("page", "content_type"),
     [
-        (b"<html><head><title>", b"<html><head>%s<title>"),
-        (b'<HEAD lang="en">x', b'<HEAD lang="en">%sx'),
-        (b"<head\n>x", b"<head\n>%sx"),
-        (b"<!doctype html><p>x", b"<!doctype html>%s<p>x"),
-        (b"<!DOCTYPE html>\n<header>x", b"<!DOCTYPE html>%s\n<header>x"),
-        (b"<!doctype html", b"<!doctype html%s"),
-        (b"<p>x", b"%s<p>x"),
-        (b"", b"%s"),
-        (b"\xff\xfe<head>", b"\xff\xfe<head>%s"),
+        (b"<p>plain", "text/html; charset=utf-8"),
+        (b"<meta charset=windows-1252>\xfc", "text/html; charset=windows-1252"),
+        ("\ufeff<p>B\u00fccher".encode("utf-16"), "text/html; charset=utf-16"),
+        (b"<p>B\xfccher", "text/html"),
     ],
 )
-def test_the_script_stands_where_the_head_begins(page: bytes, expected: bytes) -> None:
-    assert insert_script(page, 0) == expected % SCRIPT
+async def test_a_page_is_sent_in_the_encoding_that_it_has(folder: Path, page: bytes, content_type: str) -> None:
+    assert (await send(folder, page)).headers["content-type"] == content_type
 
 
 @pytest.mark.parametrize(
@@ -196,6 +198,29 @@ def test_the_script_stands_where_the_head_begins(page: bytes, expected: bytes) -
         b'<script type="module">import * as jchannel from "../jchannel/jchannel.js";</script>',
     ],
 )
-async def test_a_page_that_loads_the_client_itself_is_left_as_it_is(folder: Path, site: AsgiApp, page: bytes) -> None:
-    (folder / "own.html").write_bytes(page)
-    assert (await call(site, "/own.html")).body == page
+async def test_a_page_that_loads_the_client_itself_is_left_as_it_is(folder: Path, page: bytes) -> None:
+    assert (await send(folder, page)).body == page
+
+
+@pytest.mark.parametrize("purpose", ["document", "iframe", "object"])
+async def test_a_page_that_becomes_a_document_has_the_client(folder: Path, purpose: str) -> None:
+    response = await send(folder, b"<p>part", sec_fetch_dest=purpose)
+    assert response.body == SCRIPT + b"<p>part"
+    assert response.headers["vary"] == "Sec-Fetch-Dest"
+
+
+@pytest.mark.parametrize("purpose", ["empty", "script", "image"])
+async def test_a_page_that_a_script_fetches_is_sent_as_it_is(folder: Path, purpose: str) -> None:
+    response = await send(folder, b"<p>part", sec_fetch_dest=purpose)
+    assert response.body == b"<p>part"
+    assert response.headers["vary"] == "Sec-Fetch-Dest"
+    assert response.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize(("name", "content_type"), [("style.css", "text/css"), ("code.mjs", "text/javascript")])
+async def test_styles_and_scripts_have_the_encoding_of_the_page_that_loads_them(
+    folder: Path, name: str, content_type: str
+) -> None:
+    (folder / name).write_bytes(b"/* \xfc */")
+    response = await call(open_site(folder), f"/{name}")
+    assert (response.headers["content-type"], response.body) == (content_type, b"/* \xfc */")

@@ -89,6 +89,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Goodbye, st.sampled_from(sorted(GOODBYE_REASONS)), texts),
     st.just(Beat()),
     st.builds(Open, _ids, _ids, texts),
+    st.builds(Open, _ids, _ids, module=texts),
     st.builds(Close, _ids, _ids),
     st.builds(Echo, _ids, _ids, _args),
     st.builds(Call, _ids, _ids, texts, _args, st.none() | _streams, st.none() | _times, st.none() | _ids),

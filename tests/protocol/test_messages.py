@@ -61,6 +61,7 @@ def test_the_size_of_an_encoded_message_is_never_too_small(message: Message) -> 
         (Goodbye("closed", "Ende ä"), '{"type":"goodbye","reason":"closed","message":"Ende ä"}'),
         (Beat(), '{"type":"beat"}'),
         (Open(1, 2, "x"), '{"type":"open","id":1,"channel":2,"code":"x"}'),
+        (Open(1, 2, module="./x.js"), '{"type":"open","id":1,"channel":2,"module":"./x.js"}'),
         (Close(1, 2), '{"type":"close","id":1,"channel":2}'),
         (Echo(1, 2, Packed("[]")), '{"type":"echo","id":1,"channel":2,"args":[]}'),
         (Call(1, 2, "f", Packed("[1]")), '{"type":"call","id":1,"channel":2,"name":"f","args":[1]}'),
@@ -134,7 +135,6 @@ def test_a_missing_type_breaks_the_protocol() -> None:
         (Goodbye("closed", ""), "message"),
         (Open(1, 1, ""), "id"),
         (Open(1, 1, ""), "channel"),
-        (Open(1, 1, ""), "code"),
         (Close(1, 1), "id"),
         (Close(1, 1), "channel"),
         (Echo(1, 1, []), "id"),
@@ -160,6 +160,12 @@ def test_a_missing_field_breaks_the_protocol(message: Message, field: str) -> No
         parse(fields)
 
 
+@pytest.mark.parametrize("given", [{}, {"code": "x", "module": "./x.js"}])
+def test_an_opening_without_code_or_a_module_or_with_both_breaks_the_protocol(given: dict[str, str]) -> None:
+    with pytest.raises(ProtocolError, match=r"^the message 'open' must have one of the fields 'code' and 'module'$"):
+        parse({"type": "open", "id": 1, "channel": 1, **given})
+
+
 NO_IDS: list[object] = [0, -1, 2**53, 1.0, True, "1", None, []]
 NO_TEXTS: list[object] = [None, 1, True, [], {}]
 
@@ -178,6 +184,7 @@ NO_TEXTS: list[object] = [None, 1, True, [], {}]
         (Open(1, 1, ""), "id", NO_IDS),
         (Open(1, 1, ""), "channel", NO_IDS),
         (Open(1, 1, ""), "code", NO_TEXTS),
+        (Open(1, 1, module=""), "module", NO_TEXTS),
         (Call(1, 1, "", [], timeout=1), "timeout", [-1, float("inf"), True, "1", None, []]),
         (Pipe(1, 1, StreamInfo(1), timeout=1), "timeout", [-1, float("inf"), True, "1", None, []]),
         (Call(1, 1, "", [], parent=1), "parent", NO_IDS),

@@ -79,7 +79,8 @@ def fields_of(message: Message) -> dict[str, object]:
     if isinstance(fields.get("stream"), StreamInfo):
         stream = dataclasses.asdict(fields["stream"])
         fields["stream"] = {key: value for key, value in stream.items() if value is not None}
-    optional = {name for name in ("stack", "stream", "timeout", "parent", "frame_limit") if fields.get(name) is None}
+    names = ("code", "module", "stack", "stream", "timeout", "parent", "frame_limit")
+    optional = {name for name in names if fields.get(name) is None}
     return {"type": message.type} | {name: value for name, value in fields.items() if name not in optional}
 
 

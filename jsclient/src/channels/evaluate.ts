@@ -2,8 +2,21 @@
 
 import type { Channel } from './channel.js';
 
-/** The initialization function of a channel. */
-export type Initialize = (channel: Channel) => unknown;
+/**
+ * The initialization function of a channel: its code, or the default export of its module. Python receives what it
+ * returns.
+ *
+ * ```ts
+ * import type { Initialize } from './jchannel/jchannel.js';
+ *
+ * const initialize: Initialize = (channel) => {
+ *   channel.handler = { add: (a: number, b: number) => a + b };
+ * };
+ * export default initialize;
+ * ```
+ */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- with unknown, TypeScript asks each for a return value
+export type Initialize = (channel: Channel) => any;
 
 // One semicolon after which only white space and comments come. No part of it can match the same text in two ways, so
 // that matching does not take exponential time.
@@ -18,10 +31,11 @@ const evaluateGlobally = eval;
  * @param code - The code. There may be white space and comments around the expression and one semicolon after it.
  * @param id - The channel's id, which names the code in stack traces and debuggers.
  * @throws TypeError if the value is not a function.
+ * @throws EvalError if the page's Content Security Policy does not allow it.
  * @throws SyntaxError if the code cannot be parsed; and whatever the code itself throws.
  */
 export function evaluateCode(code: string, id: number): Initialize {
-  const value = evaluateExpression(code, `//# sourceURL=jchannel-channel-${String(id)}.js`);
+  const value = evaluateAllowed(code, `//# sourceURL=jchannel-channel-${String(id)}.js`);
   if (typeof value !== 'function') {
     const given = value === null ? 'null' : `a value of the type ${typeof value}`;
     throw new TypeError(
@@ -29,6 +43,31 @@ export function evaluateCode(code: string, id: number): Initialize {
     );
   }
   return value as Initialize;
+}
+
+function evaluateAllowed(code: string, footer: string): unknown {
+  try {
+    return evaluateExpression(code, footer);
+  } catch (error) {
+    const refusal = findRefusal();
+    throw refusal === undefined
+      ? error
+      : new EvalError(
+          "The page's Content Security Policy does not let it evaluate the code of a channel. Open the channel with a " +
+            `module of the page, such as open(module="./channel.js"), or add 'unsafe-eval' to the policy's script-src. ` +
+            `The browser says: ${refusal}`,
+        );
+  }
+}
+
+/** Return what the browser says when a page may not evaluate anything. */
+function findRefusal(): string | undefined {
+  try {
+    evaluateGlobally('0');
+    return undefined;
+  } catch (error) {
+    return String(error);
+  }
 }
 
 function evaluateExpression(code: string, footer: string): unknown {

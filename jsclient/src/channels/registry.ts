@@ -6,9 +6,16 @@ import type { StreamArgument, RequestDraft } from '../requests/outbox.js';
 import { discard } from '../streams/sources.js';
 import { Channel } from './channel.js';
 import { evaluateCode } from './evaluate.js';
+import { importModule } from './modules.js';
 
 /** Makes a request in the current session. */
 export type MakeRequest = (draft: RequestDraft, stream?: StreamArgument, options?: CallOptions) => Promise<unknown>;
+
+/** Where the initialization function of a channel comes from: its code, or a module of the page. */
+export interface CodeSource {
+  readonly code?: string | undefined;
+  readonly module?: string | undefined;
+}
 
 interface Entry {
   readonly channel: Channel;
@@ -38,15 +45,15 @@ export class ChannelRegistry {
   }
 
   /**
-   * Open a channel by running its code. If it is open already, the code does not run again.
+   * Open a channel by running its initialization function. If it is open already, that does not run again.
    *
    * @param id - The channel's id.
-   * @param code - A JavaScript expression, the initialization function.
-   * @returns What the initialization function returned. If that, or evaluating the code, throws, it rejects, and the
-   *   channel is not open.
+   * @param source - Where the initialization function comes from.
+   * @returns What the initialization function returned. If that, evaluating the code or importing the module throws, it
+   *   rejects, and the channel is not open.
    */
-  open(id: number, code: string): Promise<unknown> {
-    return (this.#entries.get(id) ?? this.#create(id, code)).opened;
+  open(id: number, source: CodeSource): Promise<unknown> {
+    return (this.#entries.get(id) ?? this.#create(id, source)).opened;
   }
 
   /**
@@ -66,7 +73,7 @@ export class ChannelRegistry {
     }
   }
 
-  #create(id: number, code: string): Entry {
+  #create(id: number, source: CodeSource): Entry {
     let problem: string | undefined;
     const request: MakeRequest = (draft, stream, options) => {
       if (options?.signal?.aborted) {
@@ -94,14 +101,18 @@ export class ChannelRegistry {
       },
     };
     this.#entries.set(id, entry);
-    resolve(this.#initialize(entry, code));
+    resolve(this.#initialize(entry, source));
     return entry;
   }
 
-  async #initialize(entry: Entry, code: string): Promise<unknown> {
+  async #initialize(entry: Entry, { code = '', module }: CodeSource): Promise<unknown> {
     const { id } = entry.channel;
     try {
-      const value = await evaluateCode(code, id)(entry.channel);
+      const initialize = module === undefined ? evaluateCode(code, id) : await importModule(module);
+      if (this.#entries.get(id) !== entry) {
+        throw new ClosedError(`The channel ${String(id)} was closed while its module was being loaded.`);
+      }
+      const value: unknown = await initialize(entry.channel);
       // `(channel) => channel.handler = {…}` returns the handler, which is not meant as the result.
       return value === entry.channel.handler ? null : value;
     } catch (error) {

@@ -3,6 +3,7 @@
 import type { Channel } from '../channels/channel.js';
 import { ChannelRegistry, type MakeRequest } from '../channels/registry.js';
 import { StateError } from '../errors.js';
+import { checkNames } from '../options.js';
 import { MIN_FRAME_LIMIT, type GoodbyeReason } from '../protocol/messages.js';
 import { describeThrown } from '../thrown.js';
 import { findEnvironment, type Environment, type SocketClass } from './environment.js';
@@ -64,6 +65,16 @@ export interface ConnectOptions {
   readonly reconnect?: Partial<RetryPolicy>;
 }
 
+const CONNECT_OPTIONS: readonly (keyof ConnectOptions)[] = [
+  'url',
+  'token',
+  'clientId',
+  'WebSocket',
+  'segmented',
+  'frameLimit',
+  'reconnect',
+];
+
 interface Settings extends Address {
   readonly retry: RetryPolicy;
 }
@@ -92,9 +103,16 @@ export class Client extends EventTarget {
     this.#environment = environment;
     this.#retry = new Retry(settings.retry, () => environment.random());
     this.#since = environment.now();
-    this.#stopWatching = environment.onAwake(() => {
+    const stopAwake = environment.onAwake(() => {
       this.#connectNow();
     });
+    const stopBlocked = environment.onBlocked((url) => {
+      this.#handleBlocked(url);
+    });
+    this.#stopWatching = () => {
+      stopAwake();
+      stopBlocked();
+    };
   }
 
   /** The state of the client. */
@@ -206,6 +224,18 @@ export class Client extends EventTarget {
     }
   }
 
+  /** Stop if the page's policy has blocked the socket. Browsers do not report that one as closed. */
+  #handleBlocked(url: string): void {
+    const { socketUrl, streamsUrl } = this.#settings;
+    if (this.#state === 'connecting' && url === socketUrl) {
+      const message =
+        `The page's Content Security Policy does not let it connect to the server. Add ${new URL(streamsUrl).origin} and ` +
+        `${new URL(socketUrl).origin} to the policy's connect-src.`;
+      this.#session?.close({ reason: 'closed', message });
+      this.stop({ reason: 'unreachable', message });
+    }
+  }
+
   #request(...request: Parameters<MakeRequest>): Promise<unknown> {
     if (this.#state === 'connected' && this.#session !== undefined) {
       return this.#session.request(...request);
@@ -241,6 +271,7 @@ export function connect(options: ConnectOptions): Client {
 
 /** Connect to a server in this environment. See `connect`. */
 export function connectFrom(environment: Environment, options: ConnectOptions): Client {
+  checkNames('connect', options, CONNECT_OPTIONS);
   const { token, clientId = environment.newName() } = options;
   // JavaScript callers can pass anything.
   if (typeof (token as unknown) !== 'string' || !TOKEN.test(token)) {

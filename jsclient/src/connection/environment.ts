@@ -35,6 +35,12 @@ export interface Environment {
    * @returns A function that removes the listener.
    */
   onAwake(listener: () => void): () => void;
+  /**
+   * Call a listener when the page's Content Security Policy has blocked a connection, with its URL.
+   *
+   * @returns A function that removes the listener.
+   */
+  onBlocked(listener: (url: string) => void): () => void;
 }
 
 /**
@@ -65,11 +71,24 @@ export function findEnvironment(WebSocketClass?: SocketClass): Environment {
     random: () => Math.random(),
     newName: () => Array.from(crypto.getRandomValues(new Uint8Array(16)), toHex).join(''),
     onAwake: (listener) => watchAwake(scope.document, listener),
+    onBlocked: (listener) => watchBlocked(scope.document, listener),
   };
 }
 
 function toHex(byte: number): string {
   return byte.toString(16).padStart(2, '0');
+}
+
+function watchBlocked(page: Document | undefined, listener: (url: string) => void): () => void {
+  const report = ({ effectiveDirective, disposition, blockedURI }: SecurityPolicyViolationEvent): void => {
+    if (effectiveDirective === 'connect-src' && disposition === 'enforce') {
+      listener(blockedURI);
+    }
+  };
+  page?.addEventListener('securitypolicyviolation', report);
+  return () => {
+    page?.removeEventListener('securitypolicyviolation', report);
+  };
 }
 
 function watchAwake(page: Document | undefined, listener: () => void): () => void {

@@ -1,5 +1,7 @@
 /** Deciding when to connect again, and when to give up. */
 
+import { checkNames } from '../options.js';
+
 /** When the client connects again after a lost connection. All times are in seconds. */
 export interface RetryPolicy {
   /** The longest wait before the second attempt. Default 0.25. */
@@ -19,10 +21,11 @@ export const DEFAULT_RETRY_POLICY: RetryPolicy = { base: 0.25, factor: 2, cap: 1
 /**
  * Return a checked policy, with defaults for what is missing.
  *
- * @throws TypeError if an option is not a number.
- * @throws RangeError if an option is out of range.
+ * @throws TypeError if an option is unknown or not a number.
+ * @throws RangeError if an option is out of range, or would have no effect.
  */
 export function makeRetryPolicy(options: Partial<RetryPolicy>): RetryPolicy {
+  checkNames('reconnect', options, Object.keys(DEFAULT_RETRY_POLICY));
   const policy = { ...DEFAULT_RETRY_POLICY, ...options };
   for (const [name, least] of [
     ['base', 0],
@@ -38,6 +41,12 @@ export function makeRetryPolicy(options: Partial<RetryPolicy>): RetryPolicy {
     if (value < least) {
       throw new RangeError(`The option reconnect.${name} must be at least ${String(least)}, and is ${String(value)}.`);
     }
+  }
+  if (options.base !== undefined && options.base > policy.cap) {
+    throw new RangeError(
+      `The option reconnect.base is ${String(policy.base)}, and reconnect.cap limits it to ${String(policy.cap)}. ` +
+        'Give a greater reconnect.cap, too.',
+    );
   }
   if (policy.spread > 1) {
     throw new RangeError(`The option reconnect.spread must be at most 1, and is ${String(policy.spread)}.`);

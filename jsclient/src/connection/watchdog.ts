@@ -1,5 +1,6 @@
 /** Detecting a dead connection whose socket does not report it. */
 
+import { MAX_DELAY } from '../requests/alarm.js';
 import type { Environment } from './environment.js';
 
 /** The number of beats for which the server may be silent. */
@@ -41,7 +42,8 @@ export class Watchdog {
     this.#environment.clearTimeout(this.#timer);
   }
 
-  #arm(delay: number): void {
+  #arm(time: number): void {
+    const delay = Math.min(time, MAX_DELAY);
     const due = this.#environment.now() + delay;
     this.#timer = this.#environment.setTimeout(() => {
       this.#check(due);

@@ -70,12 +70,16 @@ export interface Beat {
   readonly type: 'beat';
 }
 
-/** Asks the page to open a channel. `code` is the initialization function. */
+/**
+ * Asks the page to open a channel. `code` is the initialization function, or `module` names the module of the page
+ * whose default export it is: there is one of the two.
+ */
 export interface Open {
   readonly type: 'open';
   readonly id: number;
   readonly channel: number;
-  readonly code: string;
+  readonly code?: string;
+  readonly module?: string;
 }
 
 /** Asks the page to forget a channel. */
@@ -266,7 +270,18 @@ const DEFINITIONS: ReadonlyMap<unknown, Definition> = new Map<Message['type'], D
   ],
   ['goodbye', { sender: 'both', fields: [{ name: 'reason', check: isReason }, MESSAGE] }],
   ['beat', { sender: 'server', fields: [] }],
-  ['open', { sender: 'server', fields: [ID, CHANNEL, { name: 'code', check: isText }] }],
+  [
+    'open',
+    {
+      sender: 'server',
+      fields: [
+        ID,
+        CHANNEL,
+        { name: 'code', check: isText, optional: true },
+        { name: 'module', check: isText, optional: true },
+      ],
+    },
+  ],
   ['close', { sender: 'server', fields: [ID, CHANNEL] }],
   ['echo', { sender: 'both', fields: [ID, CHANNEL, ARGS] }],
   [
@@ -399,6 +414,9 @@ export function parseMessage(object: Record<string, unknown>): Message {
       throw new ProtocolError(`the field ${name} of the message ${String(type)} ${problem}`);
     }
     message[name] = announces ? pickStream(value as StreamInfo) : value;
+  }
+  if (type === 'open' && (message['code'] === undefined) === (message['module'] === undefined)) {
+    throw new ProtocolError('the message open must have one of the fields code and module');
   }
   return message as unknown as Message;
 }

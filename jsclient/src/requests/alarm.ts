@@ -2,8 +2,8 @@
 
 import type { Environment } from '../connection/environment.js';
 
-// Timers with a longer delay go off at once.
-const MAX_DELAY = 2 ** 31 - 1;
+/** The longest delay of a timer, in milliseconds. One with a longer delay goes off at once. */
+export const MAX_DELAY = 2 ** 31 - 1;
 
 /** A timer that calls a function once. */
 export class Alarm {

@@ -113,10 +113,10 @@ export class Dispatcher implements InvocationHost {
     return running;
   }
 
-  #open({ id, channel, code }: Open): void {
+  #open({ id, channel, code, module }: Open): void {
     const invocation = new Invocation(id, channel, this);
     if (this.#start(invocation)) {
-      const outcome = this.#channels.open(channel, code);
+      const outcome = this.#channels.open(channel, { code, module });
       outcome.catch(() => {
         this.#streams.endChannel(channel, `The channel ${String(channel)} could not be opened: its code has failed.`);
       });

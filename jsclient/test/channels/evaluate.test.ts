@@ -35,6 +35,10 @@ describe('the code of a channel', () => {
     expect(() => evaluateCode('missing.f', 1)).toThrow(ReferenceError);
   });
 
+  test('that throws an EvalError of its own has no refusal to explain', () => {
+    expect(() => evaluateCode('(() => { throw new EvalError("mine") })()', 1)).toThrow(/^mine$/);
+  });
+
   test('sees the global scope and no other', () => {
     vi.stubGlobal('onlyGlobal', 5);
     expect(evaluateCode('() => [typeof onlyGlobal, typeof evaluateGlobally]', 1)({} as never)).toStrictEqual([
@@ -52,5 +56,21 @@ describe('the code of a channel', () => {
       stack = (error as Error).stack;
     }
     expect(stack).toContain('jchannel-channel-7.js:2:');
+  });
+});
+
+describe('a page whose policy forbids to evaluate code', () => {
+  test('says so, and what to do', async () => {
+    vi.resetModules();
+    vi.stubGlobal('eval', () => {
+      throw new EvalError('Refused.');
+    });
+    const { evaluateCode: evaluate } = await import('../../src/channels/evaluate.js');
+    expect(() => evaluate('c => c', 1)).toThrow(EvalError);
+    expect(() => evaluate('c => c', 1)).toThrow(
+      "The page's Content Security Policy does not let it evaluate the code of a channel. Open the channel with a " +
+        `module of the page, such as open(module="./channel.js"), or add 'unsafe-eval' to the policy's script-src. ` +
+        'The browser says: EvalError: Refused.',
+    );
   });
 });

@@ -80,6 +80,10 @@ describe('connecting', () => {
     [{ clientId: 5 }, 'The option clientId'],
     [{ segmented: 1 }, 'The option segmented must be true or false.'],
     [{ reconnect: { cap: 'x' } }, 'The option reconnect.cap must be a number.'],
+    [
+      { giveUpAfter: 5 },
+      'connect has no option giveUpAfter. Its options are url, token, clientId, WebSocket, segmented, frameLimit, reconnect.',
+    ],
   ])('refuses options that are not as they must be: %o', (options, message) => {
     expect(() => makeClient(options as never)).toThrow(TypeError);
     expect(() => makeClient(options as never)).toThrow(message);

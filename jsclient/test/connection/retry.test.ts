@@ -14,6 +14,20 @@ describe('the policy of connecting again', () => {
     expect(() => makeRetryPolicy(options as never)).toThrow(TypeError);
   });
 
+  test('refuses an option that it does not have, and names those that it has', () => {
+    const words = 'reconnect has no option giveup. Its options are base, factor, cap, spread, giveUpAfter.';
+    expect(() => makeRetryPolicy({ giveup: 1 } as never)).toThrow(words);
+    expect(() => makeRetryPolicy(5 as never)).toThrow('The options of reconnect must be an object. They are 5.');
+  });
+
+  test('refuses a base that the cap takes back, and takes it with a greater cap', () => {
+    expect(() => makeRetryPolicy({ base: 20 })).toThrow(
+      'The option reconnect.base is 20, and reconnect.cap limits it to 10. Give a greater reconnect.cap, too.',
+    );
+    expect(makeRetryPolicy({ base: 20, cap: 30 })).toMatchObject({ base: 20, cap: 30 });
+    expect(makeRetryPolicy({ cap: 0.1 })).toMatchObject({ cap: 0.1 });
+  });
+
   test('lets waits grow up to the cap', () => {
     const retry = new Retry(makeRetryPolicy({}), () => 1);
     expect(Array.from({ length: 8 }, () => retry.next())).toStrictEqual([0.25, 0.5, 1, 2, 4, 8, 10, 10]);

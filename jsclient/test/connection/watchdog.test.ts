@@ -20,6 +20,22 @@ describe('the watchdog', () => {
     expect(onSilence).toHaveBeenCalledOnce();
   });
 
+  test('waits also for a beat that no timer can wait for', () => {
+    const delays: number[] = [];
+    const environment = new FakeEnvironment();
+    const onSilence = vi.fn();
+    environment.setTimeout = (callback, delay) => {
+      delays.push(delay);
+      return setTimeout(callback, delay);
+    };
+    new Watchdog(environment, 1_000_000, onSilence);
+    vi.advanceTimersByTime(2_999_999_999);
+    expect(onSilence).not.toHaveBeenCalled();
+    vi.advanceTimersByTime(1);
+    expect(onSilence).toHaveBeenCalledOnce();
+    expect(delays).toStrictEqual([2_147_483_647, 852_516_353]);
+  });
+
   test('counts from the last sign', () => {
     const onSilence = vi.fn();
     const watchdog = new Watchdog(new FakeEnvironment(), 10, onSilence);

@@ -1,0 +1,36 @@
+/** Importing the module of a channel, whose default export is the initialization function. */
+
+import type { Initialize } from './evaluate.js';
+
+/**
+ * Import the module of a channel, as an inline script of the page would: a relative URL is relative to the page's, and
+ * the page's import map holds. Browsers load a module once, so that every channel of it shares its variables.
+ *
+ * @param module - The module's specifier.
+ * @throws TypeError if the module cannot be loaded, or its default export is not a function; and whatever it throws.
+ */
+export async function importModule(module: string): Promise<Initialize> {
+  const { default: initialize } = (await import(/* @vite-ignore */ resolve(module))) as { default?: unknown };
+  if (typeof initialize !== 'function') {
+    throw new TypeError(
+      `The default export of the module ${module} must be a function that takes the channel, such as ` +
+        `export default (channel) => { … }. It is ${initialize === null ? 'null' : typeof initialize}.`,
+    );
+  }
+  return initialize as Initialize;
+}
+
+/** Return a specifier that does not depend on where this script comes from. */
+function resolve(module: string): string {
+  if (!/^\.{0,2}\//u.test(module)) {
+    return module;
+  }
+  const { document } = globalThis as Partial<Pick<typeof globalThis, 'document'>>;
+  if (document === undefined) {
+    throw new TypeError(
+      `The module ${module} is relative to a page, and there is none here. Open the channel with the URL of a file, ` +
+        'such as file:///home/me/channel.js, or with the name of a package.',
+    );
+  }
+  return new URL(module, document.baseURI).href;
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from jchannel._protocol.messages import VALUE_FIELDS, Encoded, Message, parse
@@ -44,11 +44,11 @@ def decode_frame(frame: str | bytes) -> list[Message]:
     """
     binary = memoryview(b"" if isinstance(frame, str) else frame)
     text, offset = (frame, 0) if isinstance(frame, str) else _split(binary)
-    objects = _parse_json(text)
+    brackets, may_be_long = _survey(text)
+    objects = _parse_json(text, _decode_long if may_be_long else _decode_short)
     if not isinstance(objects, list) or not objects:
         raise ProtocolError("a frame must be a JSON array of one or more messages")
-    # Counting brackets is quick and never counts too few; only a value with many of them can be nested too deep.
-    may_be_deep = text.count("[") + text.count("{") > MAX_DEPTH
+    may_be_deep = brackets > MAX_DEPTH
     attached = False
     messages = []
     for fields in objects:
@@ -86,12 +86,57 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_decode_json: Final = json.JSONDecoder(parse_constant=_refuse_constant).decode
+def _read_whole_number(digits: str) -> float:
+    """Return the number that JavaScript reads: the double that is nearest, as an int where JavaScript writes digits."""
+    if len(digits) <= _SAFE_DIGITS:
+        return int(digits)
+    number = float(digits)
+    return int(number) if abs(number) < _FIRST_WITH_EXPONENT else number
 
 
-def _parse_json(text: str) -> Any:
+#: Every whole number of this many characters is a double.
+_SAFE_DIGITS: Final = 15
+
+#: JavaScript writes larger numbers with an exponent, which ``json`` reads as floats.
+_FIRST_WITH_EXPONENT: Final = 1e21
+
+# What makes a 0 of each digit, and a semicolon of whatever may stand before a number and is no bracket.
+_OUTLINE: Final = bytes(
+    ord("0" if chr(code) in "0123456789" else ";" if chr(code) in ",:- \t\r\n" else ".") for code in range(256)
+)
+_LONG_DIGITS: Final = b"0" * (_SAFE_DIGITS + 1)
+_LONG_NUMBER: Final = b";" + _LONG_DIGITS
+
+#: Characters that are looked at together: copies of a large frame would cost more than the search.
+_PIECE: Final = 64 * 2**10
+
+
+def _survey(text: str) -> tuple[int, bool]:
+    """Return how many opening brackets a text has, or more, and whether a long whole number may be in it.
+
+    Only a value with many brackets can be nested too deep. Only long whole numbers need a function in Python for each
+    whole number, which doubles the time that JSON takes; this takes 4 % of it. The digits of a fraction do not count.
+    """
+    brackets = 0
+    may_be_long = False
+    for start in range(0, len(text), _PIECE):
+        piece = text[start : start + _PIECE + len(_LONG_DIGITS)].encode("utf-8", "surrogatepass")
+        # Without its brackets a number still stands behind a semicolon, unless a piece begins between the two.
+        outline = piece.translate(_OUTLINE, b"[{")
+        brackets += len(piece) - len(outline)
+        # The search from the end is twice as fast as `in`.
+        found = outline.rfind(_LONG_NUMBER) >= 0 or (start > 0 and outline.startswith(_LONG_DIGITS))
+        may_be_long = may_be_long or found
+    return brackets, may_be_long
+
+
+_decode_short: Final = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decode_long: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_read_whole_number).decode
+
+
+def _parse_json(text: str, decode: Callable[[str], Any]) -> Any:
     try:
-        return _decode_json(text)
+        return decode(text)
     except ValueError as error:
         raise ProtocolError(f"a frame is not JSON: {error}") from error
     except RecursionError as error:

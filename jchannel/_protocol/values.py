@@ -3,6 +3,10 @@
 A value is checked and encoded in one walk, before anything is sent. A value that JSON would change is rejected with an
 error that names its place. For flat lists and dicts the walk uses loops in C, so that checking 200,000 numbers costs
 less than encoding them.
+
+What is of a subclass of a JSON type is converted first, once and as ``json`` does it: a dict by its ``items``, a list
+by its iterator, a str or a number by its own data. After that the walk and the encoder see nothing but exact types, in
+which no code of a user's runs.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import math
 import re
 import reprlib
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +46,7 @@ __all__ = [
 #: The maximum nesting of lists and dicts in one argument or result.
 MAX_DEPTH: Final = 200
 
-#: The maximum magnitude of an integer: beyond it JavaScript's numbers lose digits.
+#: Up to this magnitude every integer is a number of JavaScript's, a double. Beyond it only some are.
 MAX_INTEGER: Final = 2**53
 
 _dumps: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -67,7 +71,27 @@ _FORMATS: Final = {
 }
 
 # Letters that differ only in a size, which depends on the platform: C's long has 4 or 8 bytes.
-_INTEGER_FORMATS: Final = (frozenset("bhilq"), frozenset("BHILQ"))
+_INTEGER_FORMATS: Final = (frozenset("bhilqn"), frozenset("BHILQN"))
+
+# The orders of bytes that may stand before the letter and mean little-endian. ctypes always gives one.
+_LITTLE_ENDIAN: Final = "@=<"
+
+_CONTAINER_TYPES: Final = (list, tuple, dict)
+_KEY_TYPES: Final = frozenset({str})
+
+# Why an array is refused. JavaScript's Float16Array is younger than the oldest browsers and Node that are supported.
+_NO_ARRAY: Final = "which JavaScript has no typed array for"
+_YOUNG_ARRAY: Final = "which not every browser has a typed array for"
+
+# The types of keys that ``json`` would write as a str.
+_CHANGED_KEY_TYPES: Final = (int, float, NoneType)
+
+# What makes a value of exactly that type of one of a subclass, without any code of the subclass.
+_CONVERSIONS: Final[tuple[tuple[type, Callable[[Any], object]], ...]] = (
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, float.__float__),
+)
 
 #: Attachments begin at multiples of this in their frame, so that JavaScript can view them in place.
 ALIGNMENT: Final = 8
@@ -77,6 +101,9 @@ _MAX_SHOWN_KEYS: Final = 12
 
 #: The maximum number of bits of an integer in an error message.
 _MAX_SHOWN_BITS: Final = 256
+
+#: The maximum number of characters of a dict's key in an error message.
+_MAX_SHOWN_KEY: Final = 60
 
 #: The maximum number of dimensions of an array, as in NumPy 1.
 _MAX_DIMENSIONS: Final = 32
@@ -158,20 +185,36 @@ class _Walk:
         if kind is int:
             if -MAX_INTEGER <= value <= MAX_INTEGER:
                 return value
-            # Python refuses to write an int of very many digits.
-            shown = value if value.bit_length() <= _MAX_SHOWN_BITS else f"an int of {value.bit_length()} bits"
-            raise ValueError(f"{self._place()} is {shown}, beyond 2**53: JavaScript would change it; send it as a str")
+            return self._check_large(value)
         if kind is float:
             if math.isfinite(value):
                 return value
             raise ValueError(f"{self._place()} is {value}, which JSON has no form for: send None or a str instead")
-        if isinstance(value, list | tuple | dict):
+        # The types decide, as for ``json``, and not ``isinstance``, which believes what an object says of itself.
+        if issubclass(kind, _CONTAINER_TYPES):
             if len(self.path) > self.max_path:
                 raise ValueError(f"{self._place()} is nested deeper than {MAX_DEPTH} levels, or contains itself")
-            return self._convert_dict(value) if isinstance(value, dict) else self._convert_list(value)
-        return self._convert_other(value)
+            return self._convert_dict(value) if issubclass(kind, dict) else self._convert_list(value)
+        return self._convert_other(value, kind)
+
+    def _check_large(self, value: int) -> int:
+        """Return an int beyond ``MAX_INTEGER`` if it is a number of JavaScript's."""
+        try:
+            number: float = int(float(value))
+        except OverflowError:
+            number = math.inf
+        if number == value:
+            return value
+        # Python refuses to write an int of very many digits.
+        if value.bit_length() <= _MAX_SHOWN_BITS:
+            shown = f"{value}, beyond 2**53: JavaScript would change it to {number}"
+        else:
+            shown = f"an int of {value.bit_length()} bits, beyond 2**53: JavaScript would change it"
+        raise ValueError(f"{self._place()} is {shown}; send it as a str")
 
     def _convert_list(self, value: Sequence[Any]) -> Sequence[Any]:
+        if type(value) is not list and type(value) is not tuple:
+            value = list(value)
         if _is_flat(value):
             return value
         changed = self._convert_items(enumerate(value))
@@ -183,14 +226,24 @@ class _Walk:
         return copy
 
     def _convert_dict(self, value: dict[Any, Any]) -> dict[str, Any]:
-        for key in value:
-            if not isinstance(key, str):
-                reason = f"has the key {key!r}, which is {_type_name(key)}: JSON would make it a str, so make it one"
-                raise TypeError(f"{self._place()} {reason}")
+        if type(value) is not dict or not _KEY_TYPES.issuperset(map(type, value)):
+            value = self._copy_dict(value)
         if _is_flat(value.values()):
             return value
         changed = self._convert_items(value.items())
         return {**value, **changed} if changed else value
+
+    def _copy_dict(self, value: dict[Any, Any]) -> dict[str, Any]:
+        """Copy a dict whose type, or whose keys' types, may be subclasses."""
+        copy = {}
+        for key, item in value.items():
+            if not issubclass(type(key), str):
+                would_change = issubclass(type(key), _CHANGED_KEY_TYPES)
+                reason = "JSON would make it a str" if would_change else "JSON has only str"
+                shown = f"{_show_key(key)}, which is {_type_name(key)}"
+                raise TypeError(f"{self._place()} has the key {shown}: {reason}, so make it one")
+            copy[str.__str__(key)] = item
+        return copy
 
     def _convert_items(self, items: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
         """Convert the items of one container. Return those that have changed."""
@@ -203,53 +256,62 @@ class _Walk:
             self.path.pop()
         return changed
 
-    def _convert_other(self, value: Any) -> Any:
+    def _convert_other(self, value: Any, kind: type) -> Any:
         """Convert a value that is not exactly of one of JSON's types."""
-        if isinstance(value, bytes | bytearray):
-            return self._attach("bytes", None, bytes(value))
-        if isinstance(value, memoryview | array.array):
+        if issubclass(kind, bytes | bytearray):
+            return self._attach("bytes", None, value if kind is bytes else memoryview(value).tobytes())
+        if issubclass(kind, (memoryview, array.array, _loaded("ctypes", "Array"))):
             return self._attach_buffer(value)
-        numpy = sys.modules.get("numpy")
-        if numpy is not None:
-            if isinstance(value, numpy.ndarray):
-                return self._attach_array(value)
-            # A timedelta64 is a number for NumPy, but means nothing without its unit.
-            if isinstance(value, numpy.number | numpy.bool_) and not isinstance(value, numpy.timedelta64):
-                value = value.item()
+        if issubclass(kind, _loaded("numpy", "ndarray")):
+            return self._attach_array(value)
+        # A timedelta64 is a number for NumPy, but means nothing without its unit.
+        if issubclass(kind, (_loaded("numpy", "number"), _loaded("numpy", "bool_"))) and not issubclass(
+            kind, _loaded("numpy", "timedelta64")
+        ):
+            value = value.item()
+            kind = type(value)
         # By now the value may be of a JSON type, or of a subclass of one, such as an IntEnum.
-        if isinstance(value, str | bool):
+        if kind is bool:
             return value
-        if isinstance(value, int):
-            return self.convert(int(value))
-        if isinstance(value, float):
-            return self.convert(float(value))
-        raise TypeError(f"{self._place()} is {_type_name(value)}, which cannot be sent: JSON has no form for it")
+        for base, convert in _CONVERSIONS:
+            if issubclass(kind, base):
+                return self.convert(convert(value))
+        raise TypeError(
+            f"{self._place()} is {_type_name(value)}, which cannot be sent: "
+            "send what it holds, as JSON's types, bytes and arrays"
+        )
 
-    def _attach_buffer(self, value: memoryview | array.array[Any]) -> None:
+    def _attach_buffer(self, value: Any) -> None:
         try:
             view = memoryview(value)
         except ValueError:
             raise ValueError(f"{self._place()} is a memoryview that has been released: its bytes are gone") from None
-        if view.format == "B" and view.ndim == 1:
+        shown = view.format
+        letter = shown.lstrip(_LITTLE_ENDIAN)
+        if letter == "B" and view.ndim == 1:
             return self._attach("bytes", None, view.tobytes())
-        for name, (letter, size) in _FORMATS.items():
-            same_kind = letter == view.format or any({letter, view.format} <= set(group) for group in _INTEGER_FORMATS)
+        for name, (known, size) in _FORMATS.items():
+            same_kind = letter == known or any({letter, known} <= group for group in _INTEGER_FORMATS)
             if same_kind and size == view.itemsize:
                 return self._attach(name, view.shape, view.tobytes())
-        reason = f"is a buffer of format {view.format!r}, which JavaScript has no typed array for"
-        raise TypeError(f"{self._place()} {reason}")
+        if shown.startswith((">", "!")):
+            reason = "which is big-endian: swap its bytes, or make it a NumPy array"
+        else:
+            reason = f"{_YOUNG_ARRAY if letter == 'e' else _NO_ARRAY}: convert it, or send its bytes"
+        raise TypeError(f"{self._place()} is a buffer of format {shown!r}, {reason}")
 
     def _attach_array(self, value: np.ndarray[Any, Any]) -> None:
-        if isinstance(value, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())):
+        if isinstance(value, _loaded("numpy.ma", "MaskedArray")):
             raise TypeError(
                 f"{self._place()} is a masked array, whose mask would be lost: send filled(), or both parts"
             )
-        name = value.dtype.name
+        plain = sys.modules["numpy"].asarray(value)
+        name = plain.dtype.name
         if name not in _FORMATS:
-            reason = f"is a NumPy array of {name}, which JavaScript has no typed array for: convert it with astype()"
-            raise TypeError(f"{self._place()} {reason}")
-        little = value.astype(value.dtype.newbyteorder("<"), copy=False)
-        return self._attach(name, value.shape, little.tobytes())
+            reason = f"{_YOUNG_ARRAY if name == 'float16' else _NO_ARRAY}: convert it with astype()"
+            raise TypeError(f"{self._place()} is a NumPy array of {name}, {reason}")
+        little = plain.astype(plain.dtype.newbyteorder("<"), copy=False)
+        return self._attach(name, plain.shape, little.tobytes())
 
     def _attach(self, kind: str, shape: tuple[int, ...] | None, data: bytes) -> None:
         """Add an attachment. Its place in the JSON becomes None."""
@@ -287,6 +349,20 @@ def shorten(value: object) -> str:
 _SHORT_REPR: Final = reprlib.Repr()
 _SHORT_REPR.maxlevel = 3
 _SHORT_REPR.maxstring = _SHORT_REPR.maxlong = _SHORT_REPR.maxother = 60
+
+
+def _show_key(key: object) -> str:
+    """Return the repr of a dict's key, cut if it is long. One that fails is that of any object."""
+    try:
+        text = repr(key)
+    except Exception:  # noqa: BLE001 # It is a user's.
+        text = object.__repr__(key)
+    return text if len(text) <= _MAX_SHOWN_KEY else f"{text[:_MAX_SHOWN_KEY]}…"
+
+
+def _loaded(module: str, name: str) -> Any:
+    """Return a class of a module that may not be imported; where it is not, no type at all."""
+    return getattr(sys.modules.get(module), name, ())
 
 
 def _type_name(value: object) -> str:

@@ -48,13 +48,12 @@ ELEMENT_TYPES = (
 # Lone surrogates are among the texts that JavaScript has. A high one with a low one after it is a character.
 texts = st.text() | st.sampled_from(["\ud800", "x\udfff", "\udc00\ud800"])
 
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers(-MAX_INTEGER, MAX_INTEGER)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | texts
+# The ints that arrive as ints: below 2**53 all, and from there to 1e21 those that are doubles.
+whole_numbers = st.integers(-MAX_INTEGER, MAX_INTEGER) | st.floats(-1e21, 1e21, exclude_min=True, exclude_max=True).map(
+    int
 )
+
+scalars = st.none() | st.booleans() | whole_numbers | st.floats(allow_nan=False, allow_infinity=False) | texts
 
 
 @st.composite
@@ -109,6 +108,28 @@ def packed(message: Any) -> Any:
     if name == "stream":
         return message
     return dataclasses.replace(message, **{name: pack(getattr(message, name), field_name=name, shown_as=name)})
+
+
+def write_as_javascript(number: float) -> str:
+    """The text of ``JSON.stringify``, as ECMA-262 says (Number::toString)."""
+    if number == 0:
+        return "0"
+    mantissa, _, power = repr(abs(number)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    # The number is 0.digits times 10 to the point.
+    point = len(whole) + int(power or 0)
+    digits = whole + fraction
+    point -= len(digits) - len(digits.lstrip("0"))
+    digits = digits.strip("0")
+    sign = "-" if number < 0 else ""
+    if len(digits) <= point <= 21:
+        return f"{sign}{digits}{'0' * (point - len(digits))}"
+    if 0 < point <= 21:
+        return f"{sign}{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    rest = f".{digits[1:]}" if digits[1:] else ""
+    return f"{sign}{digits[0]}{rest}e{point - 1:+d}"
 
 
 def same(left: object, right: object) -> bool:

@@ -2,7 +2,9 @@
 
 import array
 import ast
+import ctypes
 import datetime as dt
+import decimal
 import enum
 import importlib.util
 import json
@@ -21,7 +23,7 @@ from jchannel._protocol.frames import decode_frame, encode_frame
 from jchannel._protocol.messages import Echo, Encoded, Result, encode
 from jchannel._protocol.values import MAX_DEPTH, MAX_INTEGER, Attachment, Packed, pack, restore, shorten, to_json
 from jchannel.errors import ProtocolError
-from tests.protocol.strategies import ELEMENT_TYPES, json_values, same, texts
+from tests.protocol.strategies import ELEMENT_TYPES, json_values, same, texts, whole_numbers, write_as_javascript
 from tests.protocol.strategies import values as any_values
 
 FORMATS = list(zip("bBhHiIqQfd", ELEMENT_TYPES, strict=True))
@@ -114,6 +116,11 @@ class Metre(float):
     pass
 
 
+class Unshown:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
 class Point(NamedTuple):
     x: int
     y: object
@@ -147,6 +154,213 @@ def test_a_list_with_attachments_is_copied_and_the_rest_of_it_kept() -> None:
             Attachment(("args", 0, 2, "x", 1), "bytes", None, b"c"),
         ),
     )
+
+
+# What is of a subclass is converted once
+
+
+class Hiding(dict[str, Any]):
+    """A dict whose ``items`` leaves keys out, and whose other views do not."""
+
+    def items(self) -> Any:
+        return [(key, item) for key, item in super().items() if not key.startswith("_")]
+
+
+class OnceOnly(dict[str, Any]):
+    """A dict whose views can be read once."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._items = iter(list(super().items()))
+        self._values = iter(list(super().values()))
+
+    def items(self) -> Any:
+        return self._items
+
+    def values(self) -> Any:
+        return self._values
+
+    def __iter__(self) -> Any:
+        raise AssertionError("json does not ask for the keys")
+
+
+class OtherItems(list[Any]):
+    """A list that gives other items than it holds, and those once."""
+
+    def __init__(self, held: Any, given: Any) -> None:
+        super().__init__(held)
+        self._given = iter(given)
+
+    def __iter__(self) -> Any:
+        return self._given
+
+    def __getitem__(self, index: Any) -> Any:
+        raise AssertionError("json reads a list by its iterator")
+
+
+class OtherTuple(tuple[Any, ...]):
+    __slots__ = ()
+
+    def __iter__(self) -> Any:
+        return iter([1, b"a"])
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "shown"
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Number(int):
+    def __int__(self) -> int:
+        return 99
+
+    def __index__(self) -> int:
+        return 98
+
+    def __repr__(self) -> str:
+        return "many"
+
+    def __le__(self, other: object) -> bool:
+        raise AssertionError("it is converted first")
+
+    __ge__ = __lt__ = __gt__ = __le__
+
+
+class Fraction(float):
+    def __float__(self) -> float:
+        return math.nan
+
+    def __repr__(self) -> str:
+        return "half"
+
+
+class Level(enum.IntEnum):
+    HIGH = 2**60
+
+    def __str__(self) -> str:
+        return "high"
+
+
+class Data(bytes):
+    def __bytes__(self) -> bytes:
+        return b"other"
+
+    def __len__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Hiding(a=1, _b=2),
+        Hiding(_b=math.nan, a=[1]),
+        {"x": [Hiding(a=None, _b=object())]},
+        Hiding(_only=1),
+        OtherItems([1, 2], [3, [4]]),
+        OtherItems([math.nan], []),
+        OtherItems([1], (x for x in ["a", {"b": None}])),
+        [Text("a"), {"b": Text("c")}, {Text("d"): [Text("e")]}],
+        {Text("a"): 1},
+        [Number(5), 1],
+        {"x": Number(-3)},
+        [Fraction(0.5), Fraction(1.0)],
+        Level.HIGH,
+        {Name.ANNA: {Name.ANNA: Colour.RED}},
+    ],
+)
+def test_a_subclass_travels_as_json_makes_it(value: Any) -> None:
+    text = json.dumps(value, separators=(",", ":"))
+    if isinstance(value, OtherItems):
+        assert text in ("[]", "[3,[4]]", '["a",{"b":null}]')
+        value = OtherItems([1, 2, 3], json.loads(text))
+    assert pack_result(value).text == text
+
+
+def test_the_hidden_keys_of_a_dict_stay_hidden_beside_bytes() -> None:
+    value = Hiding(a=b"x", _b=1, _c=b"y")
+    assert same(travel(value), {"a": b"x"})
+    assert same(travel([value]), [{"a": b"x"}])
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"a": 1}, {"a": 1, "b": "x"}, {"a": [1]}, {"a": b"x", "b": 1}, {"a": {"b": b"x"}, "c": 2.5}]
+)
+def test_a_dict_whose_views_can_be_read_once_travels(given: dict[str, Any]) -> None:
+    assert same(travel(OnceOnly(given)), given)
+
+
+@pytest.mark.parametrize("given", [[], [1, 2], [b"x", 1], [[b"x"], None], ["a", 2.5]])
+def test_a_list_travels_as_what_its_iterator_gives(given: list[Any]) -> None:
+    assert same(travel(OtherItems([0, 0, 0], given)), given)
+    assert same(travel({"x": OtherItems([math.nan], iter(given))}), {"x": given})
+
+
+def test_a_tuple_travels_as_what_its_iterator_gives() -> None:
+    assert same(travel(OtherTuple([3])), [1, b"a"])
+
+
+def test_keys_that_are_equal_as_text_travel_as_one_also_beside_bytes() -> None:
+    assert same(travel({Text("a"): 1, Text("b"): b"x"}), {"a": 1, "b": b"x"})
+    assert same(travel({Text("a"): b"x", Text("a"): b"y"}), {"a": b"y"})
+
+
+def test_what_is_packed_consists_of_exact_types() -> None:
+    value = Hiding(a=[Text("b"), Number(1), Fraction(0.5), OtherItems([], [Level.HIGH])])
+    walk = values._Walk(["value"], MAX_DEPTH, "result")
+    assert same(walk.convert(value), {"a": ["b", 1, 0.5, [2**60]]})
+
+
+@pytest.mark.parametrize("value", [Data(b"ab"), type("Array", (bytearray,), {"__bytes__": lambda _: b"z"})(b"ab")])
+def test_bytes_of_a_subclass_travel_as_their_buffer(value: object) -> None:
+    (attachment,) = pack_result(value).attachments
+    assert same(attachment, Attachment(("value",), "bytes", None, b"ab"))
+
+
+def test_a_numpy_array_of_a_subclass_travels_as_the_array_that_it_is() -> None:
+    def refuse(*_: object) -> bytes:
+        raise AssertionError("it is converted first")
+
+    odd: Any = type("Odd", (np.ndarray,), {"shape": (1, 1), "astype": refuse, "tobytes": refuse})
+    plain = np.arange(6, dtype=np.int16).reshape(2, 3)
+    assert same(travel(plain.view(odd)), plain)
+
+
+def pretend(kind: type) -> object:
+    """An object that says it is of another class, as proxies do."""
+    pretending: Any = type("Pretending", (), {"__class__": property(lambda _: kind)})
+    return pretending()
+
+
+@pytest.mark.parametrize("kind", [dict, list, str, int, float, bool, bytes, memoryview, np.ndarray, np.float64])
+def test_an_object_that_only_says_that_it_is_of_a_type_is_refused_by_its_own(kind: type) -> None:
+    with pytest.raises(
+        TypeError, match=r"result\[0\] is a tests\.protocol\.test_values\.Pretending, which cannot be sent"
+    ):
+        pack_result([pretend(kind)])
+
+
+@pytest.mark.parametrize("value", [{}.keys(), {}.values(), {}.items(), iter([]), iter(()), range(3)])
+def test_views_and_iterators_are_refused_as_by_json(value: object) -> None:
+    with pytest.raises(TypeError, match="which cannot be sent: send what it holds"):
+        pack_result(value)
+
+
+def test_a_subclass_may_be_nested_as_deep_as_its_type() -> None:
+    circle: Any = Hiding()
+    circle["x"] = [circle]
+    with pytest.raises(ValueError, match="or contains itself"):
+        pack_result(circle)
 
 
 @pytest.mark.parametrize("value", [b"\x00\xff", bytearray(b"\x00\xff"), memoryview(b"\x00\xff")])
@@ -208,11 +422,117 @@ def test_a_memoryview_of_several_dimensions_keeps_its_shape() -> None:
     assert pack_result(value).attachments == (Attachment(("value",), "uint8", (2, 3), bytes(6)),)
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ((ctypes.c_int32 * 3)(1, 2, 3), "int32"),
+        ((ctypes.c_uint8 * 2 * 3)(), "uint8"),
+        ((ctypes.c_int8 * 2)(1, 2), "int8"),
+        ((ctypes.c_uint16 * 2)(1, 2), "uint16"),
+        ((ctypes.c_int64 * 2)(1, 2), "int64"),
+        ((ctypes.c_ulonglong * 2)(1, 2), "uint64"),
+        ((ctypes.c_float * 2)(1, 2), "float32"),
+        ((ctypes.c_double * 2 * 3)(), "float64"),
+        ((ctypes.c_double * 0)(), "float64"),
+    ],
+)
+def test_a_ctypes_array_travels_as_a_typed_array(value: Any, name: str) -> None:
+    view = memoryview(value)
+    expected = (Attachment(("value",), name, view.shape, bytes(value)),)
+    assert pack_result(value).attachments == expected
+    assert pack_result(view).attachments == expected
+
+
+def test_a_ctypes_array_of_unsigned_bytes_travels_as_bytes() -> None:
+    assert same(travel((ctypes.c_ubyte * 2)(1, 2)), b"\1\2")
+
+
+@pytest.mark.parametrize(("letter", "name"), [("n", "int"), ("N", "uint")])
+def test_a_memoryview_of_sizes_travels_as_the_integers_that_they_are(letter: str, name: str) -> None:
+    view = memoryview(bytes(16)).cast(letter)  # type: ignore[call-overload]
+    assert pack_result(view).attachments[0].type == f"{name}{8 * view.itemsize}"
+
+
+def test_a_memoryview_with_the_order_of_its_bytes_travels() -> None:
+    assert same(travel(memoryview(np.array([1, 2], "<i2").data)), np.array([1, 2], np.int16))
+
+
 def test_an_attachment_describes_itself_in_the_order_of_the_wire() -> None:
     with_shape = Attachment(("args", 0, "x"), "int16", (3,), bytes(6))
     assert to_json(with_shape.describe()) == '{"path":["args",0,"x"],"type":"int16","shape":[3],"size":6}'
     without_shape = Attachment(("value",), "bytes", None, b"")
     assert to_json(without_shape.describe()) == '{"path":["value"],"type":"bytes","size":0}'
+
+
+# Numbers, which are doubles in JavaScript
+
+
+def arrive(text: str) -> Any:
+    """The value that arrives when the far side has written this JSON."""
+    (message,) = decode_frame(f'[{{"type":"result","id":1,"value":{text}}}]')
+    assert isinstance(message, Result)
+    return message.value
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | whole_numbers.map(float))
+def test_a_number_of_javascript_s_arrives_as_what_javascript_holds_and_goes_back(number: float) -> None:
+    text = write_as_javascript(number)
+    arrived = arrive(text)
+    assert arrived == number
+    assert type(arrived) is (int if text.lstrip("-").isdecimal() else float)
+    assert float(pack_result(arrived).text) == number
+
+
+@given(st.integers() | whole_numbers | st.integers(-(2**80), 2**80))
+def test_an_int_travels_where_a_double_holds_it_and_is_refused_elsewhere(number: int) -> None:
+    if int(float(number)) == number:
+        assert travel(number) == number
+    else:
+        with pytest.raises(
+            ValueError, match=rf"is {number}, beyond 2\*\*53: .* to {int(float(number))}; send it as a str"
+        ):
+            pack_result([number])
+
+
+def test_an_int_from_1e21_on_arrives_as_a_float() -> None:
+    assert same(travel([10**21, -(2**100), 10**21 - 2**17]), [1e21, -(2.0**100), 10**21 - 2**17])
+
+
+@given(st.lists(json_values), whole_numbers)
+def test_a_long_number_changes_nothing_beside_it(values: list[object], number: int) -> None:
+    assert same(travel([*values, number, 2**60, values]), [*values, number, 2**60, values])
+
+
+@pytest.mark.parametrize(
+    "before", ["", "[", "[[", "[1,", '{"x":', "[ ", "[\n", "[\t\r", '["[1",', '[{"é":', '["\\ud800",']
+)
+def test_a_long_number_is_found_wherever_it_stands(before: str) -> None:
+    closing = "".join(
+        "]" if bracket == "[" else "}" for bracket in reversed(before.replace('"[1"', "")) if bracket in "[{"
+    )
+    for sign, number in [("", 2**60), ("-", -(2**60))]:
+        arrived = arrive(f"{before}{sign}1152921504606847000{closing}")
+        while isinstance(arrived, list | dict):
+            arrived = arrived[-1] if isinstance(arrived, list) else next(iter(arrived.values()))
+        assert arrived == number
+
+
+@pytest.mark.parametrize("opening", ["", "-", "[", "[[[", "[" * 30, "[-", '{"x":-', "[ "])
+def test_a_long_number_is_found_at_every_place_of_a_long_frame(opening: str) -> None:
+    closing = "".join("]" if bracket == "[" else "}" for bracket in reversed(opening) if bracket in "[{")
+    for filler in range(2**16 - 100, 2**16 + 10):
+        arrived = arrive(f'["{"x" * filler}",{opening}1152921504606847000{closing}]')[1]
+        while isinstance(arrived, list | dict):
+            (arrived,) = arrived if isinstance(arrived, list) else arrived.values()
+        assert abs(arrived) == 2**60
+
+
+def test_a_long_number_arrives_beside_attachments() -> None:
+    head = b'[{"type":"result","id":1,"value":[null,1152921504606847000],'
+    head += b'"attachments":[{"path":["value",0],"type":"bytes","size":0}]}]'
+    (message,) = decode_frame(len(head).to_bytes(4, "little") + head + bytes(-(4 + len(head)) % 8))
+    assert isinstance(message, Result)
+    assert message.value == [b"", 2**60]
 
 
 # What is refused before it is sent
@@ -228,8 +548,14 @@ def test_an_attachment_describes_itself_in_the_order_of_the_wire() -> None:
         ([1.5, math.nan], ValueError, "result[1] is nan, which"),
         (MAX_INTEGER + 1, ValueError, "result is 9007199254740993, beyond 2**53"),
         ([1, -MAX_INTEGER - 1], ValueError, "result[1] is -9007199254740993, beyond 2**53"),
-        (np.uint64(2**63), ValueError, "result is 9223372036854775808, beyond 2**53"),
+        (
+            2**60 + 1,
+            ValueError,
+            "result is 1152921504606846977, beyond 2**53: JavaScript would change it to 11529215046068",
+        ),
+        (np.uint64(2**63 + 1), ValueError, "result is 9223372036854775809, beyond 2**53"),
         ([10**5000], ValueError, "result[0] is an int of 16610 bits, beyond 2**53"),
+        ([-(2**1024)], ValueError, "result[0] is an int of 1025 bits, beyond 2**53"),
         ({"a": {1: 2}}, TypeError, "result['a'] has the key 1, which is an int: JSON would make it a str"),
         ({None: 2}, TypeError, "result has the key None, which is a NoneType"),
         ({1}, TypeError, "result is a set, which cannot be sent"),
@@ -243,6 +569,20 @@ def test_an_attachment_describes_itself_in_the_order_of_the_wire() -> None:
         (np.zeros((1,) * 33), ValueError, "result has 33 dimensions, and 32 are the most"),
         (np.ma.array([1, 2], mask=[False, True]), TypeError, "result is a masked array, whose mask would be lost"),
         (memoryview(b"a").cast("c"), TypeError, "result is a buffer of format 'c', which JavaScript has no"),
+        (
+            memoryview(b"a").cast("?"),
+            TypeError,
+            "result is a buffer of format '?', which JavaScript has no typed array",
+        ),
+        ((ctypes.c_bool * 1)(), TypeError, "result is a buffer of format '<?', which JavaScript has no typed array"),
+        (np.zeros(1, ">i4").data, TypeError, "result is a buffer of format '>i', which is big-endian: swap its"),
+        (np.zeros(1, np.float16), TypeError, "result is a NumPy array of float16, which not every browser has a typed"),
+        (np.zeros(1, np.float16).data, TypeError, "result is a buffer of format 'e', which not every browser"),
+        ({(1, 2): 3}, TypeError, "result has the key (1, 2), which is a tuple: JSON has only str, so make it one"),
+        ({10**5000: 3}, TypeError, "result has the key <int object at 0x"),
+        ({b"k" * 100: 1}, TypeError, f"result has the key b'{'k' * 58}…, which is a bytes: JSON has only str"),
+        ({Unshown(): 3}, TypeError, "result has the key <tests.protocol.test_values.Unshown object at "),
+        (decimal.Decimal("1.5"), TypeError, "result is a decimal.Decimal, which cannot be sent: send what it holds"),
     ],
 )
 def test_what_json_would_change_is_refused_by_its_place(value: object, kind: type[Exception], message: str) -> None:

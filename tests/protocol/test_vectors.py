@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ import pytest
 
 from jchannel._protocol.connection import Connection, Role, State
 from jchannel._protocol.frames import decode_frame, encode_frame
-from jchannel._protocol.messages import VALUE_FIELDS, Hello, Message, StreamInfo, Welcome, encode
+from jchannel._protocol.messages import VALUE_FIELDS, Hello, Message, Result, StreamInfo, Welcome, encode
 from jchannel._protocol.parts import Part, PartMark, decode_part, encode_part
-from jchannel._protocol.values import Packed
+from jchannel._protocol.values import Packed, pack
 from jchannel.errors import ProtocolError
-from tests.protocol.strategies import packed, same
+from tests.protocol.strategies import packed, same, write_as_javascript
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 
@@ -112,6 +113,22 @@ def test_a_frame_that_breaks_the_protocol_is_refused(vector: dict[str, Any]) -> 
         assert connection.state is State.READY
     with pytest.raises(ProtocolError):
         connection.receive(frame_of(vector))
+
+
+@pytest.mark.parametrize("vector", read("numbers.json"))
+def test_a_number_arrives_as_what_javascript_holds_and_goes_back(vector: dict[str, Any]) -> None:
+    (message,) = decode_frame(f'[{{"type":"result","id":1,"value":{vector["text"]}}}]')
+    assert isinstance(message, Result)
+    (expected,) = struct.unpack(">d", bytes.fromhex(vector["bits"]))
+    assert type(message.value) is (int if vector["whole"] else float)
+    assert message.value == expected
+    assert struct.pack(">d", message.value).hex() == vector["bits"]
+    if "python" in vector:
+        assert write_as_javascript(expected) == vector["javascript"]
+        assert pack(message.value, field_name="value", shown_as="result").text == vector["python"]
+    else:
+        with pytest.raises(ValueError, match="which JSON has no form for"):
+            pack(message.value, field_name="value", shown_as="result")
 
 
 @pytest.mark.parametrize("vector", read("parts.json"))

@@ -26,6 +26,7 @@ from jchannel._bridge.mailbox import LOOP_CHECK_SECONDS, LoopClosedError, LoopMa
 from jchannel._bridge.marks import Place, find_place
 from jchannel._bridge.portal import Portal
 from jchannel._bridge.readers import BridgedStream, read_in_threads, read_on_loop
+from jchannel._core.exits import explain_exit
 from jchannel._core.handlers import MethodCancelledError, Methods, find_method
 from jchannel._core.invocation import CURRENT, Invocation
 from jchannel._core.session import Session
@@ -39,6 +40,8 @@ __all__ = ["BridgedMethods", "LoopInvocation", "LoopMethods", "ThreadMethods"]
 
 class BridgedMethods(Methods):
     """Runs the methods of a handler that lives outside of trio."""
+
+    contains_exits = True
 
     async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run the method that answers a request, where it belongs, and return its result.
@@ -83,12 +86,7 @@ class BridgedMethods(Methods):
         return result
 
     async def _run_in_trio(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
-        try:
-            return await super().run(invocation, handler, name, _bind_stream(args, BridgedStream.read_in_trio))
-        except BaseException as error:
-            if _ends_more_than_a_task(error):
-                raise _explain_exit(name, error) from error
-            raise
+        return await super().run(invocation, handler, name, _bind_stream(args, BridgedStream.read_in_trio))
 
     def _call(self, handler: object, name: str, args: Sequence[Any]) -> Any:
         return _call(handler, name, args)
@@ -287,7 +285,7 @@ class LoopInvocation(Invocation):
     def _explain(self, error: BaseException) -> Exception:
         if isinstance(error, asyncio.CancelledError):
             return MethodCancelledError(f"{self.name!r} was cancelled in Python, by its own program")
-        return _explain_exit(self.name, error)
+        return explain_exit(repr(self.name), error)
 
     def _end(self, result: outcome.Outcome[Any] | None) -> None:
         self.result = result
@@ -312,13 +310,6 @@ class ThreadMethods(BridgedMethods):
         return await self._run_in_thread(handler, name, args)
 
 
-def _ends_more_than_a_task(error: BaseException) -> bool:
-    usual = Exception, trio.Cancelled, GeneratorExit
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(usual)[1] is not None
-    return not isinstance(error, usual)
-
-
 def _bind_stream(args: Sequence[Any], read: Callable[[BridgedStream], object]) -> Sequence[Any]:
     """Return the arguments, with the stream in their first place, if there is one, as its reader gets it."""
     if args and isinstance(args[0], BridgedStream):
@@ -332,7 +323,7 @@ def _call(handler: object, name: str, args: Sequence[Any]) -> Any:
     except Exception:
         raise
     except BaseException as error:
-        raise _explain_exit(name, error) from error
+        raise explain_exit(repr(name), error) from error
     if isinstance(result, AsyncIterable):
         raise TypeError(
             f"{name!r} returned an async iterable, and the worker thread it ran in has no loop to read that in"
@@ -345,8 +336,3 @@ def _call(handler: object, name: str, args: Sequence[Any]) -> Any:
         f"{name!r} is an async method, and a worker thread has no loop to run it in: write it with async def for trio, "
         "and mark it with @jchannel.background"
     )
-
-
-def _explain_exit(name: str, error: BaseException) -> StateError:
-    # In trio, an exception that is no Exception ends more than the call.
-    return StateError(f"{name!r} has ended with {type(error).__name__}, which is meant for its own program")

@@ -14,12 +14,11 @@ import trio
 
 from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox, Work
 from jchannel._bridge.portal import Portal
+from jchannel._core.exits import explain_exit
+from jchannel._guarded import log
 from jchannel._streams.progress import Progress
-from jchannel.errors import StateError
 
 __all__ = ["BridgedProgress"]
-
-logger = logging.getLogger("jchannel")
 
 
 class BridgedProgress:
@@ -69,7 +68,7 @@ class BridgedProgress:
     def _called(self, error: Exception | None) -> None:
         self._calling = False
         if error is not None and self._closed:
-            logger.error("the progress of a stream that has ended raised", exc_info=error)
+            log(logging.ERROR, "the progress of a stream that has ended raised", error=error)
         else:
             self._error = self._error or error
         self._call_soon()
@@ -93,7 +92,7 @@ class BridgedProgress:
         except Exception as raised:  # noqa: BLE001 (it is raised in trio)
             error = raised
         except BaseException as raised:
-            error = StateError(f"progress has ended with {type(raised).__name__}, which is meant for its own program")
+            error = explain_exit("progress", raised)
             raise
         finally:
             self._portal.post(partial(self._called, error))

@@ -63,10 +63,7 @@ class BridgedStream:
 
     def drop(self) -> None:
         """End the stream from any thread: its source is stopped. It may be called again, and never fails."""
-        self.portal.post(self._drop)
-
-    def abandon(self) -> None:
-        """End the stream when Python collects garbage: that may be between any two lines of trio."""
+        # Never at once: the ``__del__`` of an object of the user's may call this between any two lines of trio.
         self.portal.post_later(self._drop)
 
     # In trio
@@ -107,7 +104,7 @@ def read_on_loop(bridged: BridgedStream) -> MetaGenerator:
         # trio's own waits for the end of the function however often it is cancelled, and so does the job.
         return wait_in_loop(TaskJob(bridged.portal, partial(trio.to_thread.run_sync, function, *args)))
 
-    return MetaGenerator(receive, aclose, run_sync, bridged.total, abandon=bridged.abandon)
+    return MetaGenerator(receive, aclose, run_sync, bridged.total, abandon=bridged.drop)
 
 
 def read_in_threads(bridged: BridgedStream) -> ByteStream:
@@ -130,5 +127,5 @@ def read_in_threads(bridged: BridgedStream) -> ByteStream:
     async def run_sync(function: Callable[[*Args], T], *args: *Args) -> T:
         return function(*args)
 
-    stream = MetaGenerator(receive, aclose, run_sync, bridged.total, abandon=bridged.abandon)
+    stream = MetaGenerator(receive, aclose, run_sync, bridged.total, abandon=bridged.drop)
     return ByteStream(stream, on_sending=sent_on.set)

@@ -40,6 +40,9 @@ class Limits:
             too.
         cancel_seconds: How long a cancelled call waits for the far side to end it, in seconds.
         close_seconds: How long closing waits for the far side to confirm it, in seconds.
+        source_close_seconds: How long the source of a stream may take to close when its stream has ended, in seconds,
+            its ``finally`` blocks included. After that it is left to itself, so that it cannot keep a server from
+            stopping.
         claim_seconds: How long a notebook's output can connect a page after it was shown, in seconds, if the page knows
             nothing but the output.
 
@@ -56,6 +59,7 @@ class Limits:
     send_buffer_bytes: int = 4 * 2**20
     cancel_seconds: float = 0.5
     close_seconds: float = 1
+    source_close_seconds: float = 5
     claim_seconds: float = 60
 
     def __post_init__(self) -> None:

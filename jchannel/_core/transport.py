@@ -14,9 +14,9 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
-__all__ = ["Link", "LinkClosed", "RejectedError", "Upgrade", "WebSocketLink", "hold_websocket", "open_websocket"]
+from jchannel._guarded import log
 
-logger = logging.getLogger("jchannel")
+__all__ = ["Link", "LinkClosed", "RejectedError", "Upgrade", "WebSocketLink", "hold_websocket", "open_websocket"]
 
 #: trio-websocket's own default of 4 KiB costs a factor 3 on large messages: 40 MiB/s against 137.
 RECEIVE_BUFFER: Final = 64 * 2**10
@@ -202,9 +202,9 @@ async def hold_websocket(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         async with trio.open_nursery() as nursery:
             task_status.started(nursery)
             await trio.sleep_forever()
-    except* wsproto.utilities.LocalProtocolError:
+    except* wsproto.utilities.LocalProtocolError as errors:
         # trio-websocket cannot answer a ping that comes in while it is closing, and raises. Nothing is lost by that.
-        logger.debug("a ping came in while the WebSocket was closing", exc_info=True)
+        log(logging.DEBUG, "a ping came in while the WebSocket was closing", error=errors)
     except* trio_websocket.ConnectionRejected as group:
         error = group.exceptions[0]
         assert isinstance(error, trio_websocket.ConnectionRejected)

@@ -181,5 +181,4 @@ def test_the_end_of_trio_has_ended_the_stream() -> None:
     portal.end("all is over")
     bridged = BridgedStream(far.stream, 20, portal)
     bridged.drop()
-    bridged.abandon()
     assert not far.stopped.is_set()

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from jchannel._core.incoming import IncomingStream
+from jchannel._core.limits import Limits
 from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.session import Session
 from jchannel._core.statistics import ChannelTally
@@ -30,12 +31,12 @@ class Source:
 
 @pytest.fixture
 def registry() -> StreamRegistry:
-    return StreamRegistry()
+    return StreamRegistry(Limits())
 
 
 async def make_outgoing(registry: StreamRegistry, what: str = "outgoing") -> OutgoingStream:
     source = await open_source([b"x"], trio.to_thread.run_sync)
-    return OutgoingStream(source, what, [ChannelTally()], registry)
+    return OutgoingStream(source, what, [ChannelTally()], registry, close_seconds=5)
 
 
 def make_incoming(registry: StreamRegistry, what: str = "incoming") -> IncomingStream:

@@ -872,7 +872,7 @@ class TestIncomingStreams:
 async def test_only_a_peer_posts() -> None:
     stream = make_outgoing(await open_source(b"", trio.to_thread.run_sync))
     with pytest.raises(AssertionError):
-        ServerCarrier(StreamRegistry()).post(stream, "ticket")
+        ServerCarrier(StreamRegistry(Limits())).post(stream, "ticket")
 
 
 class TestThePagesSide:

@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.staticfiles import StaticFiles
 
 from jchannel._core.asgi import AsgiApp
+from jchannel._page.measured import cut_to_length
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -31,7 +32,7 @@ def open_site(folder: Path) -> AsgiApp:
     Raises:
         RuntimeError: The folder does not exist.
     """
-    return cast("AsgiApp", ExceptionMiddleware(_Site(directory=folder, html=True)))
+    return cut_to_length(cast("AsgiApp", ExceptionMiddleware(_Site(directory=folder, html=True))))
 
 
 class _Site(StaticFiles):

@@ -98,7 +98,7 @@ CLASSES: dict[type, str] = {
     # Data
     jchannel.Limits: """
         cancel_seconds claim_seconds close_seconds connections frame_bytes handshake_seconds head_bytes running_requests
-        send_buffer_bytes source_close_seconds
+        send_buffer_bytes source_close_seconds waiting_threads
     """,
     jchannel.trio.CallTotals: "answered cancelled failed",
     jchannel.trio.SocketTotals: """

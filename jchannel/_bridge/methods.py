@@ -61,7 +61,7 @@ class BridgedMethods(Methods):
         # To look is a tenth of the work of a call.
         place = find_place(handler, name) if marks.in_use else None
         if place is Place.THREAD:
-            return await self._run_in_thread(handler, name, args)
+            return await self._run_in_thread(invocation, handler, name, args)
         if place is Place.TRIO:
             return await self._run_in_trio(invocation, handler, name, args)
         return await self._run_at_home(invocation, handler, name, args)
@@ -76,13 +76,14 @@ class BridgedMethods(Methods):
     async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run a method that is not marked."""
 
-    async def _run_in_thread(self, handler: object, name: str, args: Sequence[Any]) -> Any:
+    async def _run_in_thread(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         args = _bind_stream(args, read_in_threads)
-        result = await trio.to_thread.run_sync(self._call, handler, name, args, abandon_on_cancel=True)
+        threads = invocation.session.threads
+        result = await threads.run_waiting(self._call, handler, name, args, abandon_on_cancel=True)
         if isinstance(result, ByteStream):
             return give_away(result)
         if isinstance(result, Iterator) and not isinstance(result, io.IOBase):
-            return await open_source(result, trio.to_thread.run_sync)
+            return await open_source(result, threads)
         return result
 
     async def _run_in_trio(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
@@ -301,13 +302,13 @@ class ThreadMethods(BridgedMethods):
     An iterator that one returns is a stream, and is read in worker threads.
     """
 
-    async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:  # noqa: ARG002 (the other's)
+    async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run a method in a worker thread.
 
         Raises:
             TypeError: The method is an async one.
         """
-        return await self._run_in_thread(handler, name, args)
+        return await self._run_in_thread(invocation, handler, name, args)
 
 
 def _bind_stream(args: Sequence[Any], read: Callable[[BridgedStream], object]) -> Sequence[Any]:

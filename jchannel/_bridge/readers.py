@@ -40,6 +40,7 @@ class BridgedStream:
     def __init__(self, stream: IncomingStream, limit: float, portal: Portal) -> None:
         self.portal = portal
         self.total = stream.total
+        self.threads = stream.threads
         self._stream = stream
         self._limit = limit
         self._pieces: deque[bytes] = deque()
@@ -100,11 +101,14 @@ def read_on_loop(bridged: BridgedStream) -> MetaGenerator:
     async def aclose() -> None:
         bridged.drop()
 
-    def run_sync(function: Callable[[*Args], T], *args: *Args) -> Awaitable[T]:
-        # trio's own waits for the end of the function however often it is cancelled, and so does the job.
-        return wait_in_loop(TaskJob(bridged.portal, partial(trio.to_thread.run_sync, function, *args)))
+    # trio's threads are waited for however often their caller is cancelled, and so is the job.
+    def run_short(function: Callable[[*Args], T], *args: *Args) -> Awaitable[T]:
+        return wait_in_loop(TaskJob(bridged.portal, partial(bridged.threads.run_short, function, *args)))
 
-    return MetaGenerator(receive, aclose, run_sync, bridged.total, abandon=bridged.drop)
+    def run_waiting(function: Callable[[*Args], T], *args: *Args) -> Awaitable[T]:
+        return wait_in_loop(TaskJob(bridged.portal, partial(bridged.threads.run_waiting, function, *args)))
+
+    return MetaGenerator(receive, aclose, run_short, bridged.total, run_waiting=run_waiting, abandon=bridged.drop)
 
 
 def read_in_threads(bridged: BridgedStream) -> ByteStream:

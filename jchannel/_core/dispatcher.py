@@ -22,6 +22,7 @@ from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.session import Session
 from jchannel._core.statistics import CallTally
 from jchannel._core.stream_registry import StreamRegistry
+from jchannel._core.threads import NoThreadLeftError
 from jchannel._core.tree import CallNode
 from jchannel._guarded import log, name_of, text_of
 from jchannel._protocol.messages import Call, Echo, Error, Pipe, Result
@@ -155,6 +156,8 @@ class Dispatcher:
             invocation.fail(error.kind, "", text_of(error))
         elif isinstance(error, MethodCancelledError):
             invocation.fail("aborted", "", text_of(error))
+        elif isinstance(error, NoThreadLeftError):
+            invocation.fail_with(error, kind="busy")
         elif isinstance(error, Exception):
             log(logging.ERROR, "the handler method %r raised", name, error=error)
             stack = self.methods.format_stack(error) if self._tracebacks else None

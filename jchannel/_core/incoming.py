@@ -15,6 +15,7 @@ import trio
 from jchannel._core.nursery import copy_error
 from jchannel._core.statistics import ChannelTally
 from jchannel._core.stream import Buffer, Stream
+from jchannel._core.threads import TrioThreads
 from jchannel._core.tree import StreamNode
 from jchannel._protocol.messages import StreamInfo
 from jchannel._streams.reader import MetaGenerator
@@ -67,6 +68,11 @@ class IncomingStream(Stream):
         self._session = session
         self._state = IncomingState.UNREAD if data is None else IncomingState.ENDED
         self._error: Exception | None = None
+
+    @property
+    def threads(self) -> TrioThreads:
+        """Where the blocking code of its reader runs."""
+        return self._registry.threads
 
     @property
     def over(self) -> bool:
@@ -209,4 +215,7 @@ def read_in_trio(stream: IncomingStream, limit: float) -> MetaGenerator:
         with suppress(trio.RunFinishedError):
             token.run_sync_soon(stream.drop)
 
-    return MetaGenerator(receive, stream.aclose, trio.to_thread.run_sync, stream.total, abandon=abandon)
+    threads = stream.threads
+    return MetaGenerator(
+        receive, stream.aclose, threads.run_short, stream.total, run_waiting=threads.run_waiting, abandon=abandon
+    )

@@ -43,6 +43,9 @@ class Limits:
         source_close_seconds: How long the source of a stream may take to close when its stream has ended, in seconds,
             its ``finally`` blocks included. After that it is left to itself, so that it cannot keep a server from
             stopping.
+        waiting_threads: The number of threads in which code of the user's may wait: handler methods that run in worker
+            threads, sync iterables, and files that are not on a disk. Any further one fails at once, with an error that
+            names this limit; it would otherwise wait for those that may wait for it.
         claim_seconds: How long a notebook's output can connect a page after it was shown, in seconds, if the page knows
             nothing but the output.
 
@@ -60,6 +63,7 @@ class Limits:
     cancel_seconds: float = 0.5
     close_seconds: float = 1
     source_close_seconds: float = 5
+    waiting_threads: int = 1_000
     claim_seconds: float = 60
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.request import Request
 from jchannel._core.statistics import SocketTally
 from jchannel._core.stream_registry import StreamRegistry
+from jchannel._core.threads import TrioThreads
 from jchannel._core.transport import Link, LinkClosed
 from jchannel._guarded import log
 from jchannel._protocol import messages
@@ -130,6 +131,11 @@ class Session:
         self._writer_waits: trio.lowlevel.Task | None = None
         self._scope = trio.CancelScope()
         self._finished = trio.Event()
+
+    @property
+    def threads(self) -> TrioThreads:
+        """Where the blocking code of the server or the peer runs."""
+        return self._streams.threads
 
     @property
     def pending(self) -> int:

@@ -24,6 +24,7 @@ from jchannel._core.peer_carrier import PeerCarrier
 from jchannel._core.server_carrier import POLL_SECONDS, ServerCarrier
 from jchannel._core.stream import READ_AHEAD
 from jchannel._core.stream_registry import StreamRegistry
+from jchannel._core.threads import TrioThreads
 from jchannel._protocol.messages import (
     Broken,
     Call,
@@ -770,7 +771,7 @@ class TestAStreamThatEndsBeforeItIsCarried:
 
     async def test_is_not_posted(self, autojump_clock: trio.testing.MockClock) -> None:
         async with self.open_carrier() as carrier, trio.open_nursery() as nursery:
-            stream = make_outgoing(await open_source(Source().pieces, trio.to_thread.run_sync))
+            stream = make_outgoing(await open_source(Source().pieces, TrioThreads(Limits())))
             nursery.start_soon(stream.run)
             await trio.testing.wait_all_tasks_blocked()
             carrier.post(stream, "ticket")
@@ -880,7 +881,7 @@ class TestIncomingStreams:
 
 
 async def test_only_a_peer_posts() -> None:
-    stream = make_outgoing(await open_source(b"", trio.to_thread.run_sync))
+    stream = make_outgoing(await open_source(b"", TrioThreads(Limits())))
     with pytest.raises(AssertionError):
         ServerCarrier(StreamRegistry(Limits())).post(stream, "ticket")
 
@@ -1007,7 +1008,7 @@ class TestThePagesSide:
             session = session_of(memory.server)
             assert session is not None
             session.end("closed", "enough")
-            stream = make_outgoing(await open_source(Source().pieces, trio.to_thread.run_sync))
+            stream = make_outgoing(await open_source(Source().pieces, TrioThreads(Limits())))
             nursery.start_soon(stream.run)
             Invocation(session, Pipe(1, number, StreamInfo(1)), math.inf).succeed_with_stream(stream, None)
             assert stream.stopped

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, NoReturn
 
@@ -267,6 +269,26 @@ class TestLogHandlers:
 
 
 class TestSources:
+    def test_one_that_never_closes_keeps_no_server_from_stopping(self, caplog: pytest.LogCaptureFixture) -> None:
+        never = threading.Event()
+
+        def source() -> Iterator[bytes]:
+            try:
+                while True:
+                    yield bytes(1_000)
+            finally:
+                never.wait(TIMEOUT)
+
+        limits = Limits(source_close_seconds=0.01)
+        with jchannel.sync.start(port=0, limits=limits) as server, StreamPeer(server.page_url) as page:
+            with server.open(CODE) as channel:
+                thread = threading.Thread(target=_ignore_errors, args=(channel, source()))
+                thread.start()
+                assert page.streams.reading.wait(TIMEOUT)
+        thread.join()
+        never.set()
+        assert "did not close within 0.01 s (Limits.source_close_seconds)" in caplog.text
+
     def test_one_that_never_closes_on_a_loop_keeps_no_server_from_stopping(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -291,3 +313,8 @@ class TestSources:
 
         asyncio.run(program())
         assert "did not close within 0.01 s (Limits.source_close_seconds)" in caplog.text
+
+
+def _ignore_errors(channel: jchannel.sync.Channel, source: Iterator[bytes]) -> None:
+    with contextlib.suppress(StateError):
+        channel.call_with_stream("hold", source, timeout=TIMEOUT)

@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import inspect
 import io
+import logging
 import threading
 from abc import abstractmethod
 from collections.abc import AsyncIterable, Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ from jchannel._core.exits import explain_exit
 from jchannel._core.handlers import MethodCancelledError, Methods, find_method
 from jchannel._core.invocation import CURRENT, Invocation
 from jchannel._core.session import Session
+from jchannel._guarded import log
 from jchannel._protocol.messages import Call, Open, Pipe
 from jchannel._streams.blocking import ByteStream, give_away
 from jchannel._streams.sources import open_source
@@ -128,8 +130,8 @@ class LoopMethods(BridgedMethods):
     async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run a method on the loop.
 
-        Cancelling it cancels an async method and waits until that has ended; a sync one cannot be cancelled once it
-        has begun. One that has not begun never does, and nothing is waited for.
+        Cancelling it cancels an async method and waits until that has ended, at most ``Limits.cleanup_seconds``; a sync
+        one cannot be cancelled once it has begun. One that has not begun never does, and nothing is waited for.
 
         Raises:
             StateError: The loop is closed.
@@ -150,9 +152,13 @@ class LoopMethods(BridgedMethods):
             if invocation.claim():
                 raise
             invocation.task_cancelled = True
-            with trio.CancelScope(shield=True), suppress(StateError):
+            seconds = invocation.session.limits.cleanup_seconds
+            with trio.move_on_after(seconds, shield=True) as timer, suppress(StateError):
                 self._post(invocation.cancel_task, name)
                 await self._wait_to_the_end(invocation)
+            if timer.cancelled_caught:
+                text = "the handler method %r did not end within %g s (Limits.cleanup_seconds) after it was cancelled"
+                log(logging.ERROR, f"{text}: it is left to itself", name, seconds)
             if invocation.result is None:
                 raise
         finally:

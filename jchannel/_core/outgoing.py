@@ -144,7 +144,7 @@ class OutgoingStream(Stream):
             with trio.move_on_after(self._close_seconds, shield=True) as timer:
                 await self._close_source()
             if timer.cancelled_caught:
-                text = "the source of a stream did not close within %g s (Limits.source_close_seconds): it is left"
+                text = "the source of a stream did not close within %g s (Limits.cleanup_seconds): it is left"
                 log(logging.ERROR, text, self._close_seconds)
             self._source_closed = True
             self._forget_if_over()

@@ -37,7 +37,7 @@ class StreamRegistry:
 
     def __init__(self, limits: Limits) -> None:
         self.threads = TrioThreads(limits)
-        self._close_seconds = limits.source_close_seconds
+        self._close_seconds = limits.cleanup_seconds
         self._by_channel: dict[object, dict[Stream, None]] = {}
         self._by_place: dict[tuple[object, bool, int], Stream] = {}
         self._by_ticket: dict[str, Stream] = {}

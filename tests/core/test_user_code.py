@@ -191,12 +191,12 @@ class TestSources:
         self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, error: Exception | None
     ) -> None:
         endless = Endless(error)
-        async with opened(Limits(source_close_seconds=7)) as (channel, _):
+        async with opened(Limits(cleanup_seconds=7)) as (channel, _):
             await channel.call_with_stream("ignore", endless)
             await endless.closing.wait()
             began = trio.current_time()
         assert trio.current_time() - began == 7
-        assert "did not close within 7 s (Limits.source_close_seconds)" in caplog.text
+        assert "did not close within 7 s (Limits.cleanup_seconds)" in caplog.text
         assert ("closing the source of a stream raised" in caplog.text) is (error is not None)
 
     async def test_leaving_the_program_while_one_closes_is_the_programs(self) -> None:

@@ -279,7 +279,7 @@ class TestSources:
             finally:
                 never.wait(TIMEOUT)
 
-        limits = Limits(source_close_seconds=0.01)
+        limits = Limits(cleanup_seconds=0.01)
         with jchannel.sync.start(port=0, limits=limits) as server, StreamPeer(server.page_url) as page:
             with server.open(CODE) as channel:
                 thread = threading.Thread(target=_ignore_errors, args=(channel, source()))
@@ -287,7 +287,7 @@ class TestSources:
                 assert page.streams.reading.wait(TIMEOUT)
         thread.join()
         never.set()
-        assert "did not close within 0.01 s (Limits.source_close_seconds)" in caplog.text
+        assert "did not close within 0.01 s (Limits.cleanup_seconds)" in caplog.text
 
     def test_one_that_never_closes_on_a_loop_keeps_no_server_from_stopping(
         self, caplog: pytest.LogCaptureFixture
@@ -301,7 +301,7 @@ class TestSources:
                     await never.wait()
 
             never = asyncio.Event()
-            server = await jchannel.start(port=0, limits=Limits(source_close_seconds=0.01))
+            server = await jchannel.start(port=0, limits=Limits(cleanup_seconds=0.01))
             with StreamPeer(server.page_url) as page:
                 channel = await server.open(CODE)
                 call = channel.call_with_stream("hold", source(), timeout=TIMEOUT)
@@ -312,7 +312,36 @@ class TestSources:
             never.set()
 
         asyncio.run(program())
-        assert "did not close within 0.01 s (Limits.source_close_seconds)" in caplog.text
+        assert "did not close within 0.01 s (Limits.cleanup_seconds)" in caplog.text
+
+
+class TestMethods:
+    def test_one_that_never_ends_when_it_is_cancelled_keeps_no_server_from_stopping(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Stubborn:
+            async def hold(self) -> None:
+                try:
+                    begun.set()
+                    await asyncio.sleep(TIMEOUT)
+                finally:
+                    await never.wait()
+
+        async def program() -> None:
+            server = await jchannel.start(port=0, limits=Limits(cleanup_seconds=0.01))
+            with StreamPeer(server.page_url) as page:
+                channel = await server.open(CODE)
+                channel.handler = Stubborn()
+                call = asyncio.create_task(asyncio.to_thread(page.call, "hold"))
+                await begun.wait()
+                await server.stop()
+                with pytest.raises(StateError):
+                    await call
+            never.set()
+
+        begun, never = asyncio.Event(), asyncio.Event()
+        asyncio.run(program())
+        assert "'hold' did not end within 0.01 s (Limits.cleanup_seconds) after it was cancelled" in caplog.text
 
 
 def _ignore_errors(channel: jchannel.sync.Channel, source: Iterator[bytes]) -> None:

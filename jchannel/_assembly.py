@@ -77,7 +77,8 @@ class Assembly:
         async with self.server.open():
             if self._open_browser:
                 url = self.issue_browser_url()
-                self.server.start_soon(partial(trio.to_thread.run_sync, webbrowser.open, url, abandon_on_cancel=True))
+                threads = self.server.streams.threads
+                self.server.start_soon(partial(threads.run_waiting, webbrowser.open, url, abandon_on_cancel=True))
             yield self
 
     def issue_browser_url(self) -> str:

@@ -24,6 +24,7 @@ from jchannel._bridge.interpreter import LoopPauses
 from jchannel._bridge.jobs import CANCELLED, Job, Running, TaskJob
 from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox
 from jchannel._bridge.tasks import CallTask, watch_failure
+from jchannel._guarded import is_interrupt
 from jchannel.errors import StateError
 
 __all__ = ["Call", "in_task", "running_loop", "wait_blocking", "wait_in_loop"]
@@ -94,7 +95,9 @@ class Call(ABC, Generic[T]):
             return
         try:
             running = self._job.start(self._finish)
-        except Exception as error:  # noqa: BLE001 (it is the outcome)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self._finish(outcome.Error(error))
         else:
             if self._outcome is None:

@@ -10,6 +10,7 @@ import outcome
 import trio
 
 from jchannel._bridge.portal import Portal
+from jchannel._core.exits import is_exit
 from jchannel._core.request import CANCELLED as REQUEST_CANCELLED
 
 __all__ = ["CANCELLED", "Job", "OnDone", "Running", "TaskJob"]
@@ -92,6 +93,9 @@ async def _run(rest: Awaitable[Any], scope: trio.CancelScope, on_done: OnDone) -
     with scope:
         try:
             result = outcome.Value(await rest)
-        except Exception as error:  # noqa: BLE001 (it is the outcome)
+        except BaseException as error:
+            # What is meant for the user's program comes from code of its own, which ran in a thread, or in trio.
+            if not isinstance(error, Exception) and not is_exit(error):
+                raise
             result = outcome.Error(error)
     on_done(result)

@@ -16,6 +16,7 @@ import trio
 
 from jchannel._bridge.mailbox import LOOP_CHECK_SECONDS, LoopClosedError, LoopMailbox, Work
 from jchannel._bridge.portal import Portal
+from jchannel._core.exits import explain_exit
 from jchannel._streams.sources import PIECE_SIZE, gather, to_bytes
 from jchannel.errors import StateError
 
@@ -218,8 +219,7 @@ class LoopSource:
         elif isinstance(error, Exception):
             self._error = error
         elif error is not None:
-            name = type(error).__name__
-            self._error = StateError(f"the source of the stream has ended with {name}, meant for its own program")
+            self._error = explain_exit("the source of the stream", error)
         self._over = True
         self._portal.post(self._notify)
 

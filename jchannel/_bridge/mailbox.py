@@ -59,12 +59,16 @@ class Mailbox(ABC):
                     work = self._waiting.popleft()
                 except IndexError:  # Run within one of these works, the mailbox was emptied already.
                     return
-                work()
+                self._do(work)
         finally:
             # An interrupt may come between any two lines, and what waits must not wait for ever.
             if self._waiting and not self._woken:
                 self._woken = True
                 self._wake()
+
+    def _do(self, work: Work) -> None:
+        """Run one piece of work."""
+        work()
 
     @abstractmethod
     def _wake(self) -> None:

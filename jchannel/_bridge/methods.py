@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import inspect
 import io
+import logging
 import threading
 from abc import abstractmethod
 from collections.abc import AsyncIterable, Callable, Iterator, Sequence
@@ -26,9 +27,11 @@ from jchannel._bridge.mailbox import LOOP_CHECK_SECONDS, LoopClosedError, LoopMa
 from jchannel._bridge.marks import Place, find_place
 from jchannel._bridge.portal import Portal
 from jchannel._bridge.readers import BridgedStream, read_in_threads, read_on_loop
+from jchannel._core.exits import explain_exit
 from jchannel._core.handlers import MethodCancelledError, Methods, find_method
 from jchannel._core.invocation import CURRENT, Invocation
 from jchannel._core.session import Session
+from jchannel._guarded import log
 from jchannel._protocol.messages import Call, Open, Pipe
 from jchannel._streams.blocking import ByteStream, give_away
 from jchannel._streams.sources import open_source
@@ -39,6 +42,8 @@ __all__ = ["BridgedMethods", "LoopInvocation", "LoopMethods", "ThreadMethods"]
 
 class BridgedMethods(Methods):
     """Runs the methods of a handler that lives outside of trio."""
+
+    contains_exits = True
 
     async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run the method that answers a request, where it belongs, and return its result.
@@ -58,7 +63,7 @@ class BridgedMethods(Methods):
         # To look is a tenth of the work of a call.
         place = find_place(handler, name) if marks.in_use else None
         if place is Place.THREAD:
-            return await self._run_in_thread(handler, name, args)
+            return await self._run_in_thread(invocation, handler, name, args)
         if place is Place.TRIO:
             return await self._run_in_trio(invocation, handler, name, args)
         return await self._run_at_home(invocation, handler, name, args)
@@ -73,22 +78,18 @@ class BridgedMethods(Methods):
     async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run a method that is not marked."""
 
-    async def _run_in_thread(self, handler: object, name: str, args: Sequence[Any]) -> Any:
+    async def _run_in_thread(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         args = _bind_stream(args, read_in_threads)
-        result = await trio.to_thread.run_sync(self._call, handler, name, args, abandon_on_cancel=True)
+        threads = invocation.session.threads
+        result = await threads.run_waiting(self._call, handler, name, args, abandon_on_cancel=True)
         if isinstance(result, ByteStream):
             return give_away(result)
         if isinstance(result, Iterator) and not isinstance(result, io.IOBase):
-            return await open_source(result, trio.to_thread.run_sync)
+            return await open_source(result, threads)
         return result
 
     async def _run_in_trio(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
-        try:
-            return await super().run(invocation, handler, name, _bind_stream(args, BridgedStream.read_in_trio))
-        except BaseException as error:
-            if _ends_more_than_a_task(error):
-                raise _explain_exit(name, error) from error
-            raise
+        return await super().run(invocation, handler, name, _bind_stream(args, BridgedStream.read_in_trio))
 
     def _call(self, handler: object, name: str, args: Sequence[Any]) -> Any:
         return _call(handler, name, args)
@@ -129,8 +130,8 @@ class LoopMethods(BridgedMethods):
     async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run a method on the loop.
 
-        Cancelling it cancels an async method and waits until that has ended; a sync one cannot be cancelled once it
-        has begun. One that has not begun never does, and nothing is waited for.
+        Cancelling it cancels an async method and waits until that has ended, at most ``Limits.cleanup_seconds``; a sync
+        one cannot be cancelled once it has begun. One that has not begun never does, and nothing is waited for.
 
         Raises:
             StateError: The loop is closed.
@@ -151,9 +152,13 @@ class LoopMethods(BridgedMethods):
             if invocation.claim():
                 raise
             invocation.task_cancelled = True
-            with trio.CancelScope(shield=True), suppress(StateError):
+            seconds = invocation.session.limits.cleanup_seconds
+            with trio.move_on_after(seconds, shield=True) as timer, suppress(StateError):
                 self._post(invocation.cancel_task, name)
                 await self._wait_to_the_end(invocation)
+            if timer.cancelled_caught:
+                text = "the handler method %r did not end within %g s (Limits.cleanup_seconds) after it was cancelled"
+                log(logging.ERROR, f"{text}: it is left to itself", name, seconds)
             if invocation.result is None:
                 raise
         finally:
@@ -287,7 +292,7 @@ class LoopInvocation(Invocation):
     def _explain(self, error: BaseException) -> Exception:
         if isinstance(error, asyncio.CancelledError):
             return MethodCancelledError(f"{self.name!r} was cancelled in Python, by its own program")
-        return _explain_exit(self.name, error)
+        return explain_exit(repr(self.name), error)
 
     def _end(self, result: outcome.Outcome[Any] | None) -> None:
         self.result = result
@@ -303,20 +308,13 @@ class ThreadMethods(BridgedMethods):
     An iterator that one returns is a stream, and is read in worker threads.
     """
 
-    async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:  # noqa: ARG002 (the other's)
+    async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run a method in a worker thread.
 
         Raises:
             TypeError: The method is an async one.
         """
-        return await self._run_in_thread(handler, name, args)
-
-
-def _ends_more_than_a_task(error: BaseException) -> bool:
-    usual = Exception, trio.Cancelled, GeneratorExit
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(usual)[1] is not None
-    return not isinstance(error, usual)
+        return await self._run_in_thread(invocation, handler, name, args)
 
 
 def _bind_stream(args: Sequence[Any], read: Callable[[BridgedStream], object]) -> Sequence[Any]:
@@ -332,7 +330,7 @@ def _call(handler: object, name: str, args: Sequence[Any]) -> Any:
     except Exception:
         raise
     except BaseException as error:
-        raise _explain_exit(name, error) from error
+        raise explain_exit(repr(name), error) from error
     if isinstance(result, AsyncIterable):
         raise TypeError(
             f"{name!r} returned an async iterable, and the worker thread it ran in has no loop to read that in"
@@ -345,8 +343,3 @@ def _call(handler: object, name: str, args: Sequence[Any]) -> Any:
         f"{name!r} is an async method, and a worker thread has no loop to run it in: write it with async def for trio, "
         "and mark it with @jchannel.background"
     )
-
-
-def _explain_exit(name: str, error: BaseException) -> StateError:
-    # In trio, an exception that is no Exception ends more than the call.
-    return StateError(f"{name!r} has ended with {type(error).__name__}, which is meant for its own program")

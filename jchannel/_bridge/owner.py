@@ -9,11 +9,10 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from jchannel._core.nursery import copy_error
+from jchannel._guarded import log, repr_of
 from jchannel.errors import ClosedError
 
 __all__ = ["Owner"]
-
-logger = logging.getLogger("jchannel")
 
 T = TypeVar("T")
 
@@ -61,10 +60,10 @@ class Owner(Generic[T]):
                 async with self._manager as self.value:
                     self._settled.set()
                     await self._stop.wait()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
             self._error = error
             if self.value is not None:
-                logger.exception("%s has ended with an error of jchannel", self._what)
+                log(logging.ERROR, "%s has ended with an error of jchannel", self._what, error=error)
         finally:
             self.stopping = True
             self._settled.set()
@@ -117,4 +116,4 @@ class Owner(Generic[T]):
         """
         await self._ended.wait()
         if self.value is not None and self._error is not None:
-            raise ClosedError(f"{self._what} has ended with an error: {self._error!r}") from self._error
+            raise ClosedError(f"{self._what} has ended with an error: {repr_of(self._error)}") from self._error

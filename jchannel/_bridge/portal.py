@@ -8,6 +8,7 @@ module that knows it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import threading
@@ -20,6 +21,7 @@ import trio
 
 from jchannel._bridge.interpreter import forget_sharers
 from jchannel._bridge.mailbox import Mailbox, Work
+from jchannel._guarded import log, repr_of
 from jchannel.errors import StateError
 
 if TYPE_CHECKING:
@@ -73,6 +75,13 @@ class Portal(Mailbox):
             self._wake()
         if self._why_ended:  # It may have ended in the middle of this.
             self.run()
+
+    def _do(self, work: Work) -> None:
+        """Run one piece of work. A bulkhead: an error in it would end trio, and with it all that runs in it."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            log(logging.ERROR, "an error of jchannel has ended what was to be done in trio", error=error)
 
     def submit(self, call: Call[Any]) -> None:
         """Start a call in trio, after those that were submitted before. Safe in any thread, and never fails."""
@@ -128,7 +137,7 @@ class _ThreadPortal(Portal):
             trio.run(self.run_until_cancelled)
         except BaseException as error:  # noqa: BLE001 (nobody else would hear of it)
             failure = error
-        self.end(f"jchannel's trio thread has ended with an error: {failure!r}", failure)
+        self.end(f"jchannel's trio thread has ended with an error: {repr_of(failure)}", failure)
 
 
 class LoopPortal(Portal):

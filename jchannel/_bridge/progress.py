@@ -7,19 +7,19 @@ next bytes come, or at the stream's end.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-import trio
-
 from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox, Work
 from jchannel._bridge.portal import Portal
+from jchannel._core.exits import explain_exit
+from jchannel._core.threads import TrioThreads
+from jchannel._guarded import log
 from jchannel._streams.progress import Progress
 from jchannel.errors import StateError
 
 __all__ = ["BridgedProgress"]
-
-logger = logging.getLogger("jchannel")
 
 
 class BridgedProgress:
@@ -29,12 +29,20 @@ class BridgedProgress:
         progress: The user's.
         portal: The way to trio.
         mailbox: The way to the loop; ``None`` for worker threads.
+        find_threads: Returns the worker threads. Called in trio.
     """
 
-    def __init__(self, progress: Progress, portal: Portal, mailbox: LoopMailbox | None) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        portal: Portal,
+        mailbox: LoopMailbox | None,
+        find_threads: Callable[[], TrioThreads],
+    ) -> None:
         self._progress = progress
         self._portal = portal
         self._mailbox = mailbox
+        self._find_threads = find_threads
         self._latest: tuple[int, int | None] | None = None
         self._closing = False
         self._closed = False
@@ -69,7 +77,7 @@ class BridgedProgress:
     def _called(self, error: Exception | None) -> None:
         self._calling = False
         if error is not None and self._closed:
-            logger.error("the progress of a stream that has ended raised", exc_info=error)
+            log(logging.ERROR, "the progress of a stream that has ended raised", error=error)
         else:
             self._error = self._error or error
         self._call_soon()
@@ -77,12 +85,18 @@ class BridgedProgress:
     def _run_there(self, work: Work) -> None:
         """Run work where the user's progress lives. Called in trio."""
         if self._mailbox is None:
-            self._portal.start_soon(trio.to_thread.run_sync, _run_to_its_end, work)
+            self._portal.start_soon(self._run_in_thread, work)
             return
         try:
             self._mailbox.post(work)
         except LoopClosedError:
             self._called(None)  # Nobody is left to be called.
+
+    async def _run_in_thread(self, work: Work) -> None:
+        try:
+            await self._find_threads().run_waiting(_run_to_its_end, work)
+        except StateError as error:
+            self._called(error)
 
     # Where the user's progress lives
 
@@ -93,7 +107,7 @@ class BridgedProgress:
         except Exception as raised:  # noqa: BLE001 (it is raised in trio)
             error = raised
         except BaseException as raised:
-            error = StateError(f"progress has ended with {type(raised).__name__}, which is meant for its own program")
+            error = explain_exit("progress", raised)
             raise
         finally:
             self._portal.post(partial(self._called, error))

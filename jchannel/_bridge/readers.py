@@ -40,6 +40,7 @@ class BridgedStream:
     def __init__(self, stream: IncomingStream, limit: float, portal: Portal) -> None:
         self.portal = portal
         self.total = stream.total
+        self.threads = stream.threads
         self._stream = stream
         self._limit = limit
         self._pieces: deque[bytes] = deque()
@@ -63,10 +64,7 @@ class BridgedStream:
 
     def drop(self) -> None:
         """End the stream from any thread: its source is stopped. It may be called again, and never fails."""
-        self.portal.post(self._drop)
-
-    def abandon(self) -> None:
-        """End the stream when Python collects garbage: that may be between any two lines of trio."""
+        # Never at once: the ``__del__`` of an object of the user's may call this between any two lines of trio.
         self.portal.post_later(self._drop)
 
     # In trio
@@ -103,11 +101,14 @@ def read_on_loop(bridged: BridgedStream) -> MetaGenerator:
     async def aclose() -> None:
         bridged.drop()
 
-    def run_sync(function: Callable[[*Args], T], *args: *Args) -> Awaitable[T]:
-        # trio's own waits for the end of the function however often it is cancelled, and so does the job.
-        return wait_in_loop(TaskJob(bridged.portal, partial(trio.to_thread.run_sync, function, *args)))
+    # trio's threads are waited for however often their caller is cancelled, and so is the job.
+    def run_short(function: Callable[[*Args], T], *args: *Args) -> Awaitable[T]:
+        return wait_in_loop(TaskJob(bridged.portal, partial(bridged.threads.run_short, function, *args)))
 
-    return MetaGenerator(receive, aclose, run_sync, bridged.total, abandon=bridged.abandon)
+    def run_waiting(function: Callable[[*Args], T], *args: *Args) -> Awaitable[T]:
+        return wait_in_loop(TaskJob(bridged.portal, partial(bridged.threads.run_waiting, function, *args)))
+
+    return MetaGenerator(receive, aclose, run_short, bridged.total, run_waiting=run_waiting, abandon=bridged.drop)
 
 
 def read_in_threads(bridged: BridgedStream) -> ByteStream:
@@ -130,5 +131,5 @@ def read_in_threads(bridged: BridgedStream) -> ByteStream:
     async def run_sync(function: Callable[[*Args], T], *args: *Args) -> T:
         return function(*args)
 
-    stream = MetaGenerator(receive, aclose, run_sync, bridged.total, abandon=bridged.abandon)
+    stream = MetaGenerator(receive, aclose, run_sync, bridged.total, abandon=bridged.drop)
     return ByteStream(stream, on_sending=sent_on.set)

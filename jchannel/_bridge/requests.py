@@ -16,6 +16,7 @@ from jchannel._bridge.streams import Streams
 from jchannel._core.arguments import PIPE, check_timeout, pack_call, pack_echo
 from jchannel._core.invocation import CURRENT
 from jchannel._core.request import Request
+from jchannel._core.threads import TrioThreads
 from jchannel._protocol import messages
 from jchannel._streams.progress import Progress, check_progress
 
@@ -123,6 +124,9 @@ class Requests:
         limit = check_timeout(timeout)
         return self._make(pack_echo(args), limit)
 
+    def _find_threads(self) -> TrioThreads:
+        return self._channel.channel.server.streams.threads
+
     def _make(
         self, message: messages.Request, limit: float, source: object = None, progress: Progress | None = None
     ) -> RequestJob:
@@ -141,5 +145,5 @@ class Requests:
         source = self._streams.check_source(stream, portal)
         if progress is not None:
             check_progress(progress)
-            progress = self._streams.report_progress(progress, portal)
+            progress = self._streams.report_progress(progress, portal, self._find_threads)
         return self._make(message, limit, source, progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 
 from jchannel._bridge.call import running_loop
 from jchannel._bridge.loop_source import LoopSource
@@ -12,6 +12,7 @@ from jchannel._bridge.mailbox import LoopMailbox
 from jchannel._bridge.portal import Portal
 from jchannel._bridge.progress import BridgedProgress
 from jchannel._bridge.readers import BridgedStream, read_in_threads, read_on_loop
+from jchannel._core.threads import TrioThreads
 from jchannel._streams.blocking import ByteStream, give_away
 from jchannel._streams.progress import Progress
 from jchannel._streams.sources import check_source
@@ -35,7 +36,7 @@ class Streams(ABC):
         """
 
     @abstractmethod
-    def report_progress(self, progress: Progress, portal: Portal) -> Progress:
+    def report_progress(self, progress: Progress, portal: Portal, find_threads: Callable[[], TrioThreads]) -> Progress:
         """Return what trio calls with the progress of a stream. Called where the user has called."""
 
 
@@ -53,9 +54,9 @@ class LoopStreams(Streams):
             return source
         return LoopSource(source, LoopMailbox.of(running_loop()), portal, contextvars.copy_context())
 
-    def report_progress(self, progress: Progress, portal: Portal) -> Progress:
+    def report_progress(self, progress: Progress, portal: Portal, find_threads: Callable[[], TrioThreads]) -> Progress:
         """Return what calls the user's progress on the present loop."""
-        return BridgedProgress(progress, portal, LoopMailbox.of(running_loop()))
+        return BridgedProgress(progress, portal, LoopMailbox.of(running_loop()), find_threads)
 
 
 class ThreadStreams(Streams):
@@ -76,6 +77,6 @@ class ThreadStreams(Streams):
             )
         return source
 
-    def report_progress(self, progress: Progress, portal: Portal) -> Progress:
+    def report_progress(self, progress: Progress, portal: Portal, find_threads: Callable[[], TrioThreads]) -> Progress:
         """Return what calls the user's progress in worker threads."""
-        return BridgedProgress(progress, portal, None)
+        return BridgedProgress(progress, portal, None, find_threads)

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["CallTask", "watch_failure"]
+from jchannel._guarded import log
 
-logger = logging.getLogger("jchannel")
+__all__ = ["CallTask", "watch_failure"]
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class CallTask(asyncio.Task[T]):
 
 
 def _log(name: str, error: BaseException | None) -> None:
-    logger.error("%s has failed, and nobody has awaited it", name, exc_info=error)
+    log(logging.ERROR, "%s has failed, and nobody has awaited it", name, error=error)
 
 
 def watch_failure(task: CallTask[Any]) -> None:

@@ -21,13 +21,12 @@ from jchannel._core.nursery import aclose_now
 from jchannel._core.replay import ReplayStream
 from jchannel._core.transport import Link
 from jchannel._core.upgrade import Upgrade
+from jchannel._guarded import log
 from jchannel._protocol.connection import Connection, Role
 from jchannel._protocol.messages import Hello
 from jchannel.errors import RefusedError
 
 __all__ = ["Acceptor"]
-
-logger = logging.getLogger("jchannel")
 
 
 @dataclass(slots=True)
@@ -69,10 +68,10 @@ class Acceptor:
             else:
                 await self.http.serve(ReplayStream(stream, head))
         except trio.BrokenResourceError as error:
-            logger.debug("a connection broke off: %r", error)
-        except Exception:
+            log(logging.DEBUG, "a connection broke off: %r", error)
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
             # A bulkhead: an error of the library ends this connection, and nothing else.
-            logger.exception("an error of jchannel has ended a connection")
+            log(logging.ERROR, "an error of jchannel has ended a connection", error=error)
         finally:
             await aclose_now(stream)
             self.connections -= 1
@@ -110,9 +109,9 @@ class Acceptor:
         if link is not None and greeting is not None:
             try:
                 await self.serve_page(link, *greeting)
-            except Exception:
+            except Exception as error:  # noqa: BLE001 (a bulkhead)
                 # A bulkhead: an error of the library ends this page's session, and nothing else.
-                logger.exception("an error of jchannel has ended the session of a page")
+                log(logging.ERROR, "an error of jchannel has ended the session of a page", error=error)
 
     async def _admit(self, stream: trio.abc.Stream, head: bytes, request: h11.Request) -> Link | None:
         """Do the WebSocket's handshake. Return the link, or ``None`` where its page was refused."""
@@ -125,14 +124,14 @@ class Acceptor:
                 offered = upgrade.subprotocols
                 refusal = self.gate.judge(offered, headers.get("origin"), headers.get("host", ""))
                 if refusal is not None:
-                    logger.warning("a page was refused: %s", refusal)
+                    log(logging.WARNING, "a page was refused: %s", refusal)
                 if refusal is not None and refusal.reason == "forbidden":
                     await upgrade.reject(HTTPStatus.FORBIDDEN)
                 else:
                     link = await upgrade.accept(select_subprotocol(offered))
                 nursery.cancel_scope.cancel()
-        except* Exception:
-            logger.warning("a WebSocket ended with an error", exc_info=True)
+        except* Exception as errors:  # noqa: BLE001 (a bulkhead)
+            log(logging.WARNING, "a WebSocket ended with an error", error=errors)
         if link is None or refusal is None:
             return link
         await refuse(link, Connection(Role.SERVER), refusal, seconds=self.limits.close_seconds)

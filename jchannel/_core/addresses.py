@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import trio
 
+from jchannel._guarded import text_of
+
 __all__ = ["DEFAULT_PORT", "base_url", "check_host", "check_port", "check_url", "open_listeners"]
 
 #: The port to try first if the user sets none.
@@ -73,7 +75,7 @@ def check_url(url: str) -> str:
         parts = urlsplit(url)
         valid = parts.port != 0
     except ValueError as error:
-        raise ValueError(f"{url!r} is not a URL: {error}") from None
+        raise ValueError(f"{url!r} is not a URL: {text_of(error)}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or not valid:
         raise ValueError(f"url must be absolute, such as https://example.com/proxy/8889, and not {url!r}")
     if parts.query or parts.fragment or "@" in parts.netloc:

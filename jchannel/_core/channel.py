@@ -19,6 +19,7 @@ from jchannel._core.nursery import copy_error, open_flat_nursery
 from jchannel._core.outbox import ConvertStream
 from jchannel._core.request import Request
 from jchannel._core.session import Session
+from jchannel._guarded import log, repr_of
 from jchannel._protocol.messages import UNSENT, Close, Open
 from jchannel.errors import ClosedError, PageLostError, RemoteError, StateError
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from jchannel._core.server import Server
 
 __all__ = ["ChannelState", "ServerChannel"]
-
-logger = logging.getLogger("jchannel")
 
 
 class ChannelState(enum.Enum):
@@ -155,9 +154,9 @@ class ServerChannel(Endpoint):
             if not opening.closed.is_set():  # Otherwise the one that has followed it may own the tasks already.
                 async with self.own_tasks():
                     await opening.closed.wait()
-        except Exception as error:
-            logger.exception("a channel has ended with an error of jchannel")
-            failure = ClosedError(f"the channel has ended with an error: {error!r}")
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            log(logging.ERROR, "a channel has ended with an error of jchannel", error=error)
+            failure = ClosedError(f"the channel has ended with an error: {repr_of(error)}")
             failure.__cause__ = error
             if opening is self.opening:
                 self.shut("it has ended with an error", error=failure)
@@ -310,7 +309,7 @@ class ServerChannel(Endpoint):
             return  # The next page gets its own.
         assert isinstance(error, RemoteError | ClosedError | ValueError)
         if self._session is not None:
-            logger.error("a channel could not be opened again in a new page: %s", error)
+            log(logging.ERROR, "a channel could not be opened again in a new page: %s", error)
         self._failure = error
         self.shut("the page could not open it")
 

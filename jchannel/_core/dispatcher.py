@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from jchannel._core.exits import contain
 from jchannel._core.handlers import MethodCancelledError, Methods, NothingToCallError
 from jchannel._core.incoming import read_in_trio
 from jchannel._core.invocation import Invocation, InvocationState
@@ -21,7 +22,9 @@ from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.session import Session
 from jchannel._core.statistics import CallTally
 from jchannel._core.stream_registry import StreamRegistry
+from jchannel._core.threads import NoThreadLeftError
 from jchannel._core.tree import CallNode
+from jchannel._guarded import log, name_of, text_of
 from jchannel._protocol.messages import Call, Echo, Error, Pipe, Result
 from jchannel._protocol.values import pack
 
@@ -29,8 +32,6 @@ if TYPE_CHECKING:
     from jchannel._core.endpoint import Endpoint
 
 __all__ = ["Dispatcher"]
-
-logger = logging.getLogger("jchannel")
 
 
 class Dispatcher:
@@ -113,7 +114,7 @@ class Dispatcher:
         try:
             session.tell(Result(echo.id, pack(echo.args, field_name="value", shown_as="args")))
         except (TypeError, ValueError) as error:
-            session.tell(Error(echo.id, "value", type(error).__name__, str(error)))
+            session.tell(Error(echo.id, "value", name_of(error), text_of(error)))
             for tally in self._tallies:
                 tally.failed += 1
         else:
@@ -141,23 +142,33 @@ class Dispatcher:
                     answer = await self._answer_with_stream(invocation, value)
                 else:
                     invocation.succeed(value)
-            except NothingToCallError as error:
-                invocation.fail(error.kind, "", str(error))
-            except MethodCancelledError as error:
-                invocation.fail("aborted", "", str(error))
-            except Exception as error:
-                logger.exception("the handler method %r raised", getattr(request, "name", "pipe"))
-                stack = self.methods.format_stack(error) if self._tracebacks else None
-                invocation.fail("exception", type(error).__name__, str(error), stack)
-            except BaseExceptionGroup as group:
-                # A nursery of the method was cancelled, and something in it has raised besides.
-                cancelled, failures = split_cancelled(group)
-                name = getattr(request, "name", "pipe")
-                logger.exception("the handler method %r raised when it was cancelled", name, exc_info=failures)
-                raise cancelled from None
+            except BaseException as error:  # noqa: BLE001 (what is not the request's is raised again)
+                self._fail(invocation, error)
             finally:
                 if invocation.stream is not None:
                     invocation.close_stream(answer)
+
+    def _fail(self, invocation: Invocation, error: BaseException) -> None:
+        """Answer a request with what has ended it, or raise what is meant for others. Called where that is handled."""
+        name = getattr(invocation.request, "name", "pipe")
+        error = contain(error, repr(name), contains=self.methods.contains_exits)
+        if isinstance(error, NothingToCallError):
+            invocation.fail(error.kind, "", text_of(error))
+        elif isinstance(error, MethodCancelledError):
+            invocation.fail("aborted", "", text_of(error))
+        elif isinstance(error, NoThreadLeftError):
+            invocation.fail_with(error, kind="busy")
+        elif isinstance(error, Exception):
+            log(logging.ERROR, "the handler method %r raised", name, error=error)
+            stack = self.methods.format_stack(error) if self._tracebacks else None
+            invocation.fail_with(error, stack=stack)
+        elif isinstance(error, BaseExceptionGroup):
+            # A nursery of the method was cancelled, and something in it has raised besides.
+            cancelled, failures = split_cancelled(error)
+            log(logging.ERROR, "the handler method %r raised when it was cancelled", name, error=failures)
+            raise cancelled from None
+        else:
+            raise error
 
     async def _answer_with_stream(self, invocation: Invocation, source: object) -> OutgoingStream:
         """Answer a request with the stream that a method returned, and return the stream."""

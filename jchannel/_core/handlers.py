@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from jchannel._core.invocation import Invocation
+from jchannel._guarded import stack_of
 
 __all__ = ["MethodCancelledError", "Methods", "NothingToCallError", "find_method"]
 
@@ -59,6 +59,10 @@ class Methods:
     The bridge has others, which run them on an asyncio loop or in worker threads.
     """
 
+    #: Whether what is meant for the user's program, such as ``SystemExit``, ends no more than the request or stream
+    #: that it came from, because that program runs elsewhere.
+    contains_exits: bool = False
+
     #: The class of the invocations of the methods that it runs.
     invocation_type: type[Invocation] = Invocation
 
@@ -82,7 +86,7 @@ class Methods:
 
     def format_stack(self, error: Exception) -> str:
         """Return the stack of an exception that a method raised, for a far side that may see it."""
-        return "".join(traceback.format_exception(error))
+        return stack_of(error)
 
 
 _MISSING = object()

@@ -9,13 +9,12 @@ from typing import Final
 import trio
 
 from jchannel._core.transport import Link, LinkClosed
+from jchannel._guarded import log
 from jchannel._protocol.connection import Connection, Role, State
 from jchannel._protocol.messages import Goodbye, Hello, Message
 from jchannel.errors import PageLostError, ProtocolError, RefusedError
 
 __all__ = ["SOCKET_PATH", "greet", "receive_hello", "refuse"]
-
-logger = logging.getLogger("jchannel")
 
 #: Where the WebSocket is, below the server's base URL.
 SOCKET_PATH: Final = "/socket"
@@ -33,10 +32,10 @@ async def receive_hello(link: Link, frame_limit: int, close_seconds: float) -> t
     try:
         message = connection.receive(await link.receive())[0]
     except LinkClosed as closed:
-        logger.debug("a page went before its hello: %s", closed)
+        log(logging.DEBUG, "a page went before its hello: %s", closed)
         return None
     except ProtocolError as error:
-        logger.warning("a page broke the protocol: %s", error)
+        log(logging.WARNING, "a page broke the protocol: %s", error)
         refusal = RefusedError("protocol", f"the page broke the protocol: {error}")
         await refuse(link, connection, refusal, seconds=close_seconds)
         return None
@@ -57,7 +56,7 @@ async def refuse(link: Link, connection: Connection, refusal: RefusedError, *, s
                 assert frame is not None
                 await link.send(frame)
         except LinkClosed as closed:
-            logger.debug("a refused page went before it could hear why: %s", closed)
+            log(logging.DEBUG, "a refused page went before it could hear why: %s", closed)
         finally:
             await link.aclose()
 

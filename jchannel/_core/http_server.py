@@ -7,6 +7,7 @@ when its shape changes.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any, cast
@@ -14,16 +15,16 @@ from typing import Any, cast
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.logging import Logger
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
 from jchannel._core.asgi import AsgiApp, Message, Receive, Scope, Send
 from jchannel._core.limits import Limits
 from jchannel._core.replay import ReplayStream
+from jchannel._guarded import log
 
 __all__ = ["HttpServer"]
-
-logger = logging.getLogger("jchannel")
 
 
 class HttpServer:
@@ -39,9 +40,8 @@ class HttpServer:
         self._config = Config()
         self._config.include_server_header = False
         self._config.h11_max_incomplete_size = limits.head_bytes
-        # Its own loggers write to the terminal; requests are not logged at all, as their paths contain tickets.
-        self._config.errorlog = logging.getLogger("jchannel.http")
-        self._config.accesslog = None
+        self._config.errorlog = self._config.accesslog = None
+        self._config.logger_class = _Logger
         self._context = WorkerContext(None)
 
     async def serve(self, stream: ReplayStream) -> None:
@@ -56,8 +56,18 @@ class HttpServer:
                 nursery.start_soon(_close_when_cancelled, stream)
                 # In a task of its own, so that fewer coroutines are resumed for every piece of data.
                 nursery.start_soon(_run, server, nursery.cancel_scope)
-        except* Exception:
-            logger.warning("a connection ended with an error", exc_info=True)
+        except* Exception as errors:  # noqa: BLE001 (a bulkhead)
+            log(logging.WARNING, "a connection ended with an error", error=errors)
+
+
+class _Logger(Logger):
+    """hypercorn's log, which would write to the terminal and let the errors of log handlers through.
+
+    Requests are not logged at all, as their paths contain tickets.
+    """
+
+    async def exception(self, message: str, *args: Any, **_: Any) -> None:
+        log(logging.ERROR, message, *args, error=sys.exception(), name="jchannel.http")
 
 
 class _StreamServer(TCPServer):

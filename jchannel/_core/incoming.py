@@ -15,6 +15,7 @@ import trio
 from jchannel._core.nursery import copy_error
 from jchannel._core.statistics import ChannelTally
 from jchannel._core.stream import Buffer, Stream
+from jchannel._core.threads import TrioThreads
 from jchannel._core.tree import StreamNode
 from jchannel._protocol.messages import StreamInfo
 from jchannel._streams.reader import MetaGenerator
@@ -67,6 +68,11 @@ class IncomingStream(Stream):
         self._session = session
         self._state = IncomingState.UNREAD if data is None else IncomingState.ENDED
         self._error: Exception | None = None
+
+    @property
+    def threads(self) -> TrioThreads:
+        """Where the blocking code of its reader runs."""
+        return self._registry.threads
 
     @property
     def over(self) -> bool:
@@ -160,14 +166,9 @@ class IncomingStream(Stream):
         return not self.over
 
     def finish(self) -> None:
-        """End the stream at its end. One that is shorter than announced is broken; a file may have grown."""
-        if self.over:
-            return
-        if self.total is not None and self.received < self.total:
-            size = f"it has {self.received:,} bytes, and {self.total:,} were announced"
-            self.fail(StateError(f"the stream is not whole: {size}"))
-            return
-        self._end(IncomingState.ENDED)
+        """End the stream, because its source has declared its end. Its total was measured before, and is no promise."""
+        if not self.over:
+            self._end(IncomingState.ENDED)
 
     def fail(self, error: Exception) -> None:
         """End the stream with an error, which its reader gets after what has arrived."""
@@ -214,4 +215,7 @@ def read_in_trio(stream: IncomingStream, limit: float) -> MetaGenerator:
         with suppress(trio.RunFinishedError):
             token.run_sync_soon(stream.drop)
 
-    return MetaGenerator(receive, stream.aclose, trio.to_thread.run_sync, stream.total, abandon=abandon)
+    threads = stream.threads
+    return MetaGenerator(
+        receive, stream.aclose, threads.run_short, stream.total, run_waiting=threads.run_waiting, abandon=abandon
+    )

@@ -18,6 +18,7 @@ import trio
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.limits import LONG_TEXT, MAX_NAME, SHORT_TEXT
 from jchannel._core.tree import CallNode
+from jchannel._guarded import name_of, text_of
 from jchannel._protocol.messages import Call, Error, Open, Pipe, Result
 from jchannel._protocol.values import pack
 from jchannel.errors import ClosedError
@@ -152,7 +153,7 @@ class Invocation:
             result = Result(self.id, pack(value, field_name="value", shown_as="result"))
             self._answer(result, InvocationState.SUCCEEDED)
         except (TypeError, ValueError) as error:
-            self.fail("value", type(error).__name__, str(error))
+            self.fail_with(error, kind="value")
 
     def succeed_with_stream(self, stream: OutgoingStream, data: bytes | None) -> None:
         """Answer with a stream.
@@ -183,6 +184,10 @@ class Invocation:
         except ValueError:
             error = Error(self.id, kind, name, message[:SHORT_TEXT], stack and stack[-SHORT_TEXT:])
             self._answer(error, InvocationState.FAILED)
+
+    def fail_with(self, error: BaseException, *, kind: str = "exception", stack: str | None = None) -> None:
+        """Answer with an exception, of whatever class, as an error of a kind of the wire's."""
+        self.fail(kind, name_of(error), text_of(error), stack)
 
     def _answer(self, answer: Result | Error, state: InvocationState) -> None:
         alive = self.session.alive

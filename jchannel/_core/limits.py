@@ -41,6 +41,12 @@ class Limits:
             too.
         cancel_seconds: How long a cancelled call waits for the far side to end it, in seconds.
         close_seconds: How long closing waits for the far side to confirm it, in seconds.
+        cleanup_seconds: How long code of the user's may take to clean up when what it works for has ended, in seconds:
+            the source of a stream that is closed, an async method on an asyncio loop that is cancelled. After that it
+            is left to itself, so that it cannot keep a server from stopping.
+        waiting_threads: The number of threads in which code of the user's may wait: handler methods that run in worker
+            threads, sync iterables, and files that are not on a disk. Any further one fails at once, with an error that
+            names this limit; it would otherwise wait for those that may wait for it.
         claim_seconds: How long a notebook's output can connect a page after it was shown, in seconds, if the page knows
             nothing but the output.
 
@@ -58,6 +64,8 @@ class Limits:
     send_buffer_bytes: int = 4 * 2**20
     cancel_seconds: float = 0.5
     close_seconds: float = 1
+    cleanup_seconds: float = 5
+    waiting_threads: int = 1_000
     claim_seconds: float = 60
 
     def __post_init__(self) -> None:

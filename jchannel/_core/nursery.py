@@ -45,9 +45,15 @@ async def aclose_now(resource: trio.abc.AsyncResource) -> None:
 
 
 def copy_error(error: Exception) -> Exception:
-    """Return a copy of an error that is raised more than once, so that it does not collect the tracebacks of all."""
-    copied = copy.copy(error)
-    copied.__cause__ = error.__cause__
+    """Return a copy of an error that is raised more than once, so that it does not collect the tracebacks of all.
+
+    A class of the user's may not be one that can be copied: then it is the error itself.
+    """
+    try:
+        copied = copy.copy(error)
+        copied.__cause__ = error.__cause__
+    except Exception:  # noqa: BLE001 (the error to be raised is the first one)
+        return error
     return copied
 
 

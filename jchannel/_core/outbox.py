@@ -11,6 +11,7 @@ import outcome
 import trio
 
 from jchannel._core.deadlines import Deadlines
+from jchannel._core.exits import contain
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.invocation import Invocation
 from jchannel._core.nursery import copy_error
@@ -229,7 +230,11 @@ class Outbox:
         with request.opening:
             try:
                 stream = await self._streams.open(source, f"argument of {request.what}", self._sender, progress)
-            except Exception as error:  # noqa: BLE001 (it is the outcome)
+            except BaseException as raised:
+                contains = self._sender.dispatcher.methods.contains_exits
+                error = contain(raised, "the source of the stream", contains=contains)
+                if not isinstance(error, Exception):
+                    raise
                 request.fail(error)
                 return
             stream.consumer = request

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from jchannel._core.exits import contain
 from jchannel._core.limits import LONG_TEXT, MAX_NAME, SHORT_TEXT
 from jchannel._core.nursery import split_cancelled
 from jchannel._core.statistics import ChannelTally
 from jchannel._core.stream import Buffer, Stream
 from jchannel._core.tree import StreamNode
+from jchannel._guarded import log, name_of, text_of
 from jchannel._protocol.messages import Broken
 from jchannel._protocol.parts import Part, PartMark
 from jchannel._streams.progress import Progress, ProgressReporter
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from jchannel._core.stream_registry import StreamRegistry
 
 __all__ = ["INLINE_BYTES", "INLINE_SECONDS", "PART_BYTES", "OutgoingStream", "SourceFailedError", "SourceState"]
-
-logger = logging.getLogger("jchannel")
 
 #: The longest stream that travels inside its message, in bytes (docs/protocol.md).
 INLINE_BYTES: Final = 32 * 2**10
@@ -68,6 +68,8 @@ class OutgoingStream(Stream):
         what: What the stream is called in the tree.
         tallies: Count its bytes, but for those of a stream that travels inside its message.
         registry: Where it is entered.
+        close_seconds: How long closing the source may take.
+        contains_exits: Whether what its source raises for the user's program, such as ``SystemExit``, fails the stream.
         progress: Called with what has been read of the source, or ``None``.
 
     Attributes:
@@ -83,6 +85,9 @@ class OutgoingStream(Stream):
         what: str,
         tallies: Sequence[ChannelTally],
         registry: StreamRegistry,
+        *,
+        close_seconds: float,
+        contains_exits: bool = False,
         progress: Progress | None = None,
     ) -> None:
         super().__init__(what, source.total, Buffer(), tallies, registry)
@@ -91,6 +96,8 @@ class OutgoingStream(Stream):
         self.taken = 0
         self.consumer: Request | None = None
         self._source = source
+        self._close_seconds = close_seconds
+        self._contains_exits = contains_exits
         self._progress = progress
         self._announcement: tuple[Session, int] | None = None
         self._ended = False
@@ -124,15 +131,21 @@ class OutgoingStream(Stream):
             with self._scope:
                 await self._read_source()
                 self._leave_reading(SourceState.EXHAUSTED)
-        except Exception as error:
-            logger.exception("the source of a stream raised")
+        except BaseException as raised:
+            error = contain(raised, "the source of the stream", contains=self._contains_exits)
+            if not isinstance(error, Exception):
+                raise
+            log(logging.ERROR, "the source of a stream raised", error=error)
             self._fail(error)
         finally:
             if self.source_state is SourceState.READING:
                 self.stop()
             self._buffer.notify()
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(self._close_seconds, shield=True) as timer:
                 await self._close_source()
+            if timer.cancelled_caught:
+                text = "the source of a stream did not close within %g s (Limits.cleanup_seconds): it is left"
+                log(logging.ERROR, text, self._close_seconds)
             self._source_closed = True
             self._forget_if_over()
 
@@ -151,7 +164,7 @@ class OutgoingStream(Stream):
                 raise
             # A nursery of the source was cancelled, and something in it has raised besides.
             cancelled, failures = split_cancelled(group)
-            logger.exception("the source of a stream raised when it was cancelled", exc_info=failures)
+            log(logging.ERROR, "the source of a stream raised when it was cancelled", error=failures)
             raise cancelled from None
 
     async def _put(self, piece: bytes) -> None:
@@ -163,9 +176,18 @@ class OutgoingStream(Stream):
     async def _close_source(self) -> None:
         try:
             await self._source.aclose()
-        except Exception:
+        except BaseException as raised:
+            error = contain(raised, "closing the source of the stream", contains=self._contains_exits)
+            cancelled = None
+            if isinstance(error, BaseExceptionGroup) and not isinstance(error, Exception):
+                # It took too long, and something in it has raised besides.
+                cancelled, error = split_cancelled(error)
+            if not isinstance(error, Exception):
+                raise
             # The stream has ended for its reader already: nobody is left to raise it to.
-            logger.exception("closing the source of a stream raised")
+            log(logging.ERROR, "closing the source of a stream raised", error=error)
+            if cancelled is not None:
+                raise cancelled from None
 
     def _fail(self, error: Exception) -> None:
         if self._leave_reading(SourceState.FAILED):
@@ -192,7 +214,7 @@ class OutgoingStream(Stream):
         """Tell the reader that the stream is broken, and why."""
         assert self._announcement is not None
         session, number = self._announcement
-        name, text = type(error).__name__[:MAX_NAME], str(error)
+        name, text = name_of(error)[:MAX_NAME], text_of(error)
         try:
             session.tell(Broken(number, name, text[:LONG_TEXT]))
         except ValueError:

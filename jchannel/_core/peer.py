@@ -21,6 +21,7 @@ from jchannel._core.addresses import check_url
 from jchannel._core.auth import subprotocols
 from jchannel._core.deadlines import Deadlines
 from jchannel._core.endpoint import Endpoint
+from jchannel._core.exits import contain
 from jchannel._core.handlers import Methods
 from jchannel._core.handshake import SOCKET_PATH, greet
 from jchannel._core.incoming import read_in_trio
@@ -33,14 +34,13 @@ from jchannel._core.session import Session
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.transport import Link, LinkClosed
 from jchannel._core.upgrade import RejectedError, open_websocket
+from jchannel._guarded import log
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import MAX_CLIENT_LENGTH, Close, Error, Message, Open, Result
 from jchannel._protocol.values import pack
 from jchannel.errors import ClosedError, KernelError, PageLostError, RefusedError
 
 __all__ = ["OnOpen", "Peer", "PeerChannel", "PeerOptions", "open_peer"]
-
-logger = logging.getLogger("jchannel")
 
 _HTTP_PORT: Final = 80
 _HTTPS_PORT: Final = 443
@@ -158,7 +158,7 @@ class Peer:
         self.options = options
         self.channels: dict[int, PeerChannel] = {}
         self.deadlines = Deadlines()
-        self.streams = StreamRegistry()
+        self.streams = StreamRegistry(options.limits)
         self.nursery = nursery
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -222,10 +222,13 @@ class Peer:
                     value = await value if inspect.isawaitable(value) else value
                 # Its `close` may have come already, behind the `cancel`, and found no channel to close.
                 await trio.lowlevel.checkpoint_if_cancelled()
-            except Exception as error:
-                logger.exception("on_open raised")
+            except BaseException as raised:
+                error = contain(raised, "on_open", contains=self.options.methods.contains_exits)
+                if not isinstance(error, Exception):
+                    raise
+                log(logging.ERROR, "on_open raised", error=error)
                 stack = self.options.methods.format_stack(error) if self.options.tracebacks else None
-                invocation.fail("exception", type(error).__name__, str(error), stack)
+                invocation.fail_with(error, stack=stack)
                 return
             self.channels[channel.number] = channel
             self._changed.unpark_all()

@@ -21,6 +21,7 @@ from jchannel._core.incoming import IncomingStream
 from jchannel._core.nursery import aclose_now
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
 from jchannel._core.server_carrier import STREAMS_PATH
+from jchannel._guarded import repr_of
 from jchannel._protocol.parts import Part, PartMark, decode_part
 from jchannel.errors import ProtocolError, StateError
 
@@ -93,7 +94,7 @@ class PeerCarrier(Carrier):
                 # What the source raised comes in a message, and may arrive a little later than the end of the response.
                 with trio.move_on_after(BROKEN_SECONDS):
                     await stream.wait_broken()
-                stream.break_off(StateError(f"the stream broke off: {error!r}"))
+                stream.break_off(StateError(f"the stream broke off: {repr_of(error)}"))
 
     async def _fetch_parts(self, stream: IncomingStream, target: str) -> None:
         stream.in_parts = True
@@ -122,7 +123,7 @@ class PeerCarrier(Carrier):
                 with suppress(SourceFailedError):
                     await self._post_parts(stream, ticket)
             except _BROKEN_OFF as error:
-                stream.break_off(StateError(f"the stream could not be posted: {error!r}"))
+                stream.break_off(StateError(f"the stream could not be posted: {repr_of(error)}"))
             stream.stop()
 
     async def _post_parts(self, stream: OutgoingStream, ticket: str) -> None:

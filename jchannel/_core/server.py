@@ -30,6 +30,7 @@ from jchannel._core.statistics import ChannelTally, ServerStatistics, SocketTall
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.transport import Link
 from jchannel._core.tree import PageNode, ServerTree
+from jchannel._guarded import repr_of
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import Hello, Welcome
 from jchannel.errors import ClosedError, FrontendError, RefusedError
@@ -94,7 +95,7 @@ class Server:
         self.pages = 0
         self.advice = "open server.page_url in a browser"
         self.deadlines = Deadlines()
-        self.streams = StreamRegistry()
+        self.streams = StreamRegistry(self.limits)
         self.tally = ChannelTally()
         self._heartbeat = _check_heartbeat(heartbeat)
         self._host = host
@@ -285,7 +286,7 @@ class Server:
         """Return why it has ended, as the end of a sentence about a channel."""
         if self._failure is None:
             return "its server was closed"
-        return f"the server has ended with an error: {self._failure!r}"
+        return f"the server has ended with an error: {repr_of(self._failure)}"
 
     def check_open(self) -> None:
         """Refuse to go on with a server that is closed.
@@ -296,7 +297,7 @@ class Server:
         if self._state is ServerState.CLOSED:
             if self._failure is None:
                 raise ClosedError("the server is closed")
-            raise ClosedError(f"the server has ended with an error: {self._failure!r}") from self._failure
+            raise ClosedError(f"the server has ended with an error: {repr_of(self._failure)}") from self._failure
 
     # Its page
 

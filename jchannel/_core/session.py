@@ -23,7 +23,9 @@ from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.request import Request
 from jchannel._core.statistics import SocketTally
 from jchannel._core.stream_registry import StreamRegistry
+from jchannel._core.threads import TrioThreads
 from jchannel._core.transport import Link, LinkClosed
+from jchannel._guarded import log
 from jchannel._protocol import messages
 from jchannel._protocol.connection import Connection, State
 from jchannel._protocol.messages import (
@@ -51,8 +53,6 @@ if TYPE_CHECKING:
     from jchannel._core.outbox import Outbox
 
 __all__ = ["Session", "frame_size"]
-
-logger = logging.getLogger("jchannel")
 
 #: How long after connecting the round trip is measured for the first time, in seconds: soon, and not while the page has
 #: its hands full with opening its channels.
@@ -132,6 +132,11 @@ class Session:
         self._unsent = False
         self._scope = trio.CancelScope()
         self._finished = trio.Event()
+
+    @property
+    def threads(self) -> TrioThreads:
+        """Where the blocking code of the server or the peer runs."""
+        return self._streams.threads
 
     @property
     def pending(self) -> int:
@@ -421,14 +426,14 @@ class Session:
                 for message in received:
                     self._handle(message)
         except ProtocolError as error:
-            logger.warning("%s broke the protocol: %s", self.far_side, error)
+            log(logging.WARNING, "%s broke the protocol: %s", self.far_side, error)
             self.end("protocol", f"{self.far_side} broke the protocol: {error}")
             await trio.sleep_forever()  # Until the goodbye has been sent, or its time is over.
         except LinkClosed as closed:
             self._lose(closed)
-        except Exception:
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
             # A bulkhead: an error of the library ends this session, and nothing else.
-            logger.exception("an error of jchannel has ended the session with %s", self.far_side)
+            log(logging.ERROR, "an error of jchannel has ended the session with %s", self.far_side, error=error)
             self.end("closed", "an error of jchannel has ended the session")
             await trio.sleep_forever()
 

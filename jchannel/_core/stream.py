@@ -94,7 +94,7 @@ class Stream(ABC):
 
     Attributes:
         what: What it is called in the tree.
-        total: The bytes that it has altogether; ``None`` where that is not known.
+        total: The bytes that it has altogether, as measured before, for showing progress; ``None`` where they were not.
         in_parts: Whether the receiver asks for it part by part. When the source fails, it asks for what is left, too.
         part_under_way: Whether a part of it is on its way.
         exits: Closed when nothing more will be carried. Whoever carries the stream adds what has to happen then.

@@ -8,11 +8,11 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-import trio
-
 from jchannel._core.incoming import IncomingStream
+from jchannel._core.limits import Limits
 from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.stream import Stream
+from jchannel._core.threads import TrioThreads
 from jchannel._core.tree import StreamNode
 from jchannel._protocol.messages import StreamInfo
 from jchannel._streams.progress import Progress
@@ -26,9 +26,18 @@ __all__ = ["StreamRegistry"]
 
 
 class StreamRegistry:
-    """The streams of a server or a peer. A channel and a session are whatever objects they are entered with."""
+    """The streams of a server or a peer. A channel and a session are whatever objects they are entered with.
 
-    def __init__(self) -> None:
+    Args:
+        limits: The limits of the server or the peer.
+
+    Attributes:
+        threads: Where the blocking code of their sources and readers runs.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.threads = TrioThreads(limits)
+        self._close_seconds = limits.cleanup_seconds
         self._by_channel: dict[object, dict[Stream, None]] = {}
         self._by_place: dict[tuple[object, bool, int], Stream] = {}
         self._by_ticket: dict[str, Stream] = {}
@@ -57,8 +66,16 @@ class StreamRegistry:
 
         Cancelling it leaves nothing open.
         """
-        opened = await open_source(source, trio.to_thread.run_sync)
-        stream = OutgoingStream(opened, what, channel.tallies, self, progress)
+        opened = await open_source(source, self.threads)
+        stream = OutgoingStream(
+            opened,
+            what,
+            channel.tallies,
+            self,
+            close_seconds=self._close_seconds,
+            contains_exits=channel.dispatcher.methods.contains_exits,
+            progress=progress,
+        )
         self._enter(stream, channel)
         channel.start_soon(stream.run, name=f"source of a stream: {what}")
         return stream

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from jchannel._core.asgi import AsgiApp, get_header
 from jchannel._page.markup import find_charset, insert_script
+from jchannel._page.measured import cut_to_length
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -32,7 +33,7 @@ def open_site(folder: Path) -> AsgiApp:
     Raises:
         RuntimeError: The folder does not exist.
     """
-    return cast("AsgiApp", ExceptionMiddleware(_Site(directory=folder, html=True)))
+    return cut_to_length(cast("AsgiApp", ExceptionMiddleware(_Site(directory=folder, html=True))))
 
 
 class _Site(StaticFiles):

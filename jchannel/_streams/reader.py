@@ -70,6 +70,8 @@ class MetaGenerator:
             must not lose a chunk.
         aclose: Stops the far source. It may be called more than once, at any time, and ends a waiting ``receive``.
         run_sync: Runs a function in a worker thread.
+        run_waiting: Runs a function that may wait for ever, for what is written to a pipe or to a file object of the
+            user's; ``None`` where ``run_sync`` does.
         total: The expected number of bytes; ``None`` if it is unknown.
         abandon: Stops the far source when nobody can read or close the stream any more. The garbage collector calls it,
             in any thread and at any time: it must be quick and must not refer to this object.
@@ -84,11 +86,13 @@ class MetaGenerator:
         run_sync: RunSync,
         total: int | None = None,
         *,
+        run_waiting: RunSync | None = None,
         abandon: Callable[[], None] | None = None,
     ) -> None:
         self._receive = receive
         self._stop = aclose
         self._run_sync = run_sync
+        self._run_waiting = run_sync if run_waiting is None else run_waiting
         self._total = total
         self._received = 0
         self._ended = False
@@ -271,12 +275,15 @@ class MetaGenerator:
         self._begin("write_to()", None)
         try:
             sink = await self._run_sync(open_sink, target)
+            run_sync = self._run_waiting if sink.waits else self._run_sync
             try:
+                if sink.open is not None:
+                    await run_sync(sink.open)
                 with ProgressReporter(progress, self._remaining()) as report:
                     while data := await self._gather():
-                        await self._write(sink, data)
+                        await self._write(sink, data, run_sync)
                         report.advance(len(data))
-                await self._run_sync(sink.finish)
+                await run_sync(sink.finish)
             except BaseException:
                 # Not in a worker thread: a task that has been cancelled could not wait for one.
                 sink.discard()
@@ -396,11 +403,11 @@ class MetaGenerator:
         self._buffer.clear()
         return data
 
-    async def _write(self, sink: Sink, data: bytes) -> None:
+    async def _write(self, sink: Sink, data: bytes, run_sync: RunSync) -> None:
         """Write a piece, and put the unwritten part of it back into the buffer."""
         before = sink.written
         try:
-            await self._run_sync(sink.write, data)
+            await run_sync(sink.write, data)
         finally:
             self._put_back(data[sink.written - before :])
 

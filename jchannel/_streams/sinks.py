@@ -9,6 +9,8 @@ import io
 import os
 import secrets
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -33,7 +35,13 @@ class Sink:
 
     Attributes:
         written: The number of bytes written so far.
+        open: Opens what is to be written to, where that may wait for somebody else, and raises ``OSError``; ``None``
+            where it is open.
+        waits: Whether writing may wait for somebody else, for ever: only what is on a disk is known not to.
     """
+
+    waits = True
+    open: Callable[[], None] | None = None
 
     def __init__(self, file: BinaryWriter) -> None:
         self.written = 0
@@ -69,19 +77,31 @@ class Sink:
 class _DeviceSink(Sink):
     """A device or a pipe, opened and closed here. It is never replaced, and bytes written to it cannot be removed."""
 
-    def __init__(self, path: Path) -> None:
-        self._raw = path.open("wb", buffering=0)
-        super().__init__(self._raw)
+    _file: io.FileIO
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.written = 0
+        self._path = path
+        self._name = name
+        self.open = self._open
+
+    def _open(self) -> None:
+        # A pipe opens when somebody opens its other end.
+        with _naming(self._name):
+            self._file = self._path.open("wb", buffering=0)
 
     def finish(self) -> None:
-        self._raw.close()
+        self._file.close()
 
     def discard(self) -> None:
-        self._raw.close()
+        if hasattr(self, "_file"):
+            self._file.close()
 
 
 class _PathSink(Sink):
     """A file that is written under another name in the same folder, and renamed when all has been written."""
+
+    waits = False
 
     def __init__(self, path: Path, permissions: int | None) -> None:
         self._path = path
@@ -130,20 +150,27 @@ def open_sink(target: str | os.PathLike[str] | BinaryWriter) -> Sink:
         target: The target, checked by ``check_sink``.
 
     Returns:
-        The sink.
+        The sink, which is to be opened.
 
     Raises:
         OSError: The path cannot be written to.
     """
     if not isinstance(target, str | os.PathLike):
         return Sink(target)
-    try:
+    name = os.fspath(target)
+    with _naming(name):
         path = Path(target).resolve()
         try:
             mode = path.stat().st_mode
         except FileNotFoundError:
             return _PathSink(path, None)
-        return _PathSink(path, stat.S_IMODE(mode)) if stat.S_ISREG(mode) else _DeviceSink(path)
+        return _PathSink(path, stat.S_IMODE(mode)) if stat.S_ISREG(mode) else _DeviceSink(path, name)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Name the path that the user knows in errors, and not what it leads to, or the temporary one beside it."""
+    try:
+        yield
     except OSError as error:
-        # Name the path that the user knows, not the temporary one beside it.
-        raise OSError(error.errno, error.strerror, os.fspath(target)) from None
+        raise OSError(error.errno, error.strerror, name) from None

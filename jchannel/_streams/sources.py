@@ -1,24 +1,26 @@
 """The sources of outgoing streams: all become async iterators of bytes.
 
-Blocking sources (sync iterables, files, paths) are read in other threads, one thread at a time. This module needs no
-async library: the caller passes in everything that it awaits.
+Blocking sources (sync iterables, files, paths) are read in other threads, one thread at a time. A sync iterable, a pipe
+or a file object of the user's may wait for ever: it is never waited for by a thread that others need, and a source that
+is closed while it waits is closed when it goes on. This module needs no async library: the caller passes in everything
+that it awaits.
 """
 
 from __future__ import annotations
 
-import contextvars
+import inspect
 import io
 import os
 import stat
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
 from jchannel._streams.files import check_binary_file
-from jchannel._streams.workers import RunSync
+from jchannel._streams.workers import Signal, Threads
 from jchannel.errors import StateError
 
 __all__ = ["PIECE_SIZE", "Source", "check_source", "gather", "open_source", "to_bytes"]
@@ -139,105 +141,158 @@ class _AsyncSource(Source):
 
 
 class _FileSource(Source):
-    """A binary file object, read in worker threads, one read at a time. A read returns what is available."""
+    """A binary file object, read in worker threads, one read at a time. A read returns what is available.
 
-    def __init__(self, file: Any, run_sync: RunSync, total: int | None, *, owned: bool) -> None:
+    Args:
+        file: The file.
+        threads: Runs what blocks.
+        total: As that of ``Source``.
+        owned: Whether the file was opened here, and is closed with the source.
+        short: Whether a read never waits for anybody else: that of a file on a disk, or in memory.
+    """
+
+    def __init__(self, file: Any, threads: Threads, total: int | None, *, owned: bool, short: bool) -> None:
         super().__init__(total)
         self._file = file
-        self._run_sync = run_sync
+        self._threads = threads
         self._owned = owned
-        # Held by the thread that uses the file. If `run_sync` keeps its promise, nobody ever waits for it.
+        self._short = short
+        # Held by the thread that uses the file.
         self._lock = threading.Lock()
         # The result of the last read in a thread; None at the end. If the read was cancelled, the next one returns it.
         self._piece: bytes | None = b""
 
     async def _next_data(self) -> bytes | None:
         if self._piece == b"":
-            await self._run_sync(self._read)
+            await self._run(self._read)
         piece = self._piece
         if piece is not None:
             self._piece = b""
         return piece
 
     async def _close(self) -> None:
-        if self._owned:
-            await self._run_sync(self._close_file)
+        # A read that was left to itself may still use the file.
+        if self._lock.locked():
+            await self._run(self._finish)
+        elif self._owned:
+            await self._threads.run_short(self._finish)
+
+    async def _run(self, function: Callable[[], None]) -> None:
+        if self._short:
+            await self._threads.run_short(function)
+        else:
+            await self._threads.run_waiting(function, abandon_on_cancel=True)
 
     def _read(self) -> None:
         with self._lock:
+            if self._piece != b"":
+                return  # One that was left to itself has read it meanwhile.
             # read1, if the file has it, returns what is available; read waits for a whole piece.
             piece = getattr(self._file, "read1", self._file.read)(PIECE_SIZE)
             if piece is None:
                 raise BlockingIOError(f"{self._file!r} has no bytes now: use a file that blocks")
             self._piece = to_bytes(piece) or None
 
-    def _close_file(self) -> None:
+    def _finish(self) -> None:
         with self._lock:
-            self._file.close()
+            if self._owned:
+                self._file.close()
 
 
 class _IterableSource(Source):
     """A sync iterable, read ahead by one piece in a thread of its own.
 
-    The next item may take a microsecond or a minute. The source must send many small items together, but never hold
-    one back until the next arrives. So a thread of its own reads the iterable while earlier items are being sent. A
-    worker thread waits for that thread when there is nothing to send.
+    The next item may take a microsecond or a minute, or never come. The source must send many small items together, but
+    never hold one back until the next arrives. So a thread reads the iterable while earlier items are being sent.
     """
 
-    def __init__(self, iterable: Iterable[object], run_sync: RunSync) -> None:
+    def __init__(self, iterable: Iterable[object], threads: Threads) -> None:
         super().__init__()
         self._iterable = iterable
-        self._iterator: Iterator[object] | None = None
-        self._run_sync = run_sync
-        self._thread: threading.Thread | None = None
+        self._threads = threads
+        self._started = False
         self._changed = threading.Condition()
         # The threads share these attributes.
         self._items: list[bytes] = []
         self._size = 0
+        self._signal: Signal | None = None
         self._stopping = False
         self._ended = False
         self._error: BaseException | None = None
 
     async def _next_data(self) -> bytes | None:
-        if not (self._items or self._ended):
-            await self._run_sync(self._wait)
+        self._start()
+        while (signal := self._ask(self._has_some)) is not None:
+            await signal.wait()
         with self._changed:
             if self._items:
                 data = b"".join(self._items)
-                self._items.clear()
-                self._size = 0
-                self._changed.notify_all()
+                self._drop_items()
                 return data
         if self._error is not None:
             raise self._error
         return None
 
     async def _close(self) -> None:
-        if self._thread is not None or isinstance(self._iterable, Generator):
-            await self._run_sync(self._stop)
-
-    def _wait(self) -> None:
-        """Wait for an item or the end. Runs in a worker thread."""
-        if self._thread is None:
-            context = contextvars.copy_context()
-            # A daemon thread, so that an iterable that waits for ever does not keep a program from ending.
-            self._thread = threading.Thread(target=context.run, args=(self._pull,), name="jchannel source", daemon=True)
-            self._thread.start()
+        iterable = self._iterable
+        if not self._started:
+            if not isinstance(iterable, Generator):
+                return
+            if inspect.getgeneratorstate(iterable) == inspect.GEN_CREATED:
+                iterable.close()  # None of its code runs.
+                return
+        was_over = self._ended
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._ended)
+            self._stopping = True
+            self._drop_items()
+        self._start()
+        while (signal := self._ask(self._has_ended)) is not None:
+            await signal.wait()
+        if not was_over and self._error is not None:
+            raise self._error
+
+    def _start(self) -> None:
+        if not self._started:
+            self._threads.start(self._pull, "jchannel source")
+            self._started = True
+
+    def _ask(self, question: Callable[[], bool]) -> Signal | None:
+        """Return what is given when the answer to a question may have changed; ``None`` where it is yes."""
+        with self._changed:
+            self._signal = None if question() else self._threads.make_signal()
+            return self._signal
+
+    def _has_some(self) -> bool:
+        return bool(self._items) or self._ended
+
+    def _has_ended(self) -> bool:
+        return self._ended
+
+    def _drop_items(self) -> None:
+        self._items.clear()
+        self._size = 0
+        self._changed.notify_all()
 
     def _pull(self) -> None:
-        """Read the iterable. Runs in the thread of its own."""
+        """Read the iterable, and close it. Runs in the thread of its own."""
         try:
-            self._iterator = iter(self._iterable)
-            for item in self._iterator:
-                if not self._put(to_bytes(item)):
-                    break
+            iterator = iter(self._iterable)
+            try:
+                self._pull_items(iterator)
+            finally:
+                if isinstance(iterator, Generator):
+                    iterator.close()
         except BaseException as error:  # noqa: BLE001 # Raised to the reader, after the earlier items.
             self._error = error
         with self._changed:
             self._ended = True
-            self._changed.notify_all()
+            self._give_signal()
+
+    def _pull_items(self, iterator: Iterator[object]) -> None:
+        if not self._stopping:
+            for item in iterator:
+                if not self._put(to_bytes(item)):
+                    return
 
     def _put(self, item: bytes) -> bool:
         """Wait for room and add an item. Return whether more items are wanted."""
@@ -246,19 +301,42 @@ class _IterableSource(Source):
             # An empty item counts as one byte, so that an iterable of empty items can be cancelled and uses no memory.
             self._items.append(item)
             self._size += len(item) or 1
-            self._changed.notify_all()
+            self._give_signal()
             return not self._stopping
 
-    def _stop(self) -> None:
-        """End the thread, which may still be waiting for an item, then the iterable. Runs in a worker thread."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-        iterator = self._iterator or self._iterable
-        if isinstance(iterator, Generator):
-            iterator.close()
+    def _give_signal(self) -> None:
+        if self._signal is not None:
+            self._signal.set()
+            self._signal = None
+
+
+class _Opening:
+    """The opening of a path that may have to wait for the other end of a pipe, or for a device.
+
+    Args:
+        path: The path.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file: io.FileIO | None = None
+        self._path = path
+        self._lock = threading.Lock()
+        self._given_up = False
+
+    def open(self) -> None:
+        """Open it. Runs in a worker thread."""
+        file = self._path.open("rb", buffering=0)
+        with self._lock:
+            self.file = file
+            if self._given_up:
+                file.close()
+
+    def give_up(self) -> None:
+        """Close what was opened, or will be."""
+        with self._lock:
+            self._given_up = True
+            if self.file is not None:
+                self.file.close()
 
 
 def check_source(stream: object) -> object:
@@ -291,12 +369,12 @@ def check_source(stream: object) -> object:
     raise TypeError(f"{_ACCEPTED}, and not {stream!r}{hint}")
 
 
-async def open_source(stream: object, run_sync: RunSync) -> Source:
+async def open_source(stream: object, threads: Threads) -> Source:
     """Open the source of a stream. A path is opened; anything else stays untouched until it is read.
 
     Args:
         stream: An object that ``check_source`` accepts.
-        run_sync: Runs a function in a worker thread.
+        threads: Runs what blocks.
 
     Returns:
         The source, which must be closed.
@@ -307,6 +385,7 @@ async def open_source(stream: object, run_sync: RunSync) -> Source:
         ValueError: ``stream`` is a file that is closed or not open for reading.
         FileNotFoundError: The path does not exist.
         OSError: The path cannot be read.
+        StateError: There is no thread left to wait for what the path leads to.
 
     Cancelling: the path is not opened, or the source is returned all the same.
     """
@@ -316,13 +395,24 @@ async def open_source(stream: object, run_sync: RunSync) -> Source:
     if isinstance(stream, AsyncIterable):
         return _AsyncSource(aiter(stream))
     if isinstance(stream, os.PathLike):
-        file, total = await run_sync(_open_path, Path(stream))
-        return _FileSource(file, run_sync, total, owned=True)
+        path = Path(stream)
+        opened = await threads.run_short(_open_regular, path)
+        if opened is not None:
+            file, total = opened
+            return _FileSource(file, threads, total, owned=True, short=True)
+        opening = _Opening(path)
+        try:
+            await threads.run_waiting(opening.open, abandon_on_cancel=True)
+        except BaseException:
+            opening.give_up()
+            raise
+        return _FileSource(opening.file, threads, None, owned=True, short=False)
     if _is_file(stream):
-        total = await run_sync(_file_size, stream)
-        return _FileSource(stream, run_sync, total, owned=False)
+        total = await threads.run_short(_file_size, stream)
+        short = await threads.run_short(_is_short, stream)
+        return _FileSource(stream, threads, total, owned=False, short=short)
     assert isinstance(stream, Iterable)
-    return _IterableSource(stream, run_sync)
+    return _IterableSource(stream, threads)
 
 
 def _is_file(stream: object) -> bool:
@@ -358,13 +448,24 @@ def to_bytes(item: object) -> bytes:
         return view.tobytes()
 
 
-def _open_path(path: Path) -> tuple[io.FileIO, int | None]:
+def _open_regular(path: Path) -> tuple[io.FileIO, int | None] | None:
+    """Open a path that leads to a file on a disk; return ``None`` for any other, which may make its opener wait."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        return None
     file = path.open("rb", buffering=0)
     try:
         return file, _file_size(file)
     except BaseException:
         file.close()
         raise
+
+
+def _is_short(file: Any) -> bool:
+    """Return whether reading a file object never waits for anybody else. Only those of Python's own are known."""
+    if type(file) is io.BytesIO:
+        return True
+    raw = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
+    return type(raw) is io.FileIO and stat.S_ISREG(os.fstat(raw.fileno()).st_mode)
 
 
 def _file_size(file: Any) -> int | None:

@@ -6,9 +6,8 @@ import asyncio
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, ClassVar
 
 import trio
@@ -18,6 +17,7 @@ from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
 from traitlets import Float, Type
 
+from jchannel._guarded import stack_of
 from jchannel.kernel.background import KernelNursery, set_current
 from jchannel.kernel.cell import Cell
 from jchannel.kernel.interrupts import Interrupts
@@ -226,4 +226,5 @@ def _is_main_thread() -> bool:
 
 def _print(error: BaseException) -> None:
     """Show the error of a task under the cell that started it, which ipykernel knows by the task's context."""
-    traceback.print_exception(error)
+    with suppress(Exception):  # What it prints to may be an object of a cell's.
+        sys.stderr.write(stack_of(error))

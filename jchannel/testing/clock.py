@@ -14,6 +14,7 @@ import trio.testing
 
 from jchannel._bridge.mailbox import Work
 from jchannel._bridge.portal import Portal
+from jchannel._guarded import repr_of
 
 __all__ = ["KitPortal"]
 
@@ -90,6 +91,6 @@ class KitPortal(Portal):
             trio.run(self.run_until_cancelled, clock=self._clock)
         except BaseException as error:  # noqa: BLE001 (nobody else would hear of it)
             failure = error
-        why = "the kit of jchannel.testing was left" if failure is None else f"the kit has failed: {failure!r}"
+        why = "the kit of jchannel.testing was left" if failure is None else f"the kit has failed: {repr_of(failure)}"
         self.end(why, failure)
         self._on_end()

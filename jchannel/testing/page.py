@@ -18,6 +18,7 @@ from jchannel._core.invocation import Invocation
 from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.outbox import ConvertStream
 from jchannel._core.transport import Link
+from jchannel._guarded import text_of
 from jchannel._sealed import NoPublicConstructor
 from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import StateError
@@ -372,7 +373,7 @@ class Page(metaclass=NoPublicConstructor):
             state = "failed"
             if isinstance(error, JavaScriptError) and error.name == "AbortError":
                 # As in the client, when an AbortError is not that of the call's own signal.
-                raise MethodCancelledError(str(error)) from error
+                raise MethodCancelledError(text_of(error)) from error
             raise
         else:
             return value
@@ -402,6 +403,7 @@ class _PageMethods(Methods):
 
     def __init__(self, run_method: RunMethod, inner: Methods) -> None:
         self.invocation_type = inner.invocation_type
+        self.contains_exits = inner.contains_exits
         self._run_method = run_method
 
     async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:

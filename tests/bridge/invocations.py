@@ -1,9 +1,12 @@
 """Invocations of handler methods without a far side, for tests that ask for methods themselves."""
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 from jchannel._bridge.methods import BridgedMethods
+from jchannel._core.limits import Limits
+from jchannel._core.threads import TrioThreads
 from jchannel._protocol.messages import Call
 
 __all__ = ["run_method"]
@@ -11,6 +14,6 @@ __all__ = ["run_method"]
 
 async def run_method(methods: BridgedMethods, handler: object, name: str, *args: object) -> Any:
     """Runs a method as the answer to a call. Called in trio."""
-    no_session: Any = None
-    invocation = methods.invocation_type(no_session, Call(1, 1, name, list(args)), math.inf)
+    session: Any = SimpleNamespace(threads=TrioThreads(Limits()), limits=Limits())
+    invocation = methods.invocation_type(session, Call(1, 1, name, list(args)), math.inf)
     return await methods.run(invocation, handler, name, args)

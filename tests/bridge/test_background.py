@@ -17,7 +17,6 @@ from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.methods import BridgedMethods, LoopMethods, ThreadMethods
 from jchannel._bridge.portal import open_thread_portal
 from jchannel._core.handlers import NothingToCallError
-from jchannel.errors import StateError
 from tests.bridge.invocations import run_method
 from tests.peer_thread import TIMEOUT
 
@@ -52,18 +51,6 @@ class Handler:
     async def fail_later(self) -> None:
         await trio.lowlevel.checkpoint()
         raise LookupError("in Python")
-
-    @jchannel.background
-    async def exit_later(self) -> None:
-        raise SystemExit(3)
-
-    @jchannel.background
-    async def exit_in_a_nursery(self) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._exit)
-
-    async def _exit(self) -> None:
-        raise SystemExit(3)
 
     @jchannel.background
     async def fail_in_a_nursery(self) -> None:
@@ -147,13 +134,6 @@ def test_an_exception_comes_back(name: str) -> None:
 def test_an_exception_of_a_nursery_comes_back_as_its_group() -> None:
     with pytest.RaisesGroup(LookupError):
         wait_blocking(asking(ThreadMethods(), "fail_in_a_nursery"))
-
-
-@pytest.mark.parametrize("name", ["exit_later", "exit_in_a_nursery"])
-def test_a_method_that_ends_its_program_does_not_end_trio(name: str) -> None:
-    with pytest.raises(StateError, match=f"'{name}' has ended with .*, which is meant for its own program"):
-        wait_blocking(asking(ThreadMethods(), name))
-    assert not open_thread_portal().ended
 
 
 @pytest.mark.parametrize(

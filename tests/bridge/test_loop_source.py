@@ -295,7 +295,7 @@ def test_the_reader_of_a_source_that_exits_hears_of_it() -> None:
     loop.run_until_complete(asyncio.sleep(0))
     thread.join()
     loop.close()
-    assert heard == ["the source of the stream has ended with SystemExit, meant for its own program"]
+    assert heard == ["the source of the stream has ended with SystemExit, which is meant for its own program"]
 
 
 class TestALoopThatIsClosed:

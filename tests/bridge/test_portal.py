@@ -57,7 +57,7 @@ class Hanging:
 
 
 def break_trio() -> None:
-    raise LookupError("broken on purpose")
+    raise SystemExit("broken on purpose")
 
 
 def kill(portal: Portal) -> None:
@@ -66,6 +66,22 @@ def kill(portal: Portal) -> None:
     portal.submit(call)
     portal.post(break_trio)
     assert call.lost.wait(TIMEOUT)
+
+
+def test_an_error_in_what_is_done_in_trio_is_logged_and_ends_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise LookupError("broken on purpose")
+
+    async def answer() -> int:
+        await trio.lowlevel.checkpoint()
+        return 42
+
+    portal = open_thread_portal()
+    portal.post(fail)
+    assert wait_blocking(TaskJob(portal, answer)) == 42
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], LookupError)
 
 
 def test_there_is_one_trio_thread() -> None:

@@ -6,14 +6,21 @@ import threading
 
 import pytest
 import trio
+import trio.testing
 
 from jchannel._bridge.call import wait_blocking
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.mailbox import LoopMailbox, Work
 from jchannel._bridge.portal import Portal, open_thread_portal
 from jchannel._bridge.progress import BridgedProgress
+from jchannel._core.limits import Limits
+from jchannel._core.threads import TrioThreads
 from jchannel.errors import StateError
 from tests.peer_thread import TIMEOUT
+
+
+def find_threads() -> TrioThreads:
+    return TrioThreads(Limits())
 
 
 class Told:
@@ -38,7 +45,7 @@ class Later(BridgedProgress):
     def __init__(self, told: object) -> None:
         portal = Portal()
         portal._thread = threading.get_ident()
-        super().__init__(told, portal, None)  # type: ignore[arg-type]
+        super().__init__(told, portal, None, find_threads)  # type: ignore[arg-type]
         self.waiting: list[Work] = []
 
     def _run_there(self, work: Work) -> None:
@@ -112,10 +119,29 @@ def test_a_closed_loop_is_told_nothing() -> None:
         return LoopMailbox.of(asyncio.get_running_loop())
 
     told = Told()
-    progress = BridgedProgress(told, Portal(), asyncio.run(program()))
+    progress = BridgedProgress(told, Portal(), asyncio.run(program()), find_threads)
     progress(1, None)
     progress.close()
     assert told.calls == []
+
+
+def test_a_progress_that_no_thread_is_left_for_ends_the_stream_with_the_name_of_the_limit() -> None:
+    held = threading.Event()
+
+    def hold() -> None:
+        held.wait(TIMEOUT)
+
+    async def tell() -> None:
+        threads = TrioThreads(Limits(waiting_threads=1))
+        threads.start(hold, "held")
+        progress = BridgedProgress(Told(), open_thread_portal(), None, lambda: threads)
+        progress(1, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(StateError, match=r"1 threads wait already, as many as Limits\.waiting_threads allows"):
+            progress(2, 2)
+
+    wait_blocking(TaskJob(open_thread_portal(), tell))
+    held.set()
 
 
 def test_worker_threads_tell_it() -> None:
@@ -127,7 +153,7 @@ def test_worker_threads_tell_it() -> None:
             closed.set()
 
     told = Closing()
-    progress = BridgedProgress(told, open_thread_portal(), None)
+    progress = BridgedProgress(told, open_thread_portal(), None, find_threads)
 
     async def tell() -> None:
         progress(1, 1)

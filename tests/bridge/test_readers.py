@@ -14,10 +14,12 @@ from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.portal import Portal, open_thread_portal
 from jchannel._bridge.readers import BridgedStream, read_in_threads, read_on_loop
 from jchannel._core.incoming import IncomingStream
+from jchannel._core.limits import Limits
 from jchannel._core.session import Session
 from jchannel._core.statistics import ChannelTally
 from jchannel._core.stream import Stream
 from jchannel._core.stream_registry import StreamRegistry
+from jchannel._core.threads import TrioThreads
 from jchannel._protocol.messages import StreamInfo
 from jchannel._streams.blocking import give_away
 from jchannel.errors import ClosedError, StateError
@@ -32,6 +34,7 @@ class Far:
     def __init__(self) -> None:
         self.begun = threading.Event()
         self.stopped = threading.Event()
+        self.threads = TrioThreads(Limits())
         self.stream = wait_blocking(TaskJob(open_thread_portal(), self._make))
         self.bridged = BridgedStream(self.stream, 20, open_thread_portal())
 
@@ -181,5 +184,4 @@ def test_the_end_of_trio_has_ended_the_stream() -> None:
     portal.end("all is over")
     bridged = BridgedStream(far.stream, 20, portal)
     bridged.drop()
-    bridged.abandon()
     assert not far.stopped.is_set()

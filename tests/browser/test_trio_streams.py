@@ -727,6 +727,20 @@ class TestMetaGenerator:
             assert await channel.call_with_stream("readCounts", make_data(MIB)) == [0, MIB, MIB]
             assert await channel.call_with_stream("readCounts", generate(make_data(MIB))) == [0, None, MIB]
 
+    @pytest.mark.parametrize("size", [MIB + 1_000, MIB - 1_000])
+    async def test_a_file_that_is_written_to_while_it_is_sent_is_whole_at_its_end(
+        self, browser: BrowserThread, tmp_path: Path, size: int
+    ) -> None:
+        log = tmp_path / "log"
+        log.write_bytes(make_data(MIB))
+
+        def write(done: int, _total: int | None) -> None:
+            if not done:
+                log.write_bytes(make_data(size))
+
+        async with open_streams(browser, tmp_path) as (_, channel, _):
+            assert await channel.call_with_stream("readCounts", log, progress=write) == [0, MIB, size]
+
     async def test_one_way_to_read_goes_on_where_another_stopped(self, browser: BrowserThread, tmp_path: Path) -> None:
         async with open_streams(browser, tmp_path) as (_, channel, _):
             parts = await channel.call_with_stream("readByTurns", generate(b"line\na;b;c", 3))

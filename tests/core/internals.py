@@ -14,6 +14,7 @@ from jchannel._core.channel import Opening, ServerChannel
 from jchannel._core.endpoint import Endpoint
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.invocation import CURRENT
+from jchannel._core.limits import Limits
 from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.peer_carrier import PeerCarrier
 from jchannel._core.request import Request
@@ -205,12 +206,12 @@ class _NoSource:
 
 def make_incoming(info: StreamInfo) -> IncomingStream:
     """A stream that this side receives, of no channel and no session."""
-    return IncomingStream(info, cast("Session", _NoSource()), "result", [ChannelTally()], StreamRegistry())
+    return IncomingStream(info, cast("Session", _NoSource()), "result", [ChannelTally()], StreamRegistry(Limits()))
 
 
 def make_outgoing(source: Source) -> OutgoingStream:
     """A stream that this side sends, of no channel and no session."""
-    return OutgoingStream(source, "argument", [ChannelTally()], StreamRegistry())
+    return OutgoingStream(source, "argument", [ChannelTally()], StreamRegistry(Limits()), close_seconds=5)
 
 
 def hold_in_server(channel: Channel, code: str) -> tuple[ServerChannel, Opening]:

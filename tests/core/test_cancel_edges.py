@@ -8,7 +8,9 @@ import pytest
 import trio
 import trio.testing
 
+from jchannel._core.limits import Limits
 from jchannel._core.outgoing import OutgoingStream
+from jchannel._core.threads import TrioThreads
 from jchannel._streams.sources import open_source
 from jchannel.errors import ClosedError
 from tests.core.internals import begin_open, make_outgoing
@@ -42,7 +44,7 @@ async def test_a_channel_that_is_given_up_in_the_moment_it_is_opened_is_not_open
 
 
 async def test_a_source_whose_reading_is_cancelled_never_looks_whole() -> None:
-    stream = make_outgoing(await open_source(endless(), trio.to_thread.run_sync))
+    stream = make_outgoing(await open_source(endless(), TrioThreads(Limits())))
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stream.run)
@@ -64,7 +66,7 @@ async def test_a_stream_that_was_stopped_stays_so_however_its_source_ends(*, fai
         if fails:
             raise ValueError("too late")
 
-    stream = make_outgoing(await open_source(pieces(), trio.to_thread.run_sync))
+    stream = make_outgoing(await open_source(pieces(), TrioThreads(Limits())))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stream.run)
         await trio.testing.wait_all_tasks_blocked()

@@ -30,7 +30,7 @@ _WITHIN = "it is where a nursery's block is left, and the code waits inside the 
 _IN_TASKS = "it waits at the end of a nursery's block, where trio leaves the cancellation to the nursery's tasks"
 _SHIELDED = "it is shielded: it cleans up. test_stopped_page shows that its time is bounded"
 _SOCKETS = "it needs real sockets, which no clock may jump over: test_addresses and test_server use them"
-_THREADS = "it waits only for paths and files, which worker threads open: test_sources cancels there"
+_THREADS = "it waits only for what worker threads do: test_sources cancels there"
 _AT_ONCE = "what it awaits does not wait here"
 _REFUSED = "it is for what goes wrong, and has an end of its own: tests of test_acceptor and test_streams"
 _SENT = "hypercorn shields what it sends: closing the connection wakes it"
@@ -97,7 +97,14 @@ NOT_CANCELLED = {
     ("session.py", "Session.run", "open_flat_nursery()"): _WITHIN,
     ("server_carrier.py", "_send_part", "trio.open_nursery()"): _WITHIN,
     ("server_carrier.py", "_send_stream", "trio.open_nursery()"): _WITHIN,
-    ("stream_registry.py", "StreamRegistry.open", "open_source(source, trio.to_thread.run_sync)"): _THREADS,
+    ("stream_registry.py", "StreamRegistry.open", "open_source(source, self.threads)"): _THREADS,
+    ("threads.py", "TrioThreads.run_short", "trio.to_thread.run_sync(function, *args, limiter=self._short)"): _THREADS,
+    (
+        "threads.py",
+        "TrioThreads.run_waiting",
+        "trio.to_thread.run_sync( function, *args, abandon_on_cancel=abandon_on_cancel, limiter=self._waiting )",
+    ): _THREADS,
+    ("threads.py", "_Signal.wait", "self._event.wait()"): _THREADS,
     (
         "outbox.py",
         "Outbox._open_stream",

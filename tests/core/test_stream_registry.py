@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import cast
 
 import pytest
-import trio
 
 from jchannel._core.incoming import IncomingStream
+from jchannel._core.limits import Limits
 from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.session import Session
 from jchannel._core.statistics import ChannelTally
 from jchannel._core.stream import Stream
 from jchannel._core.stream_registry import StreamRegistry
+from jchannel._core.threads import TrioThreads
 from jchannel._protocol.messages import StreamInfo
 from jchannel._streams.sources import open_source
 from jchannel.errors import ClosedError
@@ -30,12 +31,12 @@ class Source:
 
 @pytest.fixture
 def registry() -> StreamRegistry:
-    return StreamRegistry()
+    return StreamRegistry(Limits())
 
 
 async def make_outgoing(registry: StreamRegistry, what: str = "outgoing") -> OutgoingStream:
-    source = await open_source([b"x"], trio.to_thread.run_sync)
-    return OutgoingStream(source, what, [ChannelTally()], registry)
+    source = await open_source([b"x"], TrioThreads(Limits()))
+    return OutgoingStream(source, what, [ChannelTally()], registry, close_seconds=5)
 
 
 def make_incoming(registry: StreamRegistry, what: str = "incoming") -> IncomingStream:

@@ -24,6 +24,7 @@ from jchannel._core.peer_carrier import PeerCarrier
 from jchannel._core.server_carrier import POLL_SECONDS, ServerCarrier
 from jchannel._core.stream import READ_AHEAD
 from jchannel._core.stream_registry import StreamRegistry
+from jchannel._core.threads import TrioThreads
 from jchannel._protocol.messages import (
     Broken,
     Call,
@@ -309,6 +310,25 @@ class TestWhatCannotBeSent:
             with pytest.raises(TypeError):
                 await ends.near.pipe(stream)
             await ends.check_nothing_left()
+
+    @pytest.mark.parametrize("later", [b"x" * 60_000, b""])
+    async def test_a_file_that_is_written_to_while_it_is_sent_is_whole_at_its_end(
+        self, direction: str, tmp_path: Path, later: bytes
+    ) -> None:
+        path = tmp_path / "log"
+        path.write_bytes(b"x" * 50_000)
+
+        def write(done: int, total: int | None) -> None:
+            # It has been measured, and not been read yet.
+            totals.append(total)
+            if not done:
+                path.write_bytes(later)
+
+        totals: list[int | None] = []
+        async with open_ends(direction) as ends:
+            length, *_ = await ends.near.call_with_stream("digest", path, progress=write)
+        assert length == len(later)
+        assert set(totals) == {50_000}
 
     async def test_a_path_that_does_not_exist_is_an_error_of_the_call(self, direction: str, tmp_path: Path) -> None:
         async with open_ends(direction) as ends:
@@ -751,7 +771,7 @@ class TestAStreamThatEndsBeforeItIsCarried:
 
     async def test_is_not_posted(self, autojump_clock: trio.testing.MockClock) -> None:
         async with self.open_carrier() as carrier, trio.open_nursery() as nursery:
-            stream = make_outgoing(await open_source(Source().pieces, trio.to_thread.run_sync))
+            stream = make_outgoing(await open_source(Source().pieces, TrioThreads(Limits())))
             nursery.start_soon(stream.run)
             await trio.testing.wait_all_tasks_blocked()
             carrier.post(stream, "ticket")
@@ -851,18 +871,9 @@ class TestIncomingStreams:
     def make(self, total: int | None) -> IncomingStream:
         return make_incoming(StreamInfo(1, total))
 
-    async def test_one_that_is_shorter_than_announced_is_broken(self) -> None:
-        stream = self.make(5)
-        await stream.feed(b"abc")
-        stream.finish()
-        assert await stream.receive() == b"abc"
-        with pytest.raises(StateError, match="it has 3 bytes, and 5 were announced"):
-            await stream.receive()
-        stream.finish()
-        assert not await stream.feed(b"late")
-
-    async def test_one_that_has_grown_is_whole(self) -> None:
-        stream = self.make(2)
+    @pytest.mark.parametrize("measured", [2, 5])
+    async def test_one_is_whole_at_its_end_whatever_length_was_measured_before(self, measured: int) -> None:
+        stream = self.make(measured)
         await stream.feed(b"abc")
         stream.finish()
         assert await stream.receive() == b"abc"
@@ -870,9 +881,9 @@ class TestIncomingStreams:
 
 
 async def test_only_a_peer_posts() -> None:
-    stream = make_outgoing(await open_source(b"", trio.to_thread.run_sync))
+    stream = make_outgoing(await open_source(b"", TrioThreads(Limits())))
     with pytest.raises(AssertionError):
-        ServerCarrier(StreamRegistry()).post(stream, "ticket")
+        ServerCarrier(StreamRegistry(Limits())).post(stream, "ticket")
 
 
 class TestThePagesSide:
@@ -997,7 +1008,7 @@ class TestThePagesSide:
             session = session_of(memory.server)
             assert session is not None
             session.end("closed", "enough")
-            stream = make_outgoing(await open_source(Source().pieces, trio.to_thread.run_sync))
+            stream = make_outgoing(await open_source(Source().pieces, TrioThreads(Limits())))
             nursery.start_soon(stream.run)
             Invocation(session, Pipe(1, number, StreamInfo(1)), math.inf).succeed_with_stream(stream, None)
             assert stream.stopped

@@ -6,10 +6,11 @@ import pytest
 import trio
 import trio.testing
 
-from jchannel._core.asgi import AsgiApp
+from jchannel._core.asgi import AsgiApp, Message, Receive, Scope, Send
 from jchannel._core.http_server import HttpServer
 from jchannel._core.replay import ReplayStream
 from jchannel._page.app import PageApp
+from jchannel._page.measured import cut_to_length
 from jchannel._page.site import open_site
 from jchannel.trio import Limits
 from tests.core.helpers import HttpClient
@@ -42,6 +43,31 @@ async def test_a_file_is_served_as_it_is(site: AsgiApp) -> None:
     response = await call(site, "/data.csv")
     assert (response.status, response.body) == (200, b"0123456789")
     assert response.headers["content-type"].startswith("text/csv")
+
+
+@pytest.mark.parametrize("headers", [{}, {"range": "bytes=2-9"}])
+async def test_a_file_that_grows_while_it_is_served_has_the_length_that_was_measured(
+    folder: Path, site: AsgiApp, headers: dict[str, str]
+) -> None:
+    async def grow(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_and_grow(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                (folder / "data.csv").write_text("0123456789" * 2)
+            await send(message)
+
+        await site(scope, receive, send_and_grow)
+
+    response = await call(grow, "/data.csv", headers=headers)
+    assert response.body == (b"23456789" if headers else b"0123456789")
+    assert response.headers["content-length"] == str(len(response.body))
+
+
+async def test_an_answer_without_a_measured_length_is_sent_as_it_is() -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"abc"})
+
+    assert (await call(cut_to_length(app), "/")).body == b"abc"
 
 
 async def test_a_range_of_a_file_is_served(site: AsgiApp) -> None:

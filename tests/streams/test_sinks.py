@@ -94,6 +94,8 @@ def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
 def test_a_device_is_written_to_and_not_replaced() -> None:
     for end in ("finish", "discard"):
         sink = open_sink(os.devnull)
+        assert sink.open is not None
+        sink.open()
         sink.write(b"abc")
         getattr(sink, end)()
     assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
@@ -103,10 +105,22 @@ def test_a_device_is_written_to_and_not_replaced() -> None:
 def test_a_path_that_cannot_be_written_is_named_as_it_was_given(
     name: str, error: type[OSError], tmp_path: Path
 ) -> None:
-    with pytest.raises(error) as caught:
-        open_sink(tmp_path / name)
+    with pytest.raises(error) as caught:  # noqa: PT012 (a device, for which a folder is taken, is opened later)
+        sink = open_sink(tmp_path / name)
+        assert sink.open is not None
+        sink.open()
     assert caught.value.filename == str(tmp_path / name)
     assert names(tmp_path) == []
+
+
+def test_a_device_that_was_not_opened_needs_no_closing() -> None:
+    open_sink(os.devnull).discard()
+
+
+def test_only_a_file_on_a_disk_is_known_to_make_nobody_wait(tmp_path: Path) -> None:
+    sinks = [open_sink(tmp_path / "x"), open_sink(os.devnull), open_sink(io.BytesIO())]
+    assert [sink.waits for sink in sinks] == [False, True, True]
+    sinks[0].discard()
 
 
 def test_a_file_object_is_left_open() -> None:

@@ -6,17 +6,20 @@ import io
 import os
 import tarfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar, TypeVarTuple
 
 import numpy as np
 import pytest
 import trio
+import trio.lowlevel
 from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import memory_stream_one_way_pair
 
+from jchannel._core.limits import Limits
+from jchannel._core.threads import TrioThreads
 from jchannel._streams.sources import PIECE_SIZE, Source, check_source, open_source
 from jchannel.errors import StateError
 
@@ -27,7 +30,7 @@ BIG = bytes(range(256)) * (PIECE_SIZE // 256) + b"the end"
 
 
 async def open_here(stream: object) -> Source:
-    return await open_source(stream, trio.to_thread.run_sync)
+    return await open_source(stream, TrioThreads(Limits()))
 
 
 async def read_all(stream: object) -> list[bytes]:
@@ -342,59 +345,148 @@ async def test_the_error_of_an_iterable_comes_after_the_items_before_it_and_agai
     await source.aclose()
 
 
-async def test_a_cancelled_read_waits_for_its_thread_and_loses_nothing() -> None:
-    inside = threading.Event()
-    go_on = threading.Event()
-    running = 0
-    most = 0
+class Held(io.RawIOBase):
+    """A file, and an iterable, that gives its one item when it is told to."""
 
-    def items() -> Iterator[bytes]:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        inside.set()
-        go_on.wait()
-        running -= 1
-        yield b"a"
+    def __init__(self) -> None:
+        self.inside = threading.Event()
+        self.go_on = threading.Event()
+        self.ended = threading.Event()
+        self.asked = 0
 
-    source = await open_here(items())
-    read: list[bytes] = []
-    async with trio.open_nursery() as nursery:
+    def readable(self) -> bool:
+        return True
 
-        async def reader() -> None:
-            read.append(await anext(source))
+    def read(self, _size: int = -1, /) -> bytes:
+        self.asked += 1
+        self.inside.set()
+        self.go_on.wait()
+        return b"a" if self.asked == 1 else b""
 
-        nursery.start_soon(reader)
-        await trio.to_thread.run_sync(inside.wait)
-        nursery.cancel_scope.cancel()
-        go_on.set()
-    assert read == [b"a"]
-    assert await anext(source, None) is None
-    await source.aclose()
-    assert (most, running) == (1, 0)
+    def items(self) -> Iterator[bytes]:
+        try:
+            yield self.read()
+        finally:
+            self.ended.set()
+
+
+def open_held(kind: str, threads: TrioThreads) -> tuple[Held, Awaitable[Source]]:
+    """Something that makes its reader wait, as a source."""
+    held = Held()
+    return held, open_source(held.items() if kind == "iterable" else held, threads)
 
 
 @pytest.mark.parametrize("kind", ["iterable", "file"])
-async def test_what_was_read_for_a_reader_that_is_gone_is_there_for_the_next(kind: str) -> None:
-    class Gone(BaseException):
-        pass
+async def test_a_cancelled_read_does_not_wait_for_its_thread_and_loses_nothing(kind: str) -> None:
+    held, opening = open_held(kind, TrioThreads(Limits()))
+    source = await opening
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(anext, source)
+        await trio.to_thread.run_sync(held.inside.wait)
+        nursery.cancel_scope.cancel()
+    read: list[bytes] = []
 
-    gone = False
+    async def reader() -> None:
+        read.append(await anext(source))
 
-    async def run(function: Callable[[*Args], Result], /, *args: *Args) -> Result:
-        result = await trio.to_thread.run_sync(function, *args)
-        if gone:
-            raise Gone
-        return result
-
-    source = await open_source([b"a"] if kind == "iterable" else Reader(b"a"), run)
-    gone = True
-    with pytest.raises(Gone):
-        await anext(source)
-    gone = False
-    assert await anext(source) == b"a"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reader)
+        await trio.testing.wait_all_tasks_blocked()
+        held.go_on.set()
+    assert read == [b"a"]
     assert await anext(source, None) is None
     await source.aclose()
+
+
+@pytest.mark.parametrize("kind", ["iterable", "file"])
+async def test_closing_waits_for_the_read_that_was_cancelled_and_can_be_cancelled(kind: str) -> None:
+    threads = TrioThreads(Limits())
+    held, opening = open_held(kind, threads)
+    source = await opening
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(anext, source)
+        await trio.to_thread.run_sync(held.inside.wait)
+        nursery.cancel_scope.cancel()
+    with trio.move_on_after(0.001) as scope:
+        await source.aclose()
+    assert scope.cancelled_caught
+    held.go_on.set()
+    await source.aclose()
+    assert kind == "file" or held.ended.is_set()
+    while threads.waiting:
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("kind", ["iterable", "file"])
+async def test_a_source_that_no_thread_is_left_for_fails_with_the_name_of_the_limit(kind: str) -> None:
+    threads = TrioThreads(Limits(waiting_threads=1))
+    first, opening = open_held("iterable", threads)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(anext, await opening)
+        await trio.to_thread.run_sync(first.inside.wait)
+        source = await open_held(kind, threads)[1]
+        with pytest.raises(StateError, match=r"1 threads wait already, as many as Limits\.waiting_threads allows"):
+            await anext(source)
+        # What is short has threads of its own.
+        file = await open_source(Path(__file__), threads)
+        assert await anext(file)
+        await file.aclose()
+        first.go_on.set()
+
+
+async def test_a_generator_that_has_begun_is_closed_in_a_thread_when_nobody_reads_it() -> None:
+    threads: list[int] = []
+
+    def items() -> Iterator[bytes]:
+        try:
+            yield b"a"
+            yield b"b"
+        finally:
+            threads.append(threading.get_ident())
+
+    generator = items()
+    next(generator)
+    source = await open_here(generator)
+    await source.aclose()
+    assert len(threads) == 1
+    assert threads != [threading.get_ident()]
+
+
+async def test_what_a_generator_raises_when_it_is_closed_is_raised_once() -> None:
+    def items() -> Iterator[bytes]:
+        try:
+            yield bytes(PIECE_SIZE)
+            yield b"b"
+        finally:
+            raise LookupError("while it closes")
+
+    source = await open_here(items())
+    await anext(source)
+    with pytest.raises(LookupError, match="while it closes"):
+        await source.aclose()
+    await source.aclose()
+
+
+async def test_a_pipe_that_nobody_has_opened_at_its_other_end_can_be_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = TrioThreads(Limits())
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with trio.move_on_after(0.001) as scope:
+        await open_source(path, threads)
+    assert scope.cancelled_caught
+    os.close(os.open(path, os.O_WRONLY))
+    while threads.waiting:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_pipe_is_read_when_somebody_writes_to_its_other_end(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, path.write_bytes, b"abc")
+        assert await read_all(path) == [b"abc"]
 
 
 @pytest.mark.parametrize("size", [0, 1, len(BIG), 2 * PIECE_SIZE])

@@ -76,7 +76,10 @@ declare class MetaGenerator implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     #private;
     /** The number of bytes received so far. */
     get received(): number;
-    /** The length of the whole stream in bytes, if its source knows it. */
+    /**
+     * The length of the whole stream in bytes as its source has measured it before, if it could. It is meant for showing
+     * progress: a file that is being written to may have more or fewer.
+     */
     get total(): number | undefined;
     /** Iterate over the chunks as they come. None is empty. */
     [Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array<ArrayBuffer>>;

@@ -45,7 +45,10 @@ export class MetaGenerator implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     return this.#cursor.received;
   }
 
-  /** The length of the whole stream in bytes, if its source knows it. */
+  /**
+   * The length of the whole stream in bytes as its source has measured it before, if it could. It is meant for showing
+   * progress: a file that is being written to may have more or fewer.
+   */
   get total(): number | undefined {
     return this.#reader.total;
   }

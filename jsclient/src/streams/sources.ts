@@ -39,11 +39,16 @@ const ACCEPTED =
  * value.
  */
 export function isStream(value: unknown): boolean {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    (isAsyncIterable(value) || ['ReadableStream', 'Blob', 'File', 'Response'].includes(tagOf(value)))
-  );
+  try {
+    return (
+      typeof value === 'object' &&
+      value !== null &&
+      (isAsyncIterable(value) || ['ReadableStream', 'Blob', 'File', 'Response'].includes(tagOf(value)))
+    );
+  } catch {
+    // A proxy, or a property that throws. It is none of ours, and sending it says what is wrong with it.
+    return false;
+  }
 }
 
 /**

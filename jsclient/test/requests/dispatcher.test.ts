@@ -334,6 +334,19 @@ describe('a call of Python', () => {
     });
   });
 
+  test('is told when what the method returned throws when it is looked at', async () => {
+    const fail = (): never => {
+      throw new RangeError('do not look');
+    };
+    await open({ give: () => Object.defineProperty({}, Symbol.asyncIterator, { get: fail, enumerable: true }) });
+    expect(await call('give')).toMatchObject({ kind: 'value' });
+    await open({ give: () => new Proxy({}, { has: fail, ownKeys: fail }) }, 2);
+    expect(await server.ask({ type: 'call', channel: 2, name: 'give', args: [] })).toMatchObject({
+      kind: 'value',
+      message: 'do not look',
+    });
+  });
+
   test('is told what a property of the handler throws', async () => {
     await open({
       get broken(): never {

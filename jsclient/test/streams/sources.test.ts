@@ -247,6 +247,16 @@ describe('a result that is a stream', () => {
     expect(isStream(value)).toBe(expected);
   });
 
+  test('is not what throws when it is looked at', () => {
+    const fail = (): never => {
+      throw new Error('do not look');
+    };
+    expect(isStream(new Proxy({}, { has: fail, get: fail }))).toBe(false);
+    expect(() => {
+      discard(new Proxy({}, { has: fail, get: fail }));
+    }).not.toThrow();
+  });
+
   test('is closed when it is discarded', () => {
     const cancel = vi.fn();
     discard(new ReadableStream({ cancel }));

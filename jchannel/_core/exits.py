@@ -1,0 +1,41 @@
+"""Exceptions that are meant for the user's program, such as ``SystemExit``, and what they become where it is elsewhere.
+
+In ``jchannel.trio`` they leave the block that owns the channel. A facade's channels live in trio's own thread, where
+they would end every server of the process: there they become errors of the request or stream that they came from.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from jchannel._guarded import is_interrupt, name_of
+from jchannel.errors import StateError
+
+__all__ = ["contain", "explain_exit", "is_exit"]
+
+_USUAL = Exception, trio.Cancelled, GeneratorExit
+
+
+def is_exit(error: BaseException) -> bool:
+    """Return whether an exception ends more than the code that raised it. An interrupt is the program's everywhere."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(is_exit(member) for member in error.exceptions)
+    return not isinstance(error, _USUAL) and not is_interrupt(error)
+
+
+def contain(error: BaseException, what: str, *, contains: bool = True) -> BaseException:
+    """Return an exception as it ends what it came from: a ``StateError`` for one that would end more.
+
+    Args:
+        error: The exception. It is the cause of the ``StateError``.
+        what: What it came from, as the beginning of a sentence.
+        contains: Whether that is to be done here.
+    """
+    return explain_exit(what, error) if contains and is_exit(error) else error
+
+
+def explain_exit(what: str, error: BaseException) -> StateError:
+    """Return the ``StateError`` that such an exception becomes."""
+    explained = StateError(f"{what} has ended with {name_of(error)}, which is meant for its own program")
+    explained.__cause__ = error
+    return explained

@@ -353,6 +353,23 @@ declare class KernelError extends Error {
     constructor(kind: string, type: string, detail: string, traceback?: string);
 }
 
+/** Evaluating the code of a channel, an expression whose value is the initialization function. */
+
+/**
+ * The initialization function of a channel: its code, or the default export of its module. Python receives what it
+ * returns.
+ *
+ * ```ts
+ * import type { Initialize } from './jchannel/jchannel.js';
+ *
+ * const initialize: Initialize = (channel) => {
+ *   channel.handler = { add: (a: number, b: number) => a + b };
+ * };
+ * export default initialize;
+ * ```
+ */
+type Initialize = (channel: Channel) => any;
+
 /**
  * The ES module. Importing it does not connect: `connect` connects to any server, `connectPage` to the server that
  * served the page.
@@ -371,4 +388,4 @@ declare function connectPage(options?: {
 }): Client;
 
 export { Calls, Channel, Client, ClosedError, ConnectionLostError, KernelError, MetaGenerator, ProtocolError, RemoteCancelledError, StateError, connect, connectPage };
-export type { Bytes, CallOptions, ClientState, ConnectOptions, RecordOptions, RetryPolicy, SocketClass, SocketLike, StopReason, StreamSource };
+export type { Bytes, CallOptions, ClientState, ConnectOptions, Initialize, RecordOptions, RetryPolicy, SocketClass, SocketLike, StopReason, StreamSource };

@@ -155,6 +155,50 @@ class TestCalls:
         async with open_channel(browser) as (channel, _):
             assert await channel.echo(*values) == values
 
+    async def test_numbers_of_the_page_arrive_as_what_it_holds_and_go_back(self, browser: BrowserThread) -> None:
+        code = """
+        (channel) => {
+            const view = new DataView(new ArrayBuffer(8));
+            const numbers = [2 ** 53 + 2, 2 ** 60, -(2 ** 63), Date.now() * 1e6, 1e21, 2 ** 70, 1.5e300, 5e-324, 0.1];
+            for (let i = 0; i < 2000; i += 1) {
+                crypto.getRandomValues(new Uint8Array(view.buffer));
+                const random = view.getFloat64(0);
+                if (Number.isFinite(random)) numbers.push(random);
+                numbers.push(Number(view.getBigInt64(0) >> BigInt(i % 40)), Number(view.getBigInt64(0)) * 100);
+            }
+            channel.handler = {
+                send: () => [numbers, new Float64Array(numbers)],
+                isSame: (back) => back.length === numbers.length && back.every((n, i) => n === numbers[i]),
+                ask: () => channel.call('identity', ...numbers),
+            };
+        }
+        """
+        async with open_page(browser) as (server, _), server.open_channel(code, handler=Handler()) as channel:
+            numbers, doubles = await channel.call("send")
+            assert numbers[1:3] == [2**60, -(2**63)]
+            assert numbers == doubles.tolist()
+            assert {type(number) for number in numbers if abs(number) >= 1e21} == {float}
+            assert {type(number) for number in numbers if number % 1 == 0 and abs(number) < 1e21} == {int}
+            assert await channel.call("isSame", numbers)
+            assert await channel.call("isSame", await channel.echo(*numbers))
+            assert await channel.call("isSame", await channel.call("ask"))
+
+    async def test_a_value_of_the_page_is_asked_once_what_it_is(self, browser: BrowserThread) -> None:
+        code = """
+        (channel) => {
+            let reads = 0;
+            channel.handler = {
+                count: () => ({ get reads() { return (reads += 1); }, bytes: new Uint8Array([1]) }),
+                proxy: () => new Proxy({ a: 1 }, { get: (o, key) => (key === 'a' ? (reads += 1) : o[key]) }),
+                list: () => Object.assign([1], { toJSON: () => ['by toJSON', new Uint8Array([2])] }),
+            };
+        }
+        """
+        async with open_page(browser) as (server, _), server.open_channel(code) as channel:
+            assert await channel.call("count") == {"reads": 1, "bytes": b"\1"}
+            assert await channel.call("proxy") == {"a": 2}
+            assert await channel.call("list") == ["by toJSON", b"\2"]
+
     async def test_opening_gives_what_the_initialization_function_returned(self, browser: BrowserThread) -> None:
         async with open_page(browser) as (server, _), server.hold_channel(CODE) as channel:
             assert await channel.open() == "opened"
@@ -195,6 +239,26 @@ class TestBinary:
             (back,) = await channel.call("ask", "identity", array)
             assert back.dtype == array.dtype
             assert np.array_equal(back, array)
+
+    @pytest.mark.parametrize("length", [1, 1_000, 1_000_000])
+    async def test_the_advice_on_the_buffer_of_an_array_holds_for_every_size(
+        self, browser: BrowserThread, length: int
+    ) -> None:
+        code = """
+        (channel) => {
+            channel.handler = {
+                copy: (a) => new Float32Array(a.slice().buffer),
+                view: (a) => new Float32Array(a.buffer, a.byteOffset, a.length),
+                bytes: (a) => new Uint8Array(a.buffer, a.byteOffset, a.byteLength),
+                move: (a) => structuredClone(a, { transfer: [(a = a.slice()).buffer] }),
+            };
+        }
+        """
+        array = np.arange(length, dtype=np.float32)
+        async with open_page(browser) as (server, _), server.open_channel(code) as channel:
+            for method in ("copy", "view", "move"):
+                assert np.array_equal(await channel.call(method, array), array)
+            assert await channel.call("bytes", array) == array.tobytes()
 
     async def test_typed_arrays_made_in_the_page_arrive_as_numpy_arrays(self, browser: BrowserThread) -> None:
         async with open_channel(browser) as (channel, _):

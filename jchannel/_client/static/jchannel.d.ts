@@ -189,7 +189,12 @@ declare class Channel extends Calls {
     #private;
     /** The number of the channel, the same on both sides. */
     readonly id: number;
-    /** The object whose methods Python can call; `null` at first. Methods that begin with an underscore are private. */
+    /**
+     * The object whose methods Python can call; `null` at first. Methods that begin with an underscore are private.
+     *
+     * A large typed array among their arguments is a view of the message that it came in: use the array itself, or
+     * `array.slice().buffer`, but not `array.buffer`. So is one that a call returns.
+     */
     handler: object | null;
     /**
      * Return the channel's calls with options:

@@ -136,7 +136,9 @@ function makeArray(
   bytes: number,
   shape: readonly number[] | undefined,
 ): object {
-  // A small attachment is copied, so that it does not keep the whole frame alive.
+  // A small attachment is copied, so that it does not keep the whole frame alive. To copy a large one, too, would make a
+  // call take 0.8 to 1.5 ms longer for 1 MiB (of 2.5 to 2.9 ms), 8 to 16 ms for 16 MiB (of 73 to 79) and 45 ms for
+  // 60 MiB (of 370 to 390), so its `buffer` is that of the frame.
   const array =
     bytes * 2 > frame.length
       ? new element.Array(frame.buffer, start, bytes / element.size)

@@ -357,8 +357,8 @@ export function encodeMessage(message: Message): Encoded {
       text += `,"${name}":${packed.text}`;
       attachments = packed.attachments;
     } else if (announces && value !== undefined) {
-      const { id, total, data, ticket } = value as StreamInfo;
-      text += `,"${name}":${JSON.stringify({ id, total, data: data && null, ticket })}`;
+      const { data } = value as StreamInfo;
+      text += `,"${name}":${writeStream(value as StreamInfo)}`;
       if (data !== undefined) {
         attachments = [...attachments, { path: ['stream', 'data'], type: 'bytes', shape: undefined, data }];
       }
@@ -367,15 +367,28 @@ export function encodeMessage(message: Message): Encoded {
     }
   }
   if (attachments.length > 0) {
-    text += `,"attachments":${JSON.stringify(attachments.map(describe))}`;
+    text += `,"attachments":[${attachments.map(writeEntry).join(',')}]`;
   }
   text += '}';
   const size = attachments.reduce((sum, { data }) => sum + data.length + ALIGNMENT, utf8Length(text));
   return { text, attachments, size };
 }
 
-function describe({ path, type, shape, data }: Attachment): unknown {
-  return { path, type, shape, size: data.length };
+// These write their arrays and objects themselves: JSON.stringify would call a toJSON that a page has given to all.
+
+function writeStream({ id, total, data, ticket }: StreamInfo): string {
+  const rest = [
+    total === undefined ? '' : `,"total":${String(total)}`,
+    data === undefined ? '' : ',"data":null',
+    ticket === undefined ? '' : `,"ticket":${JSON.stringify(ticket)}`,
+  ];
+  return `{"id":${String(id)}${rest.join('')}}`;
+}
+
+function writeEntry({ path, type, shape, data }: Attachment): string {
+  const keys = path.map((key) => JSON.stringify(key)).join(',');
+  const dimensions = shape === undefined ? '' : `,"shape":[${shape.join(',')}]`;
+  return `{"path":[${keys}],"type":"${type}"${dimensions},"size":${String(data.length)}}`;
 }
 
 // It matches code units, not characters. Engines search for them twice as fast as the loop below runs.

@@ -108,6 +108,156 @@ describe('a value that travels', () => {
   });
 });
 
+describe('a value is asked once what it is', () => {
+  /** Return an object whose getters, or a proxy whose traps, answer only the first time. */
+  function once(target: object): object {
+    const asked = new Set<unknown>();
+    return new Proxy(target, {
+      get(object, key, receiver) {
+        if (key !== 'toJSON' && key !== 'constructor') {
+          expect(asked).not.toContain(key);
+        }
+        asked.add(key);
+        return Reflect.get(object, key, receiver) as unknown;
+      },
+    });
+  }
+
+  test.each([
+    ['an array', () => once([1, 'a', null, true]), [1, 'a', null, true]],
+    ['an object', () => once({ a: 1, b: [2], c: undefined }), { a: 1, b: [2] }],
+    ['an object with bytes', () => once({ a: new Uint8Array([1]), b: 2 }), { a: new Uint8Array([1]), b: 2 }],
+    ['an array with bytes', () => once([new Uint8Array([1]), 2, once({ x: 3 })]), [new Uint8Array([1]), 2, { x: 3 }]],
+  ])('as a proxy of %s', (_, make, arrived) => {
+    expect(travel(make())).toStrictEqual(arrived);
+    expect(travel({ x: [make()] })).toStrictEqual({ x: [arrived] });
+  });
+
+  test.each([
+    ['NaN', NaN],
+    ['a Date', new Date(0)],
+    ['bytes', new Uint8Array(1)],
+    ['a function', () => 1],
+  ])('so a getter that gives a number first and then %s has given the number', (_, second) => {
+    const values = [1, second, second];
+    const getter = { get: () => values.shift(), enumerable: true };
+    expect(pack(Object.defineProperty({}, 'a', getter), 'value').text).toBe('{"a":1}');
+    values.splice(0, 3, 1, second, second);
+    expect(pack(Object.defineProperty([], 0, getter), 'value').text).toBe('[1]');
+  });
+
+  test('so a getter is called once beside bytes', () => {
+    let calls = 0;
+    const value = {
+      get count() {
+        return ++calls;
+      },
+      bytes: new Uint8Array(1),
+    };
+    expect(pack(value, 'value').text).toBe('{"count":1,"bytes":null}');
+  });
+
+  test('so toJSON is read and called once', () => {
+    const methods = [() => 1, () => 2];
+    const value = Object.defineProperty({}, 'toJSON', { get: () => methods.shift() });
+    expect(travel({ x: value })).toStrictEqual({ x: 1 });
+  });
+
+  test('and its toJSON is that of JSON.stringify: with its key, for arrays and for BigInts', () => {
+    const list = Object.assign([1], { toJSON: (key: string) => ({ key }) });
+    expect(travel({ list })).toStrictEqual({ list: { key: 'list' } });
+    expect(travel(Object.assign([1], { toJSON: () => [new Uint8Array([2])] }))).toStrictEqual([new Uint8Array([2])]);
+    const toJSON = function (this: bigint): string {
+      return this.toString();
+    };
+    Object.defineProperty(BigInt.prototype, 'toJSON', { value: toJSON, configurable: true });
+    try {
+      expect(travel([1n])).toStrictEqual(['1']);
+      expect(() => travel({ toJSON: () => 1n })).toThrow('result is a BigInt, which cannot be sent.');
+    } finally {
+      Reflect.deleteProperty(BigInt.prototype, 'toJSON');
+    }
+  });
+
+  test.each([
+    ['arrays', Array.prototype],
+    ['objects', Object.prototype],
+  ])('and a toJSON of all %s is called for the values once, and not for the messages round them', (_, prototype) => {
+    let frame;
+    const toJSON = function (this: object): unknown {
+      return Array.isArray(this) ? [...(this as unknown[]), 'more'] : { ...this, more: true };
+    };
+    const body = { type: 'call', id: 1, channel: 1, name: 'f', stream: { id: 1, total: 2 } } as const;
+    Object.defineProperty(prototype, 'toJSON', { value: toJSON, configurable: true });
+    try {
+      frame = joinFrame(encodeFrame([encodeMessage({ ...body, args: [[new Uint8Array([7])], { a: 1 }] })]));
+    } finally {
+      Reflect.deleteProperty(prototype, 'toJSON');
+    }
+    const [list, record] = [[new Uint8Array([7]), 'more'], { a: 1 }];
+    const args = prototype === Array.prototype ? [list, record, 'more'] : [list, { ...record, more: true }, 'more'];
+    expect(decodeFrame(frame)).toStrictEqual([{ ...body, args }]);
+  });
+
+  test.each([
+    ['class', Object.defineProperty(new Float32Array([1]), Symbol.toStringTag, { value: 'Int8Array' }), new Float32Array([1])],
+    ['length', shape(Object.defineProperty(new Int16Array([1, 2]), 'length', { value: 1 }), [2]), shape(new Int16Array([1, 2]), [2])],
+    ['size', Object.defineProperty(new Int16Array([1, 2]), 'byteLength', { value: 1 }), new Int16Array([1, 2])],
+    ['offset', Object.defineProperty(new Int16Array([1, 2]), 'byteOffset', { value: 1 }), new Int16Array([1, 2])],
+    ['buffer', Object.defineProperty(new DataView(new ArrayBuffer(2)), 'buffer', { value: new ArrayBuffer(1) }), new Uint8Array(2)],
+  ])('and a typed array by the language, whatever it says of its %s', (_, value, arrived) => {
+    const got = travel(value) as object;
+    expect(got).toStrictEqual(arrived);
+    expect(Reflect.get(got, 'shape')).toStrictEqual(Reflect.get(arrived, 'shape'));
+  });
+
+  test('and a shape by its elements', () => {
+    const lengths = [2, 3];
+    const dimensions = Object.defineProperty([1], 0, { get: () => lengths.shift() });
+    expect(pack(shape(new Uint8Array(2), dimensions), 'value').attachments[0]?.shape).toStrictEqual([2]);
+  });
+});
+
+describe('a number of JavaScript', () => {
+  /** Return doubles of all sizes, the same at every run, and whole numbers of up to 22 digits. */
+  function* makeNumbers(): Generator<number> {
+    const view = new DataView(new ArrayBuffer(8));
+    let state = 1n;
+    for (let index = 0; index < 3000; index++) {
+      state = BigInt.asUintN(64, state * 6364136223846793005n + 1442695040888963407n);
+      view.setBigUint64(0, state);
+      const number = view.getFloat64(0);
+      if (Number.isFinite(number)) {
+        yield number;
+      }
+      yield Number(state >> BigInt(index % 50));
+      yield -Number(state) * 10 ** (index % 4);
+    }
+  }
+
+  test('comes back as it went', () => {
+    const numbers = [...makeNumbers(), 2 ** 53 + 2, 2 ** 60, 1e21, 2 ** 70, Number.MAX_VALUE, Number.MIN_VALUE];
+    expect(travel(numbers)).toStrictEqual(numbers);
+    for (const number of numbers) {
+      expect(travel(number)).toBe(number);
+    }
+  });
+
+  test('is the same as Python writes it, with all its digits', () => {
+    for (const number of makeNumbers()) {
+      if (Number.isInteger(number) && Math.abs(number) < 1e21) {
+        const [message] = decodeFrame(`[{"type":"result","id":1,"value":${BigInt(number).toString()}}]`);
+        expect(message).toStrictEqual({ type: 'result', id: 1, value: number === 0 ? 0 : number });
+      }
+    }
+  });
+
+  test('has lost the sign of a zero when it comes back', () => {
+    expect(travel([-0])).toStrictEqual([0]);
+    expect(travel(new Float64Array([-0]))).toStrictEqual(new Float64Array([-0]));
+  });
+});
+
 describe('a value that does not travel is refused', () => {
   class Point {
     x = 1;
@@ -115,6 +265,7 @@ describe('a value that does not travel is refused', () => {
   const circle: unknown[] = [];
   circle.push({ circle });
   const detached = new Uint8Array(4);
+  const lost = new DataView(detached.buffer);
   structuredClone(detached.buffer, { transfer: [detached.buffer] });
 
   test.each([
@@ -139,6 +290,9 @@ describe('a value that does not travel is refused', () => {
     ['a typed array that is only called so', [new (class { readonly [Symbol.toStringTag] = 'Int8Array'; })()], TypeError, 'args[0] is an object'],
     ['a SharedArrayBuffer', [new SharedArrayBuffer(1)], TypeError, 'args[0] is an object of the class SharedArrayBuffer'],
     ['a transferred array', [detached], TypeError, 'args[0] has no bytes any more'],
+    ['a transferred DataView', [lost], TypeError, 'args[0] has no bytes any more'],
+    ['a buffer that is only called so', [new (class { readonly [Symbol.toStringTag] = 'ArrayBuffer'; readonly length = 1; })()], TypeError, 'args[0] is an object'],
+    ['a BigInt that toJSON gives', [{ toJSON: () => 1n }], TypeError, 'args[0] is a BigInt'],
     ['a transferred buffer', [detached.buffer], TypeError, 'args[0] has no bytes any more'],
     ['a circular value', [circle], TypeError, 'args[0] contains itself, so it cannot be sent.'],
     ['a value that is nested too deeply', [nest(MAX_DEPTH + 1)], RangeError, 'args[0][0][0][0][0][0][0][0][0][0][0][0]… is nested too deeply'],

@@ -6,6 +6,7 @@ import { ProtocolError } from '../../src/errors.js';
 import { Connection } from '../../src/protocol/connection.js';
 import { decodeFrame, encodeFrame } from '../../src/protocol/frames.js';
 import { encodeMessage, type Message, type Role } from '../../src/protocol/messages.js';
+import { pack } from '../../src/protocol/values.js';
 import { decodePart } from '../../src/protocol/parts.js';
 import { joinFrame } from '../join-frame.js';
 
@@ -22,6 +23,13 @@ interface BadVector {
   readonly state: 'opening' | 'ready';
   readonly frame: string;
   readonly binary: boolean;
+}
+
+interface NumberVector {
+  readonly name: string;
+  readonly text: string;
+  readonly bits: string;
+  readonly javascript?: string;
 }
 
 interface PartVector {
@@ -108,6 +116,24 @@ describe('a frame that breaks the protocol is refused', () => {
     test(vector.name, () => {
       const connection = makeConnection(vector.role, vector.state);
       expect(() => connection.receive(toFrame(vector))).toThrow(ProtocolError);
+    });
+  }
+});
+
+describe('a number', () => {
+  for (const { name, text, bits, javascript } of readVectors('numbers') as NumberVector[]) {
+    test(`is read as its double, and written as JSON.stringify does: ${name}`, () => {
+      const [message] = decodeFrame(`[{"type":"result","id":1,"value":${text}}]`);
+      const value = message?.type === 'result' ? message.value : undefined;
+      const view = new DataView(new ArrayBuffer(8));
+      view.setFloat64(0, value as number);
+      expect(view.getBigUint64(0)).toBe(BigInt(`0x${bits}`));
+      const write = (): string => pack(value, 'value').text;
+      if (javascript === undefined) {
+        expect(write).toThrow('a number that JSON does not have');
+      } else {
+        expect(write()).toBe(javascript);
+      }
     });
   }
 });

@@ -302,7 +302,7 @@ def test_the_reader_of_a_source_for_which_the_loop_makes_no_task_hears_of_it() -
     async def give() -> AsyncIterator[bytes]:
         yield b"never"
 
-    def fail(loop: asyncio.AbstractEventLoop, *_: object, **__: object) -> asyncio.Task[None]:
+    def fail(loop: asyncio.AbstractEventLoop, *_: Any, **__: Any) -> Any:
         loop.set_task_factory(None)
         raise LookupError("no more tasks")
 

@@ -155,8 +155,14 @@ class LoopSource:
     # In the loop
 
     def _begin(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._pull(), name="source of a stream", context=self._context)
+        loop, pulling = asyncio.get_running_loop(), self._pull()
+        try:
+            self._task = loop.create_task(pulling, name="source of a stream", context=self._context)
+        except Exception as error:  # noqa: BLE001 (the loop's task factory is the program's)
+            pulling.close()
+            self._error, self._over = error, True
+            self._portal.post(self._notify)
+            return
         # Not its last line: a Task that is cancelled before its first step has none.
         self._task.add_done_callback(self._end)
 

@@ -1,4 +1,4 @@
-"""The limits on everything that a peer controls: sizes, counts and times, each with a name and a default."""
+"""The limits on what a peer controls, and on what waits for the user's code: each with a name and a default."""
 
 from __future__ import annotations
 

@@ -480,3 +480,24 @@ def test_trios_own_thread_is_told_not_to_wait_for_itself() -> None:
 
     with pytest.raises(RuntimeError, match="would wait for itself"):
         wait_blocking(job(wait_in_trio))
+
+
+@pytest.mark.parametrize("error", [LookupError(), SystemExit(), KeyboardInterrupt()])
+def test_what_starting_a_job_raises_is_its_outcome_but_for_an_interrupt_of_the_program(error: BaseException) -> None:
+    class Failing(Job[None]):
+        def __init__(self, portal: Portal) -> None:
+            self.portal = portal
+
+        def start(self, on_done: OnDone) -> Running:
+            raise error
+
+    portal = Portal()
+    portal._thread = threading.get_ident()
+    call = _ThreadCall(Failing(portal))
+    if isinstance(error, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            call.start()
+    else:
+        call.start()
+        with pytest.raises(type(error)):
+            call.unwrap()

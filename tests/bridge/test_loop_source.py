@@ -298,6 +298,24 @@ def test_the_reader_of_a_source_that_exits_hears_of_it() -> None:
     assert heard == ["the source of the stream has ended with SystemExit, which is meant for its own program"]
 
 
+def test_the_reader_of_a_source_for_which_the_loop_makes_no_task_hears_of_it() -> None:
+    async def give() -> AsyncIterator[bytes]:
+        yield b"never"
+
+    def fail(loop: asyncio.AbstractEventLoop, *_: Any, **__: Any) -> Any:
+        loop.set_task_factory(None)
+        raise LookupError("no more tasks")
+
+    async def program() -> None:
+        source = source_of(give())
+        reading = asyncio.get_running_loop().create_task(read(source))
+        asyncio.get_running_loop().set_task_factory(fail)
+        with pytest.raises(LookupError, match="no more tasks"):
+            await reading
+
+    asyncio.run(program())
+
+
 class TestALoopThatIsClosed:
     def make(self, stream: AsyncIterable[object]) -> tuple[asyncio.AbstractEventLoop, LoopSource]:
         async def program() -> LoopSource:

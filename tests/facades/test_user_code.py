@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, NoReturn
 
@@ -16,7 +17,7 @@ import trio
 import jchannel
 import jchannel.sync
 import jchannel.trio
-from jchannel.errors import FrontendError, KernelError, RefusedError, StateError
+from jchannel.errors import ClosedError, FrontendError, KernelError, RefusedError, StateError
 from jchannel.trio import Limits
 from tests.peer_thread import TIMEOUT
 from tests.stream_page import StreamPeer
@@ -55,8 +56,22 @@ class Leaves(dict[str, bytes]):
         raise SystemExit(1)
 
 
+class Collected(dict[str, int]):
+    """A dict that does something when it is collected: in trio's thread, where it was the result of a call."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__(x=1)
+        weakref.finalize(self, act)
+        self._act = act
+
+    def __del__(self) -> None:
+        self._act()
+
+
 class Handler:
     """The Python handler that the page calls."""
+
+    collect: Callable[[], object]
 
     def add(self, a: int, b: int) -> int:
         return a + b
@@ -72,6 +87,11 @@ class Handler:
 
     def give_what_leaves(self) -> object:
         return Leaves({"x": b""})
+
+    @jchannel.background
+    async def give_what_is_collected(self) -> object:
+        await trio.lowlevel.checkpoint()
+        return Collected(self.collect)
 
     def give_and_leave(self) -> Iterator[bytes]:
         yield b"first"
@@ -167,6 +187,33 @@ class TestExceptions:
 
         with pytest.raises(FrontendError, match=r"KernelError: ApiError: 404 \(its __str__ raised TypeError\)"):
             peer[1].call_with_stream("digest", source(), timeout=TIMEOUT)
+
+    def test_what_is_done_when_a_result_is_collected_ends_nothing(
+        self, peer: Peer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def collect() -> NoReturn:
+            stream.close()
+            threads.append(threading.current_thread().name)
+            raise ApiError(404)
+
+        def note(raised: Any) -> None:
+            assert raised.exc_type is ApiError
+            ignored.release()
+
+        threads: list[str] = []
+        ignored = threading.Semaphore(0)
+        monkeypatch.setattr("sys.unraisablehook", note)
+        stream = peer[1].call("give", 1e9, timeout=TIMEOUT)
+        handler = Handler()
+        handler.collect = collect
+        peer[1].handler = handler
+        assert peer[0].call("give_what_is_collected") == {"x": 1}
+        # What is raised in `__del__` and by the weak reference is ignored by Python itself.
+        assert ignored.acquire(timeout=TIMEOUT)
+        assert ignored.acquire(timeout=TIMEOUT)
+        assert threads == ["jchannel trio"] * 2
+        with pytest.raises(ClosedError):
+            list(stream)
 
     def test_a_path_whose_fspath_leaves_the_program_fails_its_call(self, peer: Peer) -> None:
         class Path:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import io
+import os
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
@@ -679,3 +680,19 @@ def test_in_asyncio_a_cancelled_read_goes_on_later() -> None:
         assert await anext(records) == b"abc\n"
 
     asyncio.run(main())
+
+
+async def test_writing_to_a_device_opens_it_where_it_may_wait() -> None:
+    async def receive() -> bytes:
+        await trio.lowlevel.checkpoint()
+        return chunks.pop(0)
+
+    async def run_waiting(function: Callable[[*Args], Result], /, *args: *Args) -> Result:
+        waited.append(function.__name__)
+        return await trio.to_thread.run_sync(function, *args)
+
+    chunks = [b"abc", b""]
+    waited: list[str] = []
+    stream = MetaGenerator(receive, trio.lowlevel.checkpoint, trio.to_thread.run_sync, run_waiting=run_waiting)
+    assert await stream.write_to(os.devnull) == 3
+    assert waited == ["_open", "write", "finish"]

@@ -20,7 +20,7 @@ from trio.testing import memory_stream_one_way_pair
 
 from jchannel._core.limits import Limits
 from jchannel._core.threads import TrioThreads
-from jchannel._streams.sources import PIECE_SIZE, Source, check_source, open_source
+from jchannel._streams.sources import PIECE_SIZE, Source, _Opening, check_source, open_source
 from jchannel.errors import StateError
 
 Args = TypeVarTuple("Args")
@@ -479,6 +479,16 @@ async def test_a_pipe_that_nobody_has_opened_at_its_other_end_can_be_given_up(
     os.close(os.open(path, os.O_WRONLY))
     while threads.waiting:
         await trio.lowlevel.checkpoint()
+
+
+def test_what_has_been_opened_when_it_is_given_up_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.touch()
+    opening = _Opening(path)
+    opening.open()
+    opening.give_up()
+    assert opening.file is not None
+    assert opening.file.closed
 
 
 async def test_a_pipe_is_read_when_somebody_writes_to_its_other_end(tmp_path: Path) -> None:

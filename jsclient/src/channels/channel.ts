@@ -9,7 +9,12 @@ export class Channel extends Calls {
   /** The number of the channel, the same on both sides. */
   readonly id: number;
 
-  /** The object whose methods Python can call; `null` at first. Methods that begin with an underscore are private. */
+  /**
+   * The object whose methods Python can call; `null` at first. Methods that begin with an underscore are private.
+   *
+   * If a method returns a promise, Python receives what that is fulfilled with. No other object is awaited, even if it
+   * has a method `then`. JavaScript itself calls the `then` of what an `async` function returns.
+   */
   handler: object | null = null;
 
   readonly #requester: Requester;

@@ -3,6 +3,7 @@
 import { ClosedError } from '../errors.js';
 import type { CallOptions } from '../requests/call-options.js';
 import type { StreamArgument, RequestDraft } from '../requests/outbox.js';
+import { outcomeOf, type Outcome } from '../requests/outcome.js';
 import { discard } from '../streams/sources.js';
 import { Channel } from './channel.js';
 import { evaluateCode } from './evaluate.js';
@@ -13,7 +14,7 @@ export type MakeRequest = (draft: RequestDraft, stream?: StreamArgument, options
 interface Entry {
   readonly channel: Channel;
   /** The result of the initialization function. */
-  readonly opened: Promise<unknown>;
+  readonly opened: Promise<Outcome>;
   /** Refuse the requests of the channel from now on. */
   readonly end: (message: string) => void;
 }
@@ -45,7 +46,7 @@ export class ChannelRegistry {
    * @returns What the initialization function returned. If that, or evaluating the code, throws, it rejects, and the
    *   channel is not open.
    */
-  open(id: number, code: string): Promise<unknown> {
+  open(id: number, code: string): Promise<Outcome> {
     return (this.#entries.get(id) ?? this.#create(id, code)).opened;
   }
 
@@ -98,12 +99,12 @@ export class ChannelRegistry {
     return entry;
   }
 
-  async #initialize(entry: Entry, code: string): Promise<unknown> {
+  async #initialize(entry: Entry, code: string): Promise<Outcome> {
     const { id } = entry.channel;
     try {
-      const value = await evaluateCode(code, id)(entry.channel);
+      const outcome = await outcomeOf(() => evaluateCode(code, id)(entry.channel));
       // `(channel) => channel.handler = {…}` returns the handler, which is not meant as the result.
-      return value === entry.channel.handler ? null : value;
+      return outcome.value === entry.channel.handler ? { value: null } : outcome;
     } catch (error) {
       if (this.#entries.get(id) === entry) {
         this.forget(id, `The channel ${String(id)} could not be opened: its code has failed.`);
@@ -113,9 +114,9 @@ export class ChannelRegistry {
   }
 }
 
-function makeDeferred(): { promise: Promise<unknown>; resolve: (value: unknown) => void } {
-  let resolve!: (value: unknown) => void;
-  const promise = new Promise((settle) => {
+function makeDeferred(): { promise: Promise<Outcome>; resolve: (outcome: Promise<Outcome>) => void } {
+  let resolve!: (outcome: Promise<Outcome>) => void;
+  const promise = new Promise<Outcome>((settle) => {
     resolve = settle;
   });
   return { promise, resolve };

@@ -139,6 +139,17 @@ describe('a source', () => {
     expect([first, second]).toStrictEqual([encode('a'), encode('b')]);
   });
 
+  test('can be an iterator whose results have a method then, which is not called', async () => {
+    const then = vi.fn();
+    const results = [{ done: false, value: encode('ab'), then }, { done: true, value: undefined, then }];
+    const iterator = { next: () => results.shift(), return: () => ({ done: true, then }) };
+    const source = makeSource({ [Symbol.iterator]: () => iterator });
+    expect(await readAll(source)).toBe('ab');
+    source.close();
+    await Promise.resolve();
+    expect(then).not.toHaveBeenCalled();
+  });
+
   test('can be a Response without a body', async () => {
     const source = makeSource(new Response(null, { status: 204 }));
     expect([source.total, await source.read()]).toStrictEqual([0, null]);
@@ -206,7 +217,9 @@ describe('closing a source', () => {
   });
 
   test('does no harm to what has nothing to close', () => {
-    for (const given of [new Blob(), encode('a'), { [Symbol.asyncIterator]: () => ({ next: vi.fn() }) }]) {
+    const iterator = { next: vi.fn() };
+    const iterables = [{ [Symbol.asyncIterator]: () => iterator }, { [Symbol.iterator]: () => iterator }];
+    for (const given of [new Blob(), encode('a'), ...iterables]) {
       expect(() => {
         makeSource(given).close();
       }).not.toThrow();

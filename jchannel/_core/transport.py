@@ -60,6 +60,11 @@ class Link(ABC):
             LinkClosed: The link is closed or lost.
         """
 
+    @property
+    def received(self) -> int:
+        """A number that changes whenever something has come in, be it a part of a frame."""
+        return 0
+
     @abstractmethod
     async def ping(self) -> None:
         """Wait until the far side has shown that it is there. Cancelling it is harmless.
@@ -87,6 +92,12 @@ class WebSocketLink(Link):
         self._websocket = websocket
         self._stream = stream
         self._cut = False
+        self._received = 0
+
+    @property
+    def received(self) -> int:
+        """The number of bytes of the message that is coming in, and of the messages before."""
+        return self._received + self._websocket._message_size  # noqa: SLF001 (nothing else tells)
 
     async def send(self, frame: str | bytes) -> None:
         """Send a frame as one message."""
@@ -101,9 +112,11 @@ class WebSocketLink(Link):
     async def receive(self) -> str | bytes:
         """Return the next message."""
         try:
-            return await self._websocket.get_message()
+            message = await self._websocket.get_message()
         except trio_websocket.ConnectionClosed as error:
             raise LinkClosed(_explain(error)) from error
+        self._received += len(message)
+        return message
 
     async def ping(self) -> None:
         """Send a ping, and wait for its pong."""

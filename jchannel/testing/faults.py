@@ -214,6 +214,11 @@ class FaultyLink(Link):
             pass
         return left
 
+    @property
+    def received(self) -> int:
+        """A number that changes whenever something has come in, be it a part of a frame."""
+        return self._link.received
+
     async def ping(self) -> None:
         """Wait until the far side has shown that it is there."""
         await self._link.ping()

@@ -13,7 +13,7 @@ import trio_websocket
 from jchannel._core.auth import subprotocols
 from jchannel._core.transport import LinkClosed, WebSocketLink
 from jchannel._protocol.connection import Connection, Role
-from jchannel._protocol.messages import Hello, Message, Welcome
+from jchannel._protocol.messages import Beat, Hello, Message, Welcome
 from jchannel.trio import Peer, Server, open_peer, open_server
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
@@ -107,13 +107,14 @@ class MemoryServer:
 
 
 class Page:
-    """A page that a test plays: it sends what it is told, and gives what it receives."""
+    """A page that a test plays: it sends what it is told, and gives what it receives. It answers beats by itself."""
 
     def __init__(self, websocket: trio_websocket.WebSocketConnection, stream: MemoryStream) -> None:
         self.link = WebSocketLink(websocket, stream)
         self.stream = stream
         self.connection = Connection(Role.PAGE)
         self._messages: list[Message] = []
+        self.beats = 0
 
     async def send(self, *messages: Message) -> None:
         """Sends messages in one frame."""
@@ -125,9 +126,14 @@ class Page:
 
     async def receive(self) -> Message:
         """The next message."""
-        while not self._messages:
-            self._messages = self.connection.receive(await self.link.receive())
-        return self._messages.pop(0)
+        while True:
+            while not self._messages:
+                self._messages = self.connection.receive(await self.link.receive())
+            message = self._messages.pop(0)
+            if not isinstance(message, Beat):
+                return message
+            self.beats += 1
+            await self.send(message)
 
     async def expect(self, kind: type[AnyMessage]) -> AnyMessage:
         """The next message, which must be of this type."""

@@ -26,6 +26,20 @@ function* generateNow(...chunks: unknown[]): Generator {
   yield* chunks;
 }
 
+function* failAtTheEnd(): Generator {
+  try {
+    yield encode('a');
+  } finally {
+    // eslint-disable-next-line no-unsafe-finally -- this is what some sources do
+    throw new Error('late');
+  }
+}
+
+async function* failLaterAtTheEnd(): AsyncGenerator {
+  yield* failAtTheEnd();
+  await Promise.resolve();
+}
+
 function streamOf(...chunks: unknown[]): ReadableStream {
   return new ReadableStream({
     start(controller) {
@@ -226,17 +240,11 @@ describe('closing a source', () => {
     }
   });
 
-  test('lets pass what the source throws then', async () => {
-    const source = makeSource(
-      (function* () {
-        try {
-          yield encode('a');
-        } finally {
-          // eslint-disable-next-line no-unsafe-finally -- this is what some sources do
-          throw new Error('late');
-        }
-      })(),
-    );
+  test.each<[string, () => unknown]>([
+    ['a generator', failAtTheEnd],
+    ['an async generator', failLaterAtTheEnd],
+  ])('lets pass what the source throws then: %s', async (_, make) => {
+    const source = makeSource(make());
     await source.read();
     expect(() => {
       source.close();

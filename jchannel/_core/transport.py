@@ -66,16 +66,6 @@ class Link(ABC):
         return 0
 
     @abstractmethod
-    async def ping(self) -> None:
-        """Wait until the far side has shown that it is there. Cancelling it is harmless.
-
-        When the link is lost meanwhile it may never return: the receiver notices that.
-
-        Raises:
-            LinkClosed: The link is closed.
-        """
-
-    @abstractmethod
     async def aclose(self) -> None:
         """Close the link. Cancelling it closes it at once, without telling the far side."""
 
@@ -117,13 +107,6 @@ class WebSocketLink(Link):
             raise LinkClosed(_explain(error)) from error
         self._received += len(message)
         return message
-
-    async def ping(self) -> None:
-        """Send a ping, and wait for its pong."""
-        try:
-            await self._websocket.ping()
-        except trio_websocket.ConnectionClosed as error:
-            raise LinkClosed(_explain(error)) from error
 
     async def aclose(self) -> None:
         """Close the link. Behind half a frame nothing could be understood: then the far side is not told."""

@@ -43,9 +43,19 @@ async def test_frames_are_carried_in_both_directions_as_text_and_as_bytes() -> N
         assert [await link.receive(), await link.receive()] == [b"back", "ä"]
 
 
-async def test_a_ping_returns_when_it_has_been_answered() -> None:
-    async with open_link() as (link, _, _):
-        await link.ping()
+async def test_a_link_tells_that_a_part_of_a_frame_has_come_in() -> None:
+    async with open_link() as (link, client, far):
+        counts = [link.received]
+        await far.send_all(b"\x81\x84" + bytes(4) + b"so")
+        await trio.testing.wait_all_tasks_blocked()
+        counts.append(link.received)
+        await far.send_all(b"me")
+        assert await link.receive() == "some"
+        counts.append(link.received)
+        await client.send_message("more")
+        assert await link.receive() == "more"
+        counts.append(link.received)
+        assert counts == [0, 2, 4, 8]
 
 
 async def test_a_cancelled_receive_loses_nothing() -> None:
@@ -58,9 +68,9 @@ async def test_a_cancelled_receive_loses_nothing() -> None:
 
 
 async def explain(link: WebSocketLink) -> set[str]:
-    """What sending, receiving and a ping say about a link that is closed."""
+    """What sending and receiving say about a link that is closed."""
     said = set()
-    for use in (link.receive, link.ping, lambda: link.send("x")):
+    for use in (link.receive, lambda: link.send("x")):
         with pytest.raises(LinkClosed) as caught:
             await use()
         said.add(str(caught.value))

@@ -33,7 +33,7 @@ class Server(ServerFace):
         port: The port; 0 for any free one; ``None`` for 8889 or, where that is taken, a free one.
         url: The URL under which pages reach the server, where a proxy is between, such as
             ``https://example.com/proxy/8889``.
-        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
+        heartbeat: Seconds between two beats of the page, and the most that its answer may take.
         static: A folder of static files to serve, the client's script inserted into its pages; ``None`` for a plain
             page.
         open_browser: Whether to open the page in the user's browser.

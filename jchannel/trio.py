@@ -520,7 +520,7 @@ async def open_server(
         static: A folder of static files to serve, with the client's script inserted into its pages; ``None`` for a
             plain page.
         open_browser: Whether to open the page in the user's browser.
-        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
+        heartbeat: Seconds between two beats of the page, and the most that its answer may take.
         origins: Origins of pages that may connect, such as ``https://hub.example.com``, beside those of this machine
             and of the server itself. ``null`` is that of pages of files, and of every site's sandboxed frames. They all
             need the token.

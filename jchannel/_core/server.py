@@ -55,7 +55,7 @@ class Server:
         host: The name or address to listen on. ``localhost`` means the loopback addresses of IPv4 and of IPv6.
         port: The port; 0 for any free one; ``None`` for 8889 or, where that is taken, a free one.
         url: The URL under which pages reach the server, where a proxy is between; ``None`` for its own.
-        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
+        heartbeat: Seconds between two beats of the page, and the most that its answer may take.
         origins: Origins of pages that may connect, beside those of this machine and of the server itself.
         tracebacks: Whether the page gets the traceback of an exception that a Python handler raised.
         limits: The limits of what a peer controls; ``None`` for the defaults.

@@ -56,7 +56,7 @@ __all__ = ["Session", "frame_size"]
 
 #: How long after connecting the round trip is measured for the first time, in seconds: soon, and not while the page has
 #: its hands full with opening its channels.
-FIRST_PING_SECONDS: Final = 0.2
+FIRST_BEAT_SECONDS: Final = 0.2
 
 
 class SessionState(enum.Enum):
@@ -81,13 +81,13 @@ class Session:
         remote_error: The exception that the far side's errors become.
         streams: Where the streams of both directions are entered.
         carrier: Carries the bytes of streams.
-        heartbeat: Seconds between two pings, and the most that the answer may take. ``None``: the other side pings.
+        heartbeat: Seconds between two beats, and the most that the answer may take. ``None``: this side answers them.
         tally: Counts what goes over the socket; ``None`` for one of its own.
 
     Attributes:
         client: The name of the page's client.
         since: When it was connected, by trio's clock.
-        round_trip: The seconds that the last ping took; ``None`` before the first has been answered.
+        round_trip: The seconds that the last beat and its answer took; ``None`` before the first has been answered.
         why_ended: Why it has ended, or is ending; empty while it is alive.
         invocations: The far side's requests that run here, by their ids.
     """
@@ -126,6 +126,7 @@ class Session:
         self._streams = streams
         self._carrier = carrier
         self._heartbeat = heartbeat
+        self._beat_answered = trio.Event()
         self._requests: dict[int, Request] = {}
         self._full_outboxes: dict[Outbox, None] = {}
         self._writer_waits: trio.lowlevel.Task | None = None
@@ -390,26 +391,28 @@ class Session:
             outbox.flush()
 
     async def _beat(self, period: float) -> None:
-        first = min(FIRST_PING_SECONDS, period / 2)
-        try:
-            await trio.sleep(first)
-            if self.alive:
-                await self._ping(period)
-            await trio.sleep(period - first)
-            while self.alive:
-                self.tell(Beat())
-                await self._ping(period)
-                await trio.sleep(period)
-        except LinkClosed as closed:
-            self._lose(closed)
+        first = min(FIRST_BEAT_SECONDS, period / 2)
+        await trio.sleep(first)
+        await self._exchange_beats(period)
+        await trio.sleep(period - first)
+        while self.alive:
+            await self._exchange_beats(period)
+            await trio.sleep(period)
 
-    async def _ping(self, limit: float) -> None:
+    async def _exchange_beats(self, limit: float) -> None:
+        """Send a beat, and wait for the answer. It is the far side's code that answers, and not its WebSocket."""
         began = trio.current_time()
-        with trio.move_on_after(limit):
-            await self._link.ping()
-            self.round_trip = trio.current_time() - began
-            return
-        self._lose(f"it did not answer a ping within {limit:g} s")
+        answered = self._beat_answered = trio.Event()
+        self.tell(Beat())
+        received: int | None = None
+        # On a slow way the answer comes behind a large message. That it comes in is a sign of life as well.
+        while received != self._link.received:
+            received = self._link.received
+            with trio.move_on_after(limit):
+                await answered.wait()
+                self.round_trip = trio.current_time() - began
+                return
+        self._lose(f"it did not answer a beat within {limit:g} s")
 
     async def _read(self, early: Sequence[Message]) -> None:
         try:
@@ -448,6 +451,10 @@ class Session:
                 invocation.cancel_by_sender()
         elif isinstance(message, Ticket | Stop | Broken):
             self._handle_stream(message)
+        elif isinstance(message, Beat):
+            self._beat_answered.set()
+            if self._heartbeat is None:
+                self.tell(message)
         elif isinstance(message, Goodbye):
             self._end(f"{self.far_side} has closed the connection: {message.message}")
             self._scope.cancel()

@@ -103,7 +103,7 @@ class ServerStatistics(ChannelStatistics):
         page_connected: Whether a page is connected.
         page: The name of the page's client; empty without a page. A page that reconnects keeps its name.
         connected_seconds: How long the page has been connected, in seconds; ``None`` without a page.
-        round_trip: The time from the last ping of the heartbeat to its answer, in seconds; ``None`` without a page and
+        round_trip: The time from the last beat to the page's answer, in seconds; ``None`` without a page and
             before the first answer, which arrives a fifth of a second after connecting.
         connections: The number of TCP connections, the page's WebSocket included.
         channels: The number of channels that are open or being opened.

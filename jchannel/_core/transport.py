@@ -78,15 +78,10 @@ class Link(ABC):
             LinkClosed: The link is closed or lost.
         """
 
-    @abstractmethod
-    async def ping(self) -> None:
-        """Wait until the far side has shown that it is there. Cancelling it is harmless.
-
-        When the link is lost meanwhile it may never return: the receiver notices that.
-
-        Raises:
-            LinkClosed: The link is closed.
-        """
+    @property
+    def received(self) -> int:
+        """A number that changes whenever something has come in, be it a part of a frame."""
+        return 0
 
     @abstractmethod
     async def aclose(self) -> None:
@@ -111,13 +106,18 @@ class WebSocketLink(Link):
         self._messages: deque[str | bytes] = deque()
         self._begun: bytearray | None = None
         self._begun_as_text = False
-        self._pongs: dict[bytes, trio.Event] = {}
         self._unsent: deque[bytes | memoryview] = deque()
         self._flushing = False
         self._flushed = trio.lowlevel.ParkingLot()
         self._cut = False
+        self._received = 0
         if early:
             self._handle_data(early)
+
+    @property
+    def received(self) -> int:
+        """The number of bytes that have come in."""
+        return self._received
 
     # Sending
 
@@ -200,6 +200,7 @@ class WebSocketLink(Link):
                 await self._flushed.park()
 
     def _handle_data(self, data: bytes | bytearray) -> None:
+        self._received += len(data)
         if data:
             self._protocol.receive_data(data)
         else:
@@ -207,9 +208,7 @@ class WebSocketLink(Link):
         for frame in self._protocol.events_received():
             assert isinstance(frame, Frame)  # Requests and responses are the handshake's.
             opcode = frame.opcode
-            if opcode is Opcode.PONG:
-                self._handle_pong(bytes(frame.data))
-            elif opcode is _TEXT or opcode is _BINARY or opcode is Opcode.CONT:
+            if opcode is _TEXT or opcode is _BINARY or opcode is Opcode.CONT:
                 payload: BytesLike = frame.data
                 if self._begun is not None or not frame.fin:
                     if self._begun is None:
@@ -227,26 +226,7 @@ class WebSocketLink(Link):
                         self._protocol.fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
                     return
 
-    def _handle_pong(self, payload: bytes) -> None:
-        pong = self._pongs.pop(payload, None)
-        if pong is not None:
-            pong.set()
-
-    # Being there, and the end
-
-    async def ping(self) -> None:
-        """Send a ping, and wait for its pong."""
-        if self._protocol.state is not _OPEN:
-            raise LinkClosed(self._explain())
-        payload = os.urandom(4)
-        pong = self._pongs[payload] = trio.Event()
-        try:
-            self._protocol.send_ping(payload)
-            if not self._write_nowait():
-                await self.flush()
-            await pong.wait()
-        finally:
-            self._pongs.pop(payload, None)
+    # The end
 
     async def aclose(self) -> None:
         """Close the link. Behind half a frame nothing could be understood: then the far side is not told."""

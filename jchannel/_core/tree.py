@@ -104,7 +104,7 @@ class PageNode:
         name: The name of its client.
         state: ``connected``, or why its connection is ending.
         seconds: How long it has been connected, in seconds.
-        round_trip: The time from the last ping of the heartbeat to its answer, in seconds; ``None`` before the first
+        round_trip: The time from the last beat to the page's answer, in seconds; ``None`` before the first
             answer.
         waiting_bytes: The number of bytes of messages that wait to be sent to it.
     """

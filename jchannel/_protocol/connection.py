@@ -67,8 +67,8 @@ class State(Enum):
     ENDED = auto()
 
 
-_EITHER: Final = (Echo, Call, Pipe, Result, Error, Cancel, Stop, Broken)
-_BY_SERVER: Final = (Beat, Open, Close, Ticket, *_EITHER)
+_EITHER: Final = (Beat, Echo, Call, Pipe, Result, Error, Cancel, Stop, Broken)
+_BY_SERVER: Final = (Open, Close, Ticket, *_EITHER)
 
 # The state that a message leads to, by the side that sends it and the state it is sent in. The rest is an error.
 _TRANSITIONS: Final[dict[tuple[Role, State, type[Message]], State]] = {
@@ -186,7 +186,10 @@ class Connection:
             self._running.discard(message.id)
         elif isinstance(message, Hello | Welcome):
             self._apply_limits(message)
-        self._waiting.append(encoded)
+        if isinstance(message, Beat):
+            self._waiting.appendleft(encoded)  # It asks for a sign of life, or is one, whatever else there is to send.
+        else:
+            self._waiting.append(encoded)
         self.waiting_bytes += encoded.size
 
     def next_frame(self) -> str | bytes | None:

@@ -46,7 +46,7 @@ __all__ = [
     "parse",
 ]
 
-GOODBYE_REASONS: Final = frozenset({"closed", "token", "origin", "version", "taken", "replaced", "protocol"})
+GOODBYE_REASONS: Final = frozenset({"closed", "token", "origin", "version", "taken", "replaced", "protocol", "away"})
 ERROR_KINDS: Final = frozenset(
     {
         "exception",
@@ -140,7 +140,7 @@ class Goodbye:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The server's sign of life, for pages, which cannot see a WebSocket's pings."""
+    """The server's sign of life, and the page's, which answers each: its own code does, and not its browser."""
 
     type: ClassVar = "beat"
 

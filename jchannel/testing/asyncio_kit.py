@@ -51,7 +51,7 @@ class AsyncioKit(Kit):
 
     Args:
         static: A folder of static files to serve; ``None`` for a plain page.
-        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
+        heartbeat: Seconds between two beats of the page, and the most that its answer may take.
         origins: Origins of pages that may connect. The pages of the kit need none.
         tracebacks: Whether the page receives the traceback of an exception that a Python handler raised.
         limits: The limits of what a page controls; ``None`` for the defaults.

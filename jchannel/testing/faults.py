@@ -18,10 +18,10 @@ from jchannel.testing.network import Transit
 __all__ = ["Direction", "Fault", "FaultyLink", "RawMessage", "check_seconds", "join_frame", "split_frame"]
 
 #: The types of messages that travel in both directions, as docs/protocol.md names them.
-_EITHER: Final = ("echo", "call", "pipe", "result", "error", "cancel", "stop", "broken")
+_EITHER: Final = ("beat", "echo", "call", "pipe", "result", "error", "cancel", "stop", "broken")
 
 #: The types of messages that faults are for, by their receiver. Faults of the handshake would only make it wait.
-_TYPES: Final = {"page": ("beat", "open", "close", "ticket", *_EITHER), "python": _EITHER}
+_TYPES: Final = {"page": ("open", "close", "ticket", *_EITHER), "python": _EITHER}
 
 _LENGTH: Final = struct.Struct("<I")
 
@@ -217,9 +217,10 @@ class FaultyLink(Link):
             pass
         return left
 
-    async def ping(self) -> None:
-        """Wait until the far side has shown that it is there."""
-        await self._link.ping()
+    @property
+    def received(self) -> int:
+        """A number that changes whenever something has come in, be it a part of a frame."""
+        return self._link.received
 
     async def aclose(self) -> None:
         """Close the link."""

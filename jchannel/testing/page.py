@@ -265,7 +265,7 @@ class Page(metaclass=NoPublicConstructor):
     def hold(self) -> None:
         """Let nothing pass between page and Python from now on, in either direction: a network that hangs.
 
-        Python notices when the page does not answer a ping: after at most twice ``heartbeat`` seconds. For a page that
+        Python notices when the page does not answer a beat: after at most twice ``heartbeat`` seconds. For a page that
         is connected and does not answer, there is ``hang``.
         """
         self.to_page.hold()
@@ -280,7 +280,7 @@ class Page(metaclass=NoPublicConstructor):
         """Delay all that is sent from now on, in both directions.
 
         Args:
-            seconds: The delay in each direction; 0 for none. With more than half of ``heartbeat`` a ping is answered
+            seconds: The delay in each direction; 0 for none. With more than half of ``heartbeat`` a beat is answered
                 too late, and Python ends the connection.
 
         Raises:
@@ -293,7 +293,7 @@ class Page(metaclass=NoPublicConstructor):
         """Let the page read nothing from now on, while what it sends arrives.
 
         What Python sends waits: 64 KiB in the network, and ``Limits.send_buffer_bytes`` before new requests wait, too.
-        A page that does not read answers no ping either: Python ends the connection after at most twice ``heartbeat``
+        A page that does not read answers no beat either: Python ends the connection after at most twice ``heartbeat``
         seconds.
         """
         self.to_page.hold()

@@ -110,7 +110,7 @@ async def open_pair(
         code: The channel's code; ``None`` for one that does nothing. The page does not run it.
         module: The channel's module, in the place of code. The page does not run it either.
         on_open: Plays the code of channels, as in ``open_page``.
-        heartbeat: Seconds between two pings of the page, and the most that its answer may take.
+        heartbeat: Seconds between two beats of the page, and the most that its answer may take.
         tracebacks: Whether the page receives the traceback of an exception that a Python handler raised.
         limits: The limits of what the page controls; ``None`` for the defaults.
 

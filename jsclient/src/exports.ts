@@ -1,8 +1,8 @@
 /** The public names of both the ES module and the injected script. */
 
-export { Channel } from './channels/channel.js';
-export { Client, connect } from './connection/client.js';
-export {
+import { Channel } from './channels/channel.js';
+import { Client, connect } from './connection/client.js';
+import {
   ClosedError,
   ConnectionLostError,
   KernelError,
@@ -10,4 +10,21 @@ export {
   RemoteCancelledError,
   StateError,
 } from './errors.js';
-export { MetaGenerator } from './streams/reader.js';
+import { shareClasses } from './shared-classes.js';
+import { MetaGenerator } from './streams/reader.js';
+
+shareClasses({ Channel, Client, MetaGenerator });
+shareClasses({ ClosedError, ConnectionLostError, KernelError, ProtocolError, RemoteCancelledError, StateError });
+
+export {
+  Channel,
+  Client,
+  ClosedError,
+  connect,
+  ConnectionLostError,
+  KernelError,
+  MetaGenerator,
+  ProtocolError,
+  RemoteCancelledError,
+  StateError,
+};

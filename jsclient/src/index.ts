@@ -21,11 +21,16 @@ export type { Bytes, StreamSource } from './streams/sources.js';
  * Connect the page to the server that served it. The token is in the fragment of `server.page_url`; after a reload it
  * is in the tab's session storage.
  *
- * @param options - `url` is the server's base URL. Default: the URL of the server that served this module.
- * @returns The client. If there is no token it is stopped, and its stop reason says what to do.
+ * A page has one client: if it is connected already, also by the script that the server has put into it, that client is
+ * returned.
+ *
+ * @param options - `url` is the server's base URL. Default: the URL of the server that served this module. `frame` says
+ *   that this window connects also if it is a frame within a page of the server. Default: such a frame is a part of
+ *   that page, which connects itself, unless the frame's own address has the token.
+ * @returns The client. If it cannot connect it is stopped, and its stop reason says what to do.
  * @throws TypeError if there is no `url` and this module was not served by a jchannel server.
  */
-export function connectPage(options: { readonly url?: string } = {}): Client {
-  checkNames('connectPage', options, ['url']);
-  return connectWindow(options.url ?? findBase(import.meta.url), globalThis);
+export function connectPage(options: { readonly url?: string; readonly frame?: boolean } = {}): Client {
+  checkNames('connectPage', options, ['url', 'frame']);
+  return connectWindow(options.url ?? findBase(import.meta.url), globalThis, options.frame);
 }

@@ -4,16 +4,32 @@ import { Client, connectFrom, type StopReason } from './connection/client.js';
 import { findEnvironment, type Environment } from './connection/environment.js';
 import { DEFAULT_RETRY_POLICY } from './connection/retry.js';
 
+/**
+ * The time in seconds between two loads within which the second one has the name of the first. Where the tab shows other
+ * pages for longer, their popups may have copied the name.
+ */
+const LOAD_TIME = 10;
+
 const TOKEN_PART = 'jchannel=';
 const TOKEN = /^[\w-]+$/u;
 
 /** The part of a window that is needed. */
-export interface PageWindow {
+export interface PageWindow extends Framed {
   readonly location: Pick<Location, 'href' | 'hash' | 'reload'>;
   readonly history: Pick<History, 'state' | 'replaceState'>;
-  readonly sessionStorage: Pick<Storage, 'getItem' | 'setItem'>;
-  addEventListener(type: 'hashchange', listener: () => void): void;
+  readonly sessionStorage: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>;
+  /** The clients of the page, by the base URLs of their servers. All scripts of the page share them. */
+  [CLIENTS]?: Map<string, Client> | undefined;
+  addEventListener(type: 'hashchange' | 'pagehide' | 'pageshow', listener: () => void): void;
 }
+
+/** A window, which may be in a frame. */
+interface Framed {
+  readonly location: Pick<Location, 'href'>;
+  readonly parent: Framed;
+}
+
+const CLIENTS = Symbol.for('jchannel.clients');
 
 /**
  * Return the base URL of the server that has served one of the client's scripts.
@@ -36,34 +52,105 @@ export function findBase(script: string): string {
  * Connect the page to the server that served it. The token is taken from the page's address and removed there; after a
  * reload it is in the tab's session storage.
  *
+ * A page has one client, whichever script asks for it: if it has one that has not stopped, that is returned. A frame
+ * within a page of the same server is a part of that page, and connects only if its own address has the token or
+ * `isPage` is true.
+ *
  * @param base - The server's base URL.
  * @param page - The page's window.
- * @returns The client. If there is no token it is stopped, and its stop reason says what to do.
+ * @param isPage - Whether the window is a page of its own also where it is a frame.
+ * @returns The client. If the page cannot connect it is stopped, and its stop reason says what to do.
  */
-export function connectWindow(base: string, page: PageWindow, environment = findEnvironment()): Client {
+export function connectWindow(base: string, page: PageWindow, isPage = false, environment = findEnvironment()): Client {
+  const url = withoutSlash(base);
+  const before = findClient(url, page);
+  if (before !== undefined && before.state !== 'stopped') {
+    return before;
+  }
+  const client = makeClient(url, page, isPage, environment);
+  (page[CLIENTS] ??= new Map()).set(url, client);
+  return client;
+}
+
+/** Return the page's client of a server, if there is one. */
+export function findClient(base: string, page: PageWindow): Client | undefined {
+  return page[CLIENTS]?.get(withoutSlash(base));
+}
+
+function withoutSlash(url: unknown): string {
+  // JavaScript callers can pass anything.
+  return String(url).replace(/\/+$/u, '');
+}
+
+function makeClient(base: string, page: PageWindow, isPage: boolean, environment: Environment): Client {
   const storage = new TabStorage(page, base);
-  takeToken(page, storage);
+  const wasGiven = takeToken(page, storage);
   // The page URL of a restarted server may differ only in its fragment. Browsers do not reload the page then.
   page.addEventListener('hashchange', () => {
     if (takeToken(page, storage)) {
       page.location.reload();
     }
   });
-  const clientId = storage.get('client') ?? environment.newName();
-  storage.set('client', clientId);
-  const token = storage.get('token');
-  if (token !== null && TOKEN.test(token)) {
-    return connectFrom(environment, { url: base, token, clientId });
+  if (!isPage && !wasGiven && isPartOfPage(page, base)) {
+    return makeStopped(environment, {
+      reason: 'frame',
+      message:
+        `This is a frame within a page of the server at ${base}, and that page connects. ` +
+        'For a frame that connects itself, call connectPage({frame: true}) in it.',
+    });
   }
-  return makeStopped(clientId, environment, {
-    reason: 'token',
-    message: `The page has no token of the server at ${base}. Open the address that server.page_url gives in Python.`,
-  });
+  const token = storage.get('token');
+  if (token === null || !TOKEN.test(token)) {
+    return makeStopped(environment, {
+      reason: 'token',
+      message: `The page has no token of the server at ${base}. Open the address that server.page_url gives in Python.`,
+    });
+  }
+  return connectFrom(environment, { url: base, token, clientId: holdName(page, storage, environment) });
 }
 
-function makeStopped(clientId: string, environment: Environment, reason: StopReason): Client {
+/**
+ * Return the page's name, which it had before a reload, or a new one.
+ *
+ * A name is in the storage only while no page has it: between two loads of the page. Frames share the storage, and a popup
+ * or the duplicate of a tab begins with a copy of it: they find no name there, and take one of their own. (Web Locks would
+ * say so as well, but only later, not in a page that came over plain HTTP from another machine, and a page that holds one
+ * is not kept in the browser's cache.)
+ */
+function holdName(page: PageWindow, storage: TabStorage, environment: Environment): string {
+  const [left = '', kept] = storage.get('client')?.split(' ') ?? [];
+  const age = (environment.now() - Number(left)) / 1000;
+  const name = kept === undefined || age < 0 || age > LOAD_TIME ? environment.newName() : kept;
+  const take = (): void => {
+    storage.remove('client');
+  };
+  take();
+  page.addEventListener('pagehide', () => {
+    storage.set('client', `${String(environment.now())} ${name}`);
+  });
+  // The browser may have kept the page.
+  page.addEventListener('pageshow', take);
+  return name;
+}
+
+/** Return whether a window is a frame, directly or not, within a page of a server. */
+function isPartOfPage(page: Framed, base: string): boolean {
+  for (let frame = page; frame.parent !== frame; ) {
+    frame = frame.parent;
+    try {
+      if (frame.location.href.startsWith(`${base}/`)) {
+        return true;
+      }
+    } catch {
+      // It is of another origin.
+    }
+  }
+  return false;
+}
+
+function makeStopped(environment: Environment, reason: StopReason): Client {
   const nowhere = { socketUrl: '', streamsUrl: '', segmented: false, frameLimit: undefined, token: '' };
-  const client = new Client({ ...nowhere, clientId, retry: DEFAULT_RETRY_POLICY }, environment);
+  const client = new Client({ ...nowhere, clientId: environment.newName(), retry: DEFAULT_RETRY_POLICY }, environment);
   client.stop(reason);
   return client;
 }
@@ -111,6 +198,15 @@ class TabStorage {
       this.#page.sessionStorage.setItem(this.#keyOf(name), value);
     } catch {
       // The browser's settings or the frame's sandbox forbid it. The page uses the values above.
+    }
+  }
+
+  remove(name: string): void {
+    this.#values.delete(name);
+    try {
+      this.#page.sessionStorage.removeItem(this.#keyOf(name));
+    } catch {
+      // As above.
     }
   }
 

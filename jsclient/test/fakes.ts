@@ -3,7 +3,7 @@
 import { vi } from 'vitest';
 import type { Channel } from '../src/channels/channel.js';
 import { connectFrom, type Client, type ConnectOptions } from '../src/connection/client.js';
-import type { Environment, SocketLike } from '../src/connection/environment.js';
+import type { Environment, LifeEvents, SocketLike } from '../src/connection/environment.js';
 import { Connection, type RequestBody } from '../src/protocol/connection.js';
 import type { Answer, Message } from '../src/protocol/messages.js';
 import { joinFrame } from './join-frame.js';
@@ -154,7 +154,7 @@ export class FakeEnvironment implements Environment {
   readonly WebSocket: Environment['WebSocket'];
   Blob: typeof Blob | null = null;
   luck = 0.5;
-  awakeListeners: (() => void)[] = [];
+  watchers: LifeEvents[] = [];
 
   constructor() {
     const { sockets } = this;
@@ -213,10 +213,10 @@ export class FakeEnvironment implements Environment {
     return 'random-name';
   }
 
-  onAwake(listener: () => void): () => void {
-    this.awakeListeners.push(listener);
+  watchLife(events: LifeEvents): () => void {
+    this.watchers.push(events);
     return () => {
-      this.awakeListeners = this.awakeListeners.filter((other) => other !== listener);
+      this.watchers = this.watchers.filter((other) => other !== events);
     };
   }
 
@@ -224,9 +224,16 @@ export class FakeEnvironment implements Environment {
     return () => undefined;
   }
 
+  /** Simulate that the browser has put the page away. */
+  goAway(): void {
+    for (const { onAway } of this.watchers) {
+      onAway();
+    }
+  }
+
   awake(): void {
-    for (const listener of this.awakeListeners) {
-      listener();
+    for (const { onAwake } of this.watchers) {
+      onAwake();
     }
   }
 }

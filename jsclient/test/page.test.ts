@@ -4,21 +4,36 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connect } from '../src/connection/client.js';
 import { findEnvironment } from '../src/connection/environment.js';
 import * as names from '../src/index.js';
-import { connectWindow, findBase, type PageWindow } from '../src/page.js';
+import { connectWindow, findBase, findClient, type PageWindow } from '../src/page.js';
 import { FakeEnvironment, FakeSocket } from './fakes.js';
 
 const BASE = 'http://localhost:8889';
+const TOKEN = `jchannel.token ${BASE}`;
+const NAME = `jchannel.client ${BASE}`;
 
 afterEach(() => {
   vi.resetModules();
 });
+
+type Framed = PageWindow['parent'];
+
+/** A window of another origin. */
+const foreign: Framed = {
+  get location(): never {
+    throw new DOMException('not allowed', 'SecurityError');
+  },
+  get parent() {
+    return foreign;
+  },
+};
 
 /** The parts of a window that the client uses. */
 class FakePage implements PageWindow {
   readonly location: { readonly href: string; hash: string; reload: () => void };
   readonly history;
   readonly stored = new Map<string, string>();
-  readonly hashListeners: (() => void)[] = [];
+  readonly listeners = new Map<string, (() => void)[]>();
+  parent: Framed = this;
   readonly addresses: string[] = [];
   reloads = 0;
   mayStore = true;
@@ -44,7 +59,7 @@ class FakePage implements PageWindow {
     this.stored = new Map(Object.entries(stored));
   }
 
-  get sessionStorage(): Pick<Storage, 'getItem' | 'setItem'> {
+  get sessionStorage(): PageWindow['sessionStorage'] {
     if (!this.mayStore) {
       throw new DOMException('not allowed', 'SecurityError');
     }
@@ -53,18 +68,33 @@ class FakePage implements PageWindow {
       setItem: (key, value) => {
         this.stored.set(key, value);
       },
+      removeItem: (key) => {
+        this.stored.delete(key);
+      },
     };
   }
 
-  addEventListener(_: 'hashchange', listener: () => void): void {
-    this.hashListeners.push(listener);
+  addEventListener(type: string, listener: () => void): void {
+    this.listeners.set(type, [...(this.listeners.get(type) ?? []), listener]);
   }
 
   changeHash(hash: string): void {
     this.location.hash = hash;
-    for (const listener of this.hashListeners) {
+    this.dispatch('hashchange');
+  }
+
+  dispatch(type: string): void {
+    for (const listener of this.listeners.get(type) ?? []) {
       listener();
     }
+  }
+
+  /** Return a frame in this page, which shares its storage. */
+  frame(hash = ''): FakePage {
+    const frame = new FakePage(hash);
+    frame.parent = this;
+    Object.defineProperty(frame, 'stored', { value: this.stored });
+    return frame;
   }
 }
 
@@ -91,7 +121,7 @@ describe('a page', () => {
   test('takes its token from its address, which keeps it no longer', () => {
     const page = new FakePage('#jchannel=secret');
     const environment = new FakeEnvironment();
-    connectWindow(BASE, page, environment);
+    connectWindow(BASE, page, false, environment);
     expect(environment.socket.url).toBe('ws://localhost:8889/socket');
     expect(environment.socket.protocols).toContain('jchannel.token.secret');
     expect(page.addresses).toStrictEqual(['http://localhost:8889/page.html?q=1']);
@@ -100,45 +130,100 @@ describe('a page', () => {
 
   test('keeps the other parts of its fragment', () => {
     const page = new FakePage('#/route&jchannel=secret&x=1');
-    connectWindow(BASE, page, new FakeEnvironment());
+    connectWindow(BASE, page, false, new FakeEnvironment());
     expect(page.addresses).toStrictEqual(['http://localhost:8889/page.html?q=1#/route&x=1']);
   });
 
   test('whose path begins with two slashes keeps its host and loses its token', () => {
     const page = new FakePage('#jchannel=secret', {}, '//docs/page.html');
-    connectWindow(BASE, page, new FakeEnvironment());
+    connectWindow(BASE, page, false, new FakeEnvironment());
     expect(page.addresses).toStrictEqual(['http://localhost:8889//docs/page.html?q=1']);
   });
 
   test('takes its token and its name from the storage after a reload', () => {
     const page = new FakePage('#section', {
       'jchannel.token http://localhost:8889': 'kept',
-      'jchannel.client http://localhost:8889': 'tab',
+      [NAME]: `${String(Date.now())} tab`,
     });
     const environment = new FakeEnvironment();
-    const client = connectWindow(BASE, page, environment);
+    const client = connectWindow(BASE, page, false, environment);
     expect(environment.socket.protocols).toContain('jchannel.token.kept');
     expect(client.clientId).toBe('tab');
+    expect(page.stored.has(NAME)).toBe(false);
     expect(page.addresses).toStrictEqual([]);
   });
 
-  test('remembers its name for a reload', () => {
+  test('leaves its name to the next load, and takes it back when it was kept', () => {
     const page = new FakePage('#jchannel=secret');
-    connectWindow(BASE, page, new FakeEnvironment());
-    expect(page.stored.get('jchannel.client http://localhost:8889')).toBe('random-name');
+    connectWindow(BASE, page, false, new FakeEnvironment());
+    expect(page.stored.has(NAME)).toBe(false);
+    page.dispatch('pagehide');
+    expect(page.stored.get(NAME)).toMatch(/^\d+ random-name$/u);
+    page.dispatch('pageshow');
+    expect(page.stored.has(NAME)).toBe(false);
+  });
+
+  test.each([
+    ['from 0 s before', 0, 'tab'],
+    ['from 10 s before', 10, 'tab'],
+    ['from 11 s before', 11, 'random-name'],
+    ['from a time that has not come', -1, 'random-name'],
+  ])('has the name of the load %s: after %d s it is %s', (_, age, name) => {
+    vi.spyOn(Date, 'now').mockReturnValue(100_000);
+    const page = new FakePage('', { [TOKEN]: 'kept', [NAME]: `${String(100_000 - age * 1000)} tab` });
+    expect(connectWindow(BASE, page, false, new FakeEnvironment()).clientId).toBe(name);
+  });
+
+  test('that was opened with a copy of the storage of another one has a name of its own', () => {
+    const page = new FakePage('', { [TOKEN]: 'kept', [NAME]: `${String(Date.now())} tab` });
+    expect(connectWindow(BASE, page, false, new FakeEnvironment()).clientId).toBe('tab');
+    const popup = new FakePage('', Object.fromEntries(page.stored));
+    const environment = new FakeEnvironment();
+    expect(connectWindow(BASE, popup, false, environment).clientId).toBe('random-name');
+    expect(environment.socket.protocols).toContain('jchannel.token.kept');
   });
 
   test('connects also where it may not store anything', () => {
     const page = new FakePage('#jchannel=secret');
     page.mayStore = false;
     const environment = new FakeEnvironment();
-    connectWindow(BASE, page, environment);
+    connectWindow(BASE, page, false, environment);
     expect(environment.socket.protocols).toContain('jchannel.token.secret');
+    page.dispatch('pagehide');
+  });
+
+  test('has one client, whoever asks for it', () => {
+    const page = new FakePage('#jchannel=secret');
+    const environment = new FakeEnvironment();
+    const client = connectWindow(BASE, page, false, environment);
+    expect(connectWindow(`${BASE}/`, page, false, environment)).toBe(client);
+    expect(findClient(`${BASE}/`, page)).toBe(client);
+    expect(environment.sockets).toHaveLength(1);
+  });
+
+  test('has a client for each server', () => {
+    const page = new FakePage('', { [TOKEN]: 'one', 'jchannel.token http://localhost:1': 'two' });
+    const client = connectWindow(BASE, page, false, new FakeEnvironment());
+    expect(connectWindow('http://localhost:1', page, false, new FakeEnvironment())).not.toBe(client);
+  });
+
+  test('connects anew when its client has stopped', () => {
+    const page = new FakePage('#jchannel=secret');
+    const client = connectWindow(BASE, page, false, new FakeEnvironment());
+    client.close();
+    const next = connectWindow(BASE, page, false, new FakeEnvironment());
+    expect(next.state).toBe('connecting');
+    expect(findClient(BASE, page)).toBe(next);
+  });
+
+  test('with a URL that is none says what it must be', () => {
+    const page = new FakePage('', { 'jchannel.token 8889': 'secret' });
+    expect(() => connectWindow(8889 as never, page, false, new FakeEnvironment())).toThrow('it is 8889.');
   });
 
   test.each(['', '#jchannel=', '#jchannel=not%20a%20token'])('without a token does not connect: %s', (hash) => {
     const environment = new FakeEnvironment();
-    const client = connectWindow(BASE, new FakePage(hash), environment);
+    const client = connectWindow(BASE, new FakePage(hash), false, environment);
     expect(environment.sockets).toHaveLength(0);
     expect(client.state).toBe('stopped');
     expect(client.stopReason).toStrictEqual({
@@ -151,7 +236,7 @@ describe('a page', () => {
 
   test('is loaded again when a new token is put into its address', () => {
     const page = new FakePage('#jchannel=old');
-    connectWindow(BASE, page, new FakeEnvironment());
+    connectWindow(BASE, page, false, new FakeEnvironment());
     page.changeHash('#jchannel=new');
     expect(page.reloads).toBe(1);
     expect(page.stored.get('jchannel.token http://localhost:8889')).toBe('new');
@@ -159,9 +244,60 @@ describe('a page', () => {
 
   test('is not loaded again for other changes of its fragment', () => {
     const page = new FakePage('#jchannel=secret');
-    connectWindow(BASE, page, new FakeEnvironment());
+    connectWindow(BASE, page, false, new FakeEnvironment());
     page.changeHash('#section');
     expect(page.reloads).toBe(0);
+  });
+});
+
+describe('a frame', () => {
+  test.each([
+    ['in a page', (page: FakePage) => page.frame()],
+    ['in a frame of a page', (page: FakePage) => page.frame().frame()],
+    ['in a foreign frame of a page', (page: FakePage) => {
+      const between: Framed = Object.create(foreign, { parent: { value: page } }) as Framed;
+      return Object.assign(page.frame(), { parent: between });
+    }],
+  ])('of the server is a part of the page, and does not connect: %s', (_, makeFrame) => {
+    const page = new FakePage('', { [TOKEN]: 'kept', [NAME]: `${String(Date.now())} tab` });
+    const environment = new FakeEnvironment();
+    const client = connectWindow(BASE, makeFrame(page), false, environment);
+    expect(environment.sockets).toHaveLength(0);
+    expect(client.stopReason).toStrictEqual({
+      reason: 'frame',
+      message:
+        'This is a frame within a page of the server at http://localhost:8889, and that page connects. ' +
+        'For a frame that connects itself, call connectPage({frame: true}) in it.',
+    });
+    expect(page.stored.get(NAME)).toContain(' tab');
+  });
+
+  test('connects if the application says so, under a name of its own', () => {
+    const page = new FakePage('', { [TOKEN]: 'kept', [NAME]: `${String(Date.now())} tab` });
+    connectWindow(BASE, page, false, new FakeEnvironment());
+    const frame = page.frame();
+    connectWindow(BASE, frame, false, new FakeEnvironment());
+    const environment = new FakeEnvironment();
+    expect(connectWindow(BASE, frame, true, environment).clientId).toBe('random-name');
+    expect(environment.socket.protocols).toContain('jchannel.token.kept');
+  });
+
+  test('connects if its own address has the token', () => {
+    const environment = new FakeEnvironment();
+    connectWindow(BASE, new FakePage().frame('#jchannel=secret'), false, environment);
+    expect(environment.sockets).toHaveLength(1);
+  });
+
+  test.each([
+    ['another origin', foreign],
+    ['another server', new FakePage()],
+  ])('in a page of %s is a page of its own', (_, parent) => {
+    const base = parent === foreign ? BASE : `${BASE}/proxy/1`;
+    const page = new FakePage('', { [`jchannel.token ${base}`]: 'kept' });
+    page.parent = parent;
+    const environment = new FakeEnvironment();
+    connectWindow(base, page, false, environment);
+    expect(environment.sockets).toHaveLength(1);
   });
 });
 
@@ -181,6 +317,8 @@ describe('in a browser', () => {
     vi.stubGlobal('location', page.location);
     vi.stubGlobal('history', page.history);
     vi.stubGlobal('sessionStorage', page.sessionStorage);
+    vi.stubGlobal('parent', globalThis);
+    Reflect.deleteProperty(globalThis, Symbol.for('jchannel.clients'));
     vi.stubGlobal('addEventListener', events.addEventListener.bind(events));
     vi.stubGlobal('removeEventListener', events.removeEventListener.bind(events));
     vi.stubGlobal('jchannel', undefined);
@@ -223,7 +361,7 @@ describe('in a browser', () => {
   test('the module that no server has served needs the URL', () => {
     expect(() => names.connectPage()).toThrow('The URL of the jchannel server cannot be told');
     expect(() => names.connectPage({ token: 'x' } as never)).toThrow(
-      'connectPage has no option token. Its options are url.',
+      'connectPage has no option token. Its options are url, frame.',
     );
   });
 
@@ -277,6 +415,53 @@ describe('in a browser', () => {
     report(blocked);
     vi.advanceTimersByTime(60_000);
     expect(sockets).toHaveLength(1);
+  });
+
+  test.each([
+    ['pagehide', 'pageshow'],
+    ['freeze', 'resume'],
+  ])('a client leaves the server with %s, and comes back with %s', (away, back) => {
+    const client = connect({ url: BASE, token: 't' });
+    const dispatch = (type: string): void => {
+      (type.startsWith('page') ? events : pageDocument).dispatchEvent(new Event(type));
+    };
+    dispatch(away);
+    expect(sockets[0]?.isClosed).toBe(true);
+    expect(client.state).toBe('waiting');
+    dispatch(back);
+    expect(sockets).toHaveLength(2);
+  });
+
+  test('the module and the injected script have one client, and know the classes of each other', async () => {
+    pageDocument.currentScript = { src: `${BASE}/jchannel/inject.js` };
+    vi.resetModules();
+    await import('../src/inject.js');
+    const { jchannel } = globalThis as unknown as { jchannel: typeof names & { client: names.Client } };
+    const client = names.connectPage({ url: BASE });
+    expect(sockets).toHaveLength(1);
+    expect(client).toBe(jchannel.client);
+    expect(jchannel.Client).not.toBe(names.Client);
+    expect(client).toBeInstanceOf(names.Client);
+    const error = new jchannel.ClosedError('It is closed.');
+    expect(error).toBeInstanceOf(names.ClosedError);
+    expect(error).toBeInstanceOf(names.StateError);
+    expect(error).not.toBeInstanceOf(names.ConnectionLostError);
+    expect(null).not.toBeInstanceOf(names.StateError);
+    expect('a text').not.toBeInstanceOf(names.StateError);
+    class Own extends names.StateError {}
+    expect(error).not.toBeInstanceOf(Own);
+    expect(new Own()).toBeInstanceOf(Own);
+    expect(new Own()).toBeInstanceOf(jchannel.StateError);
+  });
+
+  test('the injected script has the client that has replaced one that had stopped', async () => {
+    pageDocument.currentScript = { src: `${BASE}/jchannel/inject.js` };
+    await import('../src/inject.js');
+    const { jchannel } = globalThis as unknown as { jchannel: { client: names.Client } };
+    jchannel.client.close();
+    const client = names.connectPage({ url: BASE });
+    expect(client.state).toBe('connecting');
+    expect(jchannel.client).toBe(client);
   });
 
   test('a client that has stopped listens to nothing', () => {

@@ -10,7 +10,8 @@ Nothing here can hang: whatever is asked of Chromium gets `TIMEOUT` seconds.
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +35,18 @@ FLAGS = (
 )
 
 
+UNUSUAL_FLAGS = (
+    "--disable-back-forward-cache",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-hang-monitor",
+    "--disable-ipc-flooding-protection",
+    "--disable-popup-blocking",
+    "--disable-renderer-backgrounding",
+)
+"""What Playwright starts Chromium with and users do not."""
+
+
 class ChromiumMissingError(Exception):
     """There is no Chromium on this machine."""
 
@@ -46,12 +59,15 @@ class BrowserThread:
 
     A context manager: Chromium runs and answers between entering and leaving, which closes it and ends the thread.
 
+    Args:
+        left_out: Flags of Playwright's that Chromium does not get.
+
     Attributes:
         sync: The blocking form of the methods.
     """
 
-    def __init__(self) -> None:
-        self._loop_thread = LoopThread(_run_chromium, name="chromium", timeout=TIMEOUT)
+    def __init__(self, left_out: Sequence[str] = ()) -> None:
+        self._loop_thread = LoopThread(partial(_run_chromium, left_out), name="chromium", timeout=TIMEOUT)
         self._contexts: set[BrowserContext] = set()
         self._browser: Browser
         self.sync = SyncBrowser(self)
@@ -115,13 +131,15 @@ class BrowserThread:
 
 
 @contextlib.asynccontextmanager
-async def _run_chromium() -> AsyncGenerator[Browser]:
+async def _run_chromium(left_out: Sequence[str]) -> AsyncGenerator[Browser]:
     executable = shutil.which("chromium")
     if executable is None:
         raise ChromiumMissingError
     async with (
         async_playwright() as playwright,
-        await playwright.chromium.launch(executable_path=executable, args=FLAGS) as browser,
+        await playwright.chromium.launch(
+            executable_path=executable, args=FLAGS, ignore_default_args=list(left_out)
+        ) as browser,
     ):
         yield browser
 
@@ -172,6 +190,19 @@ class PageHandle:
     async def reload(self) -> None:
         """Loads the page again, as F5 does, and waits until it has loaded."""
         await self._loop_thread.wait_in_trio(self._page.reload())
+
+    async def go_to(self, url: str) -> None:
+        """Follows a link to somewhere else, and waits until it has loaded."""
+        await self._loop_thread.wait_in_trio(self._page.go_to(url))
+
+    async def go_back(self) -> None:
+        """Goes back to where the page was before, as the browser's button does."""
+        await self._loop_thread.wait_in_trio(self._page.go_back())
+
+    async def open_popup(self, url: str) -> "PageHandle":
+        """Opens a popup, as the page's own code does, and waits until it has loaded."""
+        popup = await self._loop_thread.wait_in_trio(self._page.open_popup(url))
+        return PageHandle(popup, self._loop_thread)
 
     async def screenshot(self, path: Path) -> None:
         """Saves what the page shows as a PNG file."""
@@ -251,6 +282,17 @@ class _Page:
 
     async def reload(self) -> None:
         await self._page.reload()
+
+    async def go_back(self) -> None:
+        # Playwright does not see a page load that comes out of the browser's cache.
+        await self._page.go_back(wait_until="commit")
+
+    async def open_popup(self, url: str) -> "_Page":
+        async with self._page.expect_popup() as opened:
+            await self._page.evaluate("url => { window.open(url); }", url)
+        popup = await opened.value
+        await popup.wait_for_load_state()
+        return _Page(popup)
 
     async def screenshot(self, path: Path) -> None:
         await self._page.screenshot(path=path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.chromium import BrowserThread, ChromiumMissingError
+from tests.browser.chromium import UNUSUAL_FLAGS, BrowserThread, ChromiumMissingError
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,6 +23,20 @@ def browser_thread() -> Iterator[BrowserThread]:
             yield thread
     except ChromiumMissingError as error:
         pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def usual_browser_thread() -> Iterator[BrowserThread]:
+    """The Chromium of `usual_browser`."""
+    with BrowserThread(UNUSUAL_FLAGS) as thread:
+        yield thread
+
+
+@pytest.fixture
+def usual_browser(usual_browser_thread: BrowserThread) -> Iterator[BrowserThread]:
+    """As `browser`, with what users' browsers have and Playwright switches off, such as the back/forward cache."""
+    yield usual_browser_thread
+    usual_browser_thread.sync.close_pages()
 
 
 @pytest.fixture

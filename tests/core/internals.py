@@ -22,7 +22,7 @@ from jchannel._core.server import Server as CoreServer
 from jchannel._core.session import Session
 from jchannel._core.statistics import ChannelTally
 from jchannel._core.stream_registry import StreamRegistry
-from jchannel._core.transport import Link, LinkClosed, WebSocketLink
+from jchannel._core.transport import Link, WebSocketLink
 from jchannel._protocol import messages
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import Hello, StreamInfo
@@ -84,17 +84,6 @@ def lose_page(server: Server, how: str = "it was lost") -> None:
     session = server._core.session
     assert session is not None
     session._lose(how)
-
-
-def break_pings(server: Server) -> None:
-    """The next ping of a server finds that the link is closed, before a receiver does."""
-
-    async def ping() -> None:
-        raise LinkClosed("it broke off without a word")
-
-    session = server._core.session
-    assert session is not None
-    session._link.ping = ping  # type: ignore[method-assign]
 
 
 def block_writing(session: Session | None) -> None:

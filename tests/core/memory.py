@@ -15,7 +15,7 @@ from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.transport import Link, LinkClosed
 from jchannel._core.upgrade import open_websocket
 from jchannel._protocol.connection import Connection, Role
-from jchannel._protocol.messages import Hello, Message, Welcome
+from jchannel._protocol.messages import Beat, Hello, Message, Welcome
 from jchannel.trio import Peer, Server, open_peer, open_server
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
@@ -104,13 +104,14 @@ class MemoryServer:
 
 
 class Page:
-    """A page that a test plays: it sends what it is told, and gives what it receives."""
+    """A page that a test plays: it sends what it is told, and gives what it receives. It answers beats by itself."""
 
     def __init__(self, link: Link, stream: MemoryStream) -> None:
         self.link = link
         self.stream = stream
         self.connection = Connection(Role.PAGE)
         self._messages: list[Message] = []
+        self.beats = 0
         self._put, self._frames = trio.open_memory_channel[str | bytes](math.inf)
         self._lost: LinkClosed | None = None
 
@@ -141,9 +142,14 @@ class Page:
 
     async def receive(self) -> Message:
         """The next message."""
-        while not self._messages:
-            self._messages = self.connection.receive(await self.receive_frame())
-        return self._messages.pop(0)
+        while True:
+            while not self._messages:
+                self._messages = self.connection.receive(await self.receive_frame())
+            message = self._messages.pop(0)
+            if not isinstance(message, Beat):
+                return message
+            self.beats += 1
+            await self.send(message)
 
     async def expect(self, kind: type[AnyMessage]) -> AnyMessage:
         """The next message, which must be of this type."""

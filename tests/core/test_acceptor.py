@@ -515,9 +515,6 @@ class RecordingLink(Link):
     async def receive(self) -> str | bytes:
         raise NotImplementedError
 
-    async def ping(self) -> None:
-        raise NotImplementedError
-
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()
         self.closed = True

@@ -18,15 +18,14 @@ import trio_websocket
 from jchannel._core.auth import TOKEN_PREFIX
 from jchannel._core.channel import ServerChannel
 from jchannel._core.server import Server as CoreServer
-from jchannel._core.session import Session
+from jchannel._core.session import FIRST_BEAT_SECONDS, Session
 from jchannel._core.transport import Link
-from jchannel._protocol.messages import Beat, Echo, Goodbye, Hello, Open
+from jchannel._protocol.messages import Echo, Goodbye, Hello, Open
 from jchannel._protocol.values import pack
 from jchannel.errors import ClosedError, PageLostError, RefusedError
 from jchannel.trio import Limits, Peer, Server, open_peer, open_server
 from tests.core.internals import (
     block_writing,
-    break_pings,
     close_server,
     count_entries,
     peer_core,
@@ -170,41 +169,61 @@ class TestBrokenProtocol:
 
 
 class TestHeartbeat:
-    async def test_a_page_gets_a_beat_and_a_ping_in_every_period(self, autojump_clock: trio.testing.MockClock) -> None:
+    async def test_a_page_gets_a_beat_in_every_period_and_answers_it(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
         async with open_memory_server(heartbeat=4) as memory, memory.open_page() as page:
-            began = trio.current_time()
-            for _ in range(3):
-                await page.expect(Beat)
-            assert trio.current_time() - began == pytest.approx(12)
+            with trio.move_on_after(13):
+                await page.receive()
+            assert page.beats == 4  # The first one comes early.
             assert memory.server.statistics().page_connected
 
-    async def test_a_page_that_does_not_answer_a_ping_in_time_is_lost(
+    async def test_a_peer_answers_beats(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with open_memory_server(heartbeat=4) as memory, memory.open_peer():
+            await trio.sleep(100)
+            assert memory.server.statistics().page_connected
+            assert memory.server.statistics().socket.messages_received > 20
+
+    async def test_a_page_that_does_not_answer_a_beat_in_time_is_lost(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
         async with open_memory_server(heartbeat=4) as memory, memory.open_page() as page:
             async with memory.server.hold_channel("code") as channel, trio.open_nursery() as nursery:
                 nursery.start_soon(channel.open, None)
-                await page.expect(Open)
-                stop_reading(page)
-                # The read that was under way may still take the first ping.
-                await trio.sleep(3 * 4 + 1)
+                await page.expect(Open)  # From now on it receives nothing.
+                await trio.sleep(4 + FIRST_BEAT_SECONDS - 0.1)
+                assert memory.server.statistics().page_connected
+                await trio.sleep(0.2)
                 assert not memory.server.statistics().page_connected
                 nursery.cancel_scope.cancel()
 
-    async def test_a_page_that_is_lost_during_a_ping_is_lost_once(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with open_memory_server(heartbeat=4) as memory, memory.open_page() as page:
-            stop_reading(page)
-            await trio.sleep(5)
-            await trio.aclose_forcefully(page.stream)
-            await trio.testing.wait_all_tasks_blocked()
-            assert not memory.server.statistics().page_connected
-
-    async def test_a_ping_that_finds_the_link_closed_ends_the_session(
+    async def test_a_page_whose_answer_takes_long_to_come_in_is_not_lost(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with open_memory_server(heartbeat=10) as memory, memory.open_page():
-            break_pings(memory.server)
-            await trio.sleep(5)
+        async with open_memory_server(heartbeat=4) as memory, memory.open_page() as page:
+            for byte in SLOW_BEAT:
+                await trio.sleep(1)
+                await page.stream.send_all(byte)
+            await trio.testing.wait_all_tasks_blocked()
+            assert memory.server.statistics().page_connected
+            assert memory.server.statistics().round_trip == pytest.approx(len(SLOW_BEAT), abs=1)
+
+    async def test_a_page_whose_answer_stops_coming_in_is_lost(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with open_memory_server(heartbeat=4) as memory, memory.open_page() as page:
+            for byte in SLOW_BEAT[:-1]:
+                await trio.sleep(1)
+                await page.stream.send_all(byte)
+            await trio.sleep(8.5)
+            assert not memory.server.statistics().page_connected
+
+    async def test_a_page_that_is_lost_before_it_answers_a_beat_is_lost_once(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_memory_server(heartbeat=4) as memory, memory.open_page() as page:
+            stop_reading(page)
+            await trio.sleep(2)
+            await trio.aclose_forcefully(page.stream)
+            await trio.testing.wait_all_tasks_blocked()
             assert not memory.server.statistics().page_connected
 
 
@@ -397,6 +416,10 @@ class TestClosing:
 async def ignore_loss(call: object, name: str) -> None:
     with suppress(PageLostError, ClosedError):
         await call(name, timeout=None)  # type: ignore[operator]
+
+
+#: The WebSocket frame of a beat with much white space, in pieces. Its mask is zero.
+SLOW_BEAT = [b"\x81\xa0" + bytes(4), *(bytes([byte]) for byte in b'[{"type":"beat"}' + b" " * 15 + b"]")]
 
 
 def stop_reading(page: Page) -> None:

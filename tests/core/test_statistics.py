@@ -53,10 +53,11 @@ class TestWhatIsUnderWay:
             assert statistics.calls_made == statistics.calls_served == CallTotals(0, 0, 0)
 
     async def test_a_page_has_a_name_a_time_and_soon_a_round_trip(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with open_memory_server() as memory, memory.open_page("tab"):
+        async with open_memory_server() as memory, memory.open_page("tab") as page:
             statistics = memory.server.statistics()
             assert (statistics.page, statistics.connected_seconds, statistics.round_trip) == ("tab", 0, None)
-            await trio.sleep(1)
+            with trio.move_on_after(1):
+                await page.receive()
             statistics = memory.server.statistics()
             assert (statistics.connected_seconds, statistics.round_trip) == (1, 0)
 

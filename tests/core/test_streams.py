@@ -893,7 +893,7 @@ class TestThePagesSide:
     async def open(
         self, handler: object = None
     ) -> AsyncIterator[tuple[MemoryServer, Page, Channel, int, trio.Nursery]]:
-        async with open_memory_server() as memory, memory.open_page() as page:
+        async with open_memory_server(heartbeat=1e6) as memory, memory.open_page() as page:
             async with memory.server.hold_channel("code", handler=handler) as channel, trio.open_nursery() as nursery:
                 nursery.start_soon(channel.open)
                 request = await page.expect(Open)

@@ -50,11 +50,19 @@ async def test_frames_are_carried_in_both_directions_as_text_and_as_bytes() -> N
         assert [await link.receive(), await link.receive()] == [b"back", "ä"]
 
 
-async def test_a_ping_returns_when_it_has_been_answered() -> None:
-    async with open_link() as (link, _, _), trio.open_nursery() as nursery:
+async def test_a_link_tells_that_a_part_of_a_frame_has_come_in() -> None:
+    async with open_link() as (link, client, far), trio.open_nursery() as nursery:
+        assert link.received == 0
         nursery.start_soon(link.receive)
-        await link.ping()
-        nursery.cancel_scope.cancel()
+        await far.send_all(b"\x81\x84" + bytes(4) + b"so")
+        await trio.testing.wait_all_tasks_blocked()
+        assert link.received == 8
+        await far.send_all(b"me")
+        await trio.testing.wait_all_tasks_blocked()
+        assert link.received == 10
+        await client.send_message("more")
+        assert await link.receive() == "more"
+        assert link.received == 20
 
 
 async def test_a_cancelled_receive_loses_nothing() -> None:
@@ -75,9 +83,9 @@ async def close_far_side(link: WebSocketLink, aclose: Callable[..., Awaitable[No
 
 
 async def explain(link: WebSocketLink) -> set[str]:
-    """What sending, receiving and a ping say about a link that is closed."""
+    """What sending and receiving say about a link that is closed."""
     said = set()
-    for use in (link.receive, link.ping, lambda: link.send("x")):
+    for use in (link.receive, lambda: link.send("x")):
         with pytest.raises(LinkClosed) as caught:
             await use()
         said.add(str(caught.value))
@@ -304,29 +312,3 @@ class TestReceivingWhileTheFarSideTakesNothing:
             await trio.testing.wait_all_tasks_blocked()
             assert received == ["text"]
             assert len(await far.receive_some()) == 6 + len("behind the pong")
-
-
-async def test_a_ping_waits_for_its_turn_to_be_sent() -> None:
-    near, far = trio.testing.lockstep_stream_pair()
-    link = WebSocketLink(near, Side.SERVER, 1000)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(link.send, "first")
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(link.ping)
-        await trio.testing.wait_all_tasks_blocked()
-        assert bytes(await far.receive_some()) == b"\x81\x05first"
-        assert len(await far.receive_some()) == 6
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_pong_to_another_ping_is_none() -> None:
-    near, far = trio.testing.memory_stream_pair()
-    link = WebSocketLink(near, Side.CLIENT, 1000)
-    await far.send_all(b"\x8a\x01x\x81\x04text")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(link.ping)
-        await trio.testing.wait_all_tasks_blocked()
-        assert await link.receive() == "text"
-        assert len(link._pongs) == 1
-        nursery.cancel_scope.cancel()
-    assert not link._pongs

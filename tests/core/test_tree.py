@@ -434,7 +434,7 @@ class TestAnErrorOfTheLibrary:
             assert caught.value is error
             assert memory.server.statistics().page_connected
 
-    @pytest.mark.parametrize("part", ["_write", "_ping", "_read"])
+    @pytest.mark.parametrize("part", ["_write", "_exchange_beats", "_read"])
     async def test_in_a_session_ends_that_session_and_nothing_else(
         self,
         autojump_clock: trio.testing.MockClock,

@@ -101,7 +101,7 @@ ALLOWED = {
     (Role.SERVER, State.OPENING): {"goodbye"},
     (Role.PAGE, State.HELLO): {"goodbye"},
     (Role.SERVER, State.HELLO): {"welcome", "goodbye"},
-    (Role.PAGE, State.READY): {"goodbye", "echo", "call", "result", "error", "cancel"},
+    (Role.PAGE, State.READY): {"goodbye", "beat", "echo", "call", "result", "error", "cancel"},
     (Role.SERVER, State.READY): {"goodbye", "beat", "open", "close", "echo", "call", "result", "error", "cancel"},
     (Role.PAGE, State.ENDED): set[str](),
     (Role.SERVER, State.ENDED): set[str](),
@@ -289,7 +289,7 @@ def test_nothing_waits_at_first() -> None:
 
 def test_what_waits_leaves_in_one_frame() -> None:
     server, _ = connect()
-    batch = (Open(1, 1, "x"), Beat(), Close(2, 1))
+    batch = (Open(1, 1, "x"), Cancel(1), Close(2, 1))
     for message in batch:
         server.send(message)
     assert server.waiting_bytes == sum(encode(message).size for message in batch)
@@ -322,9 +322,19 @@ def test_a_batch_may_be_as_large_as_its_limit() -> None:
 def test_a_message_larger_than_a_batch_leaves_alone() -> None:
     server, _ = connect()
     large = Open(1, 1, "x" * (BATCH_LIMIT + 1))
+    small = Close(2, 1)
+    server.send(large)
+    server.send(small)
+    assert [server.next_frame(), server.next_frame()] == [frame(large), frame(small)]
+
+
+def test_a_beat_overtakes_what_waits() -> None:
+    server, _ = connect()
+    large = Open(1, 1, "x" * (BATCH_LIMIT + 1))
     server.send(large)
     server.send(Beat())
-    assert [server.next_frame(), server.next_frame()] == [frame(large), frame(Beat())]
+    assert server.waiting_bytes == encode(large).size + encode(Beat()).size
+    assert [server.next_frame(), server.next_frame()] == [frame(Beat()), frame(large)]
 
 
 def test_a_message_larger_than_a_frame_is_refused_with_both_sizes_and_leaves_no_trace() -> None:

@@ -272,7 +272,7 @@ class TestAsyncio:
                 page.stop_reading()
                 task = channel.call("add", 1, 2, timeout=None)
                 await kit.advance(10)
-                with pytest.raises(PageLostError, match="ping"):
+                with pytest.raises(PageLostError, match="beat"):
                     await task
                 page.resume_reading()
 

@@ -428,7 +428,7 @@ class TestNetwork:
     ) -> None:
         async with open_pair(heartbeat=5) as (channel, page):
             page.hold()
-            with pytest.raises(PageLostError, match="did not answer a ping within 5 s"):
+            with pytest.raises(PageLostError, match="did not answer a beat within 5 s"):
                 await channel.call("add", timeout=None)
             assert trio.current_time() <= 10
 
@@ -460,7 +460,7 @@ class TestNetwork:
         async with open_pair(Frontend(), heartbeat=5) as (channel, page):
             page.delay(3)
             page.hang()
-            with pytest.raises(PageLostError, match="ping"):
+            with pytest.raises(PageLostError, match="beat"):
                 await channel.call("add", timeout=None)
 
     async def test_a_page_that_does_not_read_holds_the_program_back(

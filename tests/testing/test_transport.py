@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 import jchannel.trio
-from jchannel._core.session import FIRST_PING_SECONDS
+from jchannel._core.session import FIRST_BEAT_SECONDS
 from jchannel.testing.network import MemoryListener, MemoryStream, Transit
 
 
@@ -39,7 +39,7 @@ async def test_a_ping_that_comes_in_while_the_peer_closes_does_no_harm(autojump_
     async with jchannel.trio.open_server(listeners=[listener]) as server:
         async with jchannel.trio.open_peer(server.page_url, connect=connect) as peer:
             to_peer.delay = 0.1
-            await trio.sleep(FIRST_PING_SECONDS + 0.05)
+            await trio.sleep(FIRST_BEAT_SECONDS + 0.05)
             assert peer.connected
         assert not peer.connected
 

@@ -45,7 +45,7 @@ type SocketClass = new (url: string, protocols: string[]) => SocketLike;
  * time.
  */
 
-declare const GOODBYE_REASONS: readonly ["closed", "token", "origin", "version", "taken", "replaced", "protocol"];
+declare const GOODBYE_REASONS: readonly ["closed", "token", "origin", "version", "taken", "replaced", "protocol", "away"];
 type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
 
 /** An object that holds bytes. */
@@ -194,6 +194,8 @@ declare class Channel extends Calls {
      *
      * A large typed array among their arguments is a view of the message that it came in: use the array itself, or
      * `array.slice().buffer`, but not `array.buffer`. So is one that a call returns.
+     * If a method returns a promise, Python receives what that is fulfilled with. No other object is awaited, even if it
+     * has a method `then`. JavaScript itself calls the `then` of what an `async` function returns.
      */
     handler: object | null;
     /**
@@ -255,14 +257,15 @@ interface RetryPolicy {
  *
  * - `connecting`: an attempt is under way;
  * - `connected`: calls can be made;
- * - `waiting`: the connection was lost or could not be made, and there will be another attempt;
+ * - `waiting`: the connection was lost or could not be made, and there will be another attempt; or the page is left or
+ *   frozen, and there will be one when it is shown again;
  * - `stopped`: there will be no other attempt, for the reason in `stopReason`.
  */
 type ClientState = 'connecting' | 'connected' | 'waiting' | 'stopped';
 /** Why a client has stopped. */
 interface StopReason {
-    /** The reason in one word: that of the goodbye of one of the two sides, or `unreachable`. */
-    readonly reason: GoodbyeReason | 'unreachable';
+    /** The reason in one word: that of the goodbye of one of the two sides, `unreachable`, or `frame`. */
+    readonly reason: GoodbyeReason | 'unreachable' | 'frame';
     /** The reason in a sentence. */
     readonly message: string;
 }
@@ -384,12 +387,18 @@ type Initialize = (channel: Channel) => any;
  * Connect the page to the server that served it. The token is in the fragment of `server.page_url`; after a reload it
  * is in the tab's session storage.
  *
- * @param options - `url` is the server's base URL. Default: the URL of the server that served this module.
- * @returns The client. If there is no token it is stopped, and its stop reason says what to do.
+ * A page has one client: if it is connected already, also by the script that the server has put into it, that client is
+ * returned.
+ *
+ * @param options - `url` is the server's base URL. Default: the URL of the server that served this module. `frame` says
+ *   that this window connects also if it is a frame within a page of the server. Default: such a frame is a part of
+ *   that page, which connects itself, unless the frame's own address has the token.
+ * @returns The client. If it cannot connect it is stopped, and its stop reason says what to do.
  * @throws TypeError if there is no `url` and this module was not served by a jchannel server.
  */
 declare function connectPage(options?: {
     readonly url?: string;
+    readonly frame?: boolean;
 }): Client;
 
 export { Calls, Channel, Client, ClosedError, ConnectionLostError, KernelError, MetaGenerator, ProtocolError, RemoteCancelledError, StateError, connect, connectPage };

@@ -14,6 +14,8 @@ export class Channel extends Calls {
    *
    * A large typed array among their arguments is a view of the message that it came in: use the array itself, or
    * `array.slice().buffer`, but not `array.buffer`. So is one that a call returns.
+   * If a method returns a promise, Python receives what that is fulfilled with. No other object is awaited, even if it
+   * has a method `then`. JavaScript itself calls the `then` of what an `async` function returns.
    */
   handler: object | null = null;
 

@@ -3,6 +3,7 @@
 import { ClosedError } from '../errors.js';
 import type { CallOptions } from '../requests/call-options.js';
 import type { StreamArgument, RequestDraft } from '../requests/outbox.js';
+import { outcomeOf, type Outcome } from '../requests/outcome.js';
 import { discard } from '../streams/sources.js';
 import { Channel } from './channel.js';
 import { evaluateCode } from './evaluate.js';
@@ -20,7 +21,7 @@ export interface CodeSource {
 interface Entry {
   readonly channel: Channel;
   /** The result of the initialization function. */
-  readonly opened: Promise<unknown>;
+  readonly opened: Promise<Outcome>;
   /** Refuse the requests of the channel from now on. */
   readonly end: (message: string) => void;
 }
@@ -52,7 +53,7 @@ export class ChannelRegistry {
    * @returns What the initialization function returned. If that, evaluating the code or importing the module throws, it
    *   rejects, and the channel is not open.
    */
-  open(id: number, source: CodeSource): Promise<unknown> {
+  open(id: number, source: CodeSource): Promise<Outcome> {
     return (this.#entries.get(id) ?? this.#create(id, source)).opened;
   }
 
@@ -105,16 +106,16 @@ export class ChannelRegistry {
     return entry;
   }
 
-  async #initialize(entry: Entry, { code = '', module }: CodeSource): Promise<unknown> {
+  async #initialize(entry: Entry, { code = '', module }: CodeSource): Promise<Outcome> {
     const { id } = entry.channel;
     try {
       const initialize = module === undefined ? evaluateCode(code, id) : await importModule(module);
       if (this.#entries.get(id) !== entry) {
         throw new ClosedError(`The channel ${String(id)} was closed while its module was being loaded.`);
       }
-      const value: unknown = await initialize(entry.channel);
+      const outcome = await outcomeOf(() => initialize(entry.channel));
       // `(channel) => channel.handler = {…}` returns the handler, which is not meant as the result.
-      return value === entry.channel.handler ? null : value;
+      return outcome.value === entry.channel.handler ? { value: null } : outcome;
     } catch (error) {
       if (this.#entries.get(id) === entry) {
         this.forget(id, `The channel ${String(id)} could not be opened: its code has failed.`);
@@ -124,9 +125,9 @@ export class ChannelRegistry {
   }
 }
 
-function makeDeferred(): { promise: Promise<unknown>; resolve: (value: unknown) => void } {
-  let resolve!: (value: unknown) => void;
-  const promise = new Promise((settle) => {
+function makeDeferred(): { promise: Promise<Outcome>; resolve: (outcome: Promise<Outcome>) => void } {
+  let resolve!: (outcome: Promise<Outcome>) => void;
+  const promise = new Promise<Outcome>((settle) => {
     resolve = settle;
   });
   return { promise, resolve };

@@ -25,15 +25,16 @@ const MAX_REASON_LENGTH = 500;
  *
  * - `connecting`: an attempt is under way;
  * - `connected`: calls can be made;
- * - `waiting`: the connection was lost or could not be made, and there will be another attempt;
+ * - `waiting`: the connection was lost or could not be made, and there will be another attempt; or the page is left or
+ *   frozen, and there will be one when it is shown again;
  * - `stopped`: there will be no other attempt, for the reason in `stopReason`.
  */
 export type ClientState = 'connecting' | 'connected' | 'waiting' | 'stopped';
 
 /** Why a client has stopped. */
 export interface StopReason {
-  /** The reason in one word: that of the goodbye of one of the two sides, or `unreachable`. */
-  readonly reason: GoodbyeReason | 'unreachable';
+  /** The reason in one word: that of the goodbye of one of the two sides, `unreachable`, or `frame`. */
+  readonly reason: GoodbyeReason | 'unreachable' | 'frame';
   /** The reason in a sentence. */
   readonly message: string;
 }
@@ -103,14 +104,19 @@ export class Client extends EventTarget {
     this.#environment = environment;
     this.#retry = new Retry(settings.retry, () => environment.random());
     this.#since = environment.now();
-    const stopAwake = environment.onAwake(() => {
-      this.#connectNow();
+    const stopLife = environment.watchLife({
+      onAway: () => {
+        this.#leave();
+      },
+      onAwake: () => {
+        this.#connectNow();
+      },
     });
     const stopBlocked = environment.onBlocked((url) => {
       this.#handleBlocked(url);
     });
     this.#stopWatching = () => {
-      stopAwake();
+      stopLife();
       stopBlocked();
     };
   }
@@ -234,6 +240,15 @@ export class Client extends EventTarget {
       this.#session?.close({ reason: 'closed', message });
       this.stop({ reason: 'unreachable', message });
     }
+  }
+
+  /** Leave the server because the page is left or frozen, and wait until the page is awake. */
+  #leave(): void {
+    this.#session?.leave();
+    this.#session = undefined;
+    this.#environment.clearTimeout(this.#wait?.timer);
+    this.#wait = { timer: undefined, delay: 0 };
+    this.#setState('waiting');
   }
 
   #request(...request: Parameters<MakeRequest>): Promise<unknown> {

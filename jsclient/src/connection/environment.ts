@@ -30,17 +30,25 @@ export interface Environment {
   /** Return a unique name. */
   newName(): string;
   /**
-   * Call a listener whenever the page becomes visible or goes online.
+   * Watch what the browser does with the page.
    *
-   * @returns A function that removes the listener.
+   * @returns A function that ends that.
    */
-  onAwake(listener: () => void): () => void;
+  watchLife(events: LifeEvents): () => void;
   /**
    * Call a listener when the page's Content Security Policy has blocked a connection, with its URL.
    *
    * @returns A function that removes the listener.
    */
   onBlocked(listener: (url: string) => void): () => void;
+}
+
+/** What the browser does with a page. */
+export interface LifeEvents {
+  /** Called when the page is left or frozen. If the browser keeps it, nothing in it runs until it is awake again. */
+  readonly onAway: () => void;
+  /** Called when the page is there again, becomes visible, or goes online. It may be called when it was not away. */
+  readonly onAwake: () => void;
 }
 
 /**
@@ -70,7 +78,7 @@ export function findEnvironment(WebSocketClass?: SocketClass): Environment {
     clock: () => performance.now(),
     random: () => Math.random(),
     newName: () => Array.from(crypto.getRandomValues(new Uint8Array(16)), toHex).join(''),
-    onAwake: (listener) => watchAwake(scope.document, listener),
+    watchLife: (events) => watchLife(scope.document, events),
     onBlocked: (listener) => watchBlocked(scope.document, listener),
   };
 }
@@ -91,19 +99,30 @@ function watchBlocked(page: Document | undefined, listener: (url: string) => voi
   };
 }
 
-function watchAwake(page: Document | undefined, listener: () => void): () => void {
+function watchLife(page: Document | undefined, { onAway, onAwake }: LifeEvents): () => void {
   if (page === undefined) {
     return () => undefined;
   }
   const becomeVisible = (): void => {
     if (page.visibilityState === 'visible') {
-      listener();
+      onAwake();
     }
   };
-  page.addEventListener('visibilitychange', becomeVisible);
-  globalThis.addEventListener('online', listener);
+  const listeners: readonly (readonly [EventTarget, string, () => void])[] = [
+    [page, 'visibilitychange', becomeVisible],
+    [globalThis, 'online', onAwake],
+    // A page that is left may be kept in the browser's cache, and one in the background may be frozen.
+    [globalThis, 'pagehide', onAway],
+    [globalThis, 'pageshow', onAwake],
+    [page, 'freeze', onAway],
+    [page, 'resume', onAwake],
+  ];
+  for (const [target, type, listener] of listeners) {
+    target.addEventListener(type, listener);
+  }
   return () => {
-    page.removeEventListener('visibilitychange', becomeVisible);
-    globalThis.removeEventListener('online', listener);
+    for (const [target, type, listener] of listeners) {
+      target.removeEventListener(type, listener);
+    }
   };
 }

@@ -19,6 +19,7 @@ export const HANDSHAKE_TIMEOUT = 10;
 const LOST_MESSAGE =
   'The connection to the server was lost before the answer came. ' +
   'The call may have run; it is not sent again by itself.';
+const AWAY_MESSAGE = 'The page was left, or the browser has frozen it. It connects again when it is shown.';
 const LOST_STREAM_MESSAGE = 'The connection to the server was lost before the stream had ended.';
 
 /** Where to connect to, and with which token and id. */
@@ -105,6 +106,13 @@ export class Session {
     this.#transport.close();
   }
 
+  /** Leave the server because the page is left or frozen: tell it if it can hear it, and close the socket. */
+  leave(): void {
+    this.#stop(null);
+    this.#sendGoodbye({ reason: 'away', message: AWAY_MESSAGE });
+    this.#transport.close();
+  }
+
   #receive(frame: string | ArrayBuffer): void {
     this.#watchdog?.reset();
     for (const message of this.#decode(frame)) {
@@ -139,7 +147,8 @@ export class Session {
         this.#end({ reason: message.reason, message: message.message });
         break;
       case 'beat':
-      case 'hello':
+      case 'hello': // It comes only to servers.
+        this.#answerBeat();
         break;
       case 'result':
         this.#outbox.handleResult(message);
@@ -187,6 +196,14 @@ export class Session {
     this.#streams.end(() => new Reason(reason?.message ?? LOST_STREAM_MESSAGE));
     for (const invocation of running) {
       invocation.abort('ended', message);
+    }
+  }
+
+  #answerBeat(): void {
+    // A goodbye may stand in the same frame.
+    if (this.#connection.state === 'ready') {
+      this.#connection.send({ type: 'beat' });
+      this.#writer.wake();
     }
   }
 

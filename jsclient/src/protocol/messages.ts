@@ -13,7 +13,7 @@ import { pack, Packed } from './values.js';
 /** The two sides of a connection: `server` listens (Python), `page` connects. */
 export type Role = 'page' | 'server';
 
-const GOODBYE_REASONS = ['closed', 'token', 'origin', 'version', 'taken', 'replaced', 'protocol'] as const;
+const GOODBYE_REASONS = ['closed', 'token', 'origin', 'version', 'taken', 'replaced', 'protocol', 'away'] as const;
 
 const ERROR_KINDS = [
   'exception',
@@ -65,7 +65,7 @@ export interface Goodbye {
   readonly message: string;
 }
 
-/** The server's heartbeat. */
+/** The server's sign of life, and the page's, which answers each. */
 export interface Beat {
   readonly type: 'beat';
 }
@@ -269,7 +269,7 @@ const DEFINITIONS: ReadonlyMap<unknown, Definition> = new Map<Message['type'], D
     },
   ],
   ['goodbye', { sender: 'both', fields: [{ name: 'reason', check: isReason }, MESSAGE] }],
-  ['beat', { sender: 'server', fields: [] }],
+  ['beat', { sender: 'both', fields: [] }],
   [
     'open',
     {

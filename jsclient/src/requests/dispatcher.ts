@@ -23,6 +23,7 @@ import { describeThrown, domNameOf } from '../thrown.js';
 import { findMethod, NothingToCallError, type Method } from './handlers.js';
 import { Invocation, runDuring, type EndKind, type InvocationHost } from './invocation.js';
 import type { Outbox } from './outbox.js';
+import { outcomeOf, type Outcome } from './outcome.js';
 
 /** The most requests of the server that run at the same time. More are refused. */
 export const MAX_RUNNING = 16_384;
@@ -173,9 +174,7 @@ export class Dispatcher implements InvocationHost {
     if (this.#start(invocation)) {
       const { argument } = invocation;
       const args = argument === undefined ? message.args : [argument.reader, ...message.args];
-      const outcome = new Promise((resolve) => {
-        resolve(runDuring(invocation, () => Reflect.apply(method, handler, args)));
-      });
+      const outcome = outcomeOf(() => runDuring(invocation, () => Reflect.apply(method, handler, args)));
       this.#finish(invocation, outcome, (value) => {
         if (isStream(value)) {
           this.#succeedWithStream(invocation, value);
@@ -225,9 +224,9 @@ export class Dispatcher implements InvocationHost {
     return this.#running.delete(invocation.id);
   }
 
-  #finish(invocation: Invocation, outcome: Promise<unknown>, succeed: (value: unknown) => void): void {
+  #finish(invocation: Invocation, outcome: Promise<Outcome>, succeed: (value: unknown) => void): void {
     outcome.then(
-      (value) => {
+      ({ value }) => {
         if (invocation.end === undefined) {
           succeed(value);
         } else {

@@ -73,13 +73,13 @@ export function makeSource(value: unknown): Source {
     return new BytesSource(copyBytes(value));
   }
   if (isAsyncIterable(value)) {
-    return new IteratorSource(value[Symbol.asyncIterator](), totalOf(value));
+    return new AsyncIteratorSource(value[Symbol.asyncIterator](), totalOf(value));
   }
   if (Symbol.iterator in value) {
     if (Array.isArray(value)) {
       value.forEach(checkChunk);
     }
-    return new IteratorSource((value as Iterable<unknown>)[Symbol.iterator](), undefined);
+    return new IteratorSource((value as Iterable<unknown>)[Symbol.iterator]());
   }
   throw new TypeError(`A stream must be ${ACCEPTED}. This is ${describe(value)}.`);
 }
@@ -143,24 +143,46 @@ class BlobSource implements Source {
   }
 }
 
-/** An iterator. */
-class IteratorSource implements Source {
+/** An async iterator. */
+class AsyncIteratorSource implements Source {
   readonly total: number | undefined;
-  readonly #iterator: AsyncIterator<unknown> | Iterator<unknown>;
+  readonly #iterator: AsyncIterator<unknown>;
 
-  constructor(iterator: AsyncIterator<unknown> | Iterator<unknown>, total: number | undefined) {
+  constructor(iterator: AsyncIterator<unknown>, total: number | undefined) {
     this.#iterator = iterator;
     this.total = total;
   }
 
   async read(): Promise<Part | null> {
-    const result = await this.#iterator.next();
-    // A copy: generators may reuse their buffer.
-    return result.done === true ? null : copyBytes(checkChunk(result.value));
+    return partOf(await this.#iterator.next());
   }
 
   close(): void {
     leave(async () => this.#iterator.return?.());
+  }
+}
+
+/** An iterator. What it gives is not awaited. */
+class IteratorSource implements Source {
+  readonly total = undefined;
+  readonly #iterator: Iterator<unknown>;
+
+  constructor(iterator: Iterator<unknown>) {
+    this.#iterator = iterator;
+  }
+
+  read(): Promise<Part | null> {
+    return new Promise((resolve) => {
+      resolve(partOf(this.#iterator.next()));
+    });
+  }
+
+  close(): void {
+    try {
+      this.#iterator.return?.();
+    } catch {
+      // The stream has ended already.
+    }
   }
 }
 
@@ -175,8 +197,7 @@ class ReadableSource implements Source {
   }
 
   async read(): Promise<Part | null> {
-    const result = await this.#reader.read();
-    return result.done ? null : copyBytes(checkChunk(result.value));
+    return partOf(await this.#reader.read());
   }
 
   close(): void {
@@ -214,6 +235,11 @@ function lengthOf({ type, headers }: Response): number | undefined {
 
 function totalOf(value: AsyncIterable<unknown>): number | undefined {
   return value instanceof MetaGenerator && value.received === 0 ? value.total : undefined;
+}
+
+function partOf(result: IteratorResult<unknown> | ReadableStreamReadResult<unknown>): Part | null {
+  // A copy: generators may reuse their buffer.
+  return result.done === true ? null : copyBytes(checkChunk(result.value));
 }
 
 function checkChunk(chunk: unknown): Bytes {

@@ -73,7 +73,7 @@ describe('opening a channel of a module', () => {
   test('runs its function with the channel, and gives what it returns', async () => {
     const registry = new ChannelRegistry(refuse);
     const module = makeModule('export default (c) => { c.handler = {}; return c.id; };');
-    expect(await registry.open(5, { module })).toBe(5);
+    expect(await registry.open(5, { module })).toStrictEqual({ value: 5 });
     expect(registry.get(5)?.handler).toStrictEqual({});
   });
 

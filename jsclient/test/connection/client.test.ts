@@ -4,8 +4,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connectFrom, LASTING, type Client } from '../../src/connection/client.js';
 import { HANDSHAKE_TIMEOUT } from '../../src/connection/session.js';
 import { BLOB_SIZE } from '../../src/connection/transport.js';
-import { ClosedError, StateError } from '../../src/errors.js';
-import { FakeEnvironment, FakeServer, FakeSocket, makeClient, makeConnected, reconnect } from '../fakes.js';
+import { ClosedError, ConnectionLostError, StateError } from '../../src/errors.js';
+import { FakeEnvironment, FakeServer, FakeSocket, makeClient, makeConnected, openChannel, reconnect } from '../fakes.js';
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -205,7 +205,7 @@ describe('a lost connection', () => {
       message:
         'The server could not be reached at ws://localhost:8889/socket for 60 seconds. Reload the page to try again.',
     });
-    expect(environment.awakeListeners).toHaveLength(0);
+    expect(environment.watchers).toHaveLength(0);
   });
 
   test('is given up after attempts that hang, too', () => {
@@ -247,6 +247,79 @@ describe('a lost connection', () => {
   });
 });
 
+describe('a beat of the server', () => {
+  test('is answered by the page', async () => {
+    const { server } = makeConnected();
+    server.send({ type: 'beat' });
+    expect(await server.settle()).toStrictEqual([{ type: 'beat' }]);
+  });
+
+  test('is not answered when a goodbye follows it in the same frame', async () => {
+    const { client, server } = makeConnected();
+    server.send({ type: 'beat' }, { type: 'goodbye', reason: 'closed', message: 'The server has closed.' });
+    expect(await server.settle()).toStrictEqual([]);
+    expect(client.stopReason).toMatchObject({ reason: 'closed' });
+  });
+});
+
+describe('a page that is left or frozen', () => {
+  test('says so, and its requests end as those of a lost connection', async () => {
+    const { client, environment, server } = makeConnected();
+    const channel = await openChannel(client, server);
+    const outcome = channel.call('f').catch((error: unknown) => error);
+    await server.settle();
+    environment.goAway();
+    expect(await outcome).toBeInstanceOf(ConnectionLostError);
+    expect(await server.settle()).toStrictEqual([
+      {
+        type: 'goodbye',
+        reason: 'away',
+        message: 'The page was left, or the browser has frozen it. It connects again when it is shown.',
+      },
+    ]);
+    expect(environment.socket.isClosed).toBe(true);
+    expect(client.state).toBe('waiting');
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('connects again by itself when it is shown, and has its channels', async () => {
+    const fixture = makeConnected();
+    const { client, environment } = fixture;
+    const channel = await openChannel(client, fixture.server);
+    const states = watch(client);
+    environment.goAway();
+    environment.goAway();
+    vi.advanceTimersByTime(3_600_000);
+    expect(environment.sockets).toHaveLength(1);
+    environment.awake();
+    environment.awake();
+    expect(environment.sockets).toHaveLength(2);
+    new FakeServer(environment.socket).welcome([1]);
+    expect(client.channels.get(1)).toBe(channel);
+    expect(states).toStrictEqual(['waiting', 'connecting', 'connected']);
+  });
+
+  test('that has not been welcomed yet closes its socket, and connects again', () => {
+    const { client, environment } = makeClient();
+    environment.goAway();
+    expect(environment.socket.sent).toStrictEqual([]);
+    expect(environment.socket.isClosed).toBe(true);
+    environment.awake();
+    expect(environment.sockets).toHaveLength(2);
+    expect(client.state).toBe('connecting');
+  });
+
+  test('that waits for its next attempt makes none until it is shown', () => {
+    const { environment } = makeConnected();
+    environment.socket.lose();
+    environment.goAway();
+    vi.advanceTimersByTime(3_600_000);
+    expect(environment.sockets).toHaveLength(1);
+    environment.awake();
+    expect(environment.sockets).toHaveLength(2);
+  });
+});
+
 describe('the end', () => {
   test('comes with the goodbye of the server', async () => {
     const { client, server } = makeConnected();
@@ -271,7 +344,7 @@ describe('the end', () => {
     ]);
     expect(environment.socket.isClosed).toBe(true);
     expect(client.stopReason).toStrictEqual({ reason: 'closed', message: 'The page has closed its client.' });
-    expect(environment.awakeListeners).toHaveLength(0);
+    expect(environment.watchers).toHaveLength(0);
     expect(vi.getTimerCount()).toBe(0);
   });
 

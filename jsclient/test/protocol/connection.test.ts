@@ -80,7 +80,7 @@ describe('what a side may not send is refused there', () => {
   test('in the wrong direction', () => {
     shakeHands();
     expect(() => {
-      page.send({ type: 'beat' });
+      page.send({ type: 'close', id: 1, channel: 1 });
     }).toThrow(StateError);
   });
 

@@ -1,5 +1,6 @@
 /** The requests of Python, between a client and a fake server. */
 
+import { createContext, runInContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Channel } from '../../src/channels/channel.js';
 import { ClosedError, StateError } from '../../src/errors.js';
@@ -123,6 +124,20 @@ describe('opening a channel', () => {
     const answer = await server.ask({ type: 'open', channel: 1, code: 'c => c.handler = { f: () => 1 }' });
     expect(answer).toMatchObject({ type: 'result', value: null });
     expect(await call('f')).toMatchObject({ value: 1 });
+  });
+
+  test.each([
+    ['is the handler', 'c => c.handler = { then() { called = true; return 7; } }', null],
+    ['says itself what it is', '() => ({ toJSON: () => 7, then() { called = true; } })', 7],
+  ])('does not call a method then of what the initialization function returns: it %s', async (_, code, value) => {
+    vi.stubGlobal('called', false);
+    expect(await server.ask({ type: 'open', channel: 1, code })).toMatchObject({ type: 'result', value });
+    expect((globalThis as unknown as { called: boolean }).called).toBe(false);
+  });
+
+  test('calls a method then of the handler when Python does', async () => {
+    await server.ask({ type: 'open', channel: 1, code: 'c => c.handler = { then: () => 7 }' });
+    expect(await call('then')).toMatchObject({ type: 'result', value: 7 });
   });
 
   test('fails where the result cannot be sent, and the channel is forgotten', async () => {
@@ -253,6 +268,47 @@ describe('a call of Python', () => {
   ])('gets what a method returns, which has its this: %s', async (_, name, value) => {
     await open(new Handler());
     expect(await call(name, 21)).toMatchObject({ type: 'result', value });
+  });
+
+  test('gets what a method has promised in another window', async () => {
+    const context = createContext();
+    await open({ later: () => runInContext('Promise.resolve(42)', context) as unknown });
+    expect(await call('later')).toMatchObject({ type: 'result', value: 42 });
+  });
+
+  test('gets what a promise of a library is fulfilled with', async () => {
+    class Deferred extends Promise<number> {
+      override readonly [Symbol.toStringTag] = 'Deferred';
+    }
+    await open({ later: () => new Deferred((resolve) => { resolve(42); }) });
+    expect(await call('later')).toMatchObject({ type: 'result', value: 42 });
+  });
+
+  test('gets an object with a method then, which is not called, as what it says it is', async () => {
+    const then = vi.fn();
+    await open({ value: () => ({ toJSON: () => 42, then }) });
+    expect(await call('value')).toMatchObject({ type: 'result', value: 42 });
+    expect(then).not.toHaveBeenCalled();
+  });
+
+  test('is told to await what only resembles a promise', async () => {
+    class Query {
+      then(): never {
+        throw new Error('it was called');
+      }
+    }
+    await open({ rows: () => new Query() });
+    expect(await call('rows')).toMatchObject({
+      kind: 'value',
+      message: 'result is an object of the class Query, which cannot be sent. Await it first.',
+    });
+  });
+
+  test('gets a stream that has a method then, which is not called', async () => {
+    const then = vi.fn();
+    await open({ stream: () => Object.assign(new Blob(['abc']).stream(), { then }) });
+    expect(await call('stream')).toMatchObject({ type: 'result', stream: { total: 3 } });
+    expect(then).not.toHaveBeenCalled();
   });
 
   test('gets null from a method that returns nothing', async () => {

@@ -26,6 +26,20 @@ function* generateNow(...chunks: unknown[]): Generator {
   yield* chunks;
 }
 
+function* failAtTheEnd(): Generator {
+  try {
+    yield encode('a');
+  } finally {
+    // eslint-disable-next-line no-unsafe-finally -- this is what some sources do
+    throw new Error('late');
+  }
+}
+
+async function* failLaterAtTheEnd(): AsyncGenerator {
+  yield* failAtTheEnd();
+  await Promise.resolve();
+}
+
 function streamOf(...chunks: unknown[]): ReadableStream {
   return new ReadableStream({
     start(controller) {
@@ -139,6 +153,17 @@ describe('a source', () => {
     expect([first, second]).toStrictEqual([encode('a'), encode('b')]);
   });
 
+  test('can be an iterator whose results have a method then, which is not called', async () => {
+    const then = vi.fn();
+    const results = [{ done: false, value: encode('ab'), then }, { done: true, value: undefined, then }];
+    const iterator = { next: () => results.shift(), return: () => ({ done: true, then }) };
+    const source = makeSource({ [Symbol.iterator]: () => iterator });
+    expect(await readAll(source)).toBe('ab');
+    source.close();
+    await Promise.resolve();
+    expect(then).not.toHaveBeenCalled();
+  });
+
   test('can be a Response without a body', async () => {
     const source = makeSource(new Response(null, { status: 204 }));
     expect([source.total, await source.read()]).toStrictEqual([0, null]);
@@ -206,24 +231,20 @@ describe('closing a source', () => {
   });
 
   test('does no harm to what has nothing to close', () => {
-    for (const given of [new Blob(), encode('a'), { [Symbol.asyncIterator]: () => ({ next: vi.fn() }) }]) {
+    const iterator = { next: vi.fn() };
+    const iterables = [{ [Symbol.asyncIterator]: () => iterator }, { [Symbol.iterator]: () => iterator }];
+    for (const given of [new Blob(), encode('a'), ...iterables]) {
       expect(() => {
         makeSource(given).close();
       }).not.toThrow();
     }
   });
 
-  test('lets pass what the source throws then', async () => {
-    const source = makeSource(
-      (function* () {
-        try {
-          yield encode('a');
-        } finally {
-          // eslint-disable-next-line no-unsafe-finally -- this is what some sources do
-          throw new Error('late');
-        }
-      })(),
-    );
+  test.each<[string, () => unknown]>([
+    ['a generator', failAtTheEnd],
+    ['an async generator', failLaterAtTheEnd],
+  ])('lets pass what the source throws then: %s', async (_, make) => {
+    const source = makeSource(make());
     await source.read();
     expect(() => {
       source.close();

@@ -20,6 +20,7 @@ from jchannel._core.invocation import Invocation
 from jchannel._core.limits import Limits
 from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.outgoing import OutgoingStream
+from jchannel._core.pieces import Pieces
 from jchannel._core.request import Request
 from jchannel._core.statistics import SocketTally
 from jchannel._core.stream_registry import StreamRegistry
@@ -27,22 +28,26 @@ from jchannel._core.transport import Link, LinkClosed
 from jchannel._protocol import messages
 from jchannel._protocol.connection import Connection, State
 from jchannel._protocol.messages import (
+    Ack,
     Answer,
     Beat,
     Broken,
     Call,
     Cancel,
     Close,
+    Credit,
     Echo,
+    End,
     Error,
     Goodbye,
     Message,
     Open,
+    Piece,
     Pipe,
     Result,
     Stop,
     StreamInfo,
-    Ticket,
+    StreamMessage,
 )
 from jchannel.errors import PageLostError, ProtocolError, RemoteError
 
@@ -125,6 +130,7 @@ class Session:
         self._serve = serve
         self._streams = streams
         self._carrier = carrier
+        self._pieces = Pieces(connection, self.tell, self._rouse_writer)
         self._heartbeat = heartbeat
         self._requests: dict[int, Request] = {}
         self._full_outboxes: dict[Outbox, None] = {}
@@ -244,19 +250,22 @@ class Session:
 
     def begin_stream(self, stream: IncomingStream) -> None:
         """Make a stream's source send, because somebody has begun to read it."""
-        ticket = self._carrier.request(stream)
-        if ticket is not None:
-            self.tell(Ticket(stream.info.id, ticket))
+        message = self._carrier.request(stream)
+        if message is not None:
+            self._pieces.expect(stream)
+            self.tell(message)
 
     def stop_stream(self, number: int) -> None:
         """Make the source of a stream of the far side stop, because nobody wants more."""
         self.tell(Stop(number))
 
-    def _handle_stream(self, message: Ticket | Stop | Broken) -> None:
+    def _handle_stream(self, message: StreamMessage) -> None:
         """Handle what the far side says of a stream. One that has ended has crossed it."""
-        if isinstance(message, Broken):
+        if isinstance(message, Piece | End | Broken):
             incoming = self._streams.find_incoming(self, message.stream)
-            if incoming is not None:
+            if not isinstance(message, Broken):
+                self._pieces.receive(incoming, message)
+            elif incoming is not None:
                 incoming.note_broken(self.remote_error("exception", message.name, message.message))
             return
         outgoing = self._streams.find_outgoing(self, message.stream)
@@ -264,8 +273,11 @@ class Session:
             return
         if isinstance(message, Stop):
             outgoing.stop()
-        else:
-            self._carrier.post(outgoing, message.ticket)
+        elif isinstance(message, Credit):
+            self._pieces.allow(outgoing, message.bytes)
+        elif not self._carrier.post(outgoing, message):
+            assert message.credit is not None
+            self._pieces.allow(outgoing, message.credit)
 
     # The connection
 
@@ -324,6 +336,9 @@ class Session:
     def _wake_writer(self) -> None:
         """Wake ``_write``, which sends what the connection has."""
         self.tally.messages_sent += 1
+        self._rouse_writer()
+
+    def _rouse_writer(self) -> None:
         if self._writer_waits is not None:
             trio.lowlevel.reschedule(self._writer_waits)
             self._writer_waits = None
@@ -332,7 +347,7 @@ class Session:
         tally = self.tally
         try:
             while True:
-                frame = self._connection.next_frame()
+                frame = self._connection.next_frame() or self._pieces.next_frame()
                 if frame is not None:
                     await self._link.send(frame)
                     tally.frames_sent += 1
@@ -414,8 +429,10 @@ class Session:
             invocation = self.invocations.get(message.id)
             if invocation is not None:
                 invocation.cancel_by_sender()
-        elif isinstance(message, Ticket | Stop | Broken):
+        elif isinstance(message, StreamMessage):
             self._handle_stream(message)
+        elif isinstance(message, Ack):
+            self._pieces.go_on()
         elif isinstance(message, Goodbye):
             self._end(f"{self.far_side} has closed the connection: {message.message}")
             self._scope.cancel()

@@ -159,9 +159,8 @@ class IncomingStream(Stream):
 
     def feed_piece(self, data: bytes) -> None:
         """Take a piece that has arrived. The credit has made sure that there is room."""
-        if not self.over:
-            self._count(data)
-            self._buffer.put_short(data)
+        self._count(data)
+        self._buffer.put_short(data)
 
     def _count(self, data: bytes) -> None:
         self.received += len(data)

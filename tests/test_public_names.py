@@ -97,8 +97,8 @@ CLASSES: dict[type, str] = {
     jchannel.testing.RecordedCall: "state",
     # Data
     jchannel.Limits: """
-        cancel_seconds claim_seconds close_seconds connections frame_bytes handshake_seconds head_bytes running_requests
-        send_buffer_bytes
+        cancel_seconds claim_seconds close_seconds connections frame_bytes handshake_seconds head_bytes http_streams
+        running_requests send_buffer_bytes
     """,
     jchannel.trio.CallTotals: "answered cancelled failed",
     jchannel.trio.SocketTotals: """

@@ -41,19 +41,26 @@ class Pieces:
 
     # Streams of this side
 
+    def begin(self, stream: OutgoingStream, size: int) -> None:
+        """Begin to send a stream as pieces, which its reader gives credit for so many bytes."""
+        stream.carry_in_pieces()
+        stream.watch(partial(self._enter_line, stream))
+        stream.credit = size
+        self._enter_line(stream)
+
     def allow(self, stream: OutgoingStream, size: int) -> None:
-        """Let a stream send so many more bytes. The first time it begins to travel as pieces.
+        """Let a stream send so many more bytes. One with a ticket begins with that, if nobody has used the ticket.
 
         Raises:
-            ProtocolError: It is being carried over HTTP.
+            ProtocolError: It travels over HTTP, or has not been asked for.
         """
-        if stream.over_http:
-            raise ProtocolError("credit was given to a stream that travels over HTTP")
-        if not stream.in_pieces:
-            stream.carry_in_pieces()
-            stream.watch(partial(self._enter_line, stream))
-        stream.credit += size
-        self._enter_line(stream)
+        if stream.in_pieces:
+            stream.credit += size
+            self._enter_line(stream)
+        elif stream.ticket is not None and not stream.over_http:
+            self.begin(stream, size)
+        else:
+            raise ProtocolError("credit was given to a stream that does not travel as pieces")
 
     def go_on(self) -> None:
         """Go on with the pieces that wait, because others have arrived."""

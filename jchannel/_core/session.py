@@ -277,7 +277,7 @@ class Session:
             self._pieces.allow(outgoing, message.bytes)
         elif not self._carrier.post(outgoing, message):
             assert message.credit is not None
-            self._pieces.allow(outgoing, message.credit)
+            self._pieces.begin(outgoing, message.credit)
 
     # The connection
 

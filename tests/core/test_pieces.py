@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -37,7 +37,7 @@ from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import PageLostError
 from jchannel.trio import Channel, Limits, Peer, PeerChannel
 from tests.core.helpers import HttpClient
-from tests.core.internals import carrier_of, take_nothing_over_http, tickets
+from tests.core.internals import carrier_of, peer_session, session_of, take_nothing_over_http, tickets
 from tests.core.memory import MemoryServer, Page, open_memory_server
 
 NO_ARGS = pack([], field_name="args", shown_as="args")
@@ -105,15 +105,11 @@ class World:
 
     async def send_stream(self, source: object) -> str:
         """Lets the server send a stream. Returns its ticket."""
-        self._nursery.start_soon(self._call, source)
+        self._nursery.start_soon(ignore_loss, partial(self.channel.call_with_stream, "f", source, timeout=None))
         call = await self.page.expect(Call)
         assert call.stream is not None
         assert call.stream.ticket is not None
         return call.stream.ticket
-
-    async def _call(self, source: object) -> None:
-        with suppress(PageLostError):
-            await self.channel.call_with_stream("f", source, timeout=None)
 
     async def receive_stream(self, method: str, id_: int = 1, total: int | None = None) -> Ticket:
         """Lets a method of the server read a stream of the page, whose number is that of the call."""
@@ -190,7 +186,7 @@ class TestAStreamOfTheServer:
             await stream.send_all(f"GET /streams/{ticket}{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             await trio.testing.wait_all_tasks_blocked()
             await world.page.send(Credit(1, 1))
-            assert "travels over HTTP" in (await world.page.expect(Goodbye)).message
+            assert "a stream that does not travel as pieces" in (await world.page.expect(Goodbye)).message
 
     async def test_waits_for_the_arrival_of_what_is_under_way_and_no_message_waits_behind_more(
         self, autojump_clock: trio.testing.MockClock
@@ -516,6 +512,23 @@ class TestBetweenAServerAndAPeer:
             size, _ = await near.call_with_stream("digest", bytes(200_000))
             assert size == 200_000
             assert memory.server.statistics().socket.bytes_received - before < 10_000
+
+
+async def test_a_peer_takes_no_credit_for_a_stream_before_its_ticket(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_ends("to Python", Handler()) as (memory, peer, near), trio.open_nursery() as nursery:
+        nursery.start_soon(ignore_loss, partial(near.call_with_stream, "keep", bytes(100_000), timeout=None))
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        session = session_of(memory.server)
+        assert session is not None
+        session.tell(Credit(1, 1))
+        await peer_session(peer).wait_ended()
+        assert "does not travel as pieces" in session.why_ended
+
+
+async def ignore_loss(work: Callable[[], Awaitable[object]]) -> None:
+    """Does something in a session that is lost meanwhile."""
+    with suppress(PageLostError):
+        await work()
 
 
 @pytest.mark.parametrize("most", [1, 7])

@@ -16,6 +16,9 @@ export const POST_LIMIT = PART_SIZE;
 /** The most bytes that are buffered of a stream that is sent as pieces. */
 export const PIECES_AHEAD = 256 * 1024;
 
+/** The most bytes of a Blob that are read at once for pieces. Reading one takes a while, however few bytes it is. */
+export const BLOB_AHEAD = 1024 * 1024;
+
 /** The most parts that are buffered. Each takes memory, however short it is. */
 const MAX_PARTS = 16_384;
 
@@ -287,7 +290,7 @@ export class OutgoingStream implements PieceSender {
       return;
     }
     try {
-      const bytes = new Uint8Array(await blob.slice(0, PIECES_AHEAD).arrayBuffer());
+      const bytes = new Uint8Array(await blob.slice(0, BLOB_AHEAD).arrayBuffer());
       if (!this.#hasEnded) {
         this.#parts.splice(0, 1, bytes, ...(blob.size > bytes.length ? [blob.slice(bytes.length)] : []));
       }

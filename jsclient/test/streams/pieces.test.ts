@@ -284,7 +284,7 @@ describe('a stream of the page', () => {
 
   test('may be a Blob', async () => {
     vi.useRealTimers();
-    const text = 'abcdefghij'.repeat(40_000);
+    const text = 'abcdefghij'.repeat(150_000);
     void later(channel.callWithStream('take', new Blob([text])));
     await new Promise(setImmediate);
     server.receive();

@@ -1,4 +1,8 @@
-"""Carriers: what carries the bytes of streams beside the messages of a session."""
+"""Carriers: what carries the bytes of streams over HTTP, beside the messages of a session.
+
+Each stream over HTTP may hold one of a browser's six connections to the server for as long as it lasts. So the page,
+which sees what it holds, decides for each whether it goes over HTTP, or as pieces on the session's link.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from abc import ABC, abstractmethod
 
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.outgoing import OutgoingStream
+from jchannel._protocol.messages import Credit, Ticket
 
 __all__ = ["Carrier"]
 
@@ -18,9 +23,9 @@ class Carrier(ABC):
         """Make a stream ready to be fetched. Return its ticket, if this side issues it."""
 
     @abstractmethod
-    def request(self, stream: IncomingStream) -> str | None:
-        """Make a stream come. Return the ticket that its source has to know, if this side issues it."""
+    def request(self, stream: IncomingStream) -> Ticket | Credit | None:
+        """Make a stream come. Return what its source has to be told, where it may come as pieces."""
 
     @abstractmethod
-    def post(self, stream: OutgoingStream, ticket: str) -> None:
-        """Post a stream, as its reader has asked with a ticket."""
+    def post(self, stream: OutgoingStream, ticket: Ticket) -> bool:
+        """Post a stream, as its reader has asked with a ticket, unless it is to go as pieces. Return whether."""

@@ -134,10 +134,10 @@ class IncomingStream(Stream):
 
     def stop(self, error: Exception) -> None:
         """End the stream on this side: its source is stopped, and its reader gets an error at once."""
-        self._buffer.clear()
         if not self.over:
             self._session.stop_stream(self.info.id)
             self.fail(error)
+        self._buffer.clear()
 
     def close_unread(self, error: Exception) -> None:
         """End the stream if nobody has begun to read it."""
@@ -157,13 +157,21 @@ class IncomingStream(Stream):
         if self.over:
             return False
         if data:
-            self.received += len(data)
-            for tally in self._tallies:
-                tally.stream_bytes_received += len(data)
+            self._count(data)
             self._buffer.put(data)
         while self._buffer.full and not self.over:
             await self._buffer.wait_changed()
         return not self.over
+
+    def feed_piece(self, data: bytes) -> None:
+        """Take a piece that has arrived. The credit has made sure that there is room."""
+        self._count(data)
+        self._buffer.put_short(data)
+
+    def _count(self, data: bytes) -> None:
+        self.received += len(data)
+        for tally in self._tallies:
+            tally.stream_bytes_received += len(data)
 
     def finish(self) -> None:
         """End the stream, because its source has declared its end. Its total was measured before, and is no promise."""

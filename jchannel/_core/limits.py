@@ -39,6 +39,9 @@ class Limits:
             is answered with an error.
         send_buffer_bytes: The number of bytes that may wait to be sent to one page before new calls and answers wait,
             too.
+        http_streams: The number of streams of one page, of both directions, that travel over HTTP at once. Each may
+            hold one of the browser's six connections to the server for as long as it lasts. Any further one travels in
+            pieces over the WebSocket, which is slower, and leaves the connections to the page's own requests.
         cancel_seconds: How long a cancelled call waits for the far side to end it, in seconds.
         close_seconds: How long closing waits for the far side to confirm it, in seconds.
         cleanup_seconds: How long code of the user's may take to clean up when what it works for has ended, in seconds:
@@ -62,6 +65,7 @@ class Limits:
     frame_bytes: int = FRAME_LIMIT
     running_requests: int = 16_384
     send_buffer_bytes: int = 4 * 2**20
+    http_streams: int = 3
     cancel_seconds: float = 0.5
     close_seconds: float = 1
     cleanup_seconds: float = 5

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import enum
 import logging
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -105,6 +104,13 @@ class OutgoingStream(Stream):
         self._scope = trio.CancelScope()
 
     @property
+    def ready(self) -> bool:
+        """Whether it has a piece to take that its credit allows, or has ended behind the last one."""
+        if self._buffer:
+            return self.credit > 0
+        return self.source_state in (SourceState.EXHAUSTED, SourceState.FAILED)
+
+    @property
     def stopped(self) -> bool:
         """Whether it was ended before its end."""
         return self.source_state is SourceState.STOPPED
@@ -192,7 +198,7 @@ class OutgoingStream(Stream):
     def _fail(self, error: Exception) -> None:
         if self._leave_reading(SourceState.FAILED):
             self.error = error
-            if self._announcement is not None:
+            if self._announcement is not None and not self.in_pieces:
                 self.break_off(error)
 
     def _leave_reading(self, state: SourceState) -> bool:
@@ -237,9 +243,25 @@ class OutgoingStream(Stream):
                 await self._buffer.wait_changed()
         if self.source_state is not SourceState.EXHAUSTED or self._buffer.size > INLINE_BYTES:
             return None
-        data = self._take(math.inf)
+        data = self._buffer.take()
+        self._note_taken(data)
         self.end()
         return data
+
+    def carry_in_pieces(self) -> None:
+        """Begin to carry it as pieces, and no more by its ticket."""
+        self.in_pieces = True
+        self._registry.revoke_ticket(self)
+
+    def take_piece(self, limit: int) -> bytes | None:
+        """Take what is there, up to a limit in bytes; empty at the end of the stream, and ``None`` before there is any.
+
+        Raises:
+            SourceFailedError: The source has raised, and what came before has been taken.
+        """
+        if not self._buffer:
+            return b"" if self._end_if_all_taken() else None
+        return self._count(self._buffer.take_within(limit))
 
     async def take(self, limit: float = _PIECE) -> bytes:
         """Take what is there, up to a limit in bytes or a single larger piece, and wait until there is something.
@@ -253,17 +275,10 @@ class OutgoingStream(Stream):
         Cancelling it loses nothing.
         """
         while not self._buffer:
-            if self.error is not None:
-                self.end()
-                raise SourceFailedError from self.error
-            if self.source_state is not SourceState.READING:
-                self.end()
+            if self._end_if_all_taken():
                 return b""
             await self._buffer.wait_changed()
-        data = self._take(limit)
-        for tally in self._tallies:
-            tally.stream_bytes_sent += len(data)
-        return data
+        return self._count(self._buffer.take(limit))
 
     async def take_part(self) -> Part:
         """Take the next part, and wait until there is something. The last one ends the stream.
@@ -302,9 +317,22 @@ class OutgoingStream(Stream):
         if self._source_closed and self._ended:
             self._registry.forget(self)
 
-    def _take(self, limit: float) -> bytes:
-        data = self._buffer.take(limit)
+    def _end_if_all_taken(self) -> bool:
+        """End the stream if its source gives nothing more, where nothing of it is left. Return whether."""
+        if self.source_state is SourceState.READING:
+            return False
+        self.end()
+        if self.error is not None:
+            raise SourceFailedError from self.error
+        return True
+
+    def _count(self, data: bytes) -> bytes:
+        self._note_taken(data)
+        for tally in self._tallies:
+            tally.stream_bytes_sent += len(data)
+        return data
+
+    def _note_taken(self, data: bytes) -> None:
         self.taken += len(data)
         if self.consumer is not None:
             self.consumer.note_progress()
-        return data

@@ -279,7 +279,8 @@ async def open_peer(
             if timer.cancelled_caught:
                 raise trio.TooSlowError(f"{address} did not answer within {limits.handshake_seconds:g} s")
             parts = urlsplit(address)
-            peer.connect(link, connection, PeerCarrier(nursery, connect, parts.netloc, parts.path))
+            carrier = PeerCarrier(nursery, connect, parts.netloc, parts.path, connection.http_streams)
+            peer.connect(link, connection, carrier)
             nursery.start_soon(peer.run, early)
             try:
                 yield peer

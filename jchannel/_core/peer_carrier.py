@@ -8,6 +8,7 @@ h11 implements HTTP. Each stream has a connection of its own, and connections ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
@@ -20,8 +21,11 @@ from jchannel._core.carrier import Carrier
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.nursery import aclose_now
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
+from jchannel._core.pieces import CREDIT_BYTES
 from jchannel._core.server_carrier import STREAMS_PATH
+from jchannel._core.stream import Stream
 from jchannel._guarded import repr_of
+from jchannel._protocol.messages import Credit, Ticket
 from jchannel._protocol.parts import Part, PartMark, decode_part
 from jchannel.errors import ProtocolError, StateError
 
@@ -54,28 +58,52 @@ class PeerCarrier(Carrier):
         connect: Opens a stream to the server.
         host: The server's name, for the Host header.
         prefix: The path of the server's URL; empty or ``/like/this``.
+        most: The most streams that travel over HTTP at once.
     """
 
     def __init__(
-        self, nursery: trio.Nursery, connect: Callable[[], Awaitable[trio.abc.Stream]], host: str, prefix: str
+        self,
+        nursery: trio.Nursery,
+        connect: Callable[[], Awaitable[trio.abc.Stream]],
+        host: str,
+        prefix: str,
+        most: float = math.inf,
     ) -> None:
         self._nursery = nursery
         self._connect = connect
         self._host = host
         self._path = prefix + STREAMS_PATH
         self._proxied = prefix != ""
+        self._most = most
+        self._under_way = 0
 
     def offer(self, stream: OutgoingStream) -> None:
         """Return no ticket: the server sends one when somebody reads the stream."""
 
-    def request(self, stream: IncomingStream) -> str | None:
-        """Fetch a stream."""
-        self._nursery.start_soon(self._fetch, stream)
+    def request(self, stream: IncomingStream) -> Credit | None:
+        """Fetch a stream, or let it come as pieces."""
+        if self._under_way >= self._most:
+            return Credit(stream.info.id, CREDIT_BYTES)
+        self._start(self._fetch, stream)
         return None
 
-    def post(self, stream: OutgoingStream, ticket: str) -> None:
-        """Post a stream."""
-        self._nursery.start_soon(self._post, stream, ticket)
+    def post(self, stream: OutgoingStream, ticket: Ticket) -> bool:
+        """Post a stream, unless it is to go as pieces."""
+        if ticket.credit is not None and self._under_way >= self._most:
+            return False
+        self._start(self._post, stream, ticket.ticket)
+        return True
+
+    def _start(self, carry: Callable[..., Awaitable[None]], stream: Stream, *args: object) -> None:
+        stream.over_http = True
+        self._under_way += 1
+        self._nursery.start_soon(self._carry, carry, stream, *args)
+
+    async def _carry(self, carry: Callable[..., Awaitable[None]], *args: object) -> None:
+        try:
+            await carry(*args)
+        finally:
+            self._under_way -= 1
 
     async def _fetch(self, stream: IncomingStream) -> None:
         assert stream.info.ticket is not None

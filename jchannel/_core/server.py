@@ -392,7 +392,15 @@ class Server:
         )
         session.client = hello.client
         limits = self.limits
-        connection.send(Welcome(self._heartbeat, limits.frame_bytes, limits.cancel_seconds, tuple(self._channels)))
+        connection.send(
+            Welcome(
+                self._heartbeat,
+                limits.frame_bytes,
+                limits.cancel_seconds,
+                tuple(self._channels),
+                limits.http_streams,
+            )
+        )
         self._session = session
         self.pages += 1
         await session.run(begin=partial(self._open_channels, session))

@@ -20,7 +20,9 @@ from jchannel._core.asgi import Receive, Scope, Send, respond
 from jchannel._core.carrier import Carrier
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
+from jchannel._core.pieces import CREDIT_BYTES
 from jchannel._core.stream_registry import StreamRegistry
+from jchannel._protocol.messages import Ticket
 from jchannel._protocol.parts import Part, PartMark, encode_part
 from jchannel.errors import StateError
 
@@ -61,11 +63,11 @@ class ServerCarrier(Carrier):
         """Return a new ticket to fetch a stream with, at once or in parts."""
         return self._streams.issue_ticket(stream)
 
-    def request(self, stream: IncomingStream) -> str | None:
-        """Return a new ticket to post a stream with."""
-        return self._streams.issue_ticket(stream)
+    def request(self, stream: IncomingStream) -> Ticket:
+        """Return a new ticket to post a stream with, or credit to send it as pieces: the page chooses."""
+        return Ticket(stream.info.id, self._streams.issue_ticket(stream), CREDIT_BYTES)
 
-    def post(self, stream: OutgoingStream, ticket: str) -> None:  # noqa: ARG002 (it is never posted)
+    def post(self, stream: OutgoingStream, ticket: Ticket) -> bool:  # noqa: ARG002 (it is never posted)
         """Raise an error: the protocol's table of states lets only a server issue tickets, so this is never called."""
         raise AssertionError(ticket)
 
@@ -78,6 +80,7 @@ class ServerCarrier(Carrier):
                 stream.break_off(StateError("the stream is broken: a part of it was asked for out of its order"))
                 stream.stop()
                 return _respond(send, HTTPStatus.CONFLICT)
+            stream.over_http = True
             if "offset" in query:
                 return _send_part(stream, receive, send)
             self._streams.revoke_ticket(stream)
@@ -167,10 +170,10 @@ async def _wait_gone(receive: Receive) -> None:
 
 async def _receive_part(stream: IncomingStream, query: dict[str, list[str]], receive: Receive) -> HTTPStatus:
     """Receive the next part of a stream from the body of a request. Return when there is room for more."""
-    if query.get("offset") != [str(stream.received)] or stream.part_under_way:
+    if query.get("offset") != [str(stream.received)] or stream.part_under_way or stream.in_pieces:
         stream.fail(StateError("the stream is broken: a part of it came out of its order"))
         return HTTPStatus.CONFLICT
-    stream.part_under_way = True
+    stream.part_under_way = stream.over_http = True
     try:
         more = True
         while more:

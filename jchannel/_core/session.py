@@ -20,6 +20,7 @@ from jchannel._core.invocation import Invocation
 from jchannel._core.limits import Limits
 from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.outgoing import OutgoingStream
+from jchannel._core.pieces import Pieces
 from jchannel._core.request import Request
 from jchannel._core.statistics import SocketTally
 from jchannel._core.stream_registry import StreamRegistry
@@ -29,22 +30,26 @@ from jchannel._guarded import log
 from jchannel._protocol import messages
 from jchannel._protocol.connection import Connection, State
 from jchannel._protocol.messages import (
+    Ack,
     Answer,
     Beat,
     Broken,
     Call,
     Cancel,
     Close,
+    Credit,
     Echo,
+    End,
     Error,
     Goodbye,
     Message,
     Open,
+    Piece,
     Pipe,
     Result,
     Stop,
     StreamInfo,
-    Ticket,
+    StreamMessage,
 )
 from jchannel.errors import PageLostError, ProtocolError, RemoteError
 
@@ -125,6 +130,7 @@ class Session:
         self._serve = serve
         self._streams = streams
         self._carrier = carrier
+        self._pieces = Pieces(connection, self.tell, self._rouse_writer)
         self._heartbeat = heartbeat
         self._beat_answered = trio.Event()
         self._requests: dict[int, Request] = {}
@@ -260,19 +266,22 @@ class Session:
 
     def begin_stream(self, stream: IncomingStream) -> None:
         """Make a stream's source send, because somebody has begun to read it."""
-        ticket = self._carrier.request(stream)
-        if ticket is not None:
-            self.tell(Ticket(stream.info.id, ticket))
+        message = self._carrier.request(stream)
+        if message is not None:
+            self._pieces.expect(stream)
+            self.tell(message)
 
     def stop_stream(self, number: int) -> None:
         """Make the source of a stream of the far side stop, because nobody wants more."""
         self.tell(Stop(number))
 
-    def _handle_stream(self, message: Ticket | Stop | Broken) -> None:
+    def _handle_stream(self, message: StreamMessage) -> None:
         """Handle what the far side says of a stream. One that has ended has crossed it."""
-        if isinstance(message, Broken):
+        if isinstance(message, Piece | End | Broken):
             incoming = self._streams.find_incoming(self, message.stream)
-            if incoming is not None:
+            if not isinstance(message, Broken):
+                self._pieces.receive(incoming, message)
+            elif incoming is not None:
                 incoming.note_broken(self.remote_error("exception", message.name, message.message))
             return
         outgoing = self._streams.find_outgoing(self, message.stream)
@@ -280,8 +289,11 @@ class Session:
             return
         if isinstance(message, Stop):
             outgoing.stop()
-        else:
-            self._carrier.post(outgoing, message.ticket)
+        elif isinstance(message, Credit):
+            self._pieces.allow(outgoing, message.bytes)
+        elif not self._carrier.post(outgoing, message):
+            assert message.credit is not None
+            self._pieces.begin(outgoing, message.credit)
 
     # The connection
 
@@ -353,13 +365,17 @@ class Session:
             self._send_frame(frame)
             if not self._unsent:
                 return
-        trio.lowlevel.reschedule(self._writer_waits)
-        self._writer_waits = None
+        self._rouse_writer()
 
     def _send_frame(self, frame: str | bytes) -> None:
         self._unsent = not self._link.send_nowait(frame)
         self.tally.frames_sent += 1
         self.tally.bytes_sent += frame_size(frame)
+
+    def _rouse_writer(self) -> None:
+        if self._writer_waits is not None:
+            trio.lowlevel.reschedule(self._writer_waits)
+            self._writer_waits = None
 
     async def _write(self) -> None:
         try:
@@ -369,7 +385,7 @@ class Session:
                     self._unsent = False
                 if self._full_outboxes and self.has_room:
                     self._flush_outboxes()
-                frame = self._connection.next_frame()
+                frame = self._connection.next_frame() or self._pieces.next_frame()
                 if frame is not None:
                     self._send_frame(frame)
                 elif self._connection.state is State.ENDED:
@@ -449,18 +465,23 @@ class Session:
             invocation = self.invocations.get(message.id)
             if invocation is not None:
                 invocation.cancel_by_sender()
-        elif isinstance(message, Ticket | Stop | Broken):
+        elif isinstance(message, StreamMessage):
             self._handle_stream(message)
         elif isinstance(message, Beat):
-            self._beat_answered.set()
-            if self._heartbeat is None:
-                self.tell(message)
+            self._handle_beat(message)
+        elif isinstance(message, Ack):
+            self._pieces.go_on()
         elif isinstance(message, Goodbye):
             self._end(f"{self.far_side} has closed the connection: {message.message}")
             self._scope.cancel()
         elif isinstance(message, Open | Close):
             assert self._serve is not None, "the protocol's table of states lets only a server open and close channels"
             self._serve(self, message)
+
+    def _handle_beat(self, beat: Beat) -> None:
+        self._beat_answered.set()
+        if self._heartbeat is None:
+            self.tell(beat)
 
     def _handle_answer(self, answer: Answer) -> None:
         request = self._requests.pop(answer.id, None)

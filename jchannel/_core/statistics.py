@@ -36,7 +36,7 @@ class CallTotals:
 
 @dataclass(frozen=True, slots=True)
 class SocketTotals:
-    """The traffic on the WebSockets of the page's connections. Byte streams outside of them do not count.
+    """The traffic on the WebSockets of the page's connections. Byte streams over HTTP do not count.
 
     Attributes:
         messages_sent: The number of messages to the page. One frame may contain several.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -23,6 +23,9 @@ __all__ = ["READ_AHEAD", "Buffer", "Stream"]
 #: How many bytes of a stream may wait in its buffer before whoever brings more waits, too.
 READ_AHEAD = 2**20
 
+# Up to how many bytes pieces are joined.
+_SHORT: Final = 4 * 2**10
+
 
 class Buffer:
     """Pieces of bytes in their order, and a way to wait for a change.
@@ -30,15 +33,17 @@ class Buffer:
     Attributes:
         size: The number of bytes in it.
         limit: From how many bytes on it is full.
+        on_change: Called at each change, or ``None``.
     """
 
-    __slots__ = ("_changed", "_pieces", "limit", "size")
+    __slots__ = ("_changed", "_pieces", "limit", "on_change", "size")
 
     def __init__(self, pieces: Iterable[bytes] = ()) -> None:
         self._pieces = deque(pieces)
         self._changed = trio.lowlevel.ParkingLot()
         self.size = sum(map(len, self._pieces))
         self.limit = READ_AHEAD
+        self.on_change: Callable[[], None] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._pieces)
@@ -52,20 +57,34 @@ class Buffer:
         """Append a piece."""
         self._pieces.append(piece)
         self.size += len(piece)
-        self._changed.unpark_all()
+        self.notify()
+
+    def put_short(self, piece: bytes) -> None:
+        """Append a piece as ``put`` does; short ones are joined, as each piece takes memory beside its bytes."""
+        if self._pieces and len(self._pieces[-1]) + len(piece) <= _SHORT:
+            self.size -= len(self._pieces[-1])
+            piece = self._pieces.pop() + piece
+        self.put(piece)
 
     def take(self, limit: float = math.inf) -> bytes:
         """Remove and return what is there, up to a limit in bytes, or a single larger piece."""
         taken = gather(self._pieces, limit)
         self.size -= len(taken)
-        self._changed.unpark_all()
+        self.notify()
         return taken
+
+    def take_within(self, limit: int) -> bytes:
+        """Remove and return what is there, up to a limit in bytes: of a larger piece only its beginning."""
+        if self._pieces and len(self._pieces[0]) > limit:
+            piece = self._pieces.popleft()
+            self._pieces.extendleft((piece[limit:], piece[:limit]))
+        return self.take(limit)
 
     def take_piece(self) -> bytes:
         """Remove and return the next piece as it came."""
         piece = self._pieces.popleft()
         self.size -= len(piece)
-        self._changed.unpark_all()
+        self.notify()
         return piece
 
     def take_pieces(self) -> list[bytes]:
@@ -78,11 +97,13 @@ class Buffer:
         """Drop what is there."""
         self._pieces.clear()
         self.size = 0
-        self._changed.unpark_all()
+        self.notify()
 
     def notify(self) -> None:
-        """Wake everybody who waits for a change, because something else of the stream has changed."""
+        """Wake everybody who waits for a change, because something of the stream has changed."""
         self._changed.unpark_all()
+        if self.on_change is not None:
+            self.on_change()
 
     async def wait_changed(self) -> None:
         """Wait until something may have changed. Cancelling it does nothing else."""
@@ -97,6 +118,9 @@ class Stream(ABC):
         total: The bytes that it has altogether, as measured before, for showing progress; ``None`` where they were not.
         in_parts: Whether the receiver asks for it part by part. When the source fails, it asks for what is left, too.
         part_under_way: Whether a part of it is on its way.
+        over_http: Whether it is being carried over HTTP.
+        in_pieces: Whether it travels as pieces.
+        credit: The bytes that its source may still send as pieces, and the reader still expects.
         exits: Closed when nothing more will be carried. Whoever carries the stream adds what has to happen then.
         channel: The channel that it belongs to, and ``place`` its session and its number there, and ``ticket`` its
             ticket, or ``None``. The registry sets them.
@@ -109,6 +133,9 @@ class Stream(ABC):
         self.total = total
         self.in_parts = False
         self.part_under_way = False
+        self.over_http = False
+        self.in_pieces = False
+        self.credit = 0
         self.exits = ExitStack()
         self.channel: object = None
         self.place: tuple[object, int] | None = None
@@ -117,6 +144,16 @@ class Stream(ABC):
         self._tallies = tallies
         self._registry = registry
         self._since = trio.current_time()
+
+    @property
+    def buffered(self) -> int:
+        """The bytes that wait here."""
+        return self._buffer.size
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Call a function at each change of what waits here, until nothing more will be carried."""
+        self._buffer.on_change = on_change
+        self.exits.callback(setattr, self._buffer, "on_change", None)
 
     @abstractmethod
     def describe(self, now: float) -> StreamNode:

@@ -13,6 +13,7 @@ import trio_websocket
 
 from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.transport import Link, LinkClosed, Side, WebSocketLink
+from jchannel._guarded import text_of
 
 __all__ = ["RejectedError", "Upgrade", "open_websocket"]
 
@@ -95,7 +96,7 @@ async def open_websocket(
     except LinkClosed:
         raise
     except Exception as error:  # wsproto's and h11's own come through trio-websocket.
-        raise LinkClosed(f"what it answered is no HTTP: {error}") from error
+        raise LinkClosed(f"what it answered is no HTTP: {text_of(error)}") from error
     return head.detach(Side.CLIENT, frame_bytes)
 
 

@@ -13,18 +13,22 @@ from typing import Final
 
 from jchannel._protocol.frames import decode_frame, encode_frame
 from jchannel._protocol.messages import (
+    Ack,
     Beat,
     Broken,
     Call,
     Cancel,
     Close,
+    Credit,
     Echo,
     Encoded,
+    End,
     Error,
     Goodbye,
     Hello,
     Message,
     Open,
+    Piece,
     Pipe,
     Request,
     Result,
@@ -34,6 +38,7 @@ from jchannel._protocol.messages import (
     Welcome,
     encode,
 )
+from jchannel._protocol.window import PIECE_LIMIT, Window
 from jchannel.errors import ProtocolError
 
 __all__ = ["BATCH_LIMIT", "FRAME_LIMIT", "VERSION", "Connection", "Role", "State"]
@@ -46,6 +51,9 @@ FRAME_LIMIT: Final = 64 * 2**20
 
 #: A batch ends before it exceeds this number of bytes, unless it is one message.
 BATCH_LIMIT: Final = 256 * 2**10
+
+# What a piece's message takes beside its bytes, at most.
+_PIECE_OVERHEAD: Final = 160
 
 # What a frame takes beside its messages: the length field, the brackets, a comma for each message.
 _FRAME_OVERHEAD: Final = 16
@@ -67,7 +75,7 @@ class State(Enum):
     ENDED = auto()
 
 
-_EITHER: Final = (Beat, Echo, Call, Pipe, Result, Error, Cancel, Stop, Broken)
+_EITHER: Final = (Beat, Echo, Call, Pipe, Result, Error, Cancel, Stop, Broken, Credit, Piece, End, Ack)
 _BY_SERVER: Final = (Open, Close, Ticket, *_EITHER)
 
 # The state that a message leads to, by the side that sends it and the state it is sent in. The rest is an error.
@@ -92,6 +100,7 @@ class Connection:
         role: As above.
         state: How far it is.
         frame_limit: As above.
+        http_streams: The most streams that travel over HTTP at once, as the server's welcome says.
         waiting_bytes: The size of the messages that no frame has taken yet.
     """
 
@@ -99,6 +108,7 @@ class Connection:
         self.role = role
         self.state = State.OPENING
         self.frame_limit = frame_limit
+        self.http_streams: float = math.inf
         self._way_limit: float = math.inf
         self._far_role = Role.PAGE if role is Role.SERVER else Role.SERVER
         self._last_id = 0
@@ -107,6 +117,7 @@ class Connection:
         self._last_far_stream = 0
         self._asked: dict[int, type[Request]] = {}
         self._running: set[int] = set()
+        self._window = Window()
         self._waiting: deque[Encoded] = deque()
         self.waiting_bytes = 0
 
@@ -152,6 +163,18 @@ class Connection:
         """Return the number of the next stream of this side, which the next message with a stream must have."""
         return self._last_stream + 1
 
+    @property
+    def piece_room(self) -> int:
+        """The most bytes that the next piece may have; 0 if none may leave, as until those under way have arrived."""
+        if self.state is not State.READY or not self._window.open:
+            return 0
+        return min(PIECE_LIMIT, self.frame_limit - _PIECE_OVERHEAD)
+
+    @property
+    def ack_due(self) -> int:
+        """The bytes of pieces that are to be acknowledged now; 0 for none yet."""
+        return self._window.ack_due
+
     def send(self, message: Message) -> None:
         """Queue a message for the next frame.
 
@@ -186,6 +209,7 @@ class Connection:
             self._running.discard(message.id)
         elif isinstance(message, Hello | Welcome):
             self._apply_limits(message)
+        self._window.send(message)
         if isinstance(message, Beat):
             self._waiting.appendleft(encoded)  # It asks for a sign of life, or is one, whatever else there is to send.
         else:
@@ -231,14 +255,15 @@ class Connection:
             asked = self._asked.pop(message.id)
             if isinstance(message, Result):
                 _check_result(message, asked)
-        elif isinstance(message, Broken):
+        elif isinstance(message, Piece | End | Broken):
             self._check_announced(message.stream, self._last_far_stream)
-        elif isinstance(message, Stop | Ticket):
+        elif isinstance(message, Stop | Ticket | Credit):
             self._check_announced(message.stream, self._last_stream)
         elif isinstance(message, Hello | Welcome):
             self._apply_limits(message)
         if isinstance(message, Call | Pipe | Result) and message.stream is not None:
             self._receive_stream(message.stream)
+        self._window.receive(message)
 
     def _apply_limits(self, message: Hello | Welcome) -> None:
         """Apply the limits that the handshake's messages say, whichever side has sent them: the smallest holds."""
@@ -248,6 +273,8 @@ class Connection:
                 self.frame_limit = min(self.frame_limit, message.frame_limit)
         else:
             self.frame_limit = int(min(self._way_limit, message.frame_limit))
+            if message.http_streams is not None:
+                self.http_streams = message.http_streams
 
     def _receive_stream(self, stream: StreamInfo) -> None:
         if stream.id <= self._last_far_stream:

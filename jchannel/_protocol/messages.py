@@ -22,24 +22,29 @@ __all__ = [
     "MIN_FRAME_LIMIT",
     "UNSENT",
     "VALUE_FIELDS",
+    "Ack",
     "Answer",
     "Beat",
     "Broken",
     "Call",
     "Cancel",
     "Close",
+    "Credit",
     "Echo",
     "Encoded",
+    "End",
     "Error",
     "Goodbye",
     "Hello",
     "Message",
     "Open",
+    "Piece",
     "Pipe",
     "Request",
     "Result",
     "Stop",
     "StreamInfo",
+    "StreamMessage",
     "Ticket",
     "Welcome",
     "encode",
@@ -64,12 +69,13 @@ ERROR_KINDS: Final = frozenset(
     }
 )
 
-#: The fields that may hold attachments, of the messages that have any. The values come first.
+#: The fields that may hold attachments, of the messages that have any. Those that hold values come first.
 VALUE_FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "echo": ("args",),
     "call": ("args", "stream"),
     "pipe": ("stream",),
     "result": ("value", "stream"),
+    "piece": ("data",),
 }
 
 #: The id, the channel and the stream's number of a request that has not been sent: the connection numbers it.
@@ -119,7 +125,8 @@ class Hello:
 class Welcome:
     """The server's answer to ``Hello``: its beat in seconds, its frame limit in bytes, and the channels alive.
 
-    ``cancel_wait`` is the most seconds that the page waits for the end of what it has cancelled.
+    ``cancel_wait`` is the most seconds that the page waits for the end of what it has cancelled, and ``http_streams``
+    the most streams that travel over HTTP at once; ``None`` for no limit.
     """
 
     type: ClassVar = "welcome"
@@ -127,6 +134,7 @@ class Welcome:
     frame_limit: int
     cancel_wait: float
     channels: tuple[int, ...]
+    http_streams: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,11 +247,15 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Tell the page where to post its stream ``stream``, which somebody has begun to read."""
+    """Tell the page where to post its stream ``stream``, which somebody has begun to read.
+
+    ``credit`` is the number of bytes that it may send as pieces instead; ``None`` where it must post.
+    """
 
     type: ClassVar = "ticket"
     stream: int
     ticket: str
+    credit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +276,44 @@ class Broken:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Allow a stream's source to send so many more bytes as pieces. The first credit begins the stream."""
+
+    type: ClassVar = "credit"
+    stream: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next bytes of a stream, at least one, that travels as pieces."""
+
+    type: ClassVar = "piece"
+    stream: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Tell a stream's reader that it has had all pieces."""
+
+    type: ClassVar = "end"
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Tell the far side that so many more bytes of its pieces have arrived."""
+
+    type: ClassVar = "ack"
+    bytes: int
+
+
 Request: TypeAlias = Open | Close | Echo | Call | Pipe
 Answer: TypeAlias = Result | Error
-Message: TypeAlias = Hello | Welcome | Goodbye | Beat | Request | Answer | Cancel | Ticket | Stop | Broken
+StreamMessage: TypeAlias = Ticket | Stop | Broken | Credit | Piece | End
+Message: TypeAlias = Hello | Welcome | Goodbye | Beat | Request | Answer | Cancel | StreamMessage | Ack
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +342,9 @@ def encode(message: Message) -> Encoded:
             text += f',"{name}":{_write_stream(value)}'
             if value.data is not None:
                 attachments += (Attachment((name, "data"), "bytes", None, value.data),)
+        elif isinstance(value, bytes):
+            text += f',"{name}":null'
+            attachments = (Attachment((name,), "bytes", None, value),)
         else:
             text += f',"{name}":{to_json(value)}'
     if attachments:
@@ -406,6 +456,10 @@ def _is_stream(value: object) -> bool:
     )
 
 
+def _is_data(value: object) -> bool:
+    return isinstance(value, bytes) and value != b""
+
+
 def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value <= _MAX_ID
 
@@ -452,6 +506,7 @@ _READERS: Final[dict[str, tuple[Callable[..., Message], tuple[_Field, ...]]]] = 
             _Field("frame_limit", _is_id),
             _Field("cancel_wait", _is_period),
             _Field("channels", _is_ids, convert=tuple),
+            _Field("http_streams", _is_count, optional=True),
         ),
     ),
     "goodbye": (Goodbye, (_Field("reason", _is_reason), _MESSAGE)),
@@ -470,7 +525,11 @@ _READERS: Final[dict[str, tuple[Callable[..., Message], tuple[_Field, ...]]]] = 
         (_ID, _Field("kind", _is_kind), _NAME, _MESSAGE, _Field("stack", _is_text, optional=True)),
     ),
     "cancel": (Cancel, (_ID,)),
-    "ticket": (Ticket, (_STREAM_ID, _Field("ticket", _is_ticket))),
+    "ticket": (Ticket, (_STREAM_ID, _Field("ticket", _is_ticket), _Field("credit", _is_id, optional=True))),
     "stop": (Stop, (_STREAM_ID,)),
     "broken": (Broken, (_STREAM_ID, _NAME, _MESSAGE)),
+    "credit": (Credit, (_STREAM_ID, _Field("bytes", _is_id))),
+    "piece": (Piece, (_STREAM_ID, _Field("data", _is_data))),
+    "end": (End, (_STREAM_ID,)),
+    "ack": (Ack, (_Field("bytes", _is_id),)),
 }

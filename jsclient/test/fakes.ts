@@ -243,6 +243,7 @@ export interface WelcomeOptions {
   readonly beat?: number;
   readonly frameLimit?: number;
   readonly cancelWait?: number;
+  readonly httpStreams?: number;
 }
 
 /** The server's side of one fake socket. */
@@ -259,8 +260,9 @@ export class FakeServer {
   welcome(channels: readonly number[] = [], options: WelcomeOptions = {}): void {
     this.socket.open();
     this.receive();
-    const { beat = 15, frameLimit = 67_108_864, cancelWait = 5 } = options;
-    this.send({ type: 'welcome', beat, frame_limit: frameLimit, cancel_wait: cancelWait, channels });
+    const { beat = 15, frameLimit = 67_108_864, cancelWait = 5, httpStreams } = options;
+    const limit = httpStreams === undefined ? {} : { http_streams: httpStreams };
+    this.send({ type: 'welcome', beat, frame_limit: frameLimit, cancel_wait: cancelWait, channels, ...limit });
   }
 
   /** Send messages in one frame. */

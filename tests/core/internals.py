@@ -166,6 +166,11 @@ def connect_by(peer: Peer, connect: Callable[[], Awaitable[trio.abc.Stream]]) ->
     carrier_of(peer)._connect = connect
 
 
+def take_nothing_over_http(peer: Peer) -> None:
+    """From now on all streams between a peer and its server travel as pieces."""
+    carrier_of(peer)._most = 0
+
+
 def child_tasks(channel: Channel) -> frozenset[trio.lowlevel.Task]:
     """The tasks of a channel."""
     nursery = channel._core.nursery

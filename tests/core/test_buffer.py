@@ -69,7 +69,9 @@ def test_its_limit_is_the_one_of_when_it_was_made(monkeypatch: pytest.MonkeyPatc
 
 CHANGES: dict[str, Callable[[Buffer], object]] = {
     "put": lambda buffer: buffer.put(b"x"),
+    "put_short": lambda buffer: buffer.put_short(b"x"),
     "take": lambda buffer: buffer.take(),
+    "take_within": lambda buffer: buffer.take_within(1),
     "take_piece": lambda buffer: buffer.take_piece(),
     "take_pieces": lambda buffer: buffer.take_pieces(),
     "clear": lambda buffer: buffer.clear(),
@@ -86,6 +88,35 @@ async def test_every_change_wakes_all_who_wait(name: str) -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert len(nursery.child_tasks) == 2
         CHANGES[name](buffer)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_change_is_told(name: str) -> None:
+    buffer = Buffer([b"piece"])
+    changes: list[int] = []
+    buffer.on_change = lambda: changes.append(buffer.size)
+    CHANGES[name](buffer)
+    assert changes == [buffer.size]
+
+
+@pytest.mark.parametrize(
+    ("limit", "taken"),
+    [(1, [b"a", b"b", b"c", b"d"]), (2, [b"ab", b"c", b"de", b"f"]), (4, [b"abc", b"def"]), (10, [b"abcdef"])],
+)
+def test_what_is_taken_within_a_limit_may_be_the_beginning_of_a_piece(limit: int, taken: list[bytes]) -> None:
+    buffer = Buffer([b"abc", b"def"])
+    assert [buffer.take_within(limit) for _ in taken] == taken
+    assert buffer.size == 6 - sum(map(len, taken))
+
+
+def test_short_pieces_are_joined_and_others_are_not() -> None:
+    buffer = Buffer()
+    for _ in range(5_000):
+        buffer.put_short(b"x")
+    buffer.put_short(bytes(4_000))
+    buffer.put_short(b"y")
+    assert buffer.size == 9_001
+    assert [len(piece) for piece in buffer.take_pieces()] == [4_096, 904, 4_001]
 
 
 async def test_waiting_can_be_cancelled() -> None:

@@ -57,6 +57,7 @@ from tests.core.internals import (
     make_outgoing,
     revoke_tickets,
     session_of,
+    take_nothing_over_http,
     tickets,
 )
 from tests.core.memory import MemoryServer, Page, open_memory_server
@@ -165,6 +166,9 @@ class Ends:
 PROXY = "http://localhost:8888/proxy/8889"
 """A URL with a path, as a proxy has it: the peer fetches the server's streams in parts."""
 
+PIECES = "in pieces"
+"""In place of a URL: a direct way on which all streams travel as pieces over the WebSocket."""
+
 
 @pytest.fixture(params=["to the page", "to Python"])
 def direction(request: pytest.FixtureRequest) -> str:
@@ -172,21 +176,23 @@ def direction(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=[None, PROXY], ids=["direct", "in parts"])
+@pytest.fixture(params=[None, PROXY, PIECES], ids=["direct", "in parts", "in pieces"])
 def url(request: pytest.FixtureRequest) -> str | None:
-    """Where the peer reaches the server: by the direct way, or by a URL with a path."""
+    """How the streams travel: by the direct way, by a URL with a path, or as pieces."""
     return None if request.param is None else str(request.param)
 
 
 @asynccontextmanager
-async def open_ends(direction: str, **options: Any) -> AsyncIterator[Ends]:
+async def open_ends(direction: str, url: str | None = None, **options: Any) -> AsyncIterator[Ends]:
     handler = Handler()
-    async with open_memory_server(**options) as memory:
+    async with open_memory_server(url=None if url == PIECES else url, **options) as memory:
         to_page = direction == "to the page"
         async with (
             memory.open_peer(handler if to_page else None) as peer,
             memory.server.open_channel("code", handler=None if to_page else handler) as channel,
         ):
+            if url == PIECES:
+                take_nothing_over_http(peer)
             far = await peer.wait_channel()
             near: Side = channel if to_page else far
             yield Ends(memory, near, far if to_page else channel, handler)
@@ -774,7 +780,7 @@ class TestAStreamThatEndsBeforeItIsCarried:
             stream = make_outgoing(await open_source(Source().pieces, TrioThreads(Limits())))
             nursery.start_soon(stream.run)
             await trio.testing.wait_all_tasks_blocked()
-            carrier.post(stream, "ticket")
+            carrier.post(stream, Ticket(1, "ticket"))
             stream.stop()
 
 
@@ -856,6 +862,7 @@ class TestAWayThatBreaks:
                 answer = await far.call_with_stream("digest", data, timeout=60)
                 assert answer == [len(data), hashlib.sha256(data).hexdigest()]
 
+    @pytest.mark.parametrize("url", [None, PROXY], ids=["direct", "in parts"])
     async def test_by_a_ticket_that_is_not_valid_any_more_is_an_error_of_the_reader(
         self, autojump_clock: trio.testing.MockClock, url: str | None
     ) -> None:
@@ -883,7 +890,7 @@ class TestIncomingStreams:
 async def test_only_a_peer_posts() -> None:
     stream = make_outgoing(await open_source(b"", TrioThreads(Limits())))
     with pytest.raises(AssertionError):
-        ServerCarrier(StreamRegistry(Limits())).post(stream, "ticket")
+        ServerCarrier(StreamRegistry(Limits())).post(stream, Ticket(1, "ticket"))
 
 
 class TestThePagesSide:

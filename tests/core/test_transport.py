@@ -135,6 +135,16 @@ async def test_what_is_no_websocket_frame_closes_the_link() -> None:
         assert len(await explain(link)) == 1
 
 
+async def test_two_sides_that_close_at_once_do_not_wait_for_each_other_to_read(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    near, far = trio.testing.lockstep_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(WebSocketLink(near, Side.SERVER, 1000).aclose)
+        nursery.start_soon(WebSocketLink(far, Side.CLIENT, 1000).aclose)
+    assert trio.current_time() == 0
+
+
 async def test_cancelling_the_closing_closes_the_stream_at_once() -> None:
     async with open_link() as (link, _, stream):
         with trio.CancelScope() as scope:

@@ -77,8 +77,15 @@ def code_of(answers: Iterable[Frame]) -> int:
     return Close.parse(last.data).code
 
 
-@pytest.mark.parametrize("piece", [None, 1, 997])
-@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 128, 65_535, 65_536])
+@pytest.mark.parametrize(
+    ("size", "piece"),
+    [
+        (size, piece)
+        for size in (0, 1, 125, 126, 127, 128, 65_535, 65_536)
+        for piece in (None, 1, 997)
+        if size < 997 or piece != 1
+    ],
+)
 async def test_a_message_of_any_size_arrives_whole_in_whatever_pieces_it_comes(size: int, piece: int | None) -> None:
     text, data = "*" * size, b"\xfe" * size
     received, _ = await play(make_frame(TEXT, text.encode()), make_frame(BINARY, data), piece=piece)

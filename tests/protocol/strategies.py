@@ -12,17 +12,21 @@ from jchannel._protocol.messages import (
     GOODBYE_REASONS,
     MIN_FRAME_LIMIT,
     VALUE_FIELDS,
+    Ack,
     Beat,
     Broken,
     Call,
     Cancel,
     Close,
+    Credit,
     Echo,
+    End,
     Error,
     Goodbye,
     Hello,
     Message,
     Open,
+    Piece,
     Pipe,
     Result,
     Stop,
@@ -84,7 +88,14 @@ _times = st.integers(0) | st.floats(0, allow_infinity=False)
 
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Hello, st.text(min_size=1, max_size=64), st.none() | st.integers(MIN_FRAME_LIMIT, MAX_INTEGER - 1)),
-    st.builds(Welcome, _periods, _ids, _periods, st.lists(_ids, max_size=4).map(tuple)),
+    st.builds(
+        Welcome,
+        _periods,
+        _ids,
+        _periods,
+        st.lists(_ids, max_size=4).map(tuple),
+        st.none() | st.integers(0, MAX_INTEGER - 1),
+    ),
     st.builds(Goodbye, st.sampled_from(sorted(GOODBYE_REASONS)), texts),
     st.just(Beat()),
     st.builds(Open, _ids, _ids, texts),
@@ -96,16 +107,20 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Result, _ids, values, st.none() | _streams),
     st.builds(Error, _ids, st.sampled_from(sorted(ERROR_KINDS)), texts, texts, st.none() | texts),
     st.builds(Cancel, _ids),
-    st.builds(Ticket, _ids, _tickets),
+    st.builds(Ticket, _ids, _tickets, st.none() | _ids),
     st.builds(Stop, _ids),
     st.builds(Broken, _ids, texts, texts),
+    st.builds(Credit, _ids, _ids),
+    st.builds(Piece, _ids, st.binary(min_size=1)),
+    st.builds(End, _ids),
+    st.builds(Ack, _ids),
 )
 
 
 def packed(message: Any) -> Any:
     """The message with its values packed, as it must be to be encoded."""
     name = VALUE_FIELDS.get(message.type, ("stream",))[0]
-    if name == "stream":
+    if name in ("stream", "data"):
         return message
     return dataclasses.replace(message, **{name: pack(getattr(message, name), field_name=name, shown_as=name)})
 

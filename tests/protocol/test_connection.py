@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -10,17 +11,22 @@ from hypothesis import strategies as st
 from jchannel._protocol.connection import BATCH_LIMIT, FRAME_LIMIT, Connection, Role, State
 from jchannel._protocol.frames import encode_frame
 from jchannel._protocol.messages import (
+    MIN_FRAME_LIMIT,
+    Ack,
     Beat,
     Broken,
     Call,
     Cancel,
     Close,
+    Credit,
     Echo,
+    End,
     Error,
     Goodbye,
     Hello,
     Message,
     Open,
+    Piece,
     Pipe,
     Result,
     Stop,
@@ -28,7 +34,8 @@ from jchannel._protocol.messages import (
     Welcome,
     encode,
 )
-from jchannel._protocol.values import Packed
+from jchannel._protocol.values import MAX_INTEGER, Packed
+from jchannel._protocol.window import PIECE_LIMIT, PIECES_UNDER_WAY
 from jchannel.errors import ProtocolError
 from tests.protocol.strategies import messages, packed
 
@@ -420,9 +427,98 @@ def test_a_request_with_a_stream_is_answered(asked: Message, result: Message) ->
     assert server.unanswered == 0
 
 
-@pytest.mark.parametrize("message", [Stop(1), Broken(1, "Error", "")])
+@pytest.mark.parametrize("message", [Stop(1), Broken(1, "Error", ""), Credit(1, 1), Piece(1, b"x"), End(1)])
 def test_what_is_said_of_a_stream_that_was_never_announced_is_refused(message: Message) -> None:
     server, page = connect()
     page.send(message)
     with pytest.raises(ProtocolError, match="no stream 1 has been announced"):
         move(page, server)
+
+
+PIECE = Piece(1, bytes(PIECE_LIMIT))
+
+
+def connect_with_streams() -> tuple[Connection, Connection]:
+    """Two connections on which each side has announced a stream, whose number is 1."""
+    server, page = connect()
+    server.send(Pipe(1, 1, StreamInfo(1, ticket=22 * "x")))
+    page.send(Pipe(1, 1, StreamInfo(1)))
+    move(server, page)
+    move(page, server)
+    return server, page
+
+
+def test_pieces_are_under_way_until_they_are_acknowledged() -> None:
+    server, page = connect_with_streams()
+    rooms = []
+    for _ in range(PIECES_UNDER_WAY // PIECE_LIMIT):
+        rooms.append(server.piece_room)
+        server.send(PIECE)
+    assert rooms == [PIECE_LIMIT] * len(rooms)
+    assert server.piece_room == 0
+    move(server, page)
+    page.send(Ack(1))
+    move(page, server)
+    assert server.piece_room == 0
+    page.send(Ack(PIECE_LIMIT - 1))
+    move(page, server)
+    assert server.piece_room == PIECE_LIMIT
+
+
+def test_pieces_are_acknowledged_when_a_quarter_of_what_may_be_under_way_has_arrived() -> None:
+    server, page = connect_with_streams()
+    page.send(Piece(1, bytes(PIECE_LIMIT - 1)))
+    move(page, server)
+    assert server.ack_due == 0
+    page.send(Piece(1, b"x"))
+    move(page, server)
+    assert server.ack_due == PIECE_LIMIT
+    server.send(Ack(server.ack_due))
+    assert server.ack_due == 0
+
+
+def test_more_bytes_of_pieces_than_may_be_under_way_are_refused() -> None:
+    server, page = connect_with_streams()
+    for _ in range(PIECES_UNDER_WAY // PIECE_LIMIT):
+        page.send(PIECE)
+    move(page, server)
+    page.send(Piece(1, b"x"))
+    with pytest.raises(ProtocolError, match="more than 262,144 bytes of pieces are under way"):
+        move(page, server)
+
+
+def test_an_acknowledgement_of_more_than_is_under_way_is_refused() -> None:
+    server, page = connect_with_streams()
+    server.send(PIECE)
+    move(server, page)
+    page.send(Ack(PIECE_LIMIT + 1))
+    with pytest.raises(ProtocolError, match="65537 bytes are acknowledged, and 65536 are under way"):
+        move(page, server)
+
+
+def test_a_piece_has_room_in_the_smallest_frame() -> None:
+    server, page = Connection(Role.SERVER, frame_limit=MIN_FRAME_LIMIT), Connection(Role.PAGE)
+    page.send(Hello("x"))
+    move(page, server)
+    server.send(Welcome(15, MIN_FRAME_LIMIT, 0.5, ()))
+    move(server, page)
+    server.send(Piece(MAX_INTEGER - 1, bytes(server.piece_room)))
+    waiting = server.next_frame()
+    assert waiting is not None
+    assert MIN_FRAME_LIMIT - 40 < len(waiting) <= MIN_FRAME_LIMIT
+
+
+def test_there_is_no_room_for_a_piece_before_the_welcome_and_after_the_goodbye() -> None:
+    assert Connection(Role.PAGE).piece_room == 0
+    server, _ = connect()
+    assert server.piece_room == PIECE_LIMIT
+    server.send(Goodbye("closed", ""))
+    assert server.piece_room == 0
+
+
+@pytest.mark.parametrize(("said", "most"), [(None, math.inf), (0, 0), (3, 3)])
+def test_the_welcome_says_how_many_streams_may_travel_over_http(said: int | None, most: float) -> None:
+    page = Connection(Role.PAGE)
+    page.send(Hello("x"))
+    page.receive(frame(Welcome(15, FRAME_LIMIT, 0.5, (), said)))
+    assert page.http_streams == most

@@ -19,6 +19,8 @@ from jchannel._protocol.values import Packed, pack
 from jchannel.errors import ProtocolError
 from tests.protocol.strategies import packed, same, write_as_javascript
 
+OPTIONAL = ("code", "module", "stack", "stream", "timeout", "parent", "frame_limit", "http_streams", "credit")
+
 VECTORS = Path(__file__).parent.parent / "vectors"
 
 
@@ -62,7 +64,7 @@ def packed_as(message: Message, shapeless: Iterator[bool]) -> Message:
     """The message with its values packed. Python sends every array with its shape; some vectors have it left out."""
     message = packed(message)
     name = VALUE_FIELDS.get(message.type, ("stream",))[0]
-    if name == "stream":
+    if name in ("stream", "data"):
         return message
     value: Packed = getattr(message, name)
     attachments = tuple(
@@ -80,8 +82,7 @@ def fields_of(message: Message) -> dict[str, object]:
     if isinstance(fields.get("stream"), StreamInfo):
         stream = dataclasses.asdict(fields["stream"])
         fields["stream"] = {key: value for key, value in stream.items() if value is not None}
-    names = ("code", "module", "stack", "stream", "timeout", "parent", "frame_limit")
-    optional = {name for name in names if fields.get(name) is None}
+    optional = {name for name in OPTIONAL if fields.get(name) is None}
     return {"type": message.type} | {name: value for name, value in fields.items() if name not in optional}
 
 

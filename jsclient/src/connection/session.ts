@@ -3,10 +3,12 @@
 import type { MakeRequest, ChannelRegistry } from '../channels/registry.js';
 import { ClosedError, ConnectionLostError, type ProtocolError } from '../errors.js';
 import { Connection } from '../protocol/connection.js';
-import type { GoodbyeReason, Message, Welcome } from '../protocol/messages.js';
+import type { Frame } from '../protocol/frames.js';
+import type { GoodbyeReason, Message, StreamMessage, Welcome } from '../protocol/messages.js';
 import { findLimits } from '../requests/deadlines.js';
 import { Dispatcher } from '../requests/dispatcher.js';
 import { Outbox } from '../requests/outbox.js';
+import { Pieces } from '../streams/pieces.js';
 import { StreamRegistry } from '../streams/registry.js';
 import type { Environment } from './environment.js';
 import { Transport } from './transport.js';
@@ -53,6 +55,7 @@ export interface SessionEvents {
 /** One attempt to connect and, if it succeeds, the connection. */
 export class Session {
   readonly #connection = new Connection('page');
+  readonly #pieces: Pieces;
   readonly #writer: Writer;
   readonly #streams: StreamRegistry;
   readonly #outbox: Outbox;
@@ -69,12 +72,17 @@ export class Session {
     this.#environment = environment;
     this.#events = events;
     const connection = this.#connection;
-    const writer = new Writer(connection, (frame) => {
-      this.#transport.send(frame);
+    const pieces = new Pieces(connection, () => {
+      writer.wake();
     });
+    const transmit = (frame: Frame): void => {
+      this.#transport.send(frame);
+    };
+    const writer = new Writer(connection, transmit, () => pieces.nextFrame());
+    this.#pieces = pieces;
     this.#writer = writer;
     const origin = { url: address.streamsUrl, inParts: address.segmented };
-    this.#streams = new StreamRegistry(connection, writer, origin, environment);
+    this.#streams = new StreamRegistry(connection, writer, pieces, origin, environment);
     this.#outbox = new Outbox(connection, writer, this.#streams, environment);
     this.#dispatcher = new Dispatcher(connection, channels, writer, this.#streams, this.#outbox, environment);
     const transportEvents = {
@@ -128,14 +136,19 @@ export class Session {
     try {
       return this.#connection.receive(frame);
     } catch (error) {
-      const reason: CloseReason = {
-        reason: 'protocol',
-        message: `The server has sent what the protocol does not allow: ${(error as ProtocolError).message}.`,
-      };
-      this.#sendGoodbye(reason);
-      this.#end(reason);
+      this.#reject(error as ProtocolError);
       return [];
     }
+  }
+
+  /** End the session because the server has broken the protocol. */
+  #reject({ message }: ProtocolError): void {
+    const reason: CloseReason = {
+      reason: 'protocol',
+      message: `The server has sent what the protocol does not allow: ${message}.`,
+    };
+    this.#sendGoodbye(reason);
+    this.#end(reason);
   }
 
   #handle(message: Message): void {
@@ -159,13 +172,27 @@ export class Session {
       case 'ticket':
       case 'stop':
       case 'broken':
-        this.#streams.handle(message);
+      case 'credit':
+      case 'piece':
+      case 'end':
+        this.#handleStream(message);
+        break;
+      case 'ack':
+        this.#pieces.goOn();
         break;
       case 'cancel':
         this.#dispatcher.handleCancel(message);
         break;
       default:
         this.#dispatcher.handle(message);
+    }
+  }
+
+  #handleStream(message: StreamMessage): void {
+    try {
+      this.#streams.handle(message);
+    } catch (error) {
+      this.#reject(error as ProtocolError);
     }
   }
 

@@ -15,11 +15,14 @@ export const MAX_HOPS = 100;
 export class Writer {
   readonly #connection: Connection;
   readonly #transmit: (frame: Frame) => void;
+  readonly #nextPieces: () => Frame | null;
   #isScheduled = false;
 
-  constructor(connection: Connection, transmit: (frame: Frame) => void) {
+  /** @param nextPieces - Returns a frame with pieces of streams, when no message is queued. */
+  constructor(connection: Connection, transmit: (frame: Frame) => void, nextPieces: () => Frame | null = () => null) {
     this.#connection = connection;
     this.#transmit = transmit;
+    this.#nextPieces = nextPieces;
   }
 
   /** Send the queued messages soon. */
@@ -33,9 +36,13 @@ export class Writer {
   /** Send the queued messages now. */
   flush(): void {
     this.#isScheduled = false;
-    for (let frame = this.#connection.nextFrame(); frame !== null; frame = this.#connection.nextFrame()) {
+    for (let frame = this.#nextFrame(); frame !== null; frame = this.#nextFrame()) {
       this.#transmit(frame);
     }
+  }
+
+  #nextFrame(): Frame | null {
+    return this.#connection.nextFrame() ?? this.#nextPieces();
   }
 
   #hop(before: number, left: number): void {

@@ -13,7 +13,7 @@ export const MAX_DIMENSIONS = 32;
 export type ValueField = 'args' | 'value';
 
 /** A field of a message that can hold attachments. */
-export type AttachmentField = ValueField | 'stream';
+export type AttachmentField = ValueField | 'stream' | 'data';
 
 type TypedArrayConstructor = new (
   buffer: ArrayBuffer,
@@ -45,7 +45,7 @@ type Path = readonly (string | number)[];
 
 /** An attachment of a message. */
 export interface Attachment {
-  /** The keys that lead from the message to the attachment's place. The first is `args`, `value` or `stream`. */
+  /** The keys that lead from the message to the attachment's place. The first is `args`, `value`, `stream` or `data`. */
   readonly path: Path;
   /** `bytes` or the name of an element type, such as `float32`. */
   readonly type: string;
@@ -95,7 +95,7 @@ export function restore(
       throw new ProtocolError('an attachment must be an object');
     }
     const { path, type, shape, size } = entry as Record<string, unknown>;
-    if (type !== 'bytes' && Array.isArray(path) && path[0] === 'stream') {
+    if (type !== 'bytes' && Array.isArray(path) && (path[0] === 'stream' || path[0] === 'data')) {
       throw new ProtocolError(`what a stream holds must be bytes, and is of type ${shorten(type)}`);
     }
     const element = ELEMENT_TYPES.get(type);

@@ -23,6 +23,7 @@ import {
   type StreamInfo,
 } from './messages.js';
 import type { Packed } from './values.js';
+import { PIECE_LIMIT, Window } from './window.js';
 
 /** The version of the protocol, which is the WebSocket's subprotocol. */
 export const VERSION = 'jchannel.v1';
@@ -43,6 +44,9 @@ export type RequestBody =
 
 // There are three texts, and JSON may need six bytes for each character. The rest is a reserve.
 const BYTES_PER_ERROR_CHARACTER = 24;
+
+// The most bytes of a piece's message besides its data.
+const PIECE_OVERHEAD = 160;
 
 type Step = 'hello' | 'welcome' | 'goodbye' | 'other';
 
@@ -75,6 +79,8 @@ export class Connection {
   #lastFarStream = 0;
   readonly #pending = new Map<number, Request['type']>();
   readonly #running = new Map<number, Request['type']>();
+  readonly #window = new Window();
+  #httpStreams = Infinity;
   #queue: Encoded[] = [];
 
   /**
@@ -95,6 +101,21 @@ export class Connection {
   /** The largest frame that may be sent, in bytes. */
   get frameLimit(): number {
     return this.#frameLimit;
+  }
+
+  /** The most streams that can travel over HTTP at once. The server's `welcome` says it. */
+  get httpStreams(): number {
+    return this.#httpStreams;
+  }
+
+  /** The most bytes of the next piece; 0 if none can be sent, as until more of those under way have arrived. */
+  get pieceRoom(): number {
+    return this.#window.isOpen && this.#state === 'ready' ? Math.min(PIECE_LIMIT, this.#frameLimit - PIECE_OVERHEAD) : 0;
+  }
+
+  /** The bytes of pieces to be acknowledged now; 0 for none yet. */
+  get ackDue(): number {
+    return this.#window.ackDue;
   }
 
   /** The id of the next stream that this side announces. */
@@ -173,6 +194,7 @@ export class Connection {
       this.#running.delete(message.id);
     }
     this.#lastStream = streamOf(message)?.id ?? this.#lastStream;
+    this.#window.send(message);
     this.#queue.push(encoded);
   }
 
@@ -207,6 +229,7 @@ export class Connection {
     this.#state = state;
     this.#lastFarStream = streamOf(message)?.id ?? this.#lastFarStream;
     this.#applyLimits(message);
+    this.#window.receive(message);
     if (message.type === 'cancel') {
       return this.#running.has(message.id);
     } else if (isRequest(message)) {
@@ -233,6 +256,7 @@ export class Connection {
       this.#frameLimit = Math.min(this.#frameLimit, message.frame_limit);
     } else if (message.type === 'welcome' && this.role === 'page') {
       this.#frameLimit = Math.min(this.#helloLimit, message.frame_limit);
+      this.#httpStreams = message.http_streams ?? Infinity;
     }
   }
 
@@ -266,9 +290,12 @@ function findFault(
         findResultFault(message.stream !== undefined, message.value, requests.get(message.id))
       );
     case 'broken':
+    case 'piece':
+    case 'end':
       return message.stream > last ? `there is no stream ${String(message.stream)} of its sender` : undefined;
     case 'stop':
     case 'ticket':
+    case 'credit':
       return message.stream > lastFar ? `there is no stream ${String(message.stream)} of its receiver` : undefined;
     default:
       return undefined;

@@ -48,7 +48,8 @@ export interface Hello {
 
 /**
  * The server's answer to `hello`: its beat in seconds, its frame limit in bytes, the longest time in seconds to wait
- * for a cancelled request, and the channels that it still has.
+ * for a cancelled request, the channels that it still has, and the most streams that may travel over HTTP at once, if
+ * there is such a limit.
  */
 export interface Welcome {
   readonly type: 'welcome';
@@ -56,6 +57,7 @@ export interface Welcome {
   readonly frame_limit: number;
   readonly cancel_wait: number;
   readonly channels: readonly number[];
+  readonly http_streams?: number;
 }
 
 /** The last message of a side that ends the connection on purpose. */
@@ -159,11 +161,15 @@ export interface Cancel {
   readonly id: number;
 }
 
-/** The ticket for posting a stream of the page. It is sent when the reader begins to read. */
+/**
+ * The ticket for posting a stream of the page. It is sent when the reader begins to read. `credit` is the number of
+ * bytes that may be sent as pieces instead, if they may.
+ */
 export interface Ticket {
   readonly type: 'ticket';
   readonly stream: number;
   readonly ticket: string;
+  readonly credit?: number;
 }
 
 /** Asks the sender of a stream to stop it. */
@@ -180,10 +186,36 @@ export interface Broken {
   readonly message: string;
 }
 
+/** Allows the sender of a stream to send this many more bytes as pieces. The first one begins the stream. */
+export interface Credit {
+  readonly type: 'credit';
+  readonly stream: number;
+  readonly bytes: number;
+}
+
+/** The next bytes, at least one, of a stream that travels as pieces. */
+export interface Piece {
+  readonly type: 'piece';
+  readonly stream: number;
+  readonly data: Uint8Array<ArrayBuffer>;
+}
+
+/** Informs the reader of a stream that all pieces have been sent. */
+export interface End {
+  readonly type: 'end';
+  readonly stream: number;
+}
+
+/** Informs the other side that this many more bytes of its pieces have arrived. */
+export interface Ack {
+  readonly type: 'ack';
+  readonly bytes: number;
+}
+
 export type Request = Open | Close | Echo | Call | Pipe;
 export type Answer = Result | ErrorAnswer;
-export type StreamMessage = Ticket | Stop | Broken;
-export type Message = Hello | Welcome | Goodbye | Beat | Request | Answer | Cancel | StreamMessage;
+export type StreamMessage = Ticket | Stop | Broken | Credit | Piece | End;
+export type Message = Hello | Welcome | Goodbye | Beat | Request | Answer | Cancel | StreamMessage | Ack;
 
 /** An encoded message: its JSON, its attachments, and an upper bound of its size in a frame in bytes. */
 export interface Encoded {
@@ -199,6 +231,8 @@ interface Field {
   readonly values?: ValueField;
   /** Whether the field announces a stream. */
   readonly announces?: true;
+  /** Whether the field is bytes, which are attached. */
+  readonly isData?: true;
 }
 
 interface Definition {
@@ -218,6 +252,8 @@ const isPresent = (value: unknown): boolean => value !== undefined;
 const isIds = (value: unknown): boolean => Array.isArray(value) && value.every(isId);
 
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+// Only an attachment can be bytes.
+const isData = (value: unknown): boolean => value instanceof Uint8Array && value.length > 0;
 const isTicket = (value: unknown): boolean => typeof value === 'string' && /^[\w-]{22}$/.test(value);
 
 function isStream(value: unknown): boolean {
@@ -244,6 +280,7 @@ const CONTEXT: readonly Field[] = [
   { name: 'parent', check: isId, optional: true },
 ];
 const STREAM_ID: Field = { name: 'stream', check: isId };
+const BYTES: Field = { name: 'bytes', check: isId };
 
 const DEFINITIONS: ReadonlyMap<unknown, Definition> = new Map<Message['type'], Definition>([
   [
@@ -265,6 +302,7 @@ const DEFINITIONS: ReadonlyMap<unknown, Definition> = new Map<Message['type'], D
         { name: 'frame_limit', check: isId },
         { name: 'cancel_wait', check: isPeriod },
         { name: 'channels', check: isIds },
+        { name: 'http_streams', check: isCount, optional: true },
       ],
     },
   ],
@@ -313,9 +351,19 @@ const DEFINITIONS: ReadonlyMap<unknown, Definition> = new Map<Message['type'], D
     },
   ],
   ['cancel', { sender: 'both', fields: [ID] }],
-  ['ticket', { sender: 'server', fields: [STREAM_ID, { name: 'ticket', check: isTicket }] }],
+  [
+    'ticket',
+    {
+      sender: 'server',
+      fields: [STREAM_ID, { name: 'ticket', check: isTicket }, { name: 'credit', check: isId, optional: true }],
+    },
+  ],
   ['stop', { sender: 'both', fields: [STREAM_ID] }],
   ['broken', { sender: 'both', fields: [STREAM_ID, { name: 'name', check: isText }, MESSAGE] }],
+  ['credit', { sender: 'both', fields: [STREAM_ID, BYTES] }],
+  ['piece', { sender: 'both', fields: [STREAM_ID, { name: 'data', check: isData, isData: true }] }],
+  ['end', { sender: 'both', fields: [STREAM_ID] }],
+  ['ack', { sender: 'both', fields: [BYTES] }],
 ]);
 
 /** Return whether this side can send messages of this type. */
@@ -333,7 +381,7 @@ export function valueFieldOf(type: unknown): ValueField | undefined {
 const ATTACHMENT_FIELDS: ReadonlyMap<unknown, readonly AttachmentField[]> = new Map(
   Array.from(DEFINITIONS, ([type, { fields }]) => [
     type,
-    fields.flatMap(({ values, announces }) => values ?? (announces ? 'stream' : [])),
+    fields.flatMap(({ values, announces, isData }) => values ?? (announces ? 'stream' : isData ? 'data' : [])),
   ]),
 );
 
@@ -350,7 +398,7 @@ export function attachmentFieldsOf(type: unknown): readonly AttachmentField[] {
 export function encodeMessage(message: Message): Encoded {
   let text = `{"type":"${message.type}"`;
   let attachments: readonly Attachment[] = [];
-  for (const { name, values, announces } of definitionOf(message.type).fields) {
+  for (const { name, values, announces, isData } of definitionOf(message.type).fields) {
     const value = (message as unknown as Record<string, unknown>)[name];
     if (values !== undefined) {
       const packed = value instanceof Packed ? value : pack(value, values);
@@ -362,6 +410,9 @@ export function encodeMessage(message: Message): Encoded {
       if (data !== undefined) {
         attachments = [...attachments, { path: ['stream', 'data'], type: 'bytes', shape: undefined, data }];
       }
+    } else if (isData) {
+      text += `,"${name}":null`;
+      attachments = [{ path: [name], type: 'bytes', shape: undefined, data: value as Uint8Array<ArrayBuffer> }];
     } else if (value !== undefined) {
       text += `,"${name}":${JSON.stringify(value)}`;
     }

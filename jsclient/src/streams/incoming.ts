@@ -1,11 +1,12 @@
-/** A stream that the server sends to this page: inside its message, or fetched over HTTP. */
+/** A stream that the server sends to this page: inside its message, over HTTP, or as pieces. */
 
 import type { Environment } from '../connection/environment.js';
-import { KernelError, StateError } from '../errors.js';
+import { KernelError, ProtocolError, StateError } from '../errors.js';
 import type { Broken, StreamInfo } from '../protocol/messages.js';
 import { describeThrown } from '../thrown.js';
 import type { ChunkReader } from './cursors.js';
-import { PartFetch, WholeFetch, type StreamFetch } from './fetching.js';
+import type { StreamFetch } from './fetching.js';
+import { PieceFetch } from './pieces.js';
 
 /** The time in seconds that a stream that has broken off waits for the server to say why. */
 export const BROKEN_TIMEOUT = 1;
@@ -13,15 +14,10 @@ export const BROKEN_TIMEOUT = 1;
 const MAX_REASON_LENGTH = 500;
 const CLOSED = 'The stream was closed by its reader.';
 
-/** Where a stream is fetched from. */
-export interface Origin {
-  readonly url: string;
-  /** Whether it is fetched in parts. */
-  readonly inParts: boolean;
-}
-
 /** The callbacks of an incoming stream. */
 export interface IncomingEvents {
+  /** Called at the first read, to begin to fetch the stream until the signal aborts. */
+  readonly onBegin: (signal: AbortSignal) => StreamFetch;
   /** Called when the server is to stop the stream. */
   readonly onStop: () => void;
   /** Called when the stream has ended. */
@@ -32,10 +28,10 @@ export interface IncomingEvents {
 export class IncomingStream implements ChunkReader {
   readonly channel: number;
   readonly total: number | undefined;
-  readonly #fetch: StreamFetch;
   readonly #environment: Environment;
   readonly #events: IncomingEvents;
   readonly #controller = new AbortController();
+  #fetch: StreamFetch | undefined;
   #data: Uint8Array<ArrayBuffer> | undefined;
   #hasEnded = false;
   /** What reading rejects with, if the stream has not ended by itself. */
@@ -44,17 +40,12 @@ export class IncomingStream implements ChunkReader {
   #broken: KernelError | undefined;
   #wake: (() => void) | undefined;
 
-  /**
-   * @param info - The announcement of the stream.
-   * @param origin - Where to fetch it from, if its data is not in the announcement.
-   */
-  constructor(channel: number, info: StreamInfo, origin: Origin, events: IncomingEvents, environment: Environment) {
+  /** @param info - The announcement of the stream. */
+  constructor(channel: number, info: StreamInfo, events: IncomingEvents, environment: Environment) {
     this.channel = channel;
     // A copy: the data may be a part of its frame, and the reader may transfer its buffer.
     this.#data = info.data?.slice();
     this.total = info.data?.length ?? info.total;
-    const Fetch = origin.inParts ? PartFetch : WholeFetch;
-    this.#fetch = new Fetch(origin.url, this.#controller.signal, environment);
     this.#events = events;
     this.#environment = environment;
   }
@@ -73,13 +64,32 @@ export class IncomingStream implements ChunkReader {
     if (this.#hasEnded) {
       return null;
     }
+    const fetch = this.#begin();
     let chunk: Uint8Array<ArrayBuffer> | undefined;
     try {
-      chunk = await this.#fetch.read();
+      chunk = await fetch.read();
     } catch (error) {
-      throw await this.#explain(`The stream broke off: ${describeThrown(error, MAX_REASON_LENGTH).message}`);
+      throw await this.#explain(fetch, `The stream broke off: ${describeThrown(error, MAX_REASON_LENGTH).message}`);
     }
     return this.#take(chunk);
+  }
+
+  /**
+   * Take a piece that has arrived.
+   *
+   * @throws ProtocolError if nobody has asked for it.
+   */
+  push(data: Uint8Array<ArrayBuffer>): void {
+    this.#pieces().push(data);
+  }
+
+  /**
+   * Take note that all pieces have arrived.
+   *
+   * @throws ProtocolError if nobody has asked for pieces.
+   */
+  markSent(): void {
+    this.#pieces().end();
   }
 
   /** End the stream because its reader wants no more. */
@@ -106,6 +116,31 @@ export class IncomingStream implements ChunkReader {
   markBroken({ name, message }: Broken): void {
     this.#broken = new KernelError('exception', name, message);
     this.#wake?.();
+    this.#endPieces();
+  }
+
+  #begin(): StreamFetch {
+    if (this.#fetch === undefined) {
+      this.#fetch = this.#events.onBegin(this.#controller.signal);
+      if (this.#broken !== undefined) {
+        this.#endPieces();
+      }
+    }
+    return this.#fetch;
+  }
+
+  #pieces(): PieceFetch {
+    if (this.#fetch instanceof PieceFetch) {
+      return this.#fetch;
+    }
+    throw new ProtocolError('a stream has come in pieces that nobody has asked for');
+  }
+
+  /** End the pieces of a stream that is broken: nothing follows. */
+  #endPieces(): void {
+    if (this.#fetch instanceof PieceFetch) {
+      this.#fetch.end();
+    }
   }
 
   #take(chunk: Uint8Array<ArrayBuffer> | undefined): Uint8Array<ArrayBuffer> | null {
@@ -125,7 +160,7 @@ export class IncomingStream implements ChunkReader {
   }
 
   /** Return the error of a stream that has broken off. The server's message about it may come a little later. */
-  async #explain(message: string): Promise<Error> {
+  async #explain(fetch: StreamFetch, message: string): Promise<Error> {
     if (this.#error === undefined && this.#broken === undefined) {
       await new Promise<void>((resolve) => {
         const timer = this.#environment.setTimeout(resolve, BROKEN_TIMEOUT * 1000);
@@ -138,7 +173,7 @@ export class IncomingStream implements ChunkReader {
     if (this.#error !== undefined) {
       return this.#error;
     }
-    if (this.#broken === undefined || this.#fetch.isKept) {
+    if (this.#broken === undefined || fetch.isKept) {
       // The server may not have noticed yet.
       this.#events.onStop();
     }

@@ -1,8 +1,10 @@
-/** A stream that this page sends to the server: inside its message, or by one POST request after the other. */
+/** A stream that this page sends to the server: inside its message, by one POST request after the other, or as pieces. */
 
 import type { Environment } from '../connection/environment.js';
-import { StateError } from '../errors.js';
+import { ProtocolError, StateError } from '../errors.js';
+import { PIECE_LIMIT } from '../protocol/window.js';
 import { describeThrown } from '../thrown.js';
+import type { Pieces, PieceSender } from './pieces.js';
 import { INLINE_LIMIT, PART_SIZE, type Part, type Source } from './sources.js';
 
 /** The time in milliseconds within which a source must end to travel inside its message. */
@@ -10,6 +12,12 @@ export const INLINE_TIME = 2;
 
 /** The most bytes of one POST request, and the most that are buffered for the next one. */
 export const POST_LIMIT = PART_SIZE;
+
+/** The most bytes that are buffered of a stream that is sent as pieces. */
+export const PIECES_AHEAD = 256 * 1024;
+
+/** The most bytes of a Blob that are read at once for pieces. Reading one takes a while, however few bytes it is. */
+export const BLOB_AHEAD = 1024 * 1024;
 
 /** The most parts that are buffered. Each takes memory, however short it is. */
 const MAX_PARTS = 16_384;
@@ -23,12 +31,16 @@ const IDLE_HOPS = 20;
 export interface OutgoingEvents {
   /** Called with the error that has broken the stream. */
   readonly onBroken: (error: unknown) => void;
+  /** Called with each piece to send. */
+  readonly onPiece: (data: Uint8Array<ArrayBuffer>) => void;
+  /** Called when the last piece has been sent. */
+  readonly onSent: () => void;
   /** Called when nothing more of the stream will be sent. */
   readonly onEnd: () => void;
 }
 
 /** A stream that this page sends. */
-export class OutgoingStream {
+export class OutgoingStream implements PieceSender {
   readonly channel: number;
   /** The number of the stream; 0 until it is announced. */
   id = 0;
@@ -38,8 +50,8 @@ export class OutgoingStream {
   readonly #environment: Environment;
   readonly #events: OutgoingEvents;
   readonly #controller = new AbortController();
-  /** Whether the stream waits for its ticket, is being posted, or has ended. */
-  #state: 'waiting' | 'posting' | 'ended' = 'waiting';
+  /** Whether the stream waits for its ticket, is being posted, is being sent as pieces, or has ended. */
+  #state: 'waiting' | 'posting' | 'sending' | 'ended' = 'waiting';
   /** Why the stream was ended by `close`. */
   #endError: Error | undefined;
   /** Whether the source has more to read, has ended, or has failed. */
@@ -52,6 +64,10 @@ export class OutgoingStream {
   /** The number of buffered bytes from which on the source is not read. */
   #bufferSize = 0;
   #wake: (() => void) | undefined;
+  /** The bytes that can be sent as pieces. */
+  #credit = 0;
+  /** Called when it has had its turn to send a piece. */
+  #onTurn: (() => void) | undefined;
 
   constructor(channel: number, source: Source, events: OutgoingEvents, environment: Environment) {
     this.channel = channel;
@@ -97,6 +113,35 @@ export class OutgoingStream {
     }
   }
 
+  /** Start to send the stream as pieces, as fast as its reader gives credit. */
+  sendPieces(pieces: Pieces, credit: number): void {
+    if (this.#state === 'waiting') {
+      this.#state = 'sending';
+      this.#credit = credit;
+      this.#read(PIECES_AHEAD);
+      void this.#sendAll(pieces);
+    }
+  }
+
+  /**
+   * Let this many more bytes be sent as pieces.
+   *
+   * @throws ProtocolError if the stream does not travel as pieces.
+   */
+  allow(credit: number): void {
+    if (this.#state !== 'sending') {
+      throw new ProtocolError('credit was given to a stream that does not travel as pieces');
+    }
+    this.#credit += credit;
+    this.#notify();
+  }
+
+  sendPiece(limit: number): number {
+    const piece = this.#hasEnded ? undefined : this.#takePiece(limit);
+    this.#onTurn?.();
+    return piece?.length ?? 0;
+  }
+
   /** End the stream early: close its source, and abort the POST request that is under way. */
   close(error?: Error): void {
     if (!this.#hasEnded) {
@@ -133,13 +178,8 @@ export class OutgoingStream {
     if (this.#sourceState !== 'ended' || this.#hasEnded || this.#buffered > INLINE_LIMIT) {
       return undefined;
     }
-    const data = new Uint8Array(this.#buffered);
-    let offset = 0;
     // No source of unknown length has Blobs, and no Blob is that short.
-    for (const part of this.#parts as Uint8Array<ArrayBuffer>[]) {
-      data.set(part, offset);
-      offset += part.length;
-    }
+    const data = join(this.#parts as Uint8Array<ArrayBuffer>[], this.#buffered);
     this.#end();
     return data;
   }
@@ -166,20 +206,24 @@ export class OutgoingStream {
         this.#notify();
       }
     } catch (error) {
-      this.#sourceState = 'failed';
-      this.#sourceError = error;
-      // It may have yielded something that is not bytes, and still be open.
-      this.#source.close();
-      this.#notify();
+      this.#fail(error);
     }
     this.#isReading = false;
+  }
+
+  #fail(error: unknown): void {
+    this.#sourceState = 'failed';
+    this.#sourceError = error;
+    // It may have yielded something that is not bytes, and still be open.
+    this.#source.close();
+    this.#notify();
   }
 
   async #postAll(url: string): Promise<void> {
     let offset = 0;
     let isLast = false;
     while (!isLast) {
-      await this.#waitForBody();
+      await this.#waitForBody(POST_LIMIT);
       if (this.#hasEnded) {
         return;
       }
@@ -201,6 +245,81 @@ export class OutgoingStream {
     this.#end();
   }
 
+  async #sendAll(pieces: Pieces): Promise<void> {
+    while (!this.#hasEnded) {
+      await this.#waitForBody(PIECE_LIMIT);
+      await this.#loadBlob();
+      while (!this.#canLeave) {
+        await this.#change();
+      }
+      await new Promise<void>((resolve) => {
+        this.#onTurn = resolve;
+        pieces.enter(this);
+      });
+    }
+  }
+
+  /** Whether the stream can have its turn: there is credit for a piece, or nothing more is sent. */
+  get #canLeave(): boolean {
+    return this.#credit > 0 || this.#buffered === 0 || this.#hasEnded;
+  }
+
+  /** Send the next piece, or the end. */
+  #takePiece(limit: number): Uint8Array<ArrayBuffer> | undefined {
+    if (this.#buffered === 0) {
+      if (this.#sourceState === 'failed') {
+        this.#events.onBroken(this.#sourceError);
+      } else {
+        this.#events.onSent();
+      }
+      this.#end();
+      return undefined;
+    }
+    const piece = this.#takeBytes(Math.min(limit, this.#credit));
+    this.#credit -= piece.length;
+    this.#events.onPiece(piece);
+    this.#read(PIECES_AHEAD);
+    this.onTaken?.();
+    return piece;
+  }
+
+  /** If a Blob is what comes next, read its beginning. */
+  async #loadBlob(): Promise<void> {
+    const [blob] = this.#parts;
+    if (!(blob instanceof Blob)) {
+      return;
+    }
+    try {
+      const bytes = new Uint8Array(await blob.slice(0, BLOB_AHEAD).arrayBuffer());
+      if (!this.#hasEnded) {
+        this.#parts.splice(0, 1, bytes, ...(blob.size > bytes.length ? [blob.slice(bytes.length)] : []));
+      }
+    } catch (error) {
+      this.#parts = [];
+      this.#buffered = 0;
+      this.#fail(error);
+    }
+  }
+
+  /** Take bytes that are buffered, up to a limit. The first part must not be a Blob. */
+  #takeBytes(limit: number): Uint8Array<ArrayBuffer> {
+    const taken: Uint8Array<ArrayBuffer>[] = [];
+    let size = 0;
+    while (size < limit && this.#parts[0] instanceof Uint8Array) {
+      const part = this.#parts[0];
+      const bytes = part.subarray(0, limit - size);
+      if (bytes.length < part.length) {
+        this.#parts[0] = part.subarray(bytes.length);
+      } else {
+        this.#parts.shift();
+      }
+      taken.push(bytes);
+      size += bytes.length;
+    }
+    this.#buffered -= size;
+    return join(taken, size);
+  }
+
   /** Post one part, and return the status 204 or 410; `undefined` if it fails, which breaks the stream. */
   async #postPart(url: string, body: Blob): Promise<number | undefined> {
     try {
@@ -220,13 +339,13 @@ export class OutgoingStream {
     }
   }
 
-  /** Wait until something can be posted, and then as long as the source yields more without delay. */
-  async #waitForBody(): Promise<void> {
+  /** Wait until something can be sent, and then as long as the source yields more without delay. */
+  async #waitForBody(limit: number): Promise<void> {
     while (this.#buffered === 0 && this.#canRead) {
       await this.#change();
     }
     let before = this.#buffered;
-    for (let hops = 0; hops < IDLE_HOPS && this.#isReading && this.#buffered < POST_LIMIT; hops++) {
+    for (let hops = 0; hops < IDLE_HOPS && this.#isReading && this.#buffered < limit; hops++) {
       await Promise.resolve();
       if (this.#buffered > before) {
         before = this.#buffered;
@@ -262,6 +381,20 @@ export class OutgoingStream {
   #notify(): void {
     this.#wake?.();
   }
+}
+
+/** Return parts as one, which is not copied if it is a single one. */
+function join(parts: readonly Uint8Array<ArrayBuffer>[], size: number): Uint8Array<ArrayBuffer> {
+  if (parts.length === 1 && parts[0] !== undefined) {
+    return parts[0];
+  }
+  const joined = new Uint8Array(size);
+  let offset = 0;
+  for (const part of parts) {
+    joined.set(part, offset);
+    offset += part.length;
+  }
+  return joined;
 }
 
 function sizeOf(part: Part): number {

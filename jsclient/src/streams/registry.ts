@@ -4,15 +4,25 @@ import type { Environment } from '../connection/environment.js';
 import type { Writer } from '../connection/writer.js';
 import { ClosedError, StateError } from '../errors.js';
 import type { Connection } from '../protocol/connection.js';
-import type { StreamInfo, StreamMessage } from '../protocol/messages.js';
+import type { Ack, StreamInfo, StreamMessage, Ticket } from '../protocol/messages.js';
 import { describeThrown } from '../thrown.js';
-import { IncomingStream, type Origin } from './incoming.js';
+import { PartFetch, WholeFetch, type StreamFetch } from './fetching.js';
+import { IncomingStream } from './incoming.js';
 import { OutgoingStream } from './outgoing.js';
+import { PieceFetch, type Pieces } from './pieces.js';
+import { Places } from './places.js';
 import { MetaGenerator } from './reader.js';
 import { makeSource } from './sources.js';
 
 /** The most characters of an error's name and message that are sent to the reader of a stream. */
 const MAX_ERROR_LENGTH = 4096;
+
+/** Where streams are fetched from. */
+export interface Origin {
+  readonly url: string;
+  /** Whether they are fetched in parts. */
+  readonly inParts: boolean;
+}
 
 /** A stream of the server and its reader. */
 export interface ReceivedStream {
@@ -27,17 +37,27 @@ export interface ReceivedStream {
 export class StreamRegistry {
   readonly #connection: Connection;
   readonly #writer: Writer;
+  readonly #pieces: Pieces;
   readonly #origin: Origin;
+  readonly #places: Places;
   readonly #environment: Environment;
   readonly #outgoing = new Set<OutgoingStream>();
   readonly #announced = new Map<number, OutgoingStream>();
   readonly #incoming = new Map<number, IncomingStream>();
 
   /** @param origin - Its `url` is the URL below which the server has the streams, without a slash at its end. */
-  constructor(connection: Connection, writer: Writer, origin: Origin, environment: Environment) {
+  constructor(
+    connection: Connection,
+    writer: Writer,
+    pieces: Pieces,
+    origin: Origin,
+    environment: Environment,
+  ) {
     this.#connection = connection;
     this.#writer = writer;
+    this.#pieces = pieces;
     this.#origin = origin;
+    this.#places = new Places(origin.url, () => connection.httpStreams);
     this.#environment = environment;
   }
 
@@ -54,7 +74,14 @@ export class StreamRegistry {
         const { name, message } = describeThrown(error, limit);
         this.#send({ type: 'broken', stream: outgoing.id, name, message });
       },
+      onPiece: (data: Uint8Array<ArrayBuffer>) => {
+        this.#send({ type: 'piece', stream: outgoing.id, data });
+      },
+      onSent: () => {
+        this.#send({ type: 'end', stream: outgoing.id });
+      },
       onEnd: () => {
+        this.#places.release(outgoing);
         this.#outgoing.delete(outgoing);
         this.#announced.delete(outgoing.id);
         onEnd();
@@ -98,18 +125,13 @@ export class StreamRegistry {
       onStop: () => {
         this.refuse(info);
       },
+      onBegin: (signal: AbortSignal) => this.#fetch(incoming, info, signal),
       onEnd: () => {
+        this.#places.release(incoming);
         this.#incoming.delete(id);
       },
     };
-    const { inParts } = this.#origin;
-    const incoming = new IncomingStream(
-      channel,
-      info,
-      { url: this.#urlOf(info.ticket), inParts },
-      events,
-      this.#environment,
-    );
+    const incoming: IncomingStream = new IncomingStream(channel, info, events, this.#environment);
     // A stream that is here as a whole outlives its channel and its connection.
     if (info.data === undefined) {
       this.#incoming.set(id, incoming);
@@ -135,11 +157,25 @@ export class StreamRegistry {
     }
   }
 
-  /** Handle a message about a stream. The stream may have ended before the message came. */
+  /**
+   * Handle a message about a stream. The stream may have ended before the message came.
+   *
+   * @throws ProtocolError if it is about pieces that can not be.
+   */
   handle(message: StreamMessage): void {
     switch (message.type) {
       case 'ticket':
-        this.#announced.get(message.stream)?.post(this.#urlOf(message.ticket));
+        this.#handleTicket(message);
+        break;
+      case 'credit':
+        this.#announced.get(message.stream)?.allow(message.bytes);
+        break;
+      case 'piece':
+        this.#acknowledge();
+        this.#incoming.get(message.stream)?.push(message.data);
+        break;
+      case 'end':
+        this.#incoming.get(message.stream)?.markSent();
         break;
       case 'stop':
         this.#announced.get(message.stream)?.close();
@@ -169,11 +205,44 @@ export class StreamRegistry {
     }
   }
 
+  /** Begin to send a stream whose reader has begun to read: over HTTP if there is a place, else as pieces. */
+  #handleTicket({ stream, ticket, credit }: Ticket): void {
+    const outgoing = this.#announced.get(stream);
+    if (outgoing === undefined) {
+      return;
+    }
+    if (this.#places.take(outgoing) || credit === undefined) {
+      outgoing.post(this.#urlOf(ticket));
+    } else {
+      outgoing.sendPieces(this.#pieces, credit);
+    }
+  }
+
+  /** Begin to fetch a stream: over HTTP if there is a place, else as pieces. */
+  #fetch(incoming: IncomingStream, { id, ticket }: StreamInfo, signal: AbortSignal): StreamFetch {
+    if (!this.#places.take(incoming)) {
+      const giveCredit = (bytes: number): void => {
+        this.#send({ type: 'credit', stream: id, bytes });
+      };
+      return new PieceFetch(giveCredit, signal);
+    }
+    const Fetch = this.#origin.inParts ? PartFetch : WholeFetch;
+    return new Fetch(this.#urlOf(ticket), signal, this.#environment);
+  }
+
+  /** Acknowledge the pieces that have arrived, if it is time to. */
+  #acknowledge(): void {
+    const bytes = this.#connection.ackDue;
+    if (bytes > 0) {
+      this.#send({ type: 'ack', bytes });
+    }
+  }
+
   #urlOf(ticket = ''): string {
     return `${this.#origin.url}/${ticket}`;
   }
 
-  #send(message: StreamMessage): void {
+  #send(message: StreamMessage | Ack): void {
     this.#connection.send(message);
     this.#writer.wake();
   }

@@ -5,6 +5,7 @@ import { ProtocolError, StateError } from '../../src/errors.js';
 import { Connection } from '../../src/protocol/connection.js';
 import { encodeFrame } from '../../src/protocol/frames.js';
 import { encodeMessage, type Message } from '../../src/protocol/messages.js';
+import { PIECE_LIMIT, PIECES_UNDER_WAY } from '../../src/protocol/window.js';
 import { joinFrame } from '../join-frame.js';
 
 let page: Connection;
@@ -270,4 +271,45 @@ test('nothing may come after a goodbye', () => {
   server.send({ type: 'goodbye', reason: 'closed', message: 'm' });
   deliver(server, page);
   expect(() => page.receive('[{"type":"beat"}]')).toThrow('the message beat cannot come to a page while its connection');
+});
+
+describe('pieces of streams', () => {
+  const PIECE = { type: 'piece', stream: 1, data: new Uint8Array(PIECE_LIMIT) } as const;
+
+  beforeEach(() => {
+    shakeHands();
+    page.request({ type: 'pipe', channel: 1, stream: { id: 1 } });
+    deliver(page, server);
+  });
+
+  test('are under way until they are acknowledged', () => {
+    const rooms = [];
+    for (let left = PIECES_UNDER_WAY; left > 0; left -= PIECE_LIMIT) {
+      rooms.push(page.pieceRoom);
+      page.send(PIECE);
+    }
+    expect(rooms).toStrictEqual(rooms.map(() => PIECE_LIMIT));
+    expect(page.pieceRoom).toBe(0);
+    deliver(page, server);
+    server.send({ type: 'ack', bytes: server.ackDue });
+    deliver(server, page);
+    expect([page.pieceRoom, server.ackDue]).toStrictEqual([PIECE_LIMIT, 0]);
+  });
+
+  test('may not be more than can be under way', () => {
+    for (let left = PIECES_UNDER_WAY; left > 0; left -= PIECE_LIMIT) {
+      page.send(PIECE);
+    }
+    deliver(page, server);
+    page.send({ ...PIECE, data: new Uint8Array(1) });
+    expect(() => deliver(page, server)).toThrow(
+      new ProtocolError('more than 262144 bytes of pieces are under way'),
+    );
+  });
+
+  test('have no room before the welcome and after the goodbye', () => {
+    expect(new Connection('page').pieceRoom).toBe(0);
+    page.send({ type: 'goodbye', reason: 'closed', message: '' });
+    expect(page.pieceRoom).toBe(0);
+  });
 });

@@ -10,6 +10,7 @@ import { INLINE_TIME, POST_LIMIT } from '../../src/streams/outgoing.js';
 import type { MetaGenerator } from '../../src/streams/reader.js';
 import { INLINE_LIMIT } from '../../src/streams/sources.js';
 import { makeConnected, openChannel, reconnect, type FakeExchange, type FakeServer, type Fixture } from '../fakes.js';
+import { Tap } from '../tap.js';
 
 const TICKET = 'AAAAAAAAAAAAAAAAAAAAAA';
 const URL = `http://localhost:8889/streams/${TICKET}`;
@@ -36,50 +37,6 @@ function open(id = 1): Promise<Channel> {
 const encode = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
 const toText = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const settle = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
-
-/** A source whose chunks a test yields. */
-class Tap {
-  isClosed = false;
-  pulls = 0;
-  readonly #waiting: ((give: () => IteratorResult<Uint8Array<ArrayBuffer>>) => void)[] = [];
-
-  [Symbol.asyncIterator](): AsyncIterator<Uint8Array<ArrayBuffer>> {
-    return {
-      next: () => {
-        this.pulls++;
-        return new Promise((resolve, reject) => {
-          this.#waiting.push((give) => {
-            new Promise<IteratorResult<Uint8Array<ArrayBuffer>>>((settled) => {
-              settled(give());
-            }).then(resolve, reject);
-          });
-        });
-      },
-      return: () => {
-        this.isClosed = true;
-        return Promise.resolve({ done: true, value: undefined });
-      },
-    };
-  }
-
-  async give(chunk: string | Uint8Array<ArrayBuffer>): Promise<void> {
-    const value = typeof chunk === 'string' ? encode(chunk) : chunk;
-    this.#waiting.shift()?.(() => ({ done: false, value }));
-    await settle();
-  }
-
-  async finish(): Promise<void> {
-    this.#waiting.shift()?.(() => ({ done: true, value: undefined }));
-    await settle();
-  }
-
-  async fail(error: unknown): Promise<void> {
-    this.#waiting.shift()?.(() => {
-      throw error;
-    });
-    await settle();
-  }
-}
 
 async function* generate(...chunks: string[]): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   for (const chunk of chunks) {

@@ -1,0 +1,60 @@
+"""The window of a connection's pieces: how many bytes of streams may be under way on it, in each direction."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from jchannel._protocol.messages import Ack, Message, Piece
+from jchannel.errors import ProtocolError
+
+__all__ = ["PIECES_UNDER_WAY", "PIECE_LIMIT", "Window"]
+
+#: The most bytes that one piece of a stream has.
+PIECE_LIMIT: Final = 64 * 2**10
+
+#: The most bytes of pieces that are under way to the far side, of all streams together: what a message may have to wait
+#: for. It bounds the rate, too, to so much in a round trip.
+PIECES_UNDER_WAY: Final = 256 * 2**10
+
+# From how many bytes on they are acknowledged: so there is always room for a piece when all have arrived.
+_ACK_FROM: Final = PIECES_UNDER_WAY // 4
+
+
+class Window:
+    """Counts the pieces of one side of a connection."""
+
+    def __init__(self) -> None:
+        self._under_way = 0
+        self._unacknowledged = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether a piece may be sent now. Otherwise those under way must arrive first."""
+        return self._under_way + PIECE_LIMIT <= PIECES_UNDER_WAY
+
+    @property
+    def ack_due(self) -> int:
+        """The bytes that are to be acknowledged now; 0 for none yet."""
+        return self._unacknowledged if self._unacknowledged >= _ACK_FROM else 0
+
+    def send(self, message: Message) -> None:
+        """Count a message of this side."""
+        if isinstance(message, Piece):
+            self._under_way += len(message.data)
+        elif isinstance(message, Ack):
+            self._unacknowledged -= message.bytes
+
+    def receive(self, message: Message) -> None:
+        """Count a message of the far side.
+
+        Raises:
+            ProtocolError: It sends more than may be under way, or acknowledges more than was sent.
+        """
+        if isinstance(message, Piece):
+            self._unacknowledged += len(message.data)
+            if self._unacknowledged > PIECES_UNDER_WAY:
+                raise ProtocolError(f"more than {PIECES_UNDER_WAY:,} bytes of pieces are under way")
+        elif isinstance(message, Ack):
+            if message.bytes > self._under_way:
+                raise ProtocolError(f"{message.bytes} bytes are acknowledged, and {self._under_way} are under way")
+            self._under_way -= message.bytes

@@ -37,7 +37,7 @@ class Pieces:
         self._tell = tell
         self._wake = wake
         # Those whose turn comes, in its order.
-        self._line: dict[OutgoingStream, None] = {}
+        self.line: dict[OutgoingStream, None] = {}
 
     # Streams of this side
 
@@ -64,21 +64,21 @@ class Pieces:
 
     def go_on(self) -> None:
         """Go on with the pieces that wait, because others have arrived."""
-        if self._line:
+        if self.line:
             self._wake()
 
     def next_frame(self) -> str | bytes | None:
         """Return a frame with the next pieces, if there are any that may leave. Called when no message waits."""
-        while self._line and self._connection.waiting_bytes < PIECE_LIMIT and (room := self._connection.piece_room):
-            stream = next(iter(self._line))
-            del self._line[stream]
+        while self.line and self._connection.waiting_bytes < PIECE_LIMIT and (room := self._connection.piece_room):
+            stream = next(iter(self.line))
+            del self.line[stream]
             if stream.ready:
                 self._send_piece(stream, min(room, stream.credit))
         return self._connection.next_frame()
 
     def _enter_line(self, stream: OutgoingStream) -> None:
-        if stream not in self._line and stream.ready:
-            self._line[stream] = None
+        if stream not in self.line and stream.ready:
+            self.line[stream] = None
             self._wake()
 
     def _send_piece(self, stream: OutgoingStream, limit: int) -> None:

@@ -385,7 +385,9 @@ class Session:
                     self._unsent = False
                 if self._full_outboxes and self.has_room:
                     self._flush_outboxes()
-                frame = self._connection.next_frame() or self._pieces.next_frame()
+                frame = self._connection.next_frame()
+                if frame is None and self._pieces.line:
+                    frame = self._pieces.next_frame()
                 if frame is not None:
                     self._send_frame(frame)
                 elif self._connection.state is State.ENDED:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
 
 from jchannel._protocol.frames import decode_frame, encode_frame
 from jchannel._protocol.messages import (
@@ -117,7 +118,19 @@ class Connection:
         self._last_far_stream = 0
         self._asked: dict[int, type[Request]] = {}
         self._running: set[int] = set()
-        self._window = Window()
+        self._window = window = Window()
+        #: What notes the messages that are more than requests and answers.
+        self._note_sent: dict[type[Message], Callable[[Any], None]] = {
+            Hello: self._apply_limits,
+            Welcome: self._apply_limits,
+            Piece: window.send,
+            Ack: window.send,
+        }
+        self._note_received: dict[type[Message], Callable[[Any], None]] = {
+            **self._note_sent,
+            Piece: window.receive,
+            Ack: window.receive,
+        }
         self._waiting: deque[Encoded] = deque()
         self.waiting_bytes = 0
 
@@ -207,9 +220,9 @@ class Connection:
             self._asked[message.id] = type(message)
         elif isinstance(message, Result | Error):
             self._running.discard(message.id)
-        elif isinstance(message, Hello | Welcome):
-            self._apply_limits(message)
-        self._window.send(message)
+        note = self._note_sent.get(type(message))
+        if note is not None:
+            note(message)
         if isinstance(message, Beat):
             self._waiting.appendleft(encoded)  # It asks for a sign of life, or is one, whatever else there is to send.
         else:
@@ -259,11 +272,11 @@ class Connection:
             self._check_announced(message.stream, self._last_far_stream)
         elif isinstance(message, Stop | Ticket | Credit):
             self._check_announced(message.stream, self._last_stream)
-        elif isinstance(message, Hello | Welcome):
-            self._apply_limits(message)
+        note = self._note_received.get(type(message))
+        if note is not None:
+            note(message)
         if isinstance(message, Call | Pipe | Result) and message.stream is not None:
             self._receive_stream(message.stream)
-        self._window.receive(message)
 
     def _apply_limits(self, message: Hello | Welcome) -> None:
         """Apply the limits that the handshake's messages say, whichever side has sent them: the smallest holds."""

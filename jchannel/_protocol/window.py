@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from jchannel._protocol.messages import Ack, Message, Piece
+from jchannel._protocol.messages import Ack, Piece
 from jchannel.errors import ProtocolError
 
 __all__ = ["PIECES_UNDER_WAY", "PIECE_LIMIT", "Window"]
@@ -37,14 +37,14 @@ class Window:
         """The bytes that are to be acknowledged now; 0 for none yet."""
         return self._unacknowledged if self._unacknowledged >= _ACK_FROM else 0
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Piece | Ack) -> None:
         """Count a message of this side."""
         if isinstance(message, Piece):
             self._under_way += len(message.data)
-        elif isinstance(message, Ack):
+        else:
             self._unacknowledged -= message.bytes
 
-    def receive(self, message: Message) -> None:
+    def receive(self, message: Piece | Ack) -> None:
         """Count a message of the far side.
 
         Raises:
@@ -54,7 +54,7 @@ class Window:
             self._unacknowledged += len(message.data)
             if self._unacknowledged > PIECES_UNDER_WAY:
                 raise ProtocolError(f"more than {PIECES_UNDER_WAY:,} bytes of pieces are under way")
-        elif isinstance(message, Ack):
+        else:
             if message.bytes > self._under_way:
                 raise ProtocolError(f"{message.bytes} bytes are acknowledged, and {self._under_way} are under way")
             self._under_way -= message.bytes

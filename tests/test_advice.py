@@ -52,7 +52,7 @@ class Page:
     [
         (math.nan, "send None or a str instead", None, None),
         (math.inf, "send None or a str instead", "Infinity", "Infinity"),
-        (10**20, "send it as a str", str(10**20), str(10**20)),
+        (10**20 + 1, "send it as a str", str(10**20 + 1), str(10**20 + 1)),
         ({1: 2}, "JSON would make it a str, so make it one", {"1": 2}, {"1": 2}),
         (
             np.ma.masked_array([1, 2], [False, True]),

@@ -106,6 +106,8 @@ class OutgoingStream(Stream):
     @property
     def ready(self) -> bool:
         """Whether it has a piece to take that its credit allows, or has ended behind the last one."""
+        if self.place is None:  # It has ended while it stood in line.
+            return False
         if self._buffer:
             return self.credit > 0
         return self.source_state in (SourceState.EXHAUSTED, SourceState.FAILED)

@@ -35,6 +35,14 @@ export default async (channel) => {
 """
 
 
+#: Not `wait_for`: what that repeats in the page is evaluated there, which the policies forbid.
+CONNECTED = """new Promise((resolve) => {
+  const look = () => { if (jchannel.client.state === 'connected') resolve(true); };
+  jchannel.client.addEventListener('statechange', look);
+  look();
+})"""
+
+
 class Handler:
     def name(self) -> str:
         return "Python"
@@ -58,7 +66,7 @@ async def opened(
     """A server of a folder, and a page of it in the browser, connected."""
     async with open_server(port=0, static=folder) as server:
         page = await browser.open(server.page_url.replace("/#", f"/{path}#"))
-        await page.wait_for("jchannel.client.state === 'connected'")
+        assert await page.evaluate(CONNECTED)
         yield server, page
 
 

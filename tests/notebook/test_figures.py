@@ -35,12 +35,14 @@ async def test_a_server_s_panel_says_what_its_statistics_do(autojump_clock: trio
                 "received": "0 B",
             },
         )
-        async with memory.open_page():
+        async with memory.open_page() as page, trio.open_nursery() as nursery:
+            nursery.start_soon(page.receive)  # It answers beats.
             await trio.sleep(65)
             state, mood, figures = say(server)
             assert (state, mood) == ("page connected", "good")
             assert (figures["connected"], figures["round-trip"]) == ("1 min 5 s", "0.0 ms")
             assert figures["sent"] != "0 B"
+            nursery.cancel_scope.cancel()
     assert say(server)[:2] == ("stopped", "off")
 
 

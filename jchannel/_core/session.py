@@ -476,7 +476,8 @@ class Session:
         elif isinstance(message, Goodbye):
             self._end(f"{self.far_side} has closed the connection: {message.message}")
             self._scope.cancel()
-        elif isinstance(message, Open | Close):
+        else:
+            assert isinstance(message, Open | Close), "the others are of the handshake"
             assert self._serve is not None, "the protocol's table of states lets only a server open and close channels"
             self._serve(self, message)
 

@@ -79,9 +79,9 @@ class Link(ABC):
         """
 
     @property
+    @abstractmethod
     def received(self) -> int:
         """A number that changes whenever something has come in, be it a part of a frame."""
-        return 0
 
     @abstractmethod
     async def aclose(self) -> None:

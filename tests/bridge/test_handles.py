@@ -54,3 +54,8 @@ async def test_a_request_of_a_channel_whose_server_has_not_been_started_is_refus
     async with open_handle() as handle:
         with pytest.raises(ClosedError, match="the server is not started"):
             ChannelHandle(handle, "code").refuse_request()
+
+
+def test_origins_that_can_be_read_once_are_there_for_each_start() -> None:
+    options = ServerOptions(origins=iter(["https://example.com"]))
+    assert [list(options.origins), list(options.origins)] == [["https://example.com"]] * 2

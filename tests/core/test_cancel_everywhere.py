@@ -32,6 +32,7 @@ _SHIELDED = "it is shielded: it cleans up. test_stopped_page shows that its time
 _SOCKETS = "it needs real sockets, which no clock may jump over: test_addresses and test_server use them"
 _THREADS = "it waits only for what worker threads do: test_sources cancels there"
 _AT_ONCE = "what it awaits does not wait here"
+_PINGS = "it is for WebSockets that are pinged, and nobody does that here: test_transport"
 _REFUSED = "it is for what goes wrong, and has an end of its own: tests of test_acceptor and test_streams"
 _SENT = "hypercorn shields what it sends: closing the connection wakes it"
 _HIDDEN = "it is cancelled, but hypercorn's TCPServer is no coroutine: trio cannot look through it"
@@ -118,11 +119,16 @@ NOT_CANCELLED = {
     ("acceptor.py", "Acceptor._admit", "upgrade.reject(HTTPStatus.FORBIDDEN)"): _REFUSED,
     ("upgrade.py", "Upgrade.reject", "self._request.reject(status)"): _REFUSED,
     ("upgrade.py", "_HeadStream.aclose", "self._stream.aclose()"): _REFUSED,
+    ("transport.py", "WebSocketLink._receive_some", "self._flushed.park()"): _PINGS,
+    ("transport.py", "WebSocketLink._receive_some", "self._flush(len(self._unsent))"): _PINGS,
+    ("transport.py", "WebSocketLink._flush", "self._flushed.park()"): _PINGS,
+    ("transport.py", "WebSocketLink.aclose", "trio.open_nursery()"): _WITHIN,
     (
         "transport.py",
-        "WebSocketLink._receive_some",
-        "self._flushed.park()",
-    ): "it is for a far side that pings and does not read: test_transport",
+        "WebSocketLink.aclose",
+        "self._wait_close()",
+    ): "it is for a stream that takes something at once, and no stream of memory here does: test_transport",
+    ("peer.py", "open_peer", "peer.session.wait_ended()"): _SHIELDED,
     ("session.py", "Session._read", "trio.sleep_forever()"): _REFUSED,
     ("replay.py", "ReplayStream.send_eof", "trio.lowlevel.checkpoint()"): "streams of memory can be closed by halves",
     ("replay.py", "ReplayStream.receive_some", "trio.lowlevel.checkpoint()"): _IN_TASKS,

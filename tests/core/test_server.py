@@ -226,6 +226,21 @@ class TestHeartbeat:
             await trio.testing.wait_all_tasks_blocked()
             assert not memory.server.statistics().page_connected
 
+    async def test_a_session_that_is_ending_beats_no_more(self, autojump_clock: trio.testing.MockClock) -> None:
+        limits = Limits(close_seconds=20)
+        async with open_memory_server(heartbeat=4, limits=limits) as memory, memory.open_page() as page:
+            session = session_of(memory.server)
+            assert session is not None
+            with trio.move_on_after(1):
+                await page.receive()  # It answers the first beat.
+            block_writing(session)
+            session.end("closed", "it was ended")
+            await trio.sleep(10)
+            assert not session.finished
+            assert page.beats == 1
+            await trio.sleep(11)
+            assert session.finished
+
 
 class TestBackpressure:
     async def test_calls_wait_while_too_much_is_waiting_to_be_sent(

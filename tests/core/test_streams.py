@@ -886,6 +886,13 @@ class TestIncomingStreams:
         assert await stream.receive() == b"abc"
         assert await stream.receive() == b""
 
+    async def test_the_end_of_one_that_has_failed_already_changes_nothing(self) -> None:
+        stream = self.make(None)
+        stream.fail(StateError("it broke off"))
+        stream.finish()
+        with pytest.raises(StateError, match="it broke off"):
+            await stream.receive()
+
 
 async def test_only_a_peer_posts() -> None:
     stream = make_outgoing(await open_source(b"", TrioThreads(Limits())))

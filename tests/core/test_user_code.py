@@ -199,6 +199,15 @@ class TestSources:
         assert "did not close within 7 s (Limits.cleanup_seconds)" in caplog.text
         assert ("closing the source of a stream raised" in caplog.text) is (error is not None)
 
+    async def test_leaving_the_program_while_one_is_opened_is_the_programs(self) -> None:
+        class Leaving:
+            def __aiter__(self) -> AsyncIterator[bytes]:
+                raise SystemExit(7)
+
+        with pytest.raises(SystemExit, match="7"):
+            async with opened() as (channel, _):
+                await channel.call_with_stream("ignore", Leaving())
+
     async def test_leaving_the_program_while_one_closes_is_the_programs(self) -> None:
         async def leave() -> AsyncIterator[bytes]:
             try:

@@ -20,7 +20,7 @@ from trio.testing import memory_stream_one_way_pair
 
 from jchannel._core.limits import Limits
 from jchannel._core.threads import TrioThreads
-from jchannel._streams.sources import PIECE_SIZE, Source, _Opening, check_source, open_source
+from jchannel._streams.sources import PIECE_SIZE, Source, _FileSource, _Opening, check_source, open_source
 from jchannel.errors import StateError
 
 Args = TypeVarTuple("Args")
@@ -395,6 +395,22 @@ async def test_a_cancelled_read_does_not_wait_for_its_thread_and_loses_nothing(k
         held.go_on.set()
     assert read == [b"a"]
     assert await anext(source, None) is None
+    await source.aclose()
+
+
+async def test_what_a_cancelled_read_has_read_since_is_read_by_the_next_one() -> None:
+    held, opening = open_held("file", TrioThreads(Limits()))
+    source = await opening
+    assert isinstance(source, _FileSource)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(anext, source)
+        await trio.to_thread.run_sync(held.inside.wait)
+        nursery.cancel_scope.cancel()
+    held.go_on.set()
+    with source._lock:  # The thread holds it until it has read.
+        pass
+    assert await anext(source) == b"a"
+    assert held.asked == 1
     await source.aclose()
 
 

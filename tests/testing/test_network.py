@@ -29,6 +29,17 @@ async def make_clogged_pair() -> tuple[MemoryStream, MemoryStream]:
     return client, server
 
 
+async def test_without_waiting_as_much_is_sent_as_there_is_room_for() -> None:
+    send, receive = await make_one_way()
+    assert send.send_some_nowait(bytes(CAPACITY - 1)) == CAPACITY - 1
+    assert send.send_some_nowait(memoryview(b"abc")) == 1
+    assert send.send_some_nowait(b"bc") == 0
+    assert len(await receive.receive_some(CAPACITY)) == CAPACITY - 1
+    assert await receive.receive_some() == b"a"
+    await receive.aclose()
+    assert send.send_some_nowait(b"bc") == 0
+
+
 async def make_one_way() -> tuple[MemorySendStream, MemoryReceiveStream]:
     client, server = await make_pair()
     return client.send_stream, server.receive_stream

@@ -13,9 +13,11 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, TypeGuard, TypeVar
 
-__all__ = ["is_interrupt", "log", "name_of", "repr_of", "stack_of", "text_of"]
+__all__ = ["is_a", "is_interrupt", "log", "name_of", "repr_of", "stack_of", "text_of"]
+
+_T = TypeVar("_T")
 
 #: The name of a class itself: a metaclass may have its own ``__name__``.
 _NAME: Final[Any] = type.__dict__["__name__"]
@@ -27,6 +29,11 @@ _LOGGING: Final[ContextVar[bool]] = ContextVar("_LOGGING", default=False)
 def is_interrupt(error: BaseException) -> bool:
     """Return whether an exception is an interrupt, which Python raises in whatever the main thread runs just then."""
     return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
+def is_a(value: object, kind: type[_T]) -> TypeGuard[_T]:
+    """Return whether an object is of a class, by its type alone: ``isinstance`` asks its ``__class__``, too."""
+    return issubclass(type(value), kind)
 
 
 def name_of(value: object) -> str:

@@ -16,8 +16,8 @@ import trio
 
 from jchannel._bridge.mailbox import LOOP_CHECK_SECONDS, LoopClosedError, LoopMailbox, Work
 from jchannel._bridge.portal import Portal
-from jchannel._core.exits import explain_exit
-from jchannel._streams.sources import PIECE_SIZE, gather, to_bytes
+from jchannel._core.exits import explain_exit, is_closing
+from jchannel._streams.sources import END, PIECE_SIZE, gather, next_item, to_bytes
 from jchannel.errors import StateError
 
 __all__ = ["GATHERED_BYTES", "LoopSource"]
@@ -27,8 +27,6 @@ GATHERED_BYTES: Final = 2**20
 
 #: What an item counts beside its bytes when the loop is given time for others: one that is empty takes time, too.
 _ITEM_COST: Final = 100
-
-_END: Final = object()
 
 
 class LoopSource:
@@ -180,10 +178,10 @@ class LoopSource:
         while not self._stopping:
             self._inside = True
             try:
-                item = await anext(iterator, _END)
+                item = await next_item(iterator)
             finally:
                 self._inside = False
-            if item is _END:
+            if item is END:
                 return
             data = to_bytes(item)
             if data and not self._put(data):
@@ -224,7 +222,7 @@ class LoopSource:
             self._error = StateError("the source of the stream was cancelled in Python, by its own program")
         elif isinstance(error, Exception):
             self._error = error
-        elif error is not None:
+        elif error is not None and not is_closing(error):
             self._error = explain_exit("the source of the stream", error)
         self._over = True
         self._portal.post(self._notify)

@@ -31,7 +31,8 @@ def check_timeout(timeout: float | None) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"timeout must be seconds as int or float, or None for no limit, and not {timeout!r}")
     if not timeout >= 0:
-        raise ValueError(f"timeout must not be negative, and it is {timeout!r}")
+        wrong = "must be a number" if timeout != timeout else "must not be negative"  # noqa: PLR0124 (it is nan then)
+        raise ValueError(f"timeout {wrong}, and it is {timeout!r}")
     try:
         return float(timeout)
     except OverflowError:

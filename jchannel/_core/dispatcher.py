@@ -24,7 +24,7 @@ from jchannel._core.statistics import CallTally
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.threads import NoThreadLeftError
 from jchannel._core.tree import CallNode
-from jchannel._guarded import log, name_of, text_of
+from jchannel._guarded import is_a, log, name_of, text_of
 from jchannel._protocol.messages import Call, Echo, Error, Pipe, Result
 from jchannel._protocol.values import pack
 
@@ -152,11 +152,11 @@ class Dispatcher:
         """Answer a request with what has ended it, or raise what is meant for others. Called where that is handled."""
         name = getattr(invocation.request, "name", "pipe")
         error = contain(error, repr(name), contains=self.methods.contains_exits)
-        if isinstance(error, NothingToCallError):
+        if is_a(error, NothingToCallError):
             invocation.fail(error.kind, "", text_of(error))
-        elif isinstance(error, MethodCancelledError):
+        elif is_a(error, MethodCancelledError):
             invocation.fail("aborted", "", text_of(error))
-        elif isinstance(error, NoThreadLeftError):
+        elif is_a(error, NoThreadLeftError):
             invocation.fail_with(error, kind="busy")
         elif isinstance(error, Exception):
             log(logging.ERROR, "the handler method %r raised", name, error=error)

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import trio
 
-from jchannel._guarded import is_interrupt, name_of
+from jchannel._guarded import is_a, is_interrupt, name_of
 from jchannel.errors import StateError
 
-__all__ = ["contain", "explain_exit", "is_exit"]
+__all__ = ["contain", "explain_exit", "is_closing", "is_exit"]
 
 _USUAL = Exception, trio.Cancelled, GeneratorExit
 
 
 def is_exit(error: BaseException) -> bool:
     """Return whether an exception ends more than the code that raised it. An interrupt is the program's everywhere."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(is_exit(member) for member in error.exceptions)
-    return not isinstance(error, _USUAL) and not is_interrupt(error)
+    if is_a(error, BaseExceptionGroup):
+        # A coroutine that is closed gets a bare GeneratorExit; one in a group has come out of a user's nursery.
+        return any(is_a(member, GeneratorExit) or is_exit(member) for member in error.exceptions)
+    return not issubclass(type(error), _USUAL) and not is_interrupt(error)
+
+
+def is_closing(error: BaseException) -> bool:
+    """Return whether an exception is what a nursery within an async generator makes of the generator's being closed."""
+    return is_a(error, BaseExceptionGroup) and error.split(GeneratorExit)[1] is None
 
 
 def contain(error: BaseException, what: str, *, contains: bool = True) -> BaseException:

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from jchannel._core.exits import contain
+from jchannel._core.exits import contain, is_closing
 from jchannel._core.limits import LONG_TEXT, MAX_NAME, SHORT_TEXT
 from jchannel._core.nursery import split_cancelled
 from jchannel._core.statistics import ChannelTally
 from jchannel._core.stream import Buffer, Stream
 from jchannel._core.tree import StreamNode
-from jchannel._guarded import log, name_of, text_of
+from jchannel._guarded import is_a, log, name_of, text_of
 from jchannel._protocol.messages import Broken
 from jchannel._protocol.parts import Part, PartMark
 from jchannel._streams.progress import Progress, ProgressReporter
 from jchannel._streams.sources import Source
+from jchannel.errors import StateError
 
 if TYPE_CHECKING:
     from jchannel._core.request import Request
@@ -143,7 +144,9 @@ class OutgoingStream(Stream):
             error = contain(raised, "the source of the stream", contains=self._contains_exits)
             if not isinstance(error, Exception):
                 raise
-            log(logging.ERROR, "the source of a stream raised", error=error)
+            # Of another stream that is passed on, the end may have come from the far side, or from this one's closing.
+            level = logging.DEBUG if is_a(error, StateError) else logging.ERROR
+            log(level, "the source of a stream raised", error=error)
             self._fail(error)
         finally:
             if self.source_state is SourceState.READING:
@@ -185,6 +188,8 @@ class OutgoingStream(Stream):
         try:
             await self._source.aclose()
         except BaseException as raised:
+            if is_closing(raised):
+                return
             error = contain(raised, "closing the source of the stream", contains=self._contains_exits)
             cancelled = None
             if isinstance(error, BaseExceptionGroup) and not isinstance(error, Exception):

@@ -471,7 +471,9 @@ def _check_listeners(listeners: Sequence[trio.abc.Listener[Any]]) -> list[trio.a
 
 
 def _check_heartbeat(heartbeat: float) -> float:
-    seconds = check_timeout(heartbeat)
+    if isinstance(heartbeat, bool) or not isinstance(heartbeat, int | float):
+        raise TypeError(f"heartbeat must be seconds as int or float, and not {heartbeat!r}")
+    seconds = check_timeout(heartbeat) if heartbeat > 0 else 0.0
     if not 0 < seconds < math.inf:
         raise ValueError(f"heartbeat must be a positive, finite number of seconds, and it is {heartbeat!r}")
     return seconds

@@ -398,6 +398,9 @@ class Session:
                     await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
         except LinkClosed as closed:
             self._lose(closed)
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            log(logging.ERROR, "an error of jchannel has ended the session with %s", self.far_side, error=error)
+            self._lose("an error of jchannel has ended it")
 
     def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
         self._writer_waits = None
@@ -421,11 +424,12 @@ class Session:
         """Send a beat, and wait for the answer. It is the far side's code that answers, and not its WebSocket."""
         began = trio.current_time()
         answered = self._beat_answered = trio.Event()
-        self.tell(Beat())
-        received: int | None = None
-        # On a slow way the answer comes behind a large message. That it comes in is a sign of life as well.
-        while received != self._link.received:
-            received = self._link.received
+        moved: int | None = None
+        # On a slow way a beat stands behind a large message, in either direction. That bytes of it move is a sign of
+        # life, and the far side gets one beat in each period, whatever it is busy sending.
+        while moved != self._link.moved:
+            moved = self._link.moved
+            self.tell(Beat())
             with trio.move_on_after(limit):
                 await answered.wait()
                 self.round_trip = trio.current_time() - began

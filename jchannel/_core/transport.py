@@ -27,6 +27,9 @@ __all__ = ["Link", "LinkClosed", "Side", "WebSocketLink"]
 #: Read at once. trio's own 4 KiB cost a factor 3 on large messages: 40 MiB/s against 137.
 _RECEIVE_BYTES: Final = 64 * 2**10
 
+#: Sent at once, so that it shows whether a large message moves.
+_SEND_BYTES: Final = 256 * 2**10
+
 #: ``websockets`` logs every frame with what it carries, and a log handler may raise: nothing of it is wanted. What it
 #: fails on is the reason of its close.
 _LOGGER: Final = logging.Logger("jchannel.websocket", logging.CRITICAL + 1)  # noqa: LOG001 (nobody's to configure)
@@ -80,8 +83,8 @@ class Link(ABC):
 
     @property
     @abstractmethod
-    def received(self) -> int:
-        """A number that changes whenever something has come in, be it a part of a frame."""
+    def moved(self) -> int:
+        """A number that changes whenever something has come in, or a part of a large frame has left."""
 
     @abstractmethod
     async def aclose(self) -> None:
@@ -110,14 +113,14 @@ class WebSocketLink(Link):
         self._flushing = False
         self._flushed = trio.lowlevel.ParkingLot()
         self._cut = False
-        self._received = 0
+        self._moved = 0
         if early:
             self._handle_data(early)
 
     @property
-    def received(self) -> int:
-        """The number of bytes that have come in."""
-        return self._received
+    def moved(self) -> int:
+        """The number of bytes that have come in, and of large frames that have left."""
+        return self._moved
 
     # Sending
 
@@ -145,7 +148,12 @@ class WebSocketLink(Link):
         self._flushing = True
         try:
             while self._unsent and most > 0:
-                await self._stream.send_all(self._unsent[0])
+                data = memoryview(self._unsent[0])
+                for begin in range(0, len(data), _SEND_BYTES):
+                    piece = data[begin : begin + _SEND_BYTES]
+                    await self._stream.send_all(piece)
+                    if len(data) > _SEND_BYTES:
+                        self._moved += len(piece)
                 self._unsent.popleft()
                 most -= 1
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -200,7 +208,7 @@ class WebSocketLink(Link):
                 await self._flushed.park()
 
     def _handle_data(self, data: bytes | bytearray) -> None:
-        self._received += len(data)
+        self._moved += len(data)
         if data:
             self._protocol.receive_data(data)
         else:

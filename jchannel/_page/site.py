@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import trio
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["open_site"]
 
 #: What a browser says that it wants a page for, when the page will be a document: in a tab or in a frame.
-_DOCUMENTS: Final = frozenset({None, "document", "iframe", "frame", "embed", "object", "fencedframe"})
+_DOCUMENTS: Final = frozenset({"document", "iframe", "frame", "embed", "object", "fencedframe"})
+
+#: What decides whether a page becomes a document.
+_VARY: Final = "Sec-Fetch-Dest, Referer, Accept"
 
 
 def open_site(folder: Path) -> AsgiApp:
@@ -39,6 +42,8 @@ def open_site(folder: Path) -> AsgiApp:
 class _Site(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
+        # Otherwise a page that is reloaded may run a script of last week.
+        response.headers.setdefault("cache-control", "no-cache")
         if isinstance(response, RedirectResponse):
             # It adds a slash to the name of a folder. The URL is relative, because a proxy may serve it at any path.
             name = quote(scope["path"].rpartition("/")[2], safe="")
@@ -54,13 +59,23 @@ class _Site(StaticFiles):
             return response
         page = await trio.Path(response.path).read_bytes()
         charset = find_charset(page)
-        # What a script fetches is data for it and no document.
-        if get_header(scope, b"sec-fetch-dest") in _DOCUMENTS:
+        if _becomes_document(scope):
             # The URL is relative, because a proxy may serve it at any path.
             page = insert_script(page, "../" * (scope["path"].count("/") - 1) + "jchannel/inject.js")
         headers = {
             "cache-control": "no-cache",
             "content-type": "text/html" if charset is None else f"text/html; charset={charset}",
-            "vary": "Sec-Fetch-Dest",
+            "vary": _VARY,
         }
         return Response(page, response.status_code, headers)
+
+
+def _becomes_document(scope: Scope) -> bool:
+    """Return whether a page that is asked for will be a document. What a script fetches is data for it, and none."""
+    purpose = get_header(scope, b"sec-fetch-dest")
+    if purpose is None:  # Browsers say it only on this machine, and over HTTPS.
+        accepted = get_header(scope, b"accept")
+        return accepted is None or "text/html" in accepted
+    # A service worker fetches pages to answer navigations with them, and is known by its script.
+    referrer = urlsplit(get_header(scope, b"referer") or "").path
+    return purpose in _DOCUMENTS or (purpose == "empty" and referrer.endswith((".js", ".mjs")))

@@ -23,7 +23,7 @@ from jchannel._streams.files import check_binary_file
 from jchannel._streams.workers import Signal, Threads
 from jchannel.errors import StateError
 
-__all__ = ["PIECE_SIZE", "Source", "check_source", "gather", "open_source", "to_bytes"]
+__all__ = ["END", "PIECE_SIZE", "Source", "check_source", "gather", "next_item", "open_source", "to_bytes"]
 
 PIECE_SIZE = 256 * 1024
 """The maximum size of a piece, and the number of bytes that a sync iterable is read ahead."""
@@ -32,7 +32,8 @@ _ACCEPTED = (
     "a stream can be an async iterable or an iterable of bytes-like objects, a bytes-like object, a binary file object "
     "or a pathlib.Path"
 )
-_END = object()
+#: What ``next_item`` returns at the end.
+END = object()
 
 
 def gather(pieces: deque[bytes], limit: float) -> bytes:
@@ -123,6 +124,18 @@ class _BufferSource(Source):
         pass
 
 
+async def next_item(iterator: AsyncIterator[object]) -> object:
+    """Return the next item of an async iterator, or ``END``.
+
+    Not by ``anext`` with a default, in which CPython 3.10 to 3.13 crash if ``__anext__`` raises by itself, and which
+    restarts an awaitable that is no coroutine.
+    """
+    try:
+        return await iterator.__anext__()
+    except StopAsyncIteration:
+        return END
+
+
 class _AsyncSource(Source):
     """An async iterable."""
 
@@ -131,8 +144,8 @@ class _AsyncSource(Source):
         self._iterator = iterator
 
     async def _next_data(self) -> bytes | None:
-        item = await anext(self._iterator, _END)
-        return None if item is _END else to_bytes(item)
+        item = await next_item(self._iterator)
+        return None if item is END else to_bytes(item)
 
     async def _close(self) -> None:
         aclose = getattr(self._iterator, "aclose", None)

@@ -218,9 +218,9 @@ class FaultyLink(Link):
         return left
 
     @property
-    def received(self) -> int:
+    def moved(self) -> int:
         """A number that changes whenever something has come in, be it a part of a frame."""
-        return self._link.received
+        return self._link.moved
 
     async def aclose(self) -> None:
         """Close the link."""

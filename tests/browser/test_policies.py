@@ -201,3 +201,12 @@ async def test_the_client_of_a_page_that_may_not_connect_names_what_to_add_and_t
         await browser.open(address)
         async with server.open_channel(module="./channel.js", handler=Handler(), timeout=20) as channel:
             assert await channel.call_with_stream("upload", itertools.repeat(b"x" * 2**16, 64)) == 2**22
+
+
+async def test_the_function_of_a_module_may_have_a_method_then(browser: BrowserThread, tmp_path: Path) -> None:
+    write(tmp_path, STRICT)
+    code = "const f = () => 7; f.then = () => { throw new Error('called'); }; export default f;"
+    (tmp_path / "channel.js").write_text(code)
+    async with opened(browser, tmp_path) as (server, _):
+        async with server.hold_channel(module="./channel.js") as channel:
+            assert await channel.open(20) == 7

@@ -503,7 +503,7 @@ class RecordingLink(Link):
         self.closed = False
         self._lost = lost
 
-    received = 0
+    moved = 0
 
     def send_nowait(self, frame: str | bytes) -> bool:
         self.sent.append(frame)

@@ -452,7 +452,9 @@ class TestArguments:
         ("options", "error", "words"),
         [
             ({"heartbeat": 0}, ValueError, "heartbeat must be a positive, finite number"),
-            ({"heartbeat": None}, ValueError, "heartbeat must be a positive, finite number"),
+            ({"heartbeat": None}, TypeError, "heartbeat must be seconds as int or float, and not None"),
+            ({"heartbeat": True}, TypeError, "heartbeat must be seconds as int or float, and not True"),
+            ({"heartbeat": float("nan")}, ValueError, "heartbeat must be a positive, finite number"),
             ({"heartbeat": "15"}, TypeError, "'15'"),
             ({"limits": 5}, TypeError, "limits must be a Limits, and not 5"),
             ({"origins": "https://example.com"}, TypeError, "several strings"),
@@ -491,7 +493,7 @@ class TestSockets:
 
     async def test_the_plain_page_and_the_client_come_over_http(self) -> None:
         async with open_server(port=0) as server, httpx.AsyncClient() as client:
-            page = await client.get(server.url)
+            page = await client.get(server.url, headers={"accept": "text/html"})
             assert page.status_code == 200
             assert "jchannel/inject.js" in page.text
             assert server.token not in page.text
@@ -501,7 +503,7 @@ class TestSockets:
     async def test_an_application_serves_its_own_folder(self, tmp_path: Path) -> None:
         (tmp_path / "index.html").write_text("<!doctype html><head></head>mine")
         async with open_server(port=0, static=tmp_path) as server, httpx.AsyncClient() as client:
-            page = await client.get(server.url)
+            page = await client.get(server.url, headers={"accept": "text/html"})
             assert page.text == '<!doctype html><head><script src="jchannel/inject.js"></script></head>mine'
 
     async def test_the_browser_is_opened_with_an_address_that_works_once(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,17 +52,34 @@ async def test_frames_are_carried_in_both_directions_as_text_and_as_bytes() -> N
 
 async def test_a_link_tells_that_a_part_of_a_frame_has_come_in() -> None:
     async with open_link() as (link, client, far), trio.open_nursery() as nursery:
-        assert link.received == 0
+        assert link.moved == 0
         nursery.start_soon(link.receive)
         await far.send_all(b"\x81\x84" + bytes(4) + b"so")
         await trio.testing.wait_all_tasks_blocked()
-        assert link.received == 8
+        assert link.moved == 8
         await far.send_all(b"me")
         await trio.testing.wait_all_tasks_blocked()
-        assert link.received == 10
+        assert link.moved == 10
         await client.send_message("more")
         assert await link.receive() == "more"
-        assert link.received == 20
+        assert link.moved == 20
+
+
+async def test_a_link_tells_that_a_part_of_a_large_frame_has_left_and_not_that_a_small_one_has() -> None:
+    near, far = trio.testing.lockstep_stream_pair()
+    link = WebSocketLink(near, Side.SERVER, 1000)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.send, bytes(1_000_000))
+        moved = [link.moved]
+        for _ in range(4):
+            await far.receive_some(2**20)
+            await trio.testing.wait_all_tasks_blocked()
+            moved.append(link.moved)
+        assert moved == [0, 2**18, 2**19, 3 * 2**18, 1_000_010]
+        nursery.start_soon(link.send, b"small")
+        await far.receive_some()
+        await trio.testing.wait_all_tasks_blocked()
+        assert link.moved == 1_000_010
 
 
 async def test_a_cancelled_receive_loses_nothing() -> None:

@@ -75,7 +75,19 @@ class Endless:
                 raise self._error
 
 
+class UnknowableError(Exception):
+    """An exception that does not say what it is."""
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "__class__":
+            raise RuntimeError("it is a secret")
+        return super().__getattribute__(name)
+
+
 class Handler:
+    def unknowable(self) -> NoReturn:
+        raise UnknowableError("it is what it is")
+
     def add(self, a: int, b: int) -> int:
         return a + b
 
@@ -185,7 +197,30 @@ class TestLogHandlers:
                 await other.call("fail_in_a_nursery")
 
 
+async def test_an_exception_whose_class_cannot_be_asked_for_is_an_error_of_its_call(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with opened() as (channel, other):
+        for side in (channel, other):
+            with pytest.raises((FrontendError, KernelError), match="UnknowableError: it is what it is"):
+                await side.call("unknowable")
+
+
 class TestSources:
+    async def test_one_that_is_closed_within_a_nursery_is_closed_and_no_more(
+        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Nested(Endless):
+            async def aclose(self) -> None:
+                self.closing.set()
+                raise BaseExceptionGroup("a nursery within it", [GeneratorExit()])
+
+        source = Nested()
+        async with opened() as (channel, _):
+            await channel.call_with_stream("ignore", source)
+            await source.closing.wait()
+        assert not caplog.records
+
     @pytest.mark.parametrize("error", [None, ValueError("while it closes")])
     async def test_one_that_never_closes_is_left_after_the_limit(
         self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, error: Exception | None

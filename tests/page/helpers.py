@@ -30,7 +30,7 @@ async def call(
     body: Sequence[bytes] = (b"",),
 ) -> AppResponse:
     """Calls an app with a request and collects its response."""
-    lines = {"accept": "*/*", **({"host": host} if host is not None else {}), **(headers or {})}
+    lines = {"accept": "text/html,*/*;q=0.8", **({"host": host} if host is not None else {}), **(headers or {})}
     scope: dict[str, Any] = {
         "type": kind,
         "method": method,

@@ -232,14 +232,34 @@ async def test_a_page_that_loads_the_client_itself_is_left_as_it_is(folder: Path
 async def test_a_page_that_becomes_a_document_has_the_client(folder: Path, purpose: str) -> None:
     response = await send(folder, b"<p>part", sec_fetch_dest=purpose)
     assert response.body == SCRIPT + b"<p>part"
-    assert response.headers["vary"] == "Sec-Fetch-Dest"
+    assert response.headers["vary"] == "Sec-Fetch-Dest, Referer, Accept"
+
+
+async def test_a_page_that_a_service_worker_fetches_has_the_client(folder: Path) -> None:
+    worker = {"sec_fetch_dest": "empty", "referer": "http://localhost:8889/sw.js?v=1"}
+    assert (await send(folder, b"<p>part", **worker)).body == SCRIPT + b"<p>part"
+    page = {"sec_fetch_dest": "empty", "referer": "http://localhost:8889/page.html"}
+    assert (await send(folder, b"<p>part", **page)).body == b"<p>part"
+
+
+@pytest.mark.parametrize(("accept", "has_client"), [("text/html,application/xhtml+xml;q=0.9", True), ("*/*", False)])
+async def test_where_a_browser_does_not_say_what_for_it_is_what_it_accepts_that_counts(
+    folder: Path, accept: str, *, has_client: bool
+) -> None:
+    assert (await send(folder, b"<p>part", accept=accept)).body == (SCRIPT if has_client else b"") + b"<p>part"
+
+
+async def test_a_script_is_asked_for_again_by_each_page(folder: Path) -> None:
+    (folder / "channel.js").write_text("export default 1;")
+    response = await call(open_site(folder), "/channel.js")
+    assert response.headers["cache-control"] == "no-cache"
 
 
 @pytest.mark.parametrize("purpose", ["empty", "script", "image"])
 async def test_a_page_that_a_script_fetches_is_sent_as_it_is(folder: Path, purpose: str) -> None:
     response = await send(folder, b"<p>part", sec_fetch_dest=purpose)
     assert response.body == b"<p>part"
-    assert response.headers["vary"] == "Sec-Fetch-Dest"
+    assert response.headers["vary"] == "Sec-Fetch-Dest, Referer, Accept"
     assert response.headers["cache-control"] == "no-cache"
 
 

@@ -6,9 +6,9 @@ import io
 import os
 import tarfile
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
-from typing import Literal, NoReturn, TypeVar, TypeVarTuple
+from typing import Any, Literal, NoReturn, TypeVar, TypeVarTuple
 
 import numpy as np
 import pytest
@@ -272,6 +272,38 @@ async def test_closing_lets_an_iterable_go_that_waits_for_room() -> None:
     await source.aclose()
     await source.aclose()
     assert ended.is_set()
+
+
+class ByHand:
+    """An async iterator whose method is no coroutine function: it returns an awaitable, or raises by itself."""
+
+    def __init__(self, items: list[bytes]) -> None:
+        self._items = items
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self  # What it returns can be awaited.
+
+    def __anext__(self) -> Awaitable[bytes]:
+        if not self._items:
+            raise StopAsyncIteration
+        return Later(self._items.pop(0))
+
+
+class Later:
+    """What can be awaited, and is no coroutine."""
+
+    def __init__(self, item: bytes) -> None:
+        self._item = item
+
+    def __await__(self) -> Generator[Any, Any, bytes]:
+        yield from trio.lowlevel.checkpoint().__await__()  # noqa: ASYNC105
+        return self._item
+
+
+async def test_an_async_iterator_may_be_written_by_hand() -> None:
+    source = await open_here(ByHand([b"a", b"b"]))
+    assert b"".join([piece async for piece in source]) == b"ab"
+    await source.aclose()
 
 
 async def test_an_iterable_of_nothing_can_be_cancelled() -> None:

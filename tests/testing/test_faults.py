@@ -108,14 +108,14 @@ def test_what_is_left_of_a_binary_frame_may_be_text() -> None:
 
 async def test_what_comes_in_is_that_of_the_link() -> None:
     class Inner(Link):
-        received = 3
+        moved = 3
 
         def send_nowait(self, frame: str | bytes) -> bool: ...  # type: ignore[empty-body]
         async def flush(self) -> None: ...
         async def receive(self) -> str | bytes: ...  # type: ignore[empty-body]
         async def aclose(self) -> None: ...
 
-    assert FaultyLink(Inner(), Direction("python"), Direction("page")).received == 3
+    assert FaultyLink(Inner(), Direction("python"), Direction("page")).moved == 3
 
 
 @pytest.mark.parametrize("to", ["page", "python"])

@@ -54,10 +54,17 @@ function evaluateAllowed(code: string, footer: string): unknown {
       ? error
       : new EvalError(
           "The page's Content Security Policy does not let it evaluate the code of a channel. Open the channel with a " +
-            `module of the page, such as open(module="./channel.js"), or add 'unsafe-eval' to the policy's script-src. ` +
+            `module of the page, such as open(module="./channel.js"), or ${adviseOn(refusal)}. ` +
             `The browser says: ${refusal}`,
         );
   }
+}
+
+/** Return what would let a page evaluate code that it may not evaluate. */
+function adviseOn(refusal: string): string {
+  return /trusted ?(?:type|script)/iu.test(refusal)
+    ? "remove require-trusted-types-for 'script' from the policy"
+    : "add 'unsafe-eval' to the policy's script-src";
 }
 
 /** Return what the browser says when a page may not evaluate anything. */

@@ -7,9 +7,10 @@ import type { Initialize } from './evaluate.js';
  * the page's import map holds. Browsers load a module once, so that every channel of it shares its variables.
  *
  * @param module - The module's specifier.
+ * @returns The function, in an object: one with a method `then` of its own would be awaited.
  * @throws TypeError if the module cannot be loaded, or its default export is not a function; and whatever it throws.
  */
-export async function importModule(module: string): Promise<Initialize> {
+export async function importModule(module: string): Promise<{ readonly initialize: Initialize }> {
   const { default: initialize } = (await import(/* @vite-ignore */ resolve(module))) as { default?: unknown };
   if (typeof initialize !== 'function') {
     throw new TypeError(
@@ -17,7 +18,7 @@ export async function importModule(module: string): Promise<Initialize> {
         `export default (channel) => { … }. It is ${initialize === null ? 'null' : typeof initialize}.`,
     );
   }
-  return initialize as Initialize;
+  return { initialize: initialize as Initialize };
 }
 
 /** Return a specifier that does not depend on where this script comes from. */

@@ -109,7 +109,7 @@ export class ChannelRegistry {
   async #initialize(entry: Entry, { code = '', module }: CodeSource): Promise<Outcome> {
     const { id } = entry.channel;
     try {
-      const initialize = module === undefined ? evaluateCode(code, id) : await importModule(module);
+      const initialize = module === undefined ? evaluateCode(code, id) : (await importModule(module)).initialize;
       if (this.#entries.get(id) !== entry) {
         throw new ClosedError(`The channel ${String(id)} was closed while its module was being loaded.`);
       }

@@ -60,17 +60,19 @@ describe('the code of a channel', () => {
 });
 
 describe('a page whose policy forbids to evaluate code', () => {
-  test('says so, and what to do', async () => {
+  test.each([
+    ['Refused.', "add 'unsafe-eval' to the policy's script-src"],
+    ["This document requires 'TrustedScript' assignment.", "remove require-trusted-types-for 'script' from the policy"],
+  ])('says so, and what to do: %s', async (refusal, advice) => {
     vi.resetModules();
     vi.stubGlobal('eval', () => {
-      throw new EvalError('Refused.');
+      throw new EvalError(refusal);
     });
     const { evaluateCode: evaluate } = await import('../../src/channels/evaluate.js');
     expect(() => evaluate('c => c', 1)).toThrow(EvalError);
     expect(() => evaluate('c => c', 1)).toThrow(
       "The page's Content Security Policy does not let it evaluate the code of a channel. Open the channel with a " +
-        `module of the page, such as open(module="./channel.js"), or add 'unsafe-eval' to the policy's script-src. ` +
-        'The browser says: EvalError: Refused.',
+        `module of the page, such as open(module="./channel.js"), or ${advice}. The browser says: EvalError: ${refusal}`,
     );
   });
 });

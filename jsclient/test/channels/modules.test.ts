@@ -17,7 +17,7 @@ function makeModule(text: string): string {
 
 describe('the module of a channel', () => {
   test('gives its default export', async () => {
-    const initialize = await importModule(makeModule('export default (channel) => channel + 1;'));
+    const { initialize } = await importModule(makeModule('export default (channel) => channel + 1;'));
     expect(initialize(1 as never)).toBe(2);
   });
 
@@ -43,8 +43,8 @@ describe('the module of a channel', () => {
     await expect(importModule('./channel.js')).rejects.toThrow(words);
     const file = join(mkdtempSync(join(tmpdir(), 'jchannel-')), 'channel.mjs');
     writeFileSync(file, 'export default () => 5;');
-    expect((await importModule(pathToFileURL(file).href))({} as never)).toBe(5);
-    expect(await importModule('assert')).toBeTypeOf('function');
+    expect((await importModule(pathToFileURL(file).href)).initialize({} as never)).toBe(5);
+    expect((await importModule('assert')).initialize).toBeTypeOf('function');
   });
 
   test.each(['./channel.js', '../lib/channel.js', '/app/channel.js'])('is relative to the page: %s', async (module) => {

@@ -151,7 +151,8 @@ class ServerChannel(Endpoint):
         An error of the library is logged, and ends the channel and nothing else.
         """
         try:
-            if not opening.closed.is_set():  # Otherwise the one that has followed it may own the tasks already.
+            # Of one that has been closed already, the one that has followed it may own the tasks.
+            if self.has_waiting_tasks or not opening.closed.is_set():
                 async with self.own_tasks():
                     await opening.closed.wait()
         except Exception as error:  # noqa: BLE001 (a bulkhead)

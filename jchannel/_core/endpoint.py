@@ -119,6 +119,11 @@ class Endpoint(ABC):
 
     # Tasks
 
+    @property
+    def has_waiting_tasks(self) -> bool:
+        """Whether tasks wait to be started."""
+        return bool(self._waiting_tasks)
+
     def start_soon(self, function: Callable[..., Any], *args: object, name: str | None = None) -> None:
         """Start a task that the channel owns: at once, or as soon as it has a nursery."""
         if self.nursery is None:

@@ -125,6 +125,20 @@ def count_in_peer(peer: Peer) -> tuple[int, int, int]:
     return core.session.pending, core.session.running, len(core.streams.of_session(core.session))
 
 
+def handle_frame(server: Server, frame: str | bytes) -> None:
+    """A frame of the page arrives at a server in this step."""
+    session = server._core.session
+    assert session is not None
+    for message in session._connection.receive(frame):
+        session._handle(message)
+
+
+def count_entries_of(core: Endpoint) -> tuple[int, int, int, int]:
+    """As `count_entries`, of a core."""
+    line = core.outbox._line
+    return len(line), core.outbox.pending, len(core._streams.of_channel(core)), core.dispatcher.running
+
+
 def count_entries(side: Channel | PeerChannel) -> tuple[int, int, int, int]:
     """The requests in line, sent and running, and the streams, that one side of a channel has."""
     core = side._core

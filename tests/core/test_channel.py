@@ -8,11 +8,13 @@ import pytest
 import trio
 import trio.testing
 
+from jchannel._core.channel import Opening, ServerChannel
 from jchannel._protocol.messages import Call, Cancel, Close, Echo, Error, Goodbye, Hello, Open, Result, Welcome
 from jchannel._protocol.values import pack
 from jchannel.errors import ClosedError, FrontendError, KernelError, PageLostError, StateError
 from jchannel.trio import Channel, Limits, PeerChannel
-from tests.core.memory import Page, open_memory_server
+from tests.core.internals import channel_core, count_entries_of, handle_frame
+from tests.core.memory import MemoryServer, Page, open_memory_server
 
 
 class Calculator:
@@ -196,6 +198,39 @@ class TestCalls:
                 frames = [await page.receive_frame(), await page.receive_frame()]
                 assert [len(page.connection.receive(frame)) for frame in frames] == [1, 2]
                 nursery.cancel_scope.cancel()
+
+    async def begin_to_open(self, memory: MemoryServer, channel: Channel, page: Page) -> tuple[ServerChannel, Opening]:
+        """Begins to open a channel that no task holds yet, and lets the page call it in the same step."""
+        other = ServerChannel(channel_core(channel).server, "code", handler=Calculator())
+        opening = other.begin_open()
+        number = other._id
+        assert number is not None
+        page.connection.send(Call(1, number, "add", pack([2, 3], field_name="args", shown_as="args")))
+        frame = page.connection.next_frame()
+        assert frame is not None
+        handle_frame(memory.server, frame)
+        return other, opening
+
+    async def test_a_page_that_calls_before_the_channel_has_tasks_is_answered(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_memory_server() as memory, memory.open_page() as page:
+            async with memory.server.hold_channel("code") as channel, trio.open_nursery() as nursery:
+                other, opening = await self.begin_to_open(memory, channel, page)
+                nursery.start_soon(other.hold, opening)
+                await page.expect(Open)
+                assert (await page.expect(Result)).value == 5
+                other.shut("it was closed")
+
+    async def test_a_channel_that_is_closed_before_it_has_tasks_ends_what_the_page_has_called(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_memory_server() as memory, memory.open_page() as page:
+            async with memory.server.hold_channel("code") as channel:
+                other, opening = await self.begin_to_open(memory, channel, page)
+                other.shut("it was closed")
+                await other.hold(opening)
+                assert count_entries_of(other) == (0, 0, 0, 0)
 
 
 class TestErrors:

@@ -8,6 +8,7 @@ import socket
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -20,7 +21,7 @@ from jchannel._core.channel import ServerChannel
 from jchannel._core.server import Server as CoreServer
 from jchannel._core.session import FIRST_BEAT_SECONDS, Session
 from jchannel._core.transport import Link
-from jchannel._protocol.messages import Echo, Goodbye, Hello, Open
+from jchannel._protocol.messages import Beat, Echo, Goodbye, Hello, Open
 from jchannel._protocol.values import pack
 from jchannel.errors import ClosedError, PageLostError, RefusedError
 from jchannel.trio import Limits, Peer, Server, open_peer, open_server
@@ -225,6 +226,24 @@ class TestHeartbeat:
             await trio.aclose_forcefully(page.stream)
             await trio.testing.wait_all_tasks_blocked()
             assert not memory.server.statistics().page_connected
+
+    async def test_an_error_in_writing_ends_the_session_and_nothing_else(
+        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail() -> NoReturn:
+            raise RuntimeError("planted")
+
+        async with open_memory_server() as memory:
+            async with memory.open_page():
+                session = session_of(memory.server)
+                assert session is not None
+                session._connection.next_frame = fail  # type: ignore[method-assign]
+                session.tell(Beat())
+                await session.wait_ended()
+                assert session.why_ended.endswith("was lost: an error of jchannel has ended it")
+            async with memory.open_page():
+                assert memory.server.statistics().page_connected
+        assert "planted" in caplog.text
 
     async def test_a_session_that_is_ending_beats_no_more(self, autojump_clock: trio.testing.MockClock) -> None:
         limits = Limits(close_seconds=20)

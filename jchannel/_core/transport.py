@@ -158,8 +158,7 @@ class WebSocketLink(Link):
                 most -= 1
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._unsent.clear()
-            self._protocol.receive_eof()
-            raise LinkClosed(self._explain()) from error
+            raise LinkClosed(self._explain()) from error  # What the far side has said is received all the same.
         except trio.Cancelled:
             self._cut = True
             raise

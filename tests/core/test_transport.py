@@ -266,6 +266,20 @@ async def test_messages_in_front_of_a_close_are_received_also_if_its_answer_cann
     assert await explain(link) == {"the WebSocket was closed with code 1000 (NORMAL_CLOSURE)"}
 
 
+async def test_what_has_arrived_is_received_also_when_nothing_can_be_sent_any_more() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    link = WebSocketLink(near, Side.CLIENT, 1000)
+    await far.send_all(b"\x81\x04last")
+    await trio.aclose_forcefully(far.receive_stream)
+    with pytest.raises(LinkClosed, match=r"^it broke off without a word$"):
+        await link.send("lost")
+    assert await link.receive() == "last"
+    await far.send_all(b"\x81\x04more")
+    assert await link.receive() == "more"
+    await far.send_stream.aclose()
+    assert await explain(link) == {"it broke off without a word"}
+
+
 async def test_a_close_with_a_code_of_an_application_is_named_by_its_number() -> None:
     near, far = trio.testing.memory_stream_pair()
     link = WebSocketLink(near, Side.CLIENT, 1000)

@@ -524,9 +524,10 @@ async def test_a_pipe_that_nobody_has_opened_at_its_other_end_can_be_given_up(
     with trio.move_on_after(0.001) as scope:
         await open_source(path, threads)
     assert scope.cancelled_caught
-    os.close(os.open(path, os.O_WRONLY))
+    other = os.open(path, os.O_RDWR)  # It does not wait for a reader: the thread may not have come so far.
     while threads.waiting:
         await trio.lowlevel.checkpoint()
+    os.close(other)
 
 
 def test_what_has_been_opened_when_it_is_given_up_is_closed(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import trio
 from jchannel._bridge.mailbox import LOOP_CHECK_SECONDS, LoopClosedError, LoopMailbox, Work
 from jchannel._bridge.portal import Portal
 from jchannel._core.exits import explain_exit, is_closing
-from jchannel._streams.sources import END, PIECE_SIZE, gather, next_item, to_bytes
+from jchannel._streams.sources import END, PIECE_SIZE, close_iterator, gather, next_item, to_bytes
 from jchannel.errors import StateError
 
 __all__ = ["GATHERED_BYTES", "LoopSource"]
@@ -169,9 +169,7 @@ class LoopSource:
         try:
             await self._pull_items(iterator)
         finally:
-            aclose = getattr(iterator, "aclose", None)
-            if aclose is not None:
-                await aclose()
+            await close_iterator(iterator)
 
     async def _pull_items(self, iterator: AsyncIterator[object]) -> None:
         unrested = 0

@@ -357,9 +357,7 @@ class Session:
                 it, in one frame with all else that is queued until then.
         """
         self.tally.messages_sent += 1
-        if self._writer_waits is None:
-            return
-        if at_once:
+        if at_once and self._writer_waits is not None:
             frame = self._connection.next_frame()
             assert frame is not None
             self._send_frame(frame)
@@ -399,7 +397,7 @@ class Session:
         except LinkClosed as closed:
             self._lose(closed)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
-            log(logging.ERROR, "an error of jchannel has ended the session with %s", self.far_side, error=error)
+            self._report(error)
             self._lose("an error of jchannel has ended it")
 
     def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
@@ -457,10 +455,13 @@ class Session:
         except LinkClosed as closed:
             self._lose(closed)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
-            # A bulkhead: an error of the library ends this session, and nothing else.
-            log(logging.ERROR, "an error of jchannel has ended the session with %s", self.far_side, error=error)
+            self._report(error)
             self.end("closed", "an error of jchannel has ended the session")
             await trio.sleep_forever()
+
+    def _report(self, error: Exception) -> None:
+        """Log an error of the library: it ends this session, and nothing else."""
+        log(logging.ERROR, "an error of jchannel has ended the session with %s", self.far_side, error=error)
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, Result | Error):

@@ -23,7 +23,17 @@ from jchannel._streams.files import check_binary_file
 from jchannel._streams.workers import Signal, Threads
 from jchannel.errors import StateError
 
-__all__ = ["END", "PIECE_SIZE", "Source", "check_source", "gather", "next_item", "open_source", "to_bytes"]
+__all__ = [
+    "END",
+    "PIECE_SIZE",
+    "Source",
+    "check_source",
+    "close_iterator",
+    "gather",
+    "next_item",
+    "open_source",
+    "to_bytes",
+]
 
 PIECE_SIZE = 256 * 1024
 """The maximum size of a piece, and the number of bytes that a sync iterable is read ahead."""
@@ -136,6 +146,13 @@ async def next_item(iterator: AsyncIterator[object]) -> object:
         return END
 
 
+async def close_iterator(iterator: AsyncIterator[object]) -> None:
+    """Close an async iterator, if it can be closed."""
+    aclose = getattr(iterator, "aclose", None)
+    if aclose is not None:
+        await aclose()
+
+
 class _AsyncSource(Source):
     """An async iterable."""
 
@@ -148,9 +165,7 @@ class _AsyncSource(Source):
         return None if item is END else to_bytes(item)
 
     async def _close(self) -> None:
-        aclose = getattr(self._iterator, "aclose", None)
-        if aclose is not None:
-            await aclose()
+        await close_iterator(self._iterator)
 
 
 class _FileSource(Source):
@@ -421,8 +436,7 @@ async def open_source(stream: object, threads: Threads) -> Source:
             raise
         return _FileSource(opening.file, threads, None, owned=True, short=False)
     if _is_file(stream):
-        total = await threads.run_short(_file_size, stream)
-        short = await threads.run_short(_is_short, stream)
+        total, short = await threads.run_short(_examine_file, stream)
         return _FileSource(stream, threads, total, owned=False, short=short)
     assert isinstance(stream, Iterable)
     return _IterableSource(stream, threads)
@@ -471,6 +485,11 @@ def _open_regular(path: Path) -> tuple[io.FileIO, int | None] | None:
     except BaseException:
         file.close()
         raise
+
+
+def _examine_file(file: Any) -> tuple[int | None, bool]:
+    """Return the size of a file object, and whether reading it is short."""
+    return _file_size(file), _is_short(file)
 
 
 def _is_short(file: Any) -> bool:

@@ -219,7 +219,7 @@ class FaultyLink(Link):
 
     @property
     def moved(self) -> int:
-        """A number that changes whenever something has come in, be it a part of a frame."""
+        """A number that changes whenever something has come in, or a part of a large frame has left."""
         return self._link.moved
 
     async def aclose(self) -> None:

@@ -22,7 +22,7 @@ import trio
 from jchannel._bridge import interpreter
 from jchannel._bridge.interpreter import LoopPauses
 from jchannel._bridge.jobs import CANCELLED, Job, Running, TaskJob
-from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox
+from jchannel._bridge.mailbox import Kept, LoopClosedError, LoopMailbox
 from jchannel._bridge.tasks import CallTask, watch_failure
 from jchannel._guarded import is_interrupt
 from jchannel.errors import StateError
@@ -33,10 +33,15 @@ T = TypeVar("T")
 
 
 class Call(ABC, Generic[T]):
-    """A job under way, and who waits for it. Portals start it in trio."""
+    """A job under way, and who waits for it. Portals start it in trio.
+
+    Attributes:
+        starts_anywhere: As the job's.
+    """
 
     def __init__(self, job: Job[T]) -> None:
         self._job = job
+        self.starts_anywhere = job.starts_anywhere
         self._portal = job.portal
         self._started = False
         self._cancelled = False
@@ -132,9 +137,6 @@ class Call(ABC, Generic[T]):
 
 # In asyncio
 
-#: Seconds.
-_LONGER_THAN_ANY_LOOP: Final = 1e9
-
 
 class _LoopCall(Call[T]):
     """A job that an asyncio Task waits for."""
@@ -189,13 +191,14 @@ class _LoopCall(Call[T]):
 
         The reference is one that goes with the loop, so that a Task whose loop was closed under it can be collected.
         """
-        timer = None
         if self._is_here:
             self._task = task  # The portal, which ends with the loop, has the call.
+            task.add_done_callback(_watch)
         else:
-            timer = self._loop.call_later(_LONGER_THAN_ANY_LOOP, id, task)
-        # Not a bound method: the Task would keep itself.
-        task.add_done_callback(partial(_let_go, timer))
+            kept = self._mailbox.kept
+            kept.add(task)
+            # Not a bound method: the Task would keep itself.
+            task.add_done_callback(partial(_let_go, kept))
 
     async def _wait_to_the_end(self) -> None:
         while self._outcome is None:
@@ -229,10 +232,14 @@ class _LoopCall(Call[T]):
             waiter.set_result(None)
 
 
-def _let_go(timer: asyncio.TimerHandle | None, task: CallTask[Any]) -> None:
+def _let_go(kept: Kept, task: CallTask[Any]) -> None:
     """Keep a Task no more, which has ended."""
-    if timer is not None:
-        timer.cancel()
+    kept.discard(task)
+    _watch(task)
+
+
+def _watch(task: CallTask[Any]) -> None:
+    """Watch whether somebody awaits a Task that has failed."""
     if task._log_traceback:  # noqa: SLF001 (asyncio's own: whether it would call the loop's exception handler)
         watch_failure(task)
 

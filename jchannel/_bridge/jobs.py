@@ -39,11 +39,13 @@ class Job(ABC, Generic[T]):
         undo: Undoes it in trio, when it has succeeded and whoever waited for it was cancelled in the same moment;
             ``None`` where nothing is left to be undone.
         certain: Whether it begins even if whoever waits for it was cancelled before.
+        starts_anywhere: Whether ``start`` may be called in any thread, in a step that it borrows.
     """
 
     portal: Portal
     undo: Callable[[], Awaitable[None]] | None = None
     certain = False
+    starts_anywhere = False
 
     @abstractmethod
     def start(self, on_done: OnDone) -> Running:

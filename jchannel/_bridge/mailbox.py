@@ -7,15 +7,18 @@ import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from jchannel._bridge import interpreter
 from jchannel._bridge.interpreter import LoopPauses
 
-__all__ = ["LOOP_CHECK_SECONDS", "LoopClosedError", "LoopMailbox", "Mailbox", "Work"]
+__all__ = ["LOOP_CHECK_SECONDS", "Kept", "LoopClosedError", "LoopMailbox", "Mailbox", "Work"]
 
 #: A loop that is closed tells nobody. Whoever waits for one looks at it once in this many seconds.
 LOOP_CHECK_SECONDS: Final = 1.0
+
+#: Seconds.
+_LONGER_THAN_ANY_LOOP: Final = 1e9
 
 #: What is done in the other thread. It must not wait.
 Work: TypeAlias = Callable[[], object]
@@ -79,6 +82,10 @@ class LoopClosedError(Exception):
     """The asyncio loop has been closed: what was posted will never run."""
 
 
+class Kept(set["asyncio.Task[Any]"]):
+    """Tasks that a loop keeps until it is closed. A timer of the loop's is all that refers to it for good."""
+
+
 class LoopMailbox(Mailbox):
     """The mailbox of an asyncio loop. ``LoopMailbox.of`` gives the loop's one, so that all who post share wake-ups.
 
@@ -95,6 +102,7 @@ class LoopMailbox(Mailbox):
         self.pauses = LoopPauses(loop)
         # Not the loop itself: it is the key under which this mailbox is kept, and would keep itself alive.
         self._loop = weakref.ref(loop)
+        self._kept: weakref.ref[Kept] | None = None
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> LoopMailbox:
@@ -103,6 +111,18 @@ class LoopMailbox(Mailbox):
             return cls._mailboxes[loop]
         except KeyError:
             return cls._mailboxes.setdefault(loop, cls(loop))
+
+    @property
+    def kept(self) -> Kept:
+        """The set that keeps Tasks of the loop until it is closed. Called in the loop's thread."""
+        kept = None if self._kept is None else self._kept()
+        if kept is None:
+            kept = Kept()
+            loop = self._loop()
+            assert loop is not None
+            loop.call_later(_LONGER_THAN_ANY_LOOP, id, kept)
+            self._kept = weakref.ref(kept)
+        return kept
 
     @property
     def closed(self) -> bool:

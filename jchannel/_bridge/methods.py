@@ -27,9 +27,10 @@ from jchannel._bridge.mailbox import LOOP_CHECK_SECONDS, LoopClosedError, LoopMa
 from jchannel._bridge.marks import Place, find_place
 from jchannel._bridge.portal import Portal
 from jchannel._bridge.readers import BridgedStream, read_in_threads, read_on_loop
+from jchannel._core.dispatcher import is_stream
 from jchannel._core.exits import explain_exit
 from jchannel._core.handlers import MethodCancelledError, Methods, find_method
-from jchannel._core.invocation import CURRENT, Invocation
+from jchannel._core.invocation import CURRENT, Invocation, pack_result
 from jchannel._core.session import Session
 from jchannel._guarded import log
 from jchannel._protocol.messages import Call, Open, Pipe
@@ -165,6 +166,8 @@ class LoopMethods(BridgedMethods):
             self._under_way.discard(invocation)
         if invocation.result is None:
             raise _explain_closed(name)
+        if invocation.answered:
+            return None
         result = invocation.result.unwrap()
         if isinstance(result, AsyncIterable):
             return LoopSource(result, self._mailbox, self.portal, context)
@@ -296,7 +299,29 @@ class LoopInvocation(Invocation):
 
     def _end(self, result: outcome.Outcome[Any] | None) -> None:
         self.result = result
-        self._methods.portal.post(self.ended.set)
+        try:
+            if isinstance(result, outcome.Value) and self.session.alive and not is_stream(result.value):
+                self._answer_here(result.value)
+        finally:
+            self._methods.portal.post(self.ended.set)
+
+    def _answer_here(self, value: object) -> None:
+        """Answer with the method's value in a step of trio's, if one can be borrowed. Otherwise its task does it.
+
+        One that has a stream, or a channel that is closing, has to wake tasks of trio's.
+        """
+        portal = self._methods.portal
+        try:
+            packed = pack_result(value)
+        except Exception:  # noqa: BLE001 (its task finds out, too, and reports it)
+            return
+        if portal.borrow_step():
+            try:
+                if not self.answered and not self.channel_closed and self.stream is None:
+                    self.succeed_with_packed(packed)
+                    self.release()
+            finally:
+                portal.give_step_back()
 
 
 LoopMethods.invocation_type = LoopInvocation

@@ -21,6 +21,7 @@ import trio
 
 from jchannel._bridge.interpreter import forget_sharers
 from jchannel._bridge.mailbox import Mailbox, Work
+from jchannel._bridge.steps import Steps
 from jchannel._guarded import log, repr_of
 from jchannel.errors import StateError
 
@@ -47,6 +48,7 @@ class Portal(Mailbox):
         self._thread: int | None = None
         self._why_ended = ""
         self._failure: BaseException | None = None
+        self._steps: Steps | None = None
 
     @property
     def ended(self) -> bool:
@@ -85,7 +87,22 @@ class Portal(Mailbox):
 
     def submit(self, call: Call[Any]) -> None:
         """Start a call in trio, after those that were submitted before. Safe in any thread, and never fails."""
-        self.post(call.start)
+        if not call.starts_anywhere or self._waiting or not self.borrow_step():
+            self.post(call.start)
+            return
+        try:
+            self._do(call.start)
+        finally:
+            self.give_step_back()
+
+    def borrow_step(self) -> bool:
+        """Borrow a step of trio's, and return whether there was one to be had. Then ``give_step_back``."""
+        return self._steps is not None and not self._why_ended and self._steps.borrow()
+
+    def give_step_back(self) -> None:
+        """Give back a step that was borrowed."""
+        assert self._steps is not None
+        self._steps.give_back()
 
     def start_soon(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Start a task that lives no longer than the portal. Called in trio."""
@@ -128,13 +145,14 @@ class _ThreadPortal(Portal):
 
     def __init__(self) -> None:
         super().__init__()
+        steps = self._steps = Steps()
         # A daemon, so that a program ends when its own code does.
-        threading.Thread(target=self._run_trio, name="jchannel trio", daemon=True).start()
+        threading.Thread(target=self._run_trio, args=(steps,), name="jchannel trio", daemon=True).start()
 
-    def _run_trio(self) -> None:
+    def _run_trio(self, steps: Steps) -> None:
         failure = None
         try:
-            trio.run(self.run_until_cancelled)
+            trio.run(self.run_until_cancelled, instruments=[steps])
         except BaseException as error:  # noqa: BLE001 (nobody else would hear of it)
             failure = error
         self.end(f"jchannel's trio thread has ended with an error: {repr_of(failure)}", failure)

@@ -56,6 +56,7 @@ class RequestJob(Job[Any]):
         self._streams = streams
         self._blocked = blocked
         self._source = source
+        self.starts_anywhere = source is None
         self._progress = progress
         self._parent = CURRENT.get()
 

@@ -12,6 +12,8 @@ from typing import Final, Protocol
 
 import trio
 
+from jchannel._core.trio_run import TrioRun
+
 __all__ = ["Deadlines", "Expiring", "Timer"]
 
 
@@ -45,11 +47,15 @@ class Deadlines:
     """A queue of deadlines. ``run`` expires what is due, in the order of time."""
 
     def __init__(self) -> None:
+        self._run = TrioRun()
+        #: Returns the time by trio's clock. Safe in any thread.
+        self.now = self._run.now
         # The numbers keep the order of what is due at the same time.
         self._timers: list[tuple[float, int, Timer]] = []
         self._numbers = itertools.count()
         self._removed = 0
         self._sleep = trio.CancelScope()
+        self._sleeps_lightly = False
 
     def __len__(self) -> int:
         return len(self._timers) - self._removed
@@ -70,7 +76,8 @@ class Deadlines:
             while self._timers and self._timers[0][2].item is None:
                 heapq.heappop(self._timers)
                 self._removed -= 1
-            self._sleep.deadline = self._timers[0][0] if self._timers else math.inf
+            if not self._sleeps_lightly:
+                self._set_alarm()
         elif self._removed > _MOST_REMOVED and self._removed > len(self._timers) // 2:
             # Those that wait for an hour would otherwise be kept for an hour.
             self._timers = [entry for entry in self._timers if entry[2].item is not None]
@@ -81,15 +88,25 @@ class Deadlines:
         """Expire what is due, until cancelled."""
         while True:
             with self._sleep:
-                self._sleep.deadline = self._timers[0][0] if self._timers else math.inf
+                self._set_alarm()
                 await trio.sleep_forever()
             self._sleep = trio.CancelScope()
             self._expire_due()
 
     def _push(self, time: float, timer: Timer) -> None:
         heapq.heappush(self._timers, (time, next(self._numbers), timer))
-        if timer is self._timers[0][2]:
+        if timer is not self._timers[0][2]:
+            return
+        if self._run.is_here:
             self._sleep.deadline = time
+        elif time < self._sleep.deadline:
+            # From now on the task sleeps until the time of what was removed: to wake once for nothing costs less than
+            # to be woken for each request that another thread makes.
+            self._sleeps_lightly = True
+            self._run.run_soon(self._set_alarm)
+
+    def _set_alarm(self) -> None:
+        self._sleep.deadline = self._timers[0][0] if self._timers else math.inf
 
     def _expire_due(self) -> None:
         now = trio.current_time()

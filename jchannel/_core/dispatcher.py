@@ -31,7 +31,7 @@ from jchannel._protocol.values import pack
 if TYPE_CHECKING:
     from jchannel._core.endpoint import Endpoint
 
-__all__ = ["Dispatcher"]
+__all__ = ["Dispatcher", "is_stream"]
 
 
 class Dispatcher:
@@ -136,9 +136,9 @@ class Dispatcher:
                 else:
                     assert invocation.stream is not None
                     value = read_in_trio(invocation.stream, math.inf)
-                if _is_stream(value):
+                if is_stream(value):
                     answer = await self._answer_with_stream(invocation, value)
-                else:
+                elif not invocation.answered:  # Whoever ran the method may have answered with its value.
                     invocation.succeed(value)
             except BaseException as error:  # noqa: BLE001 (what is not the request's is raised again)
                 self._fail(invocation, error)
@@ -193,6 +193,6 @@ class Dispatcher:
                 self._closed.unpark_all()
 
 
-def _is_stream(value: object) -> bool:
+def is_stream(value: object) -> bool:
     """Return whether what a method returned is sent as a stream: an async iterable, a path or a file."""
     return hasattr(type(value), "__aiter__") or isinstance(value, Path | io.IOBase)

@@ -20,14 +20,14 @@ from jchannel._core.limits import LONG_TEXT, MAX_NAME, SHORT_TEXT
 from jchannel._core.tree import CallNode
 from jchannel._guarded import name_of, text_of
 from jchannel._protocol.messages import Call, Error, Open, Pipe, Result
-from jchannel._protocol.values import pack
+from jchannel._protocol.values import Packed, pack
 from jchannel.errors import ClosedError
 
 if TYPE_CHECKING:
     from jchannel._core.outgoing import OutgoingStream
     from jchannel._core.session import Session
 
-__all__ = ["CURRENT", "Invocation", "InvocationState", "current_invocation", "time_left"]
+__all__ = ["CURRENT", "Invocation", "InvocationState", "current_invocation", "pack_result", "time_left"]
 
 
 class InvocationState(enum.Enum):
@@ -57,7 +57,7 @@ class Invocation:
         id: Its id in the session.
         stream: The stream that came with it, or ``None``.
         state: How far it is.
-        on_release: Called when it has been answered and its block is left, or ``None``.
+        on_release: Called when it has been answered, at the latest when its block is left; ``None`` after that.
         channel_closed: Whether it was cancelled because its channel was closed.
     """
 
@@ -150,9 +150,17 @@ class Invocation:
     def succeed(self, value: object) -> None:
         """Answer with a value, or with the error that says why the value cannot be sent."""
         try:
-            result = Result(self.id, pack(value, field_name="value", shown_as="result"))
-            self._answer(result, InvocationState.SUCCEEDED)
+            packed = pack_result(value)
         except (TypeError, ValueError) as error:
+            self.fail_with(error, kind="value")
+        else:
+            self.succeed_with_packed(packed)
+
+    def succeed_with_packed(self, value: Packed) -> None:
+        """Answer with a value that is packed already, or with the error that says why it cannot be sent."""
+        try:
+            self._answer(Result(self.id, value), InvocationState.SUCCEEDED)
+        except ValueError as error:
             self.fail_with(error, kind="value")
 
     def succeed_with_stream(self, stream: OutgoingStream, data: bytes | None) -> None:
@@ -171,7 +179,7 @@ class Invocation:
         if stream.stopped:
             return  # It is closed with its channel, or its session, and the request is answered as ended.
         info = session.announce(stream, data)
-        result = Result(self.id, pack(None, field_name="value", shown_as="result"), info)
+        result = Result(self.id, pack_result(None), info)
         self._answer(result, InvocationState.SUCCEEDED)
         stream.announced(session, info.id)
 
@@ -218,11 +226,16 @@ class Invocation:
             CURRENT.reset(self._token)
             if not self.answered:
                 self._answer_unfinished()
-            if self.on_release is not None:
-                self.on_release(self)
+            self.release()
         finally:
             swallowed = self._scope.__exit__(kind, error, traceback)
         return swallowed
+
+    def release(self) -> None:
+        """Notify whoever keeps it that it has been answered, once."""
+        on_release, self.on_release = self.on_release, None
+        if on_release is not None:
+            on_release(self)
 
     def close_stream(self, answer: OutgoingStream | None) -> None:
         """Close the stream that came with it: at once if it was cancelled, otherwise if nobody has begun to read it.
@@ -238,6 +251,15 @@ class Invocation:
             answer.exits.callback(self.stream.close_unread, error)
         else:
             self.stream.close_unread(error)
+
+
+def pack_result(value: object) -> Packed:
+    """Pack what answers a request.
+
+    Raises:
+        TypeError, ValueError: It cannot be sent.
+    """
+    return pack(value, field_name="value", shown_as="result")
 
 
 #: The request that the present code answers, or has answered; ``None`` where there is none.

@@ -34,6 +34,8 @@ _LOST_BY_FLOATS: Final = 1e-3
 class RequestState(enum.Enum):
     """How far a request is. The values are what the tree shows."""
 
+    __hash__ = object.__hash__  # That of enums is in Python, and each move of a request is looked up by two of them.
+
     OPENING = "opens its stream"
     QUEUED = "in line"
     SENT = "sent"
@@ -114,7 +116,7 @@ class Request:
         has_stream: bool = False,
         on_done: Callable[[Request], None] | None = None,
     ) -> None:
-        now = trio.current_time()
+        now = owner.deadlines.now()
         self.message = message
         self.limit = limit
         self.due = now + limit
@@ -342,7 +344,7 @@ class Request:
         if self.deadline == math.inf:
             return None
         # In a scope that is cancelled already the time is minus infinity.
-        left = max(0.0, self.deadline - trio.current_time())
+        left = max(0.0, self.deadline - self._owner.deadlines.now())
         return math.floor(left * 1000 + _LOST_BY_FLOATS) / 1000
 
     def _explain(self) -> str:

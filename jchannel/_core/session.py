@@ -26,6 +26,7 @@ from jchannel._core.statistics import SocketTally
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.threads import TrioThreads
 from jchannel._core.transport import Link, LinkClosed
+from jchannel._core.trio_run import TrioRun
 from jchannel._guarded import log
 from jchannel._protocol import messages
 from jchannel._protocol.connection import Connection, State
@@ -118,7 +119,8 @@ class Session:
         self.far_side = far_side
         self.limits = limits
         self.remote_error = remote_error
-        self.since = trio.current_time()
+        self._run = TrioRun()
+        self.since = self._run.now()
         self.tally = SocketTally() if tally is None else tally
         self.round_trip: float | None = None
         self.why_ended = ""
@@ -371,9 +373,13 @@ class Session:
         self.tally.bytes_sent += frame_size(frame)
 
     def _rouse_writer(self) -> None:
-        if self._writer_waits is not None:
+        if self._writer_waits is None:
+            return
+        if self._run.is_here:
             trio.lowlevel.reschedule(self._writer_waits)
             self._writer_waits = None
+        else:
+            self._run.run_soon(self._rouse_writer)
 
     async def _write(self) -> None:
         try:

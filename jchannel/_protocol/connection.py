@@ -63,12 +63,16 @@ _FRAME_OVERHEAD: Final = 16
 class Role(Enum):
     """Which side of the connection this is."""
 
+    __hash__ = object.__hash__  # That of enums is in Python, and each message is looked up by two of them.
+
     SERVER = auto()
     PAGE = auto()
 
 
 class State(Enum):
     """How far the connection is."""
+
+    __hash__ = object.__hash__
 
     OPENING = auto()
     HELLO = auto()

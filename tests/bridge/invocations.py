@@ -14,6 +14,6 @@ __all__ = ["run_method"]
 
 async def run_method(methods: BridgedMethods, handler: object, name: str, *args: object) -> Any:
     """Runs a method as the answer to a call. Called in trio."""
-    session: Any = SimpleNamespace(threads=TrioThreads(Limits()), limits=Limits())
+    session: Any = SimpleNamespace(alive=False, threads=TrioThreads(Limits()), limits=Limits())
     invocation = methods.invocation_type(session, Call(1, 1, name, list(args)), math.inf)
     return await methods.run(invocation, handler, name, args)

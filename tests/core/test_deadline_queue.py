@@ -181,3 +181,27 @@ async def test_it_wakes_up_for_nothing_but_what_is_due(
     deadlines.remove(timer)
     await trio.testing.wait_all_tasks_blocked()
     assert trio.lowlevel.current_statistics().seconds_to_next_deadline == float("inf")
+
+
+async def test_what_another_thread_adds_expires_at_its_time(
+    deadlines: Deadlines, autojump_clock: trio.testing.MockClock
+) -> None:
+    start = trio.current_time()
+    soon, later = Thing(start + 1), Thing(start + 2)
+    await trio.to_thread.run_sync(deadlines.add, later)
+    await trio.to_thread.run_sync(deadlines.add, soon)
+    await trio.sleep(10)
+    assert [soon.expired, later.expired] == [[start + 1], [start + 2]]
+
+
+async def test_what_another_thread_adds_need_not_wake_the_queue_that_wakes_up_before(
+    deadlines: Deadlines, autojump_clock: trio.testing.MockClock
+) -> None:
+    start = trio.current_time()
+    first, second = Thing(start + 1), Thing(start + 3)
+    timer = await trio.to_thread.run_sync(deadlines.add, first)
+    await trio.testing.wait_all_tasks_blocked()
+    deadlines.remove(timer)
+    await trio.to_thread.run_sync(deadlines.add, second)
+    await trio.sleep(10)
+    assert [first.expired, second.expired] == [[], [start + 3]]

@@ -469,6 +469,24 @@ def test_the_page_gets_the_handlers_errors() -> None:
     asyncio.run(program())
 
 
+@pytest.mark.parametrize("method", ["unsendable", "too_large"])
+def test_a_result_that_cannot_be_sent_is_an_error_for_the_page(method: str) -> None:
+    class Unsendable:
+        def unsendable(self) -> object:
+            return object()
+
+        def too_large(self) -> str:
+            return "x" * 64 * 2**20
+
+    async def program() -> None:
+        async with opened() as (channel, peer):
+            channel.handler = Unsendable()
+            with pytest.raises(KernelError, match=r"result|larger than"):
+                await asyncio.to_thread(peer.call, method)
+
+    asyncio.run(program())
+
+
 def test_a_call_that_the_page_cancels_cancels_the_method() -> None:
     async def program() -> None:
         async with opened() as (channel, peer):

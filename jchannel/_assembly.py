@@ -66,7 +66,7 @@ class Assembly:
             listeners=options.listeners,
         )
         self.desk = Claims(server.token, server.limits.claim_seconds, server.gate.admit)
-        self._page = PageApp(options.static, server.prefix, server.gate.allows_host)
+        self._page = PageApp(options.static, server.prefix, server.gate)
         self._open_browser = options.open_browser
         server.routes.add(self.desk.path, self.desk.serve)
         server.routes.fallback = self._page

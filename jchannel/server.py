@@ -39,7 +39,8 @@ class Server(ServerFace):
         open_browser: Whether to open the page in the user's browser.
         origins: Origins of pages that may connect, such as ``https://hub.example.com``, beside those of this machine
             and of the server itself. ``null`` is that of pages of files, and of every site's sandboxed frames. They all
-            need the token.
+            need the token. These pages, and no others, may also show the server's pages in frames; those of ``null``
+            may not, as no browser can tell whose they are.
         tracebacks: Whether the page gets the traceback of an exception that a Python handler raised, or only its type
             and message.
         limits: The limits of what a peer controls; ``None`` for the defaults.

@@ -523,7 +523,8 @@ async def open_server(
         heartbeat: Seconds between two beats of the page, and the most that its answer may take.
         origins: Origins of pages that may connect, such as ``https://hub.example.com``, beside those of this machine
             and of the server itself. ``null`` is that of pages of files, and of every site's sandboxed frames. They all
-            need the token.
+            need the token. These pages, and no others, may also show the server's pages in frames; those of ``null``
+            may not, as no browser can tell whose they are.
         tracebacks: Whether the page gets the traceback of an exception that a Python handler raised, or only its type
             and message.
         limits: The limits of what a peer controls; ``None`` for the defaults.

@@ -98,7 +98,7 @@ CLASSES: dict[type, str] = {
     # Data
     jchannel.Limits: """
         cancel_seconds claim_seconds cleanup_seconds close_seconds connections frame_bytes handshake_seconds head_bytes
-        http_streams running_requests send_buffer_bytes waiting_threads
+        http_streams idle_seconds running_requests send_buffer_bytes stranger_bytes strangers waiting_threads
     """,
     jchannel.trio.CallTotals: "answered cancelled failed",
     jchannel.trio.SocketTotals: """

@@ -1,27 +1,30 @@
-"""One accepted connection: its first request's head is read, and decides to whom it belongs.
+"""One accepted connection: its requests decide to whom it belongs.
 
-A WebSocket at the socket's path becomes a link, if the gate lets it in; everything else is hypercorn's.
+A WebSocket at the socket's path becomes a link, if the gate lets it in; everything else is HTTP.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from urllib.parse import unquote
 
 import h11
 import trio
 
+from jchannel._core.asgi import AsgiApp
 from jchannel._core.auth import Gate, select_subprotocol
 from jchannel._core.handshake import SOCKET_PATH, receive_hello, refuse
-from jchannel._core.http_server import HttpServer
+from jchannel._core.http_server import HttpConnection
 from jchannel._core.limits import Limits
 from jchannel._core.nursery import aclose_now
-from jchannel._core.replay import ReplayStream
-from jchannel._core.transport import Link
-from jchannel._core.upgrade import Upgrade
-from jchannel._guarded import log
+from jchannel._core.routes import find_path
+from jchannel._core.transport import Link, LinkClosed
+from jchannel._core.upgrade import Upgrade, asks_for_websocket, check_request
+from jchannel._core.visitors import Visitor, Visitors
+from jchannel._guarded import log, text_of
 from jchannel._protocol.connection import Connection, Role
 from jchannel._protocol.messages import Hello
 from jchannel.errors import RefusedError
@@ -35,75 +38,72 @@ class Acceptor:
 
     Attributes:
         gate: Decides who may connect.
-        http: Serves what is not a WebSocket.
+        app: The ASGI app that answers what is not a WebSocket.
         prefix: The path of the server's URL, for proxies that do not take it away; empty or ``/like/this``.
         limits: The server's limits.
         serve_page: Serves a page's link after its hello. The link is closed after it.
-        connections: The number of connections that are being served.
     """
 
     gate: Gate
-    http: HttpServer
+    app: AsgiApp
     prefix: str
     limits: Limits
     serve_page: Callable[[Link, Connection, Hello], Awaitable[None]]
-    connections: int = 0
+    _visitors: Visitors = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._visitors = Visitors(self.limits)
+
+    @property
+    def connections(self) -> int:
+        """The number of connections that are being served. Safe in any thread."""
+        return self._visitors.count
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """Serve one accepted stream until its end, and close it. The transport's failures are logged and end no more.
 
         Cancelling it closes the stream.
         """
-        if self.connections >= self.limits.connections:
-            await aclose_now(stream)
-            return
-        self.connections += 1
+        visitor = self._visitors.enter()
         try:
-            with trio.move_on_after(self.limits.handshake_seconds) as timer:
-                head, request = await self._read_head(stream)
-            if timer.cancelled_caught:
-                return
-            if request is not None and self._is_socket(request):
-                await self._serve_websocket(stream, head, request)
-            else:
-                await self.http.serve(ReplayStream(stream, head))
-        except trio.BrokenResourceError as error:
+            with visitor.scope:
+                await self._serve(stream, visitor)
+            if visitor.scope.cancelled_caught:
+                log(logging.DEBUG, "a silent connection without the token was closed for a new one")
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             log(logging.DEBUG, "a connection broke off: %r", error)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             # A bulkhead: an error of the library ends this connection, and nothing else.
             log(logging.ERROR, "an error of jchannel has ended a connection", error=error)
         finally:
             await aclose_now(stream)
-            self.connections -= 1
+            visitor.leave()
 
-    async def _read_head(self, stream: trio.abc.Stream) -> tuple[bytes, h11.Request | None]:
-        """Read the first request's head. Return what was read, and the request, or ``None`` if it is not one."""
-        # h11 is hypercorn's own parser, so both agree on what a request is.
-        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.head_bytes)
-        head = b""
-        while True:
-            data = await stream.receive_some(self.limits.head_bytes)
-            head += data
-            parser.receive_data(bytes(data))
-            try:
-                event = parser.next_event()
-            except h11.RemoteProtocolError:
-                return head, None  # hypercorn parses it again, and knows how to answer it.
-            if isinstance(event, h11.Request):
-                return head, event
-            if not data:
-                return head, None
+    async def _serve(self, stream: trio.abc.Stream, visitor: Visitor) -> None:
+        http = HttpConnection(self.app, self.limits, stream, visitor)
+        request = await http.serve(self._is_socket)
+        if request is None:
+            with trio.move_on_after(self.limits.close_seconds):
+                await stream.aclose()
+            return
+        status = check_request(request)
+        if status is None:
+            await self._serve_websocket(stream, http, request, visitor)
+        else:
+            log(logging.INFO, "what is no request for a WebSocket was answered with %d", status)
+            await http.refuse(status, [("sec-websocket-version", "13")])
 
     def _is_socket(self, request: h11.Request) -> bool:
-        upgrades = dict(request.headers).get(b"upgrade", b"").lower() == b"websocket"
-        path = request.target.decode("latin-1").partition("?")[0]
-        return upgrades and path in (SOCKET_PATH, self.prefix + SOCKET_PATH)
+        path = unquote(request.target.decode().partition("?")[0])
+        return find_path(path, self.prefix) == SOCKET_PATH and asks_for_websocket(request)
 
-    async def _serve_websocket(self, stream: trio.abc.Stream, head: bytes, request: h11.Request) -> None:
+    async def _serve_websocket(
+        self, stream: trio.abc.Stream, http: HttpConnection, request: h11.Request, visitor: Visitor
+    ) -> None:
         link: Link | None = None
         greeting: tuple[Connection, Hello] | None = None
         with trio.move_on_after(self.limits.handshake_seconds):
-            link = await self._admit(stream, head, request)
+            link = await self._admit(stream, http, request, visitor)
             if link is not None:
                 greeting = await receive_hello(link, self.limits.frame_bytes, self.limits.close_seconds)
         if link is not None and greeting is not None:
@@ -113,26 +113,41 @@ class Acceptor:
                 # A bulkhead: an error of the library ends this page's session, and nothing else.
                 log(logging.ERROR, "an error of jchannel has ended the session of a page", error=error)
 
-    async def _admit(self, stream: trio.abc.Stream, head: bytes, request: h11.Request) -> Link | None:
+    async def _admit(
+        self, stream: trio.abc.Stream, http: HttpConnection, request: h11.Request, visitor: Visitor
+    ) -> Link | None:
         """Do the WebSocket's handshake. Return the link, or ``None`` where its page was refused."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
+        refusal = self._judge(request)
+        if refusal is not None:
+            log(logging.WARNING, "a page was refused: %s", refusal)
+            if refusal.reason == "forbidden":
+                await http.refuse(HTTPStatus.FORBIDDEN)
+                return None
+        elif not visitor.show_token():
+            await http.refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+            return None
         link: Link | None = None
-        refusal: RefusedError | None = None
+        limits = self.limits
         try:
             async with trio.open_nursery() as nursery:
-                upgrade = await Upgrade.receive(nursery, stream, head, self.limits.frame_bytes)
-                offered = upgrade.subprotocols
-                refusal = self.gate.judge(offered, headers.get("origin"), headers.get("host", ""))
-                if refusal is not None:
-                    log(logging.WARNING, "a page was refused: %s", refusal)
-                if refusal is not None and refusal.reason == "forbidden":
-                    await upgrade.reject(HTTPStatus.FORBIDDEN)
-                else:
-                    link = await upgrade.accept(select_subprotocol(offered))
+                upgrade = await Upgrade.receive(nursery, stream, http.received)
+                # What a page that is refused says is not waited for, and not kept either.
+                frame_bytes = limits.frame_bytes if refusal is None else limits.stranger_bytes
+                link = await upgrade.accept(select_subprotocol(upgrade.subprotocols), frame_bytes)
                 nursery.cancel_scope.cancel()
-        except* Exception as errors:  # noqa: BLE001 (a bulkhead)
-            log(logging.WARNING, "a WebSocket ended with an error", error=errors)
+        except* LinkClosed as errors:
+            log(logging.DEBUG, "a page went during its handshake: %s", text_of(errors.exceptions[0]))
         if link is None or refusal is None:
             return link
-        await refuse(link, Connection(Role.SERVER), refusal, seconds=self.limits.close_seconds)
+        await refuse(link, Connection(Role.SERVER), refusal, seconds=limits.close_seconds)
         return None
+
+    def _judge(self, request: h11.Request) -> RefusedError | None:
+        """Decide about a WebSocket's request, as ``Gate.judge`` does."""
+        headers: dict[bytes, list[str]] = {}
+        for name, value in request.headers:
+            headers.setdefault(name, []).append(value.decode("latin-1"))
+        offered = [name.strip() for line in headers.get(b"sec-websocket-protocol", ()) for name in line.split(",")]
+        # Several origins are the one of none: joined, they are not like any.
+        origin = ", ".join(headers[b"origin"]) if b"origin" in headers else None
+        return self.gate.judge(offered, origin, headers[b"host"][0])

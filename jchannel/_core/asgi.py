@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, TypeAlias
 
-__all__ = ["AsgiApp", "Message", "Receive", "Scope", "Send", "get_header", "respond"]
+from jchannel._core.visitors import Visitor
+
+__all__ = ["AsgiApp", "Message", "Receive", "Scope", "Send", "get_header", "respond", "show_token", "with_headers"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def show_token(scope: Scope) -> bool:
+    """Say that a request carries what only a page with the token has: the small limits of strangers are not for it.
+
+    Returns:
+        Whether there is room for it. If there is not, it is to be answered with 503.
+    """
+    visitor: Visitor = scope["jchannel.visitor"]
+    return visitor.show_token()
 
 
 def get_header(scope: Scope, name: bytes) -> str | None:
@@ -27,3 +39,17 @@ async def respond(send: Send, status: int, body: bytes, headers: dict[str, str])
     lines = [(name.encode(), value.encode()) for name, value in {**headers, "content-length": str(len(body))}.items()]
     await send({"type": "http.response.start", "status": status, "headers": lines})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def with_headers(send: Send, headers: Mapping[str, str]) -> Send:
+    """Return a way to send a response that adds headers to it, but for those that it has."""
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            lines = list(message.get("headers", ()))
+            present = {name.lower() for name, _ in lines}
+            added = [(name.encode(), value.encode()) for name, value in headers.items() if name.encode() not in present]
+            message = {**message, "headers": [*lines, *added]}
+        await send(message)
+
+    return send_with_headers

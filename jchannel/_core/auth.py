@@ -36,8 +36,20 @@ _VERSION_PREFIX: Final = "jchannel.v"
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 _NOT_IN_ORIGINS: Final = re.compile(r"[\s/\\?#@%]")
+# A Host header as browsers write it. A URL's parser finds a host in other things, too, such as `evil@localhost`.
+_HOST: Final = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\s:/\\?#@%\[\]]+))(?::\d{0,5})?", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"\d+|0x[0-9a-f]*")
+#: What a policy can name, and nothing that ends its list or its header. It knows no numeric addresses of IPv6.
+_IN_POLICIES: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:\*\.)?[a-z0-9._-]+(?::(?:\d+|\*))?")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+def _sources(name: str) -> list[str]:
+    """Return the pages of a host, at any port, as a policy names them."""
+    return [f"{scheme}://{name}:*" for scheme in _DEFAULT_PORTS]
+
+
+_LOCAL_SOURCES: Final = [source for name in ("localhost", "*.localhost", "127.0.0.1") for source in _sources(name)]
 
 
 def make_token() -> str:
@@ -93,6 +105,23 @@ class Gate:
             return True
         name = _host_name(origin.partition("://")[2])
         return is_local_name(name) or _is_loopback(name) or (self.allows_host(host) and name == _host_name(host))
+
+    def frame_policy(self, host: str) -> str:
+        """Return the Content Security Policy that says which pages may show the server's pages in frames.
+
+        They are those that may connect: the server's own, those of this machine and of the server's own host (a
+        notebook beside it, at another port), and those that the user or a notebook's ticket has let in. Any other page
+        could lay a frame with buttons of the user's under something that is to be clicked. An origin that no policy can
+        name, such as ``null``, gets no frame.
+
+        Args:
+            host: The Host header of the request.
+        """
+        name = _host_name(host)
+        own = _sources(name) if self.allows_host(host) else []
+        named = [origin for origin in sorted(self.origins) if "://" in origin]
+        sources = [source for source in (*_LOCAL_SOURCES, *own, *named) if _IN_POLICIES.fullmatch(source)]
+        return " ".join(["frame-ancestors 'self'", *dict.fromkeys(sources)])
 
     def judge(self, offered: Sequence[str], origin: str | None, host: str) -> RefusedError | None:
         """Decide about a WebSocket request.
@@ -200,11 +229,9 @@ def is_local_name(name: str) -> bool:
 
 
 def _host_name(host: str) -> str:
-    """Return the name in a Host header, without the port."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    """Return the name in a Host header, without the port; empty if it is none."""
+    found = _HOST.fullmatch(host)
+    return "" if found is None else (found["address"] or found["name"]).lower()
 
 
 def _is_address(name: str) -> bool:

@@ -1,171 +1,324 @@
-"""HTTP over one accepted stream, by hypercorn. This is the only module that knows hypercorn.
+"""HTTP/1.1 over one accepted stream: h11 parses it, and an ASGI app answers. No other version is spoken.
 
-``hypercorn.trio.tcp_server.TCPServer`` is not documented: the dependency is pinned to a minor version, and a test fails
-when its shape changes.
+Whatever is awaited here ends when the client has gone, and for a stranger also when its time is over.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Awaitable
-from contextlib import suppress
-from typing import Any, cast
+import math
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import unquote
 
+import h11
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config
-from hypercorn.logging import Logger
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
 
-from jchannel._core.asgi import AsgiApp, Message, Receive, Scope, Send
+from jchannel._core.asgi import AsgiApp, Message, Scope
 from jchannel._core.limits import Limits
-from jchannel._core.replay import ReplayStream
+from jchannel._core.visitors import Visitor
 from jchannel._guarded import log
 
-__all__ = ["HttpServer"]
+__all__ = ["HttpConnection"]
+
+#: Read at once of a request's body. trio's own 4 KiB cost a factor 3.
+_RECEIVE_BYTES: Final = 64 * 2**10
+
+#: What a stranger has to take of a response in ``Limits.handshake_seconds``, in bytes: 6 KiB/s by default.
+_SEND_BYTES: Final = 64 * 2**10
+
+#: The statuses of responses without a body. h11 lets none be sent with them.
+_WITHOUT_BODY: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+
+_LOGGER: Final = "jchannel.http"
 
 
-class HttpServer:
-    """Serves an ASGI app on accepted streams.
+class HttpConnection:
+    """HTTP on one stream: one request after the other.
+
+    h11 and not hypercorn: that speaks HTTP/2 whenever it is asked to, and its connections outlive their clients; it
+    shields what it sends, and while it answers it does not notice that the client has gone.
 
     Args:
-        app: The app.
+        app: The ASGI app that answers.
         limits: The server's limits.
+        stream: The stream.
+        visitor: Whose stream it is.
     """
 
-    def __init__(self, app: AsgiApp, limits: Limits) -> None:
-        self._app = ASGIWrapper(cast("Any", _TakeBody(app, limits.handshake_seconds)))
-        self._config = Config()
-        self._config.include_server_header = False
-        self._config.h11_max_incomplete_size = limits.head_bytes
-        self._config.errorlog = self._config.accesslog = None
-        self._config.logger_class = _Logger
-        self._context = WorkerContext(None)
+    def __init__(self, app: AsgiApp, limits: Limits, stream: trio.abc.Stream, visitor: Visitor) -> None:
+        #: What has been received since the last request was answered: the head of the next one, and what is behind it.
+        self.received = b""
+        self._app = app
+        self._limits = limits
+        self._stream = stream
+        self._visitor = visitor
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
 
-    async def serve(self, stream: ReplayStream) -> None:
-        """Serve a stream until its end, and close it. An error in hypercorn is logged, and ends this connection only.
+    async def serve(self, is_others: Callable[[h11.Request], bool] = lambda _: False) -> h11.Request | None:
+        """Answer requests until the connection ends, and close it, or until there is one that is not for HTTP.
 
-        Cancelling it works also while the client does not read: hypercorn shields its sends, but closing the stream
-        from outside wakes them.
+        Args:
+            is_others: Returns whether a request is for somebody else.
+
+        Returns:
+            The request that is. What was received of it is in ``received``. ``None`` at the end of the connection.
+
+        Raises:
+            trio.BrokenResourceError: The client has gone while something was sent to it.
+
+        Cancelling it breaks off the response that is under way.
         """
-        server = _StreamServer(self._app, self._config, self._context, {}, cast("Any", stream))
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_close_when_cancelled, stream)
-                # In a task of its own, so that fewer coroutines are resumed for every piece of data.
-                nursery.start_soon(_run, server, nursery.cancel_scope)
-        except* Exception as errors:  # noqa: BLE001 (a bulkhead)
-            log(logging.WARNING, "a connection ended with an error", error=errors)
+        seconds = self._limits.handshake_seconds
+        while (request := await self._receive_request(seconds)) is not None:
+            if is_others(request):
+                return request
+            exchange = _Exchange(self._app, self._limits, self._stream, self._visitor, self._http)
+            if not await exchange.answer(request):
+                return None
+            self._visitor.end_request()
+            self._http.start_next_cycle()
+            seconds = self._limits.idle_seconds
+        return None
+
+    async def _receive_request(self, seconds: float) -> h11.Request | None:
+        """Return the next request, when its head is there; ``None`` where there will be none.
+
+        Args:
+            seconds: The time until it begins. From then on its head has ``Limits.handshake_seconds``.
+        """
+        limits = self._limits
+        self.received, _ = self._http.trailing_data
+        with trio.move_on_after(limits.handshake_seconds if self.received else seconds) as timer:
+            while True:
+                try:
+                    event = self._http.next_event()
+                    if isinstance(event, h11.Request):
+                        self._check(event)
+                        return event
+                except h11.RemoteProtocolError as error:
+                    # Not what is wrong with it: a stranger's bytes are not for the log, and a page's may be secret.
+                    status = error.error_status_hint
+                    log(logging.INFO, "what is no HTTP request was answered with %d", status, name=_LOGGER)
+                    await self.refuse(status)
+                    return None
+                if event is not h11.NEED_DATA:
+                    return None
+                data = await self._stream.receive_some(limits.head_bytes)
+                if not data and self.received:
+                    return None  # There is nobody to hear that half a head is none.
+                if not self.received:
+                    timer.deadline = trio.current_time() + limits.handshake_seconds
+                self._visitor.note_move()
+                self.received += data
+                self._http.receive_data(bytes(data))
+        log(logging.DEBUG, "a connection without a request was closed", name=_LOGGER)
+        return None
+
+    def _check(self, request: h11.Request) -> None:
+        """Check what h11 takes for a request.
+
+        Raises:
+            h11.RemoteProtocolError: For this server it is none.
+        """
+        if request.http_version not in (b"1.0", b"1.1"):
+            raise h11.RemoteProtocolError("another version", HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+        if len(self.received) - len(self._http.trailing_data[0]) > self._limits.head_bytes:
+            # h11 measures only what is incomplete.
+            raise h11.RemoteProtocolError("too long", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if not request.target.startswith(b"/"):
+            # A proxy's forms of a target name another host than the header that is checked.
+            raise h11.RemoteProtocolError("not a path")
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in request.headers}:
+            # A proxy between may believe the other of the two, and take the body for the next request.
+            raise h11.RemoteProtocolError("two lengths")
+
+    async def refuse(self, status: int, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """Answer a request that is not to be served with a status. The connection is to be closed then."""
+        lines = [*headers, ("content-length", "0"), ("connection", "close")]
+        data = self._http.send(h11.Response(status_code=status, headers=lines))
+        with trio.move_on_after(self._limits.handshake_seconds):
+            await self._stream.send_all(data + self._http.send(h11.EndOfMessage()))
 
 
-class _Logger(Logger):
-    """hypercorn's log, which would write to the terminal and let the errors of log handlers through.
-
-    Requests are not logged at all, as their paths contain tickets.
-    """
-
-    async def exception(self, message: str, *args: Any, **_: Any) -> None:
-        log(logging.ERROR, message, *args, error=sys.exception(), name="jchannel.http")
-
-
-class _StreamServer(TCPServer):
-    """hypercorn's server of one stream, which ends when its stream has ended."""
-
-    async def _read_data(self) -> None:
-        await super()._read_data()
-        # Its timer for an idle client would run for seconds, and the connection would count for as long.
-        await self.idle_task.stop()
-
-
-async def _run(server: _StreamServer, scope: trio.CancelScope) -> None:
-    await server
-    scope.cancel()
-
-
-async def _close_when_cancelled(stream: ReplayStream) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        await trio.aclose_forcefully(stream)
-
-
-class _TakeBody:
-    """An ASGI app that wraps another one, and reads a request's body from hypercorn whether the app does or not.
-
-    hypercorn puts a request's body into a bounded queue of the application. When the application answers before it has
-    read the body, and the queue is full, hypercorn waits for room that never comes, even when the client has gone: the
-    connection would stay for ever, and any page could use up all connections with a few posts. So a task of each
-    request that has a body empties the queue, and drops what the application does not want any more.
+class _Exchange:
+    """One request, and its response.
 
     Args:
-        app: The app.
-        seconds: How long after its answer the rest of a request's body is read and dropped. A client that has not sent
-            all of it by then is cut off.
+        app: The ASGI app that answers.
+        limits: The server's limits.
+        stream: The connection's stream.
+        visitor: Whose stream it is.
+        http: The connection's parser, which has given the request.
     """
 
-    def __init__(self, app: AsgiApp, seconds: float) -> None:
+    def __init__(
+        self, app: AsgiApp, limits: Limits, stream: trio.abc.Stream, visitor: Visitor, http: h11.Connection
+    ) -> None:
         self._app = app
-        self._seconds = seconds
+        self._limits = limits
+        self._stream = stream
+        self._visitor = visitor
+        self._http = http
+        # Cancelled when nobody is left to answer.
+        self._scope = trio.CancelScope()
+        self._gone = False
+        self._body_bytes = 0
+        self._body_deadline = trio.current_time() + limits.handshake_seconds
+        # The head of a response that waits for the body, which follows at once.
+        self._head = b""
+        self._without_body = False
+        # Whether the client waits to be asked for its body, and was answered instead.
+        self._body_unasked = False
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer one request. Cancelling it breaks the response off."""
-        if scope["type"] != "http" or not _has_body(scope):
-            return self._app(scope, receive, send)
-        return self._answer(scope, _Body(receive, send))
+    async def answer(self, request: h11.Request) -> bool:
+        """Let the app answer. Return whether another request may follow."""
+        self._without_body = request.method == b"HEAD"
+        try:
+            with self._scope:
+                await self._app(self._make_scope(request), self.receive, self.send)
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            # A bulkhead: an error of an app ends its response, and nothing else.
+            log(logging.ERROR, "an HTTP request ended with an error", error=error, name=_LOGGER)
+            if self._http.our_state is h11.SEND_RESPONSE:
+                await self._fail()
+        http = self._http
+        if self._gone or http.our_state not in (h11.DONE, h11.MUST_CLOSE):
+            return False  # A response that was broken off ends the connection: no client takes it for whole.
+        if http.their_state is h11.SEND_BODY and not self._body_unasked:
+            await self._drop_body()
+        return http.our_state is h11.DONE and http.their_state is h11.DONE
 
-    async def _answer(self, scope: Scope, body: _Body) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(body.take)
-            await self._app(scope, body.receive, body.send)
-            with trio.move_on_after(self._seconds):
-                await body.wait_taken()
-            nursery.cancel_scope.cancel()
+    def _make_scope(self, request: h11.Request) -> Scope:
+        path, _, query = request.target.partition(b"?")
+        return {
+            "type": "http",
+            # From 2.4 on apps need not wait for the client's going beside their sending: that ends them here, too. A
+            # client that has closed its own direction is answered.
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": request.http_version.decode(),
+            "method": request.method.decode(),
+            "scheme": "http",
+            "path": unquote(path.decode()),  # h11 lets only printable ASCII through.
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": list(request.headers),
+            "client": None,
+            "server": None,
+            "extensions": {},
+            "jchannel.visitor": self._visitor,
+        }
 
-
-def _has_body(scope: Scope) -> bool:
-    return not {b"content-length", b"transfer-encoding"}.isdisjoint(dict(scope["headers"]))
-
-
-class _Body:
-    """One request's body, and whether its client has gone."""
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive = receive
-        self._send = send
-        self._sender, self._receiver = trio.open_memory_channel[Message](0)
-        self._taken = trio.Event()
-        self._gone = trio.Event()
-
-    async def take(self) -> None:
-        """Read the body from hypercorn, until the client has gone."""
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                break
-            with suppress(trio.BrokenResourceError):  # Nobody reads the body any more.
-                await self._sender.send(message)
-            if not message.get("more_body", False):
-                self._taken.set()
-                self._sender.close()
-        self._taken.set()
-        self._sender.close()
-        self._gone.set()
-
-    async def send(self, message: Message) -> None:
-        """Send a part of the response, as an ASGI app does. The rest of the body is not wanted any more."""
-        self._receiver.close()
-        await self._send(message)
+    # Receiving
 
     async def receive(self) -> Message:
-        """Receive the next message, as an ASGI app does. After the body, wait until the client has gone."""
-        try:
-            return await self._receiver.receive()
-        except (trio.EndOfChannel, trio.ClosedResourceError):
-            await self._gone.wait()
-            return {"type": "http.disconnect"}
+        """Receive the next part of the body, as an ASGI app does. Behind it, wait until the client has gone."""
+        http = self._http
+        while not self._gone and http.their_state is h11.SEND_BODY:
+            try:
+                event = http.next_event()
+            except h11.RemoteProtocolError:
+                log(logging.INFO, "the body of an HTTP request was none", name=_LOGGER)
+                self._gone = True
+            else:
+                if isinstance(event, h11.Data):
+                    self._count_body(len(event.data))
+                    return {"type": "http.request", "body": bytes(event.data), "more_body": True}
+                if isinstance(event, h11.EndOfMessage):
+                    return {"type": "http.request", "body": b"", "more_body": False}
+                await self._receive_body()
+        while not self._gone:
+            await self._receive_more()
+            # Behind a request whose answer is under way another one may wait, and no more than its head.
+            self._gone |= len(http.trailing_data[0]) > self._limits.head_bytes
+        await trio.lowlevel.checkpoint()
+        return {"type": "http.disconnect"}
 
-    async def wait_taken(self) -> None:
-        """Wait until the whole body has been read, or the client has gone."""
-        await self._taken.wait()
+    def _count_body(self, size: int) -> None:
+        self._body_bytes += size
+        if not self._visitor.known and self._body_bytes > self._limits.stranger_bytes:
+            log(logging.INFO, "a request without the token had too large a body (Limits.stranger_bytes)", name=_LOGGER)
+            self._gone = True
+
+    async def _receive_body(self) -> None:
+        if self._http.they_are_waiting_for_100_continue:
+            await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
+        with trio.CancelScope(deadline=math.inf if self._visitor.known else self._body_deadline) as timer:
+            await self._receive_more()
+        if timer.cancelled_caught:
+            log(logging.INFO, "a request without the token did not send its body in time", name=_LOGGER)
+            self._gone = True
+
+    async def _receive_more(self) -> None:
+        try:
+            data = await self._stream.receive_some(_RECEIVE_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            data = b""
+        self._visitor.note_move()
+        self._http.receive_data(bytes(data))
+        if not data:
+            self._gone = True
+
+    async def _drop_body(self) -> None:
+        """Read the rest of a body that the app did not want, for a time: some clients read the response only then."""
+        with trio.move_on_after(self._limits.handshake_seconds):
+            while not self._gone and self._http.their_state is h11.SEND_BODY:
+                await self.receive()
+
+    # Sending
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the response, as an ASGI app does. Where the client has gone, the app is cancelled."""
+        if message["type"] == "http.response.start":
+            await self._send_head(message["status"], list(message.get("headers", ())))
+        else:
+            await self._send_body(message.get("body", b""), more=message.get("more_body", False))
+
+    async def _send_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self._without_body |= status in _WITHOUT_BODY
+        self._body_unasked = self._http.they_are_waiting_for_100_continue
+        headers.append((b"date", formatdate(usegmt=True).encode()))
+        self._head = self._http.send(h11.Response(status_code=status, headers=headers))
+        if any(name.lower() == b"content-length" for name, _ in headers):
+            await trio.lowlevel.checkpoint()  # The body follows at once: together they are one packet.
+        else:
+            await self._write(b"")
+
+    async def _send_body(self, body: bytes, *, more: bool) -> None:
+        data = self._http.send(h11.Data(data=body)) if body and not self._without_body else b""
+        if not more:
+            data += self._http.send(h11.EndOfMessage())
+        await self._write(data)
+
+    async def _fail(self) -> None:
+        self._head = self._http.send(
+            h11.Response(
+                status_code=HTTPStatus.INTERNAL_SERVER_ERROR, headers=[("content-length", "0"), ("connection", "close")]
+            )
+        )
+        await self._write(self._http.send(h11.EndOfMessage()))
+
+    async def _write(self, data: bytes) -> None:
+        """Send bytes, behind the head that waits for them. A stranger has to take them in time."""
+        data, self._head = self._head + data, b""
+        try:
+            if self._visitor.known:
+                await self._stream.send_all(data)
+            else:
+                await self._write_to_stranger(memoryview(data))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._gone = True
+            self._scope.cancel()
+            await trio.lowlevel.checkpoint()
+
+    async def _write_to_stranger(self, data: memoryview) -> None:
+        for begin in range(0, len(data), _SEND_BYTES):
+            with trio.move_on_after(self._limits.handshake_seconds) as timer:
+                await self._stream.send_all(data[begin : begin + _SEND_BYTES])
+            if timer.cancelled_caught:
+                log(logging.INFO, "a connection without the token did not take its response in time", name=_LOGGER)
+                raise trio.BrokenResourceError
+            self._visitor.note_move()

@@ -28,11 +28,18 @@ class Limits:
     """The limits of a server on those who connect to it.
 
     Attributes:
-        connections: The number of concurrent TCP connections. Any further one is closed at once.
-        head_bytes: The size of the head of an HTTP request, in bytes. hypercorn has the same limit for heads that it
-            reads itself.
+        connections: The number of concurrent TCP connections whose request carries the token: a page's WebSocket, and
+            its streams over HTTP. Any further request is answered with 503. Those of strangers do not count.
+        strangers: The number of concurrent TCP connections beside these: those without a request, and those that ask
+            for what needs no token, such as the page itself. A further one is let in, and the one of them in which
+            nothing has moved for the longest time is closed.
+        stranger_bytes: The size of a request's body, and of a WebSocket message, that is read of a connection before it
+            has shown the token, in bytes.
+        head_bytes: The size of the head of an HTTP request, in bytes.
         handshake_seconds: The time for the head of a request, for a WebSocket handshake and for a page's ``hello``
-            each, in seconds.
+            each, in seconds. Before a connection has shown the token, also the time for the body of its request, and
+            for taking 64 KiB of the response.
+        idle_seconds: How long a connection is kept between two HTTP requests, in seconds.
         frame_bytes: The size of a WebSocket message in either direction, in bytes; at least 4 KiB. A page whose
             connection allows less, as through a proxy, can ask for less.
         running_requests: The number of calls of one page that may run or wait for their answer at once. Any further one
@@ -60,8 +67,11 @@ class Limits:
     """
 
     connections: int = 128
+    strangers: int = 64
+    stranger_bytes: int = 64 * 2**10
     head_bytes: int = 16 * 2**10
     handshake_seconds: float = 10
+    idle_seconds: float = 5
     frame_bytes: int = FRAME_LIMIT
     running_requests: int = 16_384
     send_buffer_bytes: int = 4 * 2**20

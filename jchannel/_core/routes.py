@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TypeAlias
+from urllib.parse import unquote
 
 from jchannel._core.asgi import AsgiApp, Receive, Scope, Send, respond
 
-__all__ = ["Route", "Routes"]
+__all__ = ["Route", "Routes", "find_path"]
 
 #: Answers a request: called with the rest of the path, and what an ASGI app is called with.
 Route: TypeAlias = Callable[[str, Scope, Receive, Send], Awaitable[None]]
+
+
+def find_path(path: str, prefix: str) -> str:
+    """Return a path below the server's URL, also where a proxy has not taken the path of that URL away.
+
+    Args:
+        path: The path of a request, without escapes, as it is in the scope of an ASGI app.
+        prefix: The path of the server's URL as it is written there, which a proxy may escape in another way.
+    """
+    unescaped = unquote(prefix)
+    return path.removeprefix(unescaped) if path.startswith(f"{unescaped}/") else path
 
 
 class Routes:
@@ -35,11 +47,10 @@ class Routes:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer a request. Cancelling it breaks the response off."""
-        if scope["type"] == "http":
-            path = scope["path"].removeprefix(self._prefix)
-            for beginning, route in self._routes.items():
-                if path.startswith(beginning):
-                    return route(path.removeprefix(beginning), scope, receive, send)
+        path = find_path(scope["path"], self._prefix)
+        for beginning, route in self._routes.items():
+            if path.startswith(beginning):
+                return route(path.removeprefix(beginning), scope, receive, send)
         return self.fallback(scope, receive, send)
 
 

@@ -20,7 +20,6 @@ from jchannel._core.auth import Gate, check_origins, make_token
 from jchannel._core.channel import ServerChannel
 from jchannel._core.deadlines import Deadlines
 from jchannel._core.handshake import refuse
-from jchannel._core.http_server import HttpServer
 from jchannel._core.limits import Limits
 from jchannel._core.nursery import aclose_now, open_flat_nursery
 from jchannel._core.routes import Routes
@@ -107,9 +106,7 @@ class Server:
         self.routes = Routes(self.prefix)
         self._carrier = ServerCarrier(self.streams)
         self.routes.add(STREAMS_PATH, self._carrier.serve)
-        self._acceptor = Acceptor(
-            self.gate, HttpServer(self.routes, self.limits), self.prefix, self.limits, self._serve_page
-        )
+        self._acceptor = Acceptor(self.gate, self.routes, self.prefix, self.limits, self._serve_page)
         self._state = ServerState.STARTING
         self._clock = trio.lowlevel.current_clock()
         self._socket_tally = SocketTally()

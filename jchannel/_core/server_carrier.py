@@ -10,21 +10,26 @@ worthless when that has ended. Host and Origin are not checked for it.
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import parse_qs
 
 import trio
 
-from jchannel._core.asgi import Receive, Scope, Send, respond
+from jchannel._core.asgi import Receive, Scope, Send, respond, show_token
 from jchannel._core.carrier import Carrier
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
 from jchannel._core.pieces import CREDIT_BYTES
+from jchannel._core.stream import Stream
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._protocol.messages import Ticket
 from jchannel._protocol.parts import Part, PartMark, encode_part
 from jchannel.errors import StateError
+
+if TYPE_CHECKING:
+    from jchannel._core.session import Session
 
 __all__ = ["STREAMS_PATH", "ServerCarrier"]
 
@@ -71,9 +76,25 @@ class ServerCarrier(Carrier):
         """Raise an error: the protocol's table of states lets only a server issue tickets, so this is never called."""
         raise AssertionError(ticket)
 
-    def serve(self, ticket: str, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer a request. Cancelling it breaks the response off."""
+    async def serve(self, ticket: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request. Cancelling it breaks the response off.
+
+        One whose ticket is a stream's is no stranger's. It may take as long as the session of the stream.
+        """
         stream = self._streams.find_ticket(ticket)
+        answer = partial(self._answer, stream, scope, receive, send)
+        if stream is None:
+            await answer()
+        elif not show_token(scope):
+            await _respond(send, HTTPStatus.SERVICE_UNAVAILABLE)
+        else:
+            assert stream.place is not None  # As long as it has its ticket.
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cut_off, cast("Session", stream.place[0]), nursery.cancel_scope)
+                await answer()
+                nursery.cancel_scope.cancel()
+
+    def _answer(self, stream: Stream | None, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if scope["method"] == "GET" and isinstance(stream, OutgoingStream):
             if stream.part_under_way or query.get("offset", ["0"]) != [str(stream.taken)]:
@@ -88,6 +109,13 @@ class ServerCarrier(Carrier):
         if scope["method"] == "POST":
             return _receive_post(stream if isinstance(stream, IncomingStream) else None, query, receive, send)
         return _respond(send, HTTPStatus.GONE)
+
+
+async def _cut_off(session: Session, request: trio.CancelScope) -> None:
+    """Cancel a request some time after its session has ended, as its client may be gone without a word."""
+    await session.wait_ended()
+    await trio.sleep(2 * STOP_SECONDS)
+    request.cancel()
 
 
 async def _receive_post(
@@ -114,9 +142,12 @@ async def _send_stream(stream: OutgoingStream, receive: Receive, send: Send) -> 
             while data := await stream.take():
                 await send({"type": "http.response.body", "body": data, "more_body": True})
         except SourceFailedError:
-            # The application returns in the middle of its response, and hypercorn closes the connection without the
-            # last chunk: to no reader does that look like a whole stream.
+            # The application returns in the middle of its response, and the connection is closed without the last
+            # chunk: to no reader does that look like a whole stream.
             pass
+        except trio.Cancelled:
+            stream.stop()  # Nobody takes it any more.
+            raise
         else:
             if stream.stopped:
                 # For the reason in `_wait_gone`: a response that is cut off is an error in a browser's console, too.

@@ -256,6 +256,7 @@ class WebSocketLink(Link):
     async def _wait_close(self) -> None:
         """Wait until the far side has closed the WebSocket, too."""
         while self._protocol.close_rcvd is None and self._protocol.state is State.CLOSING:
+            self._messages.clear()  # Nobody will receive them, and a stranger may send as many as it likes.
             await self._receive_some()
 
     def _explain(self) -> str:

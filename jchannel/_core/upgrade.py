@@ -5,9 +5,13 @@ They are trio-websocket's, and this is the only module that knows it: its errors
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Final, cast
 
+import h11
 import trio
 import trio_websocket
 
@@ -15,13 +19,54 @@ from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.transport import Link, LinkClosed, Side, WebSocketLink
 from jchannel._guarded import text_of
 
-__all__ = ["RejectedError", "Upgrade", "open_websocket"]
+__all__ = ["RejectedError", "Upgrade", "asks_for_websocket", "check_request", "open_websocket"]
 
 #: The end of an HTTP head. What comes behind it is the link's.
 _HEAD_END: Final = b"\r\n\r\n"
 
 #: The status behind which a WebSocket begins.
 _SWITCHING: Final = b"101"
+
+
+#: The bytes of a handshake's key.
+_KEY_BYTES: Final = 16
+
+
+def asks_for_websocket(request: h11.Request) -> bool:
+    """Return whether a request asks for a WebSocket, and for nothing else beside it."""
+    return [value.lower() for value in _values(request, b"upgrade")] == [b"websocket"]
+
+
+def check_request(request: h11.Request) -> HTTPStatus | None:
+    """Return the status with which a request for a WebSocket is to be refused that is none; ``None`` for one.
+
+    What trio-websocket would take or raise an error of its own for is refused here, in words of HTTP: a key that is
+    none or not the only one, a body, which would be read as frames, a subprotocol that is no name.
+    """
+    if _values(request, b"sec-websocket-version") != [b"13"]:
+        return HTTPStatus.UPGRADE_REQUIRED
+    connection = b",".join(_values(request, b"connection")).lower().split(b",")
+    valid = (
+        request.method == b"GET"
+        and request.http_version == b"1.1"
+        and b"upgrade" in [token.strip() for token in connection]
+        and [_is_key(key) for key in _values(request, b"sec-websocket-key")] == [True]
+        and not _values(request, b"content-length")
+        and not _values(request, b"transfer-encoding")
+        and all(value.isascii() for value in _values(request, b"sec-websocket-protocol"))
+    )
+    return None if valid else HTTPStatus.BAD_REQUEST
+
+
+def _values(request: h11.Request, name: bytes) -> list[bytes]:
+    return [value for key, value in request.headers if key == name]
+
+
+def _is_key(key: bytes) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == _KEY_BYTES
+    except binascii.Error:
+        return False
 
 
 class RejectedError(Exception):
@@ -37,37 +82,31 @@ class RejectedError(Exception):
 
 
 class Upgrade:
-    """A WebSocket's request that has arrived, and waits to be accepted or rejected. ``receive`` makes it."""
+    """A WebSocket's request that has arrived, and waits to be accepted. ``receive`` makes it."""
 
-    def __init__(self, request: trio_websocket.WebSocketRequest, stream: _HeadStream, frame_bytes: int) -> None:
+    def __init__(self, request: trio_websocket.WebSocketRequest, stream: _HeadStream) -> None:
         #: The subprotocols that it offers.
         self.subprotocols: Sequence[str] = request.proposed_subprotocols
         self._request = request
         self._stream = stream
-        self._frame_bytes = frame_bytes
 
     @classmethod
-    async def receive(cls, nursery: trio.Nursery, stream: trio.abc.Stream, read: bytes, frame_bytes: int) -> Upgrade:
+    async def receive(cls, nursery: trio.Nursery, stream: trio.abc.Stream, read: bytes) -> Upgrade:
         """Read a WebSocket's request from a stream.
 
         Args:
             nursery: Owns the task of the handshake. It is to be cancelled when the handshake is over.
             stream: The stream.
             read: What has been read of it already.
-            frame_bytes: The largest message that the link receives.
         """
         head = _HeadStream(stream, read)
         request = await trio_websocket.wrap_server_stream(nursery, head.as_stream())
-        return cls(request, head, frame_bytes)
+        return cls(request, head)
 
-    async def accept(self, subprotocol: str | None) -> Link:
-        """Accept it with one of its subprotocols, and return the link."""
+    async def accept(self, subprotocol: str | None, frame_bytes: int) -> Link:
+        """Accept it with one of its subprotocols, and return the link, which receives messages of so many bytes."""
         await self._request.accept(subprotocol=subprotocol)
-        return self._stream.detach(Side.SERVER, self._frame_bytes)
-
-    async def reject(self, status: int) -> None:
-        """Answer with an HTTP status instead."""
-        await self._request.reject(status)
+        return self._stream.detach(Side.SERVER, frame_bytes)
 
 
 async def open_websocket(

@@ -159,11 +159,13 @@ async def _answer(send: Send, answer: dict[str, Any] | None) -> None:
 
 
 async def _read_body(receive: Receive, limit: int) -> str:
-    """Return the body of a request; empty if it has more bytes than the limit."""
+    """Return the body of a request; empty if it has more bytes than the limit, or does not come whole."""
     body = b""
     more = True
     while more and len(body) <= limit:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return ""
         body += message.get("body", b"")
         more = message.get("more_body", False)
     return body.decode("latin-1") if len(body) <= limit else ""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 from jchannel._client import read_static
-from jchannel._core.asgi import AsgiApp, Receive, Scope, Send, get_header, respond
+from jchannel._core.asgi import AsgiApp, Receive, Scope, Send, get_header, respond, with_headers
+from jchannel._core.auth import Gate
+from jchannel._core.routes import find_path
 
 __all__ = ["CLIENT_PATH", "PageApp"]
 
@@ -39,17 +40,17 @@ class PageApp:
     Args:
         folder: The application's folder of static files, or ``None`` for the plain page.
         prefix: The path of the server's URL, for proxies that do not strip it; empty or ``/like/this``.
-        allows_host: Returns whether a Host header is one of the server's.
+        gate: Says which Host headers are the server's, and who may show its pages in frames.
 
     Raises:
         TypeError: ``folder`` is not a path.
         ValueError: There is no folder at that path.
     """
 
-    def __init__(self, folder: str | Path | None, prefix: str, allows_host: Callable[[str], bool]) -> None:
+    def __init__(self, folder: str | Path | None, prefix: str, gate: Gate) -> None:
         self._site = None if folder is None else _open_site(folder)
-        self._prefix = unquote(prefix)  # As the path of an ASGI scope is.
-        self._allows_host = allows_host
+        self._prefix = prefix
+        self._gate = gate
         self._tickets: dict[str, str] = {}
 
     def issue_ticket(self, target: str) -> str:
@@ -67,16 +68,13 @@ class PageApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Cancelling it interrupts the response."""
-        if scope["type"] == "websocket":
-            await _refuse_websocket(receive, send)
-            return
-        if not self._allows_host(get_header(scope, b"host") or ""):
+        host = get_header(scope, b"host") or ""
+        send = with_headers(send, {"content-security-policy": self._gate.frame_policy(host)})
+        if not self._gate.allows_host(host):
             text = "This server is not available under this name."
             await _respond_with_text(send, HTTPStatus.MISDIRECTED_REQUEST, text)
             return
-        path: str = scope["path"]
-        if self._prefix and path.startswith(f"{self._prefix}/"):
-            path = path.removeprefix(self._prefix)
+        path = find_path(scope["path"], self._prefix)
         if path == f"{CLIENT_PATH}open":
             await self._redeem_ticket(scope, send)
         elif path.startswith(CLIENT_PATH):
@@ -109,17 +107,6 @@ def _open_site(folder: object) -> AsgiApp:
     from jchannel._page.site import open_site  # noqa: PLC0415
 
     return open_site(Path(folder))
-
-
-async def _refuse_websocket(receive: Receive, send: Send) -> None:
-    """Reject a WebSocket request on a connection that has already served HTTP.
-
-    Browsers open a new connection for each WebSocket. A proxy that reuses connections tries again on a new one.
-    """
-    await receive()
-    headers = [(b"upgrade", b"websocket"), (b"connection", b"close, upgrade")]
-    await send({"type": "websocket.http.response.start", "status": HTTPStatus.UPGRADE_REQUIRED, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": b"", "more_body": False})
 
 
 async def _respond_with_client(name: str, send: Send) -> None:

@@ -14,7 +14,8 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from jchannel._core.asgi import AsgiApp, get_header
+from jchannel._core.asgi import AsgiApp, Receive, Send, get_header, with_headers
+from jchannel._core.asgi import Scope as AsgiScope
 from jchannel._page.markup import find_charset, insert_script
 from jchannel._page.measured import cut_to_length
 
@@ -26,6 +27,16 @@ __all__ = ["open_site"]
 #: What a browser says that it wants a page for, when the page will be a document: in a tab or in a frame.
 _DOCUMENTS: Final = frozenset({"document", "iframe", "frame", "embed", "object", "fencedframe"})
 
+#: What the pages of the server's own have, too, as far as the application's work does not need the contrary: a service
+#: worker is known by the referrer of what it fetches, and a page may open windows of other origins and talk to them.
+_HEADERS: Final = {
+    # Otherwise a page that is reloaded may run a script of last week.
+    "cache-control": "no-cache",
+    "cross-origin-opener-policy": "same-origin-allow-popups",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
+
 #: What decides whether a page becomes a document.
 _VARY: Final = "Sec-Fetch-Dest, Referer, Accept"
 
@@ -36,14 +47,17 @@ def open_site(folder: Path) -> AsgiApp:
     Raises:
         RuntimeError: The folder does not exist.
     """
-    return cut_to_length(cast("AsgiApp", ExceptionMiddleware(_Site(directory=folder, html=True))))
+    app = cut_to_length(cast("AsgiApp", ExceptionMiddleware(_Site(directory=folder, html=True))))
+
+    async def serve(scope: AsgiScope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, with_headers(send, _HEADERS))
+
+    return serve
 
 
 class _Site(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
-        # Otherwise a page that is reloaded may run a script of last week.
-        response.headers.setdefault("cache-control", "no-cache")
         if isinstance(response, RedirectResponse):
             # It adds a slash to the name of a folder. The URL is relative, because a proxy may serve it at any path.
             name = quote(scope["path"].rpartition("/")[2], safe="")
@@ -63,7 +77,6 @@ class _Site(StaticFiles):
             # The URL is relative, because a proxy may serve it at any path.
             page = insert_script(page, "../" * (scope["path"].count("/") - 1) + "jchannel/inject.js")
         headers = {
-            "cache-control": "no-cache",
             "content-type": "text/html" if charset is None else f"text/html; charset={charset}",
             "vary": _VARY,
         }

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 import h11
 import trio
 
+from jchannel._core.asgi import AsgiApp
+from jchannel._core.http_server import HttpConnection
+from jchannel._core.visitors import Visitors
+from jchannel.trio import Limits
+
 
 @dataclass(frozen=True)
 class HttpResponse:
@@ -58,3 +63,12 @@ class HttpClient:
 async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
     """Everything that comes until the end of the stream."""
     return b"".join([bytes(data) async for data in stream])
+
+
+async def serve_http(app: AsgiApp, stream: trio.abc.Stream, limits: Limits | None = None) -> None:
+    """Serves HTTP to a stranger on a stream, until its end."""
+    limits = limits or Limits()
+    try:
+        await HttpConnection(app, limits, stream, Visitors(limits).enter()).serve()
+    finally:
+        await trio.aclose_forcefully(stream)

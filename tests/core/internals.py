@@ -10,6 +10,7 @@ import trio
 
 from jchannel._core import peer as core_peer
 from jchannel._core.arguments import PIPE, check_timeout, pack_call, pack_echo
+from jchannel._core.asgi import Receive, Scope, Send, with_headers
 from jchannel._core.channel import Opening, ServerChannel
 from jchannel._core.endpoint import Endpoint
 from jchannel._core.incoming import IncomingStream
@@ -158,9 +159,14 @@ def revoke_tickets(server: Server) -> None:
         streams.revoke_ticket(stream)
 
 
-def limit_requests(server: Server, most: int) -> None:
-    """Lets a server take so many HTTP requests on one connection, and no more."""
-    server._core._acceptor.http._config.keep_alive_max_requests = most
+def close_behind_each_response(server: Server) -> None:
+    """Lets a server take one HTTP request on a connection, and no more."""
+    routes = server._core.routes
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await routes(scope, receive, with_headers(send, {"connection": "close"}))
+
+    object.__setattr__(server._core._acceptor, "app", answer)
 
 
 def serve_pages_by(server: Server, serve: Callable[[Link, Connection, Hello], Awaitable[None]]) -> None:

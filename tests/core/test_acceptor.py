@@ -9,13 +9,12 @@ import pytest
 import trio
 import trio.testing
 import trio_websocket
-from hypercorn.trio.tcp_server import TCPServer
 from trio.testing import MockClock
 
 from jchannel._core.acceptor import Acceptor
 from jchannel._core.auth import Gate, make_token, subprotocols
 from jchannel._core.handshake import refuse
-from jchannel._core.http_server import HttpServer
+from jchannel._core.http_server import HttpConnection
 from jchannel._core.transport import Link, LinkClosed
 from jchannel._page.app import PageApp
 from jchannel._protocol.connection import Connection, Role, State
@@ -44,7 +43,6 @@ class Desk:
     Args:
         nursery: Where its tasks run.
         serve: Serves a page's link.
-        http: Serves what is not a WebSocket; the page app unless something else is given.
         prefix: The path of the server's URL.
 
     Attributes:
@@ -56,7 +54,6 @@ class Desk:
         self,
         nursery: trio.Nursery,
         serve: Serve | None = None,
-        http: HttpServer | None = None,
         prefix: str = "",
         limits: Limits | None = None,
     ) -> None:
@@ -64,8 +61,7 @@ class Desk:
         self.greeted: list[Hello] = []
         self.received = 0
         self._nursery = nursery
-        http = http or HttpServer(PageApp(None, prefix, GATE.allows_host), limits)
-        self._acceptor = Acceptor(GATE, http, prefix, limits, serve or self._welcome)
+        self._acceptor = Acceptor(GATE, PageApp(None, prefix, GATE), prefix, limits, serve or self._welcome)
 
     async def _welcome(self, link: Link, connection: Connection, hello: Hello) -> None:
         assert connection.state is State.HELLO
@@ -216,30 +212,14 @@ async def test_a_stream_that_breaks_is_closed_and_no_failure(caplog: pytest.LogC
         await near.send_all(b"x")
 
 
-async def test_a_failure_inside_hypercorn_is_logged_and_ends_only_its_stream(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def fail(_: TCPServer) -> None:
-        await trio.lowlevel.checkpoint()
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(TCPServer, "run", fail)
-    async with open_desk() as desk:
-        stream = desk.connect()
-        await stream.send_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        assert await read_all(stream) == b""
-    assert "a connection ended with an error" in caplog.text
-    assert "ZeroDivisionError" in caplog.text
-
-
 async def test_an_error_of_the_library_is_logged_and_ends_only_its_stream(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(_: HttpServer, __: trio.abc.Stream) -> None:
+    async def fail(*_: object) -> None:
         await trio.lowlevel.checkpoint()
         raise ZeroDivisionError
 
-    monkeypatch.setattr(HttpServer, "serve", fail)
+    monkeypatch.setattr(HttpConnection, "serve", fail)
     async with open_desk() as desk:
         stream = desk.connect()
         await stream.send_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -257,24 +237,22 @@ async def test_cancelling_it_closes_the_stream() -> None:
     assert await read_all(far) == b""
 
 
-async def test_a_socket_request_on_a_kept_alive_connection_is_told_to_come_again() -> None:
+async def test_a_page_may_come_on_a_connection_that_has_served_http() -> None:
     async with open_desk() as desk:
         stream = desk.connect()
         await HttpClient(stream).ask("/missing")
-        await stream.send_all(SOCKET_REQUEST + SOCKET_KEY + b"\r\n")
-        answer = await read_all(stream)
-    head = answer.lower().partition(b"\r\n\r\n")[0].split(b"\r\n")
-    assert head[0].startswith(b"http/1.1 426 ")
-    assert b"connection: close, upgrade" in head
-    assert b"upgrade: websocket" in head
-    assert desk.greeted == []
+        page = await desk.connect_page(stream=stream)
+        await page.send_message(HELLO)
+        assert [message.type for message in await hear(page)] == ["welcome"]
+    assert desk.greeted == [Hello("x")]
 
 
 async def test_a_websocket_at_another_path_is_not_for_pages() -> None:
     async with open_desk() as desk:
         stream = desk.connect()
         await stream.send_all(SOCKET_REQUEST.replace(b"/socket", b"/other") + SOCKET_KEY + b"\r\n")
-        assert (await read_all(stream)).startswith(b"HTTP/1.1 426 ")
+        assert (await stream.receive_some(12)) == b"HTTP/1.1 404"
+        await stream.aclose()
 
 
 async def test_a_plain_request_at_the_socket_s_path_is_http() -> None:
@@ -367,6 +345,20 @@ async def test_a_page_that_does_not_read_the_answer_to_its_handshake_is_closed_i
     assert "ended with an error" not in caplog.text
 
 
+async def test_a_page_that_goes_before_its_handshake_is_answered_is_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "jchannel")
+    async with open_desk() as desk:
+        stream = desk.connect()
+        offer = f"sec-websocket-protocol: jchannel.v1, jchannel.token.{TOKEN}\r\n\r\n".encode()
+        await stream.send_all(SOCKET_REQUEST + SOCKET_KEY + offer)
+        await stream.aclose()
+    assert [record.getMessage() for record in caplog.records] == [
+        "a page went during its handshake: it ended during the handshake"
+    ]
+
+
 async def test_a_page_that_says_no_hello_is_closed_in_time(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -433,14 +425,6 @@ async def test_a_websocket_request_without_a_key_is_rejected(autojump_clock: Moc
         await stream.send_all(SOCKET_REQUEST + b"\r\n")
         assert (await read_all(stream)).startswith(b"HTTP/1.1 400 ")
     assert autojump_clock.current_time() <= Limits().handshake_seconds
-
-
-async def test_a_request_that_trio_websocket_fails_on_is_logged_and_closed(caplog: pytest.LogCaptureFixture) -> None:
-    async with open_desk() as desk:
-        stream = desk.connect()
-        await stream.send_all(SOCKET_REQUEST + SOCKET_KEY + b"sec-websocket-protocol: \xff\r\n\r\n")
-        assert await read_all(stream) == b""
-    assert "a WebSocket ended with an error" in caplog.text
 
 
 async def test_the_stream_is_closed_when_a_page_has_been_served() -> None:

@@ -55,7 +55,12 @@ def test_a_host_of_the_server_is_allowed(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["", ":8889", "evil.example.org", "localhost.example.org", "notlocalhost", "127.0.0.1.example.org", "[::1", "[x]"],
+    [
+        *("", ":8889", "evil.example.org", "localhost.example.org", "notlocalhost", "127.0.0.1.example.org"),
+        *("[::1", "[x]", "[::1%25lo]", "localhost.", "localhost:123456", "localhost:x", "local host", "localhost "),
+        # A parser of URLs finds `localhost` in each of these.
+        *("evil.example.org@localhost", "localhost/", "localhost#.evil.example.org", "localhost?x", "LOCALHOST\\x"),
+    ],
 )
 def test_any_other_host_is_not_allowed(host: str) -> None:
     assert not GATE.allows_host(host)
@@ -319,3 +324,40 @@ def test_being_admitted_is_no_token() -> None:
 
     assert refusal is not None
     assert refusal.reason == "token"
+
+
+# Frames
+
+
+def test_pages_of_this_machine_and_of_the_allowed_origins_may_show_the_servers_pages_in_frames() -> None:
+    policy = GATE.frame_policy("localhost:8889").split()
+    assert policy[:2] == ["frame-ancestors", "'self'"]
+    assert {"http://localhost:*", "http://127.0.0.1:*", "http://*.localhost:*"} <= set(policy)
+    assert policy[-1] == "https://lab.example.com:8443"
+
+
+@pytest.mark.parametrize("name", ["192.168.0.7", "hub.example.com"])
+def test_a_notebook_at_another_port_of_the_same_host_may_show_them(name: str) -> None:
+    policy = GATE.frame_policy(f"{name}:8889").split()
+    assert {f"http://{name}:*", f"https://{name}:*"} <= set(policy)
+
+
+@pytest.mark.parametrize("host", ["evil.example.org", "", "a; script-src *"])
+def test_a_host_that_is_not_the_servers_is_not_named(host: str) -> None:
+    assert GATE.frame_policy(host) == GATE.frame_policy("localhost")
+
+
+def test_a_page_that_has_shown_a_ticket_may_show_them_too() -> None:
+    gate = Gate(TOKEN, frozenset(), frozenset())
+    assert "https://hub.example.org" not in gate.frame_policy("localhost")
+    gate.admit("https://hub.example.org", "hub.example.org")
+    assert gate.frame_policy("localhost").endswith(" https://hub.example.org")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["null", "https://[::1]:1", "https://a.example.org; script-src *", "https://a *", "https://a\r\nx: y", "*"],
+)
+def test_an_origin_that_no_policy_can_name_is_not_in_it(origin: str) -> None:
+    gate = Gate(TOKEN, frozenset(), frozenset({origin}))
+    assert gate.frame_policy("localhost") == Gate(TOKEN, frozenset(), frozenset()).frame_policy("localhost")

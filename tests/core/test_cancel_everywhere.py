@@ -34,8 +34,6 @@ _THREADS = "it waits only for what worker threads do: test_sources cancels there
 _AT_ONCE = "what it awaits does not wait here"
 _PINGS = "it is for WebSockets that are pinged, and nobody does that here: test_transport"
 _REFUSED = "it is for what goes wrong, and has an end of its own: tests of test_acceptor and test_streams"
-_SENT = "hypercorn shields what it sends: closing the connection wakes it"
-_HIDDEN = "it is cancelled, but hypercorn's TCPServer is no coroutine: trio cannot look through it"
 
 #: The awaits that wait only where the bytes of a response come in several pieces, which differs from run to run.
 SOMETIMES_CANCELLED = {("peer_carrier.py", "_Exchange._receive_response", "self._receive()")}
@@ -60,8 +58,6 @@ NOT_CANCELLED = {
     ): _SOCKETS,
     ("server.py", "Server._open_listeners", "open_listeners(self._host, port)"): _SOCKETS,
     ("server.py", "Server.open", "self._open_listeners()"): _SOCKETS,
-    ("http_server.py", "_StreamServer._read_data", "self.idle_task.stop()"): _HIDDEN,
-    ("http_server.py", "_StreamServer._read_data", "super()._read_data()"): _HIDDEN,
     ("peer_carrier.py", "PeerCarrier._fetch_parts", 'stream.feed(b"")'): _AT_ONCE,
     ("peer_carrier.py", "PeerCarrier._fetch", "stream.wait_broken()"): _REFUSED,
     ("incoming.py", "IncomingStream.wait_broken", "self._buffer.wait_changed()"): _REFUSED,
@@ -76,16 +72,8 @@ NOT_CANCELLED = {
     ("server.py", "Server._close", "session.wait_ended()"): _SHIELDED,
     ("server.py", "Server.open", "self._close()"): _SHIELDED,
     ("trio.py", "Server.open_channel", "channel.close(None)"): _SHIELDED,
-    (
-        "server_carrier.py",
-        "_send_stream",
-        'send({"type": "http.response.body", "body": b"", "more_body": False})',
-    ): _SENT,
     ("outgoing.py", "OutgoingStream.run", "self._close_source()"): _SHIELDED,
     ("outgoing.py", "OutgoingStream._close_source", "self._source.aclose()"): _SHIELDED,
-    ("http_server.py", "_TakeBody._answer", "trio.open_nursery()"): _WITHIN,
-    ("http_server.py", "HttpServer.serve", "trio.open_nursery()"): _WITHIN,
-    ("acceptor.py", "Acceptor.serve", "self.http.serve(ReplayStream(stream, head))"): _IN_TASKS,
     ("nursery.py", "open_flat_nursery", "trio.open_nursery()"): _WITHIN,
     ("upgrade.py", "open_websocket", "open_flat_nursery()"): _WITHIN,
     ("peer.py", "open_peer", "open_flat_nursery()"): _WITHIN,
@@ -116,8 +104,6 @@ NOT_CANCELLED = {
         "Dispatcher._answer_with_stream",
         'self._streams.open(source, f"result of the {invocation.what}", self._endpoint)',
     ): _THREADS,
-    ("acceptor.py", "Acceptor._admit", "upgrade.reject(HTTPStatus.FORBIDDEN)"): _REFUSED,
-    ("upgrade.py", "Upgrade.reject", "self._request.reject(status)"): _REFUSED,
     ("upgrade.py", "_HeadStream.aclose", "self._stream.aclose()"): _REFUSED,
     ("transport.py", "WebSocketLink._receive_some", "self._flushed.park()"): _PINGS,
     ("transport.py", "WebSocketLink._receive_some", "self._flush(len(self._unsent))"): _PINGS,
@@ -130,13 +116,6 @@ NOT_CANCELLED = {
     ): "it is for a stream that takes something at once, and no stream of memory here does: test_transport",
     ("peer.py", "open_peer", "peer.session.wait_ended()"): _SHIELDED,
     ("session.py", "Session._read", "trio.sleep_forever()"): _REFUSED,
-    ("replay.py", "ReplayStream.send_eof", "trio.lowlevel.checkpoint()"): "streams of memory can be closed by halves",
-    ("replay.py", "ReplayStream.receive_some", "trio.lowlevel.checkpoint()"): _IN_TASKS,
-    (
-        "replay.py",
-        "ReplayStream.receive_some",
-        "self._stream.receive_some(max_bytes)",
-    ): "it is for a stream without a head, and each connection has one: test_replay and test_http_server",
 }
 
 Script = Callable[[World], Awaitable[None]]

@@ -68,15 +68,6 @@ async def test_the_beginning_of_the_path_decides_with_the_prefix_or_without(path
     assert answers.asked == [asked]
 
 
-@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-async def test_what_is_no_http_request_is_the_fallbacks(kind: str) -> None:
-    answers, routes = Answers(), Routes("")
-    routes.add("/streams/", answers.make("streams"))
-    routes.fallback = answers.fall_back
-    await ask(routes, "/streams/abc", kind)
-    assert answers.asked == [("fallback", "/streams/abc")]
-
-
 async def test_until_there_is_a_fallback_the_rest_is_not_found() -> None:
     sent = await ask(Routes(""), "/anything")
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]

@@ -123,12 +123,6 @@ class TestAdmission:
                 assert goodbye.reason == "version"
                 assert "the server speaks jchannel.v1 and the page speaks jchannel.v2" in goodbye.message
 
-    async def test_more_connections_than_the_limit_are_closed(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with open_memory_server(limits=Limits(connections=1)) as memory, memory.open_page():
-            stream = memory.listener.connect()
-            assert await stream.receive_some() == b""
-            assert memory.server.statistics().connections == 1
-
 
 class TestBrokenProtocol:
     async def test_a_frame_that_breaks_the_protocol_ends_the_connection_with_words(

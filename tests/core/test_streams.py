@@ -48,11 +48,11 @@ from jchannel.trio import Channel, Limits, PeerChannel
 from tests.core.helpers import HttpClient
 from tests.core.internals import (
     carrier_of,
+    close_behind_each_response,
     close_server,
     connect_by,
     count_entries,
     drop_stream,
-    limit_requests,
     make_incoming,
     make_outgoing,
     revoke_tickets,
@@ -152,7 +152,7 @@ class Ends:
 
     async def check_nothing_left(self) -> None:
         """Nothing of any stream is left: no entry, no ticket, no task, no connection."""
-        # hypercorn keeps a connection for 5 s after its last answer.
+        # A connection is kept for 5 s after its last answer (Limits.idle_seconds).
         await trio.sleep(6)
         await trio.testing.wait_all_tasks_blocked()
         statistics = self.memory.server.statistics()
@@ -855,7 +855,7 @@ class TestAWayThatBreaks:
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
         async with open_memory_server() as memory, memory.open_peer() as peer:
-            limit_requests(memory.server, 1)
+            close_behind_each_response(memory.server)
             async with memory.server.open_channel("code", handler=Handler()):
                 far = await peer.wait_channel()
                 data = make_bytes(20 * 2**20)

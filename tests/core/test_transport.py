@@ -26,8 +26,8 @@ async def open_link(
 
         async def accept() -> None:
             async with trio.open_nursery() as handshake:
-                upgrade = await Upgrade.receive(handshake, near, b"", frame_bytes)
-                accepted.append(await upgrade.accept(None))
+                upgrade = await Upgrade.receive(handshake, near, b"")
+                accepted.append(await upgrade.accept(None, frame_bytes))
                 handshake.cancel_scope.cancel()
 
         async with trio.open_nursery() as handshake:

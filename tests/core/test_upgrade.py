@@ -18,9 +18,9 @@ MASKED_HELLO = b"\x81\x85\x00\x00\x00\x00hello"
 async def accept(stream: trio.abc.Stream, read: bytes) -> Link:
     """Accepts what asks for a WebSocket on a stream."""
     async with trio.open_nursery() as nursery:
-        upgrade = await Upgrade.receive(nursery, stream, read, 1000)
+        upgrade = await Upgrade.receive(nursery, stream, read)
         assert list(upgrade.subprotocols) == ["one", "two"]
-        link = await upgrade.accept("two")
+        link = await upgrade.accept("two", 1000)
         nursery.cancel_scope.cancel()
     return link
 

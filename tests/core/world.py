@@ -197,7 +197,7 @@ class World:
 
     async def check_nothing_pending(self) -> None:
         """Nothing is under way on either side, and all handler methods that have begun have ended."""
-        # hypercorn keeps a connection for 5 s after its last answer.
+        # A connection is kept for 5 s after its last answer (Limits.idle_seconds).
         await trio.sleep(10)
         statistics = self.server.statistics()
         assert (statistics.pending_requests, statistics.running_requests, statistics.streams) == (0, 0, 0)

@@ -8,18 +8,15 @@ import trio
 import trio.testing
 
 from jchannel._core.auth import Gate
-from jchannel._core.http_server import HttpServer
-from jchannel._core.replay import ReplayStream
 from jchannel._page.app import CLIENT_PATH, PageApp
-from jchannel.trio import Limits
-from tests.core.helpers import HttpClient
+from tests.core.helpers import HttpClient, serve_http
 from tests.page.helpers import call
 
 GATE = Gate("token", frozenset({"hub.example.com"}), frozenset())
 
 
 def open_app(folder: str | Path | None = None, prefix: str = "") -> PageApp:
-    return PageApp(folder, prefix, GATE.allows_host)
+    return PageApp(folder, prefix, GATE)
 
 
 async def test_the_plain_page_loads_the_client_from_beside_itself() -> None:
@@ -64,6 +61,7 @@ async def test_no_response_may_be_sniffed_or_kept_without_asking_or_give_the_add
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert headers["content-security-policy"] == GATE.frame_policy("localhost:8889")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
@@ -74,7 +72,7 @@ async def test_only_get_and_head_are_answered(method: str) -> None:
 async def test_head_over_http_has_the_headers_and_no_body() -> None:
     near, far = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(HttpServer(open_app(), Limits()).serve, ReplayStream(near, b""))
+        nursery.start_soon(serve_http, open_app(), near)
         await far.send_all(b"HEAD / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         head = bytes(await far.receive_some())
         whole = await HttpClient(far).ask("/")
@@ -155,15 +153,6 @@ async def test_what_is_no_ticket_leads_nowhere(query: str) -> None:
     assert (await call(app, f"{CLIENT_PATH}open", query=query)).status == 410
 
 
-# WebSockets
-
-
-async def test_a_websocket_is_told_to_come_again_on_a_connection_of_its_own() -> None:
-    response = await call(open_app(), "/socket", kind="websocket")
-    assert response.status == 426
-    assert response.headers == {"upgrade": "websocket", "connection": "close, upgrade"}
-
-
 # The application's own folder
 
 
@@ -177,6 +166,22 @@ async def test_beside_a_folder_the_client_is_served_as_ever(tmp_path: Path) -> N
     (tmp_path / "jchannel").mkdir()
     (tmp_path / "jchannel" / "inject.js").write_text("mine")
     assert (await call(open_app(tmp_path), f"{CLIENT_PATH}inject.js")).body != b"mine"
+
+
+@pytest.mark.parametrize("path", ["/", "/data.csv", "/missing", "/sub"])
+async def test_a_folder_has_the_headers_of_the_pages_of_the_servers_own(tmp_path: Path, path: str) -> None:
+    (tmp_path / "index.html").write_text("<title>Mine</title>")
+    (tmp_path / "data.csv").write_text("1,2")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "index.html").write_text("")
+    headers = (await call(open_app(tmp_path), path)).headers
+    assert headers["cache-control"] == "no-cache"
+    assert headers["x-content-type-options"] == "nosniff"
+    # A service worker of the application's is known by the referrer of what it fetches.
+    assert headers["referrer-policy"] == "same-origin"
+    # A page of the application's may open a window of another origin, and talk to it.
+    assert headers["cross-origin-opener-policy"] == "same-origin-allow-popups"
+    assert headers["content-security-policy"] == GATE.frame_policy("localhost:8889")
 
 
 async def test_a_folder_is_served_below_the_prefix_too(tmp_path: Path) -> None:

@@ -7,13 +7,11 @@ import trio
 import trio.testing
 
 from jchannel._core.asgi import AsgiApp, Message, Receive, Scope, Send
-from jchannel._core.http_server import HttpServer
-from jchannel._core.replay import ReplayStream
+from jchannel._core.auth import Gate
 from jchannel._page.app import PageApp
 from jchannel._page.measured import cut_to_length
 from jchannel._page.site import open_site
-from jchannel.trio import Limits
-from tests.core.helpers import HttpClient
+from tests.core.helpers import HttpClient, serve_http
 from tests.page.helpers import AppResponse, call
 
 SCRIPT = b'<script src="jchannel/inject.js"></script>'
@@ -90,9 +88,9 @@ async def test_head_has_the_headers_and_no_body(site: AsgiApp) -> None:
 
 async def test_head_of_a_page_over_http_has_the_length_of_the_page_with_the_script(folder: Path) -> None:
     near, far = trio.testing.memory_stream_pair()
-    app = PageApp(folder, "", lambda host: host == "localhost")
+    app = PageApp(folder, "", Gate("token", frozenset(), frozenset()))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(HttpServer(app, Limits()).serve, ReplayStream(near, b""))
+        nursery.start_soon(serve_http, app, near)
         await far.send_all(b"HEAD / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         head = bytes(await far.receive_some())
         page = await HttpClient(far).ask("/")
@@ -163,9 +161,9 @@ async def test_an_absolute_path_leads_nowhere_else(folder: Path, site: AsgiApp) 
 
 async def test_no_escape_in_a_path_leads_out_of_the_folder(folder: Path) -> None:
     near, far = trio.testing.memory_stream_pair()
-    app = PageApp(folder, "", lambda host: host == "localhost")
+    app = PageApp(folder, "", Gate("token", frozenset(), frozenset()))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(HttpServer(app, Limits()).serve, ReplayStream(near, b""))
+        nursery.start_soon(serve_http, app, near)
         client = HttpClient(far)
         for target in ("/../secret.txt", "/%2e%2e/secret.txt", "/%2e%2e%2fsecret.txt", "/docs/..%2f..%2fsecret.txt"):
             response = await client.ask(target)

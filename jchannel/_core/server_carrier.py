@@ -17,10 +17,11 @@ from urllib.parse import parse_qs
 import trio
 
 from jchannel._core.asgi import Receive, Scope, Send, respond
-from jchannel._core.carrier import Carrier
+from jchannel._core.carrier import Carrier, break_off
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
 from jchannel._core.pieces import CREDIT_BYTES
+from jchannel._core.stream import Stream
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._protocol.messages import Ticket
 from jchannel._protocol.parts import Part, PartMark, encode_part
@@ -71,9 +72,18 @@ class ServerCarrier(Carrier):
         """Raise an error: the protocol's table of states lets only a server issue tickets, so this is never called."""
         raise AssertionError(ticket)
 
-    def serve(self, ticket: str, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def serve(self, ticket: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request. Cancelling it breaks the response off."""
         stream = self._streams.find_ticket(ticket)
+        try:
+            await self._answer(stream, scope, receive, send)
+        except Exception:
+            # hypercorn logs it and breaks the response off. What is left of the stream would be carried by nobody.
+            if stream is not None:
+                break_off(stream)
+            raise
+
+    def _answer(self, stream: Stream | None, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if scope["method"] == "GET" and isinstance(stream, OutgoingStream):
             if stream.part_under_way or query.get("offset", ["0"]) != [str(stream.taken)]:

@@ -57,8 +57,8 @@ class Portal(Mailbox):
 
     @property
     def is_here(self) -> bool:
-        """Whether the present thread is the one that trio runs in."""
-        return self._thread == threading.get_ident()
+        """Whether the present thread is the one that trio runs in, or makes a step of its: it cannot wait for trio."""
+        return self._thread == threading.get_ident() or (self._steps is not None and self._steps.borrowed_here)
 
     def post(self, work: Work) -> None:
         """Run work in trio: at once, when this is its thread. Safe in any thread, and never fails."""
@@ -83,17 +83,25 @@ class Portal(Mailbox):
         try:
             work()
         except Exception as error:  # noqa: BLE001 (a bulkhead)
-            log(logging.ERROR, "an error of jchannel has ended what was to be done in trio", error=error)
+            self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        log(logging.ERROR, "an error of jchannel has ended what was to be done in trio", error=error)
 
     def submit(self, call: Call[Any]) -> None:
         """Start a call in trio, after those that were submitted before. Safe in any thread, and never fails."""
         if not call.starts_anywhere or self._waiting or not self.borrow_step():
             self.post(call.start)
             return
+        failure = None
         try:
-            self._do(call.start)
+            call.start()
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            failure = error
         finally:
             self.give_step_back()
+        if failure is not None:  # Handlers of the log are not for a step.
+            self._report(failure)
 
     def borrow_step(self) -> bool:
         """Borrow a step of trio's, and return whether there was one to be had. Then ``give_step_back``."""

@@ -36,6 +36,7 @@ class Steps(trio.abc.Instrument):
         # Held by trio while it runs, and by whoever has borrowed a step.
         self._lock = threading.Lock()
         self._resting = False
+        self._borrower: int | None = None
         self._handler: Any = None
         self._interrupted = False
         self._note = self._note_interrupt  # The same object each time.
@@ -60,6 +61,11 @@ class Steps(trio.abc.Instrument):
 
     # In other threads
 
+    @property
+    def borrowed_here(self) -> bool:
+        """Whether the present thread has borrowed a step. It cannot wait for trio then."""
+        return self._borrower == threading.get_ident()
+
     def borrow(self) -> bool:
         """Borrow a step, and return whether there was one to be had. Then ``give_back``, in the same thread."""
         is_main = threading.current_thread() is threading.main_thread()
@@ -67,6 +73,7 @@ class Steps(trio.abc.Instrument):
             return False
         if self._lock.acquire(timeout=_PATIENCE):
             if self._resting:
+                self._borrower = threading.get_ident()
                 return True
             self._lock.release()  # Trio has woken up and waits for it, or has ended.
         if is_main:
@@ -75,6 +82,7 @@ class Steps(trio.abc.Instrument):
 
     def give_back(self) -> None:
         """Give a borrowed step back. An interrupt that came meanwhile is raised."""
+        self._borrower = None
         self._lock.release()
         if threading.current_thread() is threading.main_thread():
             self._release_interrupts()

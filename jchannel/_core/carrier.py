@@ -10,9 +10,11 @@ from abc import ABC, abstractmethod
 
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.outgoing import OutgoingStream
+from jchannel._core.stream import Stream
 from jchannel._protocol.messages import Credit, Ticket
+from jchannel.errors import StateError
 
-__all__ = ["Carrier"]
+__all__ = ["Carrier", "break_off"]
 
 
 class Carrier(ABC):
@@ -29,3 +31,12 @@ class Carrier(ABC):
     @abstractmethod
     def post(self, stream: OutgoingStream, ticket: Ticket) -> bool:
         """Post a stream, as its reader has asked with a ticket, unless it is to go as pieces. Return whether."""
+
+
+def break_off(stream: Stream) -> None:
+    """End a stream on both sides: an error of the library has ended its carrying, and nobody would go on with it."""
+    error = StateError("the stream is broken: an error of jchannel has ended it")
+    assert isinstance(stream, IncomingStream | OutgoingStream)
+    stream.break_off(error)
+    if isinstance(stream, OutgoingStream):
+        stream.stop()

@@ -183,7 +183,10 @@ class ServerChannel(Endpoint):
         opening = self.opening = Opening()
         session = self.server.session
         if session is not None:
-            self.attach(session)
+            try:
+                self.attach(session)
+            except Exception as error:  # noqa: BLE001 (a bulkhead)
+                session.break_off(error)  # The next page opens it.
             if opening.error is not None:
                 raise opening.error
         return opening

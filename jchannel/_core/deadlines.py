@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import math
 from typing import Final, Protocol
 
 import trio
 
 from jchannel._core.trio_run import TrioRun
+from jchannel._guarded import log
 
 __all__ = ["Deadlines", "Expiring", "Timer"]
 
@@ -32,6 +34,9 @@ class Expiring(Protocol):
 
     def expire(self) -> None:
         """End it, because its time is over. Called once for each timer, in the task of the queue; it does not wait."""
+
+    def fail(self, error: Exception) -> None:
+        """End it with an error of the library: ``expire`` has raised it."""
 
 
 class Timer:
@@ -119,4 +124,15 @@ class Deadlines:
                 self._push(item.due, timer)
             else:
                 timer.item = None
+                self._expire(item)
+
+    def _expire(self, item: Expiring) -> None:
+        """Expire one item. An error of the library is logged, and ends that item and nothing else."""
+        try:
+            try:
                 item.expire()
+            except Exception as error:  # noqa: BLE001 (a bulkhead)
+                log(logging.ERROR, "an error of jchannel came up when the time of a request was over", error=error)
+                item.fail(error)
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            log(logging.ERROR, "an error of jchannel came up when it ended a request", error=error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -35,6 +35,15 @@ class IncomingState(enum.Enum):
     READING = enum.auto()
     ENDED = enum.auto()
     FAILED = enum.auto()
+
+
+#: The states that may follow a state.
+_FOLLOWING: Final = {
+    IncomingState.UNREAD: {IncomingState.READING, IncomingState.ENDED, IncomingState.FAILED},
+    IncomingState.READING: {IncomingState.ENDED, IncomingState.FAILED},
+    IncomingState.ENDED: set[IncomingState](),
+    IncomingState.FAILED: set[IncomingState](),
+}
 
 
 class IncomingStream(Stream):
@@ -116,7 +125,7 @@ class IncomingStream(Stream):
         if not self.begun:
             self.begun = True
             if self._state is IncomingState.UNREAD:
-                self._state = IncomingState.READING
+                self._move(IncomingState.READING)
                 self._session.begin_stream(self)
 
     def take_arrived(self) -> list[bytes]:
@@ -202,8 +211,12 @@ class IncomingStream(Stream):
         self._session.stop_stream(self.info.id)
         self.fail(self.broken or error)
 
-    def _end(self, state: IncomingState) -> None:
+    def _move(self, state: IncomingState) -> None:
+        assert state in _FOLLOWING[self._state], (self._state, state)
         self._state = state
+
+    def _end(self, state: IncomingState) -> None:
+        self._move(state)
         self._buffer.notify()
         self._registry.forget(self)
         self.exits.close()

@@ -39,6 +39,15 @@ class InvocationState(enum.Enum):
     ENDED = enum.auto()
 
 
+#: The states that may follow a state. There is one answer; that it has ended is known when its block is left.
+_FOLLOWING: Final = {
+    InvocationState.RUNNING: {InvocationState.SUCCEEDED, InvocationState.FAILED, InvocationState.ENDED},
+    InvocationState.SUCCEEDED: set[InvocationState](),
+    InvocationState.FAILED: {InvocationState.ENDED},
+    InvocationState.ENDED: set[InvocationState](),
+}
+
+
 class Invocation:
     """A request of the far side that runs here.
 
@@ -198,10 +207,14 @@ class Invocation:
         self.fail(kind, name_of(error), text_of(error), stack)
 
     def _answer(self, answer: Result | Error, state: InvocationState) -> None:
-        alive = self.session.alive
         self.session.answer(answer)
-        self.state = state if alive or state is InvocationState.FAILED else InvocationState.ENDED
+        sent = self.session.alive
+        self._move(state if sent or state is InvocationState.FAILED else InvocationState.ENDED)
         self.session.send_queued()
+
+    def _move(self, state: InvocationState) -> None:
+        assert state in _FOLLOWING[self.state], (self.state, state)
+        self.state = state
 
     def _answer_unfinished(self) -> None:
         if self._sender_cancelled:
@@ -210,7 +223,7 @@ class Invocation:
             self.fail("timeout", "", "the time of the request was over before it was answered")
         else:
             self.fail("ended", "", "the channel was closed while the request was running")
-        self.state = InvocationState.ENDED
+        self._move(InvocationState.ENDED)
 
     # Its block
 
@@ -222,20 +235,31 @@ class Invocation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
+        failed = isinstance(error, Exception)
         try:
             CURRENT.reset(self._token)
+            if failed:
+                # The code of the user's has been answered for. Only the library itself can have raised this.
+                assert isinstance(error, Exception)
+                self.session.break_off(error)
             if not self.answered:
                 self._answer_unfinished()
-            self.release()
+        except Exception as late:  # noqa: BLE001 (a bulkhead)
+            self.session.break_off(late)
         finally:
+            self.release()
             swallowed = self._scope.__exit__(kind, error, traceback)
-        return swallowed
+        return swallowed or failed
 
     def release(self) -> None:
         """Notify whoever keeps it that it has been answered, once."""
         on_release, self.on_release = self.on_release, None
-        if on_release is not None:
-            on_release(self)
+        try:
+            self.session.forget_invocation(self)
+            if on_release is not None:
+                on_release(self)
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            self.session.break_off(error)
 
     def close_stream(self, answer: OutgoingStream | None) -> None:
         """Close the stream that came with it: at once if it was cancelled, otherwise if nobody has begun to read it.

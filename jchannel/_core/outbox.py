@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from jchannel._core.session import Session
 from jchannel._core.statistics import CallTally
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.tree import CallNode
+from jchannel._guarded import log
 from jchannel._protocol import messages
 from jchannel._protocol.messages import Result
 from jchannel._streams.progress import Progress
@@ -240,9 +242,13 @@ class Outbox:
             stream.consumer = request
             try:
                 data = await stream.wait_short()
-            except BaseException:
+            except BaseException as error:
                 stream.stop()
-                raise
+                if not isinstance(error, Exception):
+                    raise
+                log(logging.ERROR, "an error of jchannel has ended %s", request.what, error=error)
+                request.fail(error)
+                return
             if request.done:
                 stream.stop()
             else:

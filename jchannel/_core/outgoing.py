@@ -60,6 +60,15 @@ class SourceState(enum.Enum):
     STOPPED = enum.auto()
 
 
+#: The states that may follow a state. A stream may be stopped at any time, and what was stopped stays so.
+_FOLLOWING: Final = {
+    SourceState.READING: {SourceState.EXHAUSTED, SourceState.FAILED, SourceState.STOPPED},
+    SourceState.EXHAUSTED: {SourceState.STOPPED},
+    SourceState.FAILED: {SourceState.STOPPED},
+    SourceState.STOPPED: {SourceState.STOPPED},
+}
+
+
 class OutgoingStream(Stream):
     """A stream that this side sends.
 
@@ -212,8 +221,12 @@ class OutgoingStream(Stream):
         """Change the state, unless the stream was stopped meanwhile: one that was stopped stays so."""
         if self.source_state is not SourceState.READING:
             return False
-        self.source_state = state
+        self._move(state)
         return True
+
+    def _move(self, state: SourceState) -> None:
+        assert state in _FOLLOWING[self.source_state], (self.source_state, state)
+        self.source_state = state
 
     # Its announcement
 
@@ -306,7 +319,7 @@ class OutgoingStream(Stream):
 
     def stop(self) -> None:
         """End the stream before its end: the source is closed, and nothing more can be taken."""
-        self.source_state = SourceState.STOPPED
+        self._move(SourceState.STOPPED)
         self._scope.cancel()
         self._buffer.clear()
         self.end()

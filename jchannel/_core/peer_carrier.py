@@ -8,6 +8,7 @@ h11 implements HTTP. Each stream has a connection of its own, and connections ar
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -17,14 +18,14 @@ from typing import Final
 import h11
 import trio
 
-from jchannel._core.carrier import Carrier
+from jchannel._core.carrier import Carrier, break_off
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.nursery import aclose_now
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
 from jchannel._core.pieces import CREDIT_BYTES
 from jchannel._core.server_carrier import STREAMS_PATH
 from jchannel._core.stream import Stream
-from jchannel._guarded import repr_of
+from jchannel._guarded import log, repr_of
 from jchannel._protocol.messages import Credit, Ticket
 from jchannel._protocol.parts import Part, PartMark, decode_part
 from jchannel.errors import ProtocolError, StateError
@@ -99,9 +100,12 @@ class PeerCarrier(Carrier):
         self._under_way += 1
         self._nursery.start_soon(self._carry, carry, stream, *args)
 
-    async def _carry(self, carry: Callable[..., Awaitable[None]], *args: object) -> None:
+    async def _carry(self, carry: Callable[..., Awaitable[None]], stream: Stream, *args: object) -> None:
         try:
-            await carry(*args)
+            await carry(stream, *args)
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            log(logging.ERROR, "an error of jchannel has ended a stream: %s", stream.what, error=error)
+            break_off(stream)
         finally:
             self._under_way -= 1
 

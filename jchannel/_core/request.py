@@ -6,6 +6,7 @@ A trio task waits for it with ``wait``; whoever cannot wait in trio is called wh
 from __future__ import annotations
 
 import enum
+import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -17,9 +18,10 @@ from jchannel._core.deadlines import Timer
 from jchannel._core.invocation import Invocation
 from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.tree import CallNode
+from jchannel._guarded import log
 from jchannel._protocol import messages
 from jchannel._protocol.messages import Call, Cancel, Error, Result
-from jchannel.errors import ClosedError, RemoteCancelledError
+from jchannel.errors import ClosedError, PageLostError, RemoteCancelledError
 
 if TYPE_CHECKING:
     from jchannel._core.outbox import Outbox
@@ -197,16 +199,20 @@ class Request:
             more: Whether others follow in this step.
         """
         info = None
-        if self.stream is not None:
-            if self.stream.stopped:
-                self.fail(ClosedError("the stream was ended before it could be sent: its channel is being closed"))
-                return
-            info = session.announce(self.stream, self.stream_data)
         self.session = session
         try:
+            if self.stream is not None:
+                if self.stream.stopped:
+                    self.fail(ClosedError("the stream was ended before it could be sent: its channel is being closed"))
+                    return
+                info = session.announce(self.stream, self.stream_data)
             self.id = session.request(self, channel, info, self._wire_time(), self.parent_id)
         except ValueError as error:
             self.fail(error)
+            return
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            session.break_off(error)
+            self.fail(PageLostError(f"the request was not sent: {session.why_ended}"))
             return
         self._move(RequestState.SENT)
         if self.stream is not None and info is not None:
@@ -267,18 +273,22 @@ class Request:
             result = self._give_up_outcome
         self._move(RequestState.DONE)
         self.outcome = result
-        if self._timer is not None:
-            self._owner.deadlines.remove(self._timer)
-            self._timer = None
-        if self.session is not None and not self._answered:
-            self.session.forget(self)
-        if isinstance(result, outcome.Error):
-            if self.opening is not None:
-                self.opening.cancel()
-            if self.stream is not None:
-                self.stream.stop()
-        self._owner.release(self)
-        self._notify()
+        try:
+            if self._timer is not None:
+                self._owner.deadlines.remove(self._timer)
+                self._timer = None
+            if self.session is not None and not self._answered:
+                self.session.forget(self)
+            if isinstance(result, outcome.Error):
+                if self.opening is not None:
+                    self.opening.cancel()
+                if self.stream is not None:
+                    self.stream.stop()
+        finally:  # Whatever goes wrong before: nobody would ever wake who waits.
+            try:
+                self._owner.release(self)
+            finally:
+                self._notify()
 
     async def wait(self) -> Any:
         """Wait for the outcome, and return its value or raise its error.
@@ -299,7 +309,11 @@ class Request:
 
     def _abort(self, raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
         task, self._task = self._task, None
-        self.cancel()
+        try:
+            self.cancel()
+        except Exception as error:  # noqa: BLE001 (a bulkhead: it would end trio as a whole)
+            log(logging.ERROR, "an error of jchannel came up when %s was cancelled", self.what, error=error)
+            self.fail(error)
         if self.done:
             return trio.lowlevel.Abort.SUCCEEDED
         self._task, self._raise_cancel = task, raise_cancel
@@ -325,7 +339,8 @@ class Request:
             assert self.session is not None
             assert self.id is not None
             self.session.tell(Cancel(self.id))
-            self._set_due(trio.current_time() + self.session.limits.cancel_seconds)
+            if not self.done:  # An error of the library ends the session in that step.
+                self._set_due(trio.current_time() + self.session.limits.cancel_seconds)
         else:
             self.settle(result)
 

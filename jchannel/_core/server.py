@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
+import logging
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import trio
@@ -29,7 +30,7 @@ from jchannel._core.statistics import ChannelTally, ServerStatistics, SocketTall
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.transport import Link
 from jchannel._core.tree import PageNode, ServerTree
-from jchannel._guarded import repr_of
+from jchannel._guarded import log, repr_of
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import Hello, Welcome
 from jchannel.errors import ClosedError, FrontendError, RefusedError
@@ -43,6 +44,14 @@ class ServerState(enum.Enum):
     STARTING = enum.auto()
     OPEN = enum.auto()
     CLOSED = enum.auto()
+
+
+#: The states that may follow a state. Closing it again changes nothing.
+_FOLLOWING: Final = {
+    ServerState.STARTING: {ServerState.OPEN, ServerState.CLOSED},
+    ServerState.OPEN: {ServerState.CLOSED},
+    ServerState.CLOSED: {ServerState.CLOSED},
+}
 
 
 class Server:
@@ -227,7 +236,7 @@ class Server:
                     raise
                 serve = partial(trio.serve_listeners, self._acceptor.serve, list(listeners), handler_nursery=nursery)
                 nursery.start_soon(self._run_task, serve, name=f"listening at {self.url}")
-                self._state = ServerState.OPEN
+                self._move(ServerState.OPEN)
                 yield
             finally:
                 with trio.move_on_after(2 * self.limits.close_seconds, shield=True):
@@ -253,7 +262,7 @@ class Server:
 
     async def _close(self) -> None:
         """End the page's session with a goodbye, and the channels. Cancelling it leaves out the goodbye."""
-        self._state = ServerState.CLOSED
+        self._move(ServerState.CLOSED)
         for channel in list(self._channels.values()):
             channel.shut(self._explain_end(), tell=False, cause=self._failure)
         self._page_changed.unpark_all()
@@ -263,6 +272,10 @@ class Server:
             await session.wait_ended()
         else:
             await trio.lowlevel.checkpoint()
+
+    def _move(self, state: ServerState) -> None:
+        assert state in _FOLLOWING[self._state], (self._state, state)
+        self._state = state
 
     def start_soon(self, function: Callable[..., Any], *args: object) -> None:
         """Start a task that lives no longer than the server: at once, or as soon as it is opened."""
@@ -389,15 +402,20 @@ class Server:
         )
         session.client = hello.client
         limits = self.limits
-        connection.send(
-            Welcome(
-                self._heartbeat,
-                limits.frame_bytes,
-                limits.cancel_seconds,
-                tuple(self._channels),
-                limits.http_streams,
-            )
+        welcome = Welcome(
+            self._heartbeat,
+            limits.frame_bytes,
+            limits.cancel_seconds,
+            tuple(self._channels),
+            limits.http_streams,
         )
+        try:
+            connection.send(welcome)
+        except ValueError as error:  # It names the channels.
+            words = f"the page cannot be told which channels are open, {len(self._channels):,} of them: {error}"
+            log(logging.WARNING, "a page was refused: %s", words)
+            await refuse(link, connection, RefusedError("closed", words), seconds=limits.close_seconds)
+            return
         self._session = session
         self.pages += 1
         await session.run(begin=partial(self._open_channels, session))
@@ -405,7 +423,8 @@ class Server:
     def _open_channels(self, session: Session) -> None:
         """Open the channels in a page that has connected, before anything else is sent."""
         for channel in list(self._channels.values()):
-            channel.attach(session)
+            if session.alive:  # An error of the library may have ended it.
+                channel.attach(session)
         self._page_changed.unpark_all()
 
     async def _make_way(self, hello: Hello) -> RefusedError | None:

@@ -18,8 +18,9 @@ from urllib.parse import parse_qs
 import trio
 
 from jchannel._core.asgi import Receive, Scope, Send, respond, show_token
-from jchannel._core.carrier import Carrier
+from jchannel._core.carrier import Carrier, break_off
 from jchannel._core.incoming import IncomingStream
+from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
 from jchannel._core.pieces import CREDIT_BYTES
 from jchannel._core.stream import Stream
@@ -89,9 +90,14 @@ class ServerCarrier(Carrier):
             await _respond(send, HTTPStatus.SERVICE_UNAVAILABLE)
         else:
             assert stream.place is not None  # As long as it has its ticket.
-            async with trio.open_nursery() as nursery:
+            async with open_flat_nursery() as nursery:
                 nursery.start_soon(_cut_off, cast("Session", stream.place[0]), nursery.cancel_scope)
-                await answer()
+                try:
+                    await answer()
+                except Exception:
+                    # Whoever serves HTTP logs it and breaks the response off. Nobody carries what is left of the stream.
+                    break_off(stream)
+                    raise
                 nursery.cancel_scope.cancel()
 
     def _answer(self, stream: Stream | None, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:

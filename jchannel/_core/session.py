@@ -10,7 +10,8 @@ import enum
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
@@ -60,17 +61,38 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "frame_size"]
 
+_T = TypeVar("_T")
+
 #: How long after connecting the round trip is measured for the first time, in seconds: soon, and not while the page has
 #: its hands full with opening its channels.
 FIRST_BEAT_SECONDS: Final = 0.2
+
+
+#: The most characters of a goodbye's message, where the whole of it does not fit into the far side's frames: at four
+#: bytes a character, or six for what JSON escapes, they fit into the smallest.
+_SHORT_GOODBYE: Final = 500
 
 
 class SessionState(enum.Enum):
     """How far a session is."""
 
     ALIVE = enum.auto()
+    """Frames are sent and handled."""
+
     ENDING = enum.auto()
+    """Nothing that comes in is handled, and all that was under way has been ended. At most the goodbye is still sent,
+    and the deadline of the session's scope says until when."""
+
     FINISHED = enum.auto()
+    """The link is closed."""
+
+
+#: The states that may follow a state. A session never goes back.
+_FOLLOWING: Final = {
+    SessionState.ALIVE: {SessionState.ENDING},
+    SessionState.ENDING: {SessionState.FINISHED},
+    SessionState.FINISHED: set[SessionState](),
+}
 
 
 class Session:
@@ -210,7 +232,10 @@ class Session:
             more: Whether others follow in this step.
         """
         if self.alive:
-            self._send(at_once=not more and len(self._requests) <= 1 and len(self.invocations) <= 1)
+            try:
+                self._send(at_once=not more and len(self._requests) <= 1 and len(self.invocations) <= 1)
+            except Exception as error:  # noqa: BLE001 (a bulkhead)
+                self.break_off(error)
 
     def forget(self, request: Request) -> None:
         """Forget a request that is done. A late answer to it is dropped."""
@@ -226,6 +251,7 @@ class Session:
             request: The request.
             make: The class of its invocation.
         """
+        assert self._state is SessionState.ALIVE, "nobody would cancel it"
         # Its scope is there from now on, and not from when its task runs: a cancel may stand in the same frame.
         invocation = self.invocations[request.id] = make(self, request, self._deadline_of(request))
         return invocation
@@ -236,9 +262,12 @@ class Session:
         Raises:
             ValueError: The answer is larger than a frame may be.
         """
-        if self.alive:
-            self._connection.send(answer)
+        self._queue(answer)
         self.invocations.pop(answer.id, None)
+
+    def forget_invocation(self, invocation: Invocation) -> None:
+        """Forget an invocation that is over. One that was answered is forgotten already."""
+        self.invocations.pop(invocation.id, None)
 
     def _deadline_of(self, request: messages.Request) -> float:
         """Return when the code that answers is cancelled: when its time, or its parent's on this side, is over."""
@@ -268,10 +297,13 @@ class Session:
 
     def begin_stream(self, stream: IncomingStream) -> None:
         """Make a stream's source send, because somebody has begun to read it."""
-        message = self._carrier.request(stream)
-        if message is not None:
-            self._pieces.expect(stream)
-            self.tell(message)
+        try:
+            message = self._carrier.request(stream)
+            if message is not None:
+                self._pieces.expect(stream)
+                self.tell(message)
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            self.break_off(error)  # It ends the stream, too, with an error that its reader gets.
 
     def stop_stream(self, number: int) -> None:
         """Make the source of a stream of the far side stop, because nobody wants more."""
@@ -310,8 +342,11 @@ class Session:
         """
         farewell = 0.0  # A session that is cancelled has no time for the link's closing handshake.
         try:
-            if begin is not None:
-                begin()
+            try:
+                if begin is not None:
+                    begin()
+            except Exception as error:  # noqa: BLE001 (a bulkhead)
+                self.break_off(error)
             with self._scope:
                 # Each has a task of its own: what has to be resumed for every frame is not deeper than it must be.
                 async with open_flat_nursery() as nursery:
@@ -322,10 +357,14 @@ class Session:
             farewell = self.limits.close_seconds
         finally:
             self._end("the connection is closing")
-            with trio.move_on_after(farewell, shield=True):
-                await self._link.aclose()
-            self._state = SessionState.FINISHED
-            self._finished.set()
+            try:
+                with trio.move_on_after(farewell, shield=True):
+                    await self._link.aclose()
+            except Exception as error:  # noqa: BLE001 (a bulkhead)
+                self._log_late(error)
+            finally:
+                self._move(SessionState.FINISHED)
+                self._finished.set()
 
     async def wait_ended(self) -> None:
         """Wait until the session has ended and its link is closed. Cancelling it does nothing else."""
@@ -336,10 +375,20 @@ class Session:
 
         Sending it is given ``Limits.close_seconds``.
         """
-        if self.alive:
-            self.tell(Goodbye(reason, message))
-            self._end(message)
-            self._scope.deadline = min(self._scope.deadline, trio.current_time() + self.limits.close_seconds)
+        if self._state is SessionState.ALIVE:
+            said = self._say_goodbye(reason, message)
+            self._end(message, seconds=self.limits.close_seconds if said else 0)
+
+    def break_off(self, error: Exception) -> None:
+        """End the session because of an unexpected error of the library, which is logged and ends nothing else.
+
+        The far side hears a goodbye, where one can be sent.
+        """
+        if not self._run.is_here:  # Another thread makes a step: handlers of the log and scopes are not for it.
+            self._run.run_soon(partial(self.break_off, error))
+            return
+        log(logging.ERROR, "an error of jchannel has ended the session with %s", self.far_side, error=error)
+        self.end("closed", "an error of jchannel has ended the session")
 
     def tell(self, message: Message) -> None:
         """Queue a message to be sent, if the session is alive.
@@ -347,9 +396,35 @@ class Session:
         Raises:
             ValueError: It is larger than a frame may be.
         """
-        if self.alive:
+        if self._queue(message):
+            self.send_queued(more=True)
+
+    def _queue(self, message: Message) -> bool:
+        """Queue a message for the next frame, if the session is alive. Return whether it was queued."""
+        if not self.alive:
+            return False
+        try:
             self._connection.send(message)
+        except ValueError:
+            raise
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            self.break_off(error)
+        return self.alive
+
+    def _say_goodbye(self, reason: str, message: str) -> bool:
+        """Queue a goodbye, where the connection can carry one. Return whether it was queued."""
+        if self._connection.state is not State.READY:
+            return False  # The far side has said goodbye.
+        try:
+            try:
+                self._connection.send(Goodbye(reason, message))
+            except ValueError:
+                self._connection.send(Goodbye(reason, message[:_SHORT_GOODBYE]))
             self._send()
+        except Exception as error:  # noqa: BLE001 (a bulkhead: what has ended the session may be what fails here)
+            self._log_late(error)
+            return False
+        return True
 
     def _send(self, *, at_once: bool = False) -> None:
         """Send what the connection has.
@@ -383,28 +458,38 @@ class Session:
 
     async def _write(self) -> None:
         try:
-            while True:
-                if self._unsent:
-                    await self._link.flush()
-                    self._unsent = False
-                if self._full_outboxes and self.has_room:
-                    self._flush_outboxes()
-                frame = self._connection.next_frame()
-                if frame is None and self._pieces.line:
-                    frame = self._pieces.next_frame()
-                if frame is not None:
-                    self._send_frame(frame)
-                elif self._connection.state is State.ENDED:
-                    self._scope.cancel()
-                    return
-                else:
-                    self._writer_waits = trio.lowlevel.current_task()
-                    await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+            try:
+                await self._write_frames()
+            except Exception as error:
+                if isinstance(error, LinkClosed) or not self.alive:
+                    raise
+                self.break_off(error)
+                await self._write_frames()  # The goodbye.
         except LinkClosed as closed:
             self._lose(closed)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
-            self._report(error)
+            self._log_late(error)
             self._lose("an error of jchannel has ended it")
+
+    async def _write_frames(self) -> None:
+        """Write what is to be sent, up to the goodbye."""
+        while True:
+            if self._unsent:
+                await self._link.flush()
+                self._unsent = False
+            if self._full_outboxes and self.has_room:
+                self._flush_outboxes()
+            frame = self._connection.next_frame()
+            if frame is None and self._pieces.line:
+                frame = self._pieces.next_frame()
+            if frame is not None:
+                self._send_frame(frame)
+            elif self._connection.state is State.ENDED:
+                self._scope.cancel()
+                return
+            else:
+                self._writer_waits = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
 
     def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
         self._writer_waits = None
@@ -417,12 +502,15 @@ class Session:
 
     async def _beat(self, period: float) -> None:
         first = min(FIRST_BEAT_SECONDS, period / 2)
-        await trio.sleep(first)
-        await self._exchange_beats(period)
-        await trio.sleep(period - first)
-        while self.alive:
+        try:
+            await trio.sleep(first)
             await self._exchange_beats(period)
-            await trio.sleep(period)
+            await trio.sleep(period - first)
+            while self.alive:
+                await self._exchange_beats(period)
+                await trio.sleep(period)
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            self.break_off(error)
 
     async def _exchange_beats(self, limit: float) -> None:
         """Send a beat, and wait for the answer. It is the far side's code that answers, and not its WebSocket."""
@@ -442,32 +530,41 @@ class Session:
 
     async def _read(self, early: Sequence[Message]) -> None:
         try:
-            for message in early:
-                self._handle(message)
+            self._receive(tuple, early)
             while True:
-                frame = await self._link.receive()
-                if self._connection.state is State.ENDED:
-                    continue
-                received = self._connection.receive(frame)
-                self.tally.frames_received += 1
-                self.tally.messages_received += len(received)
-                self.tally.bytes_received += frame_size(frame)
-                for message in received:
-                    self._handle(message)
-        except ProtocolError as error:
-            log(logging.WARNING, "%s broke the protocol: %s", self.far_side, error)
-            self.end("protocol", f"{self.far_side} broke the protocol: {error}")
-            await trio.sleep_forever()  # Until the goodbye has been sent, or its time is over.
+                self._receive_frame(await self._link.receive())
         except LinkClosed as closed:
             self._lose(closed)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
-            self._report(error)
-            self.end("closed", "an error of jchannel has ended the session")
-            await trio.sleep_forever()
+            self.break_off(error)
 
-    def _report(self, error: Exception) -> None:
-        """Log an error of the library: it ends this session, and nothing else."""
-        log(logging.ERROR, "an error of jchannel has ended the session with %s", self.far_side, error=error)
+    def _receive_frame(self, frame: str | bytes) -> None:
+        """Receive a frame. One that comes after the end is dropped.
+
+        It is received all the same: a far side that waits for somebody to read could not hear the goodbye.
+        """
+        if self._state is SessionState.ALIVE:
+            self._receive(self._decode, frame)
+
+    def _receive(self, decode: Callable[[_T], Sequence[Message]], frame: _T) -> None:
+        """Handle the messages of a frame, up to the end of the session."""
+        try:
+            for message in decode(frame):
+                if self._state is not SessionState.ALIVE:
+                    return  # What would begin now would be ended by nobody.
+                self._handle(message)
+        except ProtocolError as error:
+            log(logging.WARNING, "%s broke the protocol: %s", self.far_side, error)
+            self.end("protocol", f"{self.far_side} broke the protocol: {error}")
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            self.break_off(error)
+
+    def _decode(self, frame: str | bytes) -> Sequence[Message]:
+        received = self._connection.receive(frame)
+        self.tally.frames_received += 1
+        self.tally.messages_received += len(received)
+        self.tally.bytes_received += frame_size(frame)
+        return received
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, Result | Error):
@@ -486,7 +583,6 @@ class Session:
             self._pieces.go_on()
         elif isinstance(message, Goodbye):
             self._end(f"{self.far_side} has closed the connection: {message.message}")
-            self._scope.cancel()
         else:
             assert isinstance(message, Open | Close), "the others are of the handshake"
             assert self._serve is not None, "the protocol's table of states lets only a server open and close channels"
@@ -520,25 +616,50 @@ class Session:
 
     def _lose(self, how: LinkClosed | str) -> None:
         self._end(f"the connection to {self.far_side} was lost: {how}")
-        self._scope.cancel()
+        self._scope.cancel()  # A goodbye that was to be sent cannot be.
 
-    def _end(self, why: str) -> None:
-        """End all that is under way. The first reason counts."""
+    def _end(self, why: str, *, seconds: float = 0) -> None:
+        """End all that is under way, and the session within so many seconds. The first reason counts.
+
+        It is one step, and it ends itself: there is no session that is not alive and never finishes.
+        """
         if self._state is not SessionState.ALIVE:
             return
-        self._state = SessionState.ENDING
+        self._move(SessionState.ENDING)
         self.why_ended = why
+        if seconds:
+            self._scope.deadline = trio.current_time() + seconds
+        else:
+            self._scope.cancel()
         for request in list(self._requests.values()):
-            request.fail(PageLostError(f"the request has no answer: {why}. It may have run; it is not sent again"))
+            lost = PageLostError(f"the request has no answer: {why}. It may have run; it is not sent again")
+            self._finish(request.fail, lost)
         for invocation in list(self.invocations.values()):
-            invocation.cancel()
-        for stream in self._streams.of_session(self):
+            self._finish(invocation.cancel)
+        for stream in self._finish(self._streams.of_session, self) or ():
             if isinstance(stream, OutgoingStream):
-                stream.stop()
+                self._finish(stream.stop)
             else:
                 assert isinstance(stream, IncomingStream)
-                stream.fail(PageLostError(f"the stream is not whole: {why}"))
-        self._flush_outboxes()
+                self._finish(stream.fail, PageLostError(f"the stream is not whole: {why}"))
+        self._finish(self._flush_outboxes)
+
+    def _finish(self, function: Callable[..., _T], *args: object) -> _T | None:
+        """Take one step of the end. An error of it is logged, and keeps no other from being taken."""
+        try:
+            return function(*args)
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            self._log_late(error)
+            return None
+
+    def _log_late(self, error: Exception) -> None:
+        """Log an error of the library that comes when there is no session any more that it could end."""
+        text = "an error of jchannel came up when the session with %s was ending"
+        log(logging.ERROR, text, self.far_side, error=error)
+
+    def _move(self, state: SessionState) -> None:
+        assert state in _FOLLOWING[self._state], (self._state, state)
+        self._state = state
 
 
 def frame_size(frame: str | bytes) -> int:

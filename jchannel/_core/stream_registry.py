@@ -5,6 +5,7 @@ A stream is entered here when it is opened or announced, and taken out when it h
 
 from __future__ import annotations
 
+import logging
 import secrets
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.stream import Stream
 from jchannel._core.threads import TrioThreads
 from jchannel._core.tree import StreamNode
+from jchannel._guarded import log
 from jchannel._protocol.messages import StreamInfo
 from jchannel._streams.progress import Progress
 from jchannel._streams.sources import open_source
@@ -77,7 +79,7 @@ class StreamRegistry:
             progress=progress,
         )
         self._enter(stream, channel)
-        channel.start_soon(stream.run, name=f"source of a stream: {what}")
+        channel.start_soon(_run, stream, name=f"source of a stream: {what}")
         return stream
 
     def accept(self, info: StreamInfo, what: str, channel: Endpoint, session: Session) -> IncomingStream:
@@ -171,3 +173,12 @@ class StreamRegistry:
             if not streams:
                 del self._by_channel[stream.channel]
             stream.channel = None
+
+
+async def _run(stream: OutgoingStream) -> None:
+    """Run a stream. An error of the library is logged, and ends the stream and nothing else."""
+    try:
+        await stream.run()
+    except Exception as error:  # noqa: BLE001 (a bulkhead)
+        log(logging.ERROR, "an error of jchannel has ended a stream: %s", stream.what, error=error)
+        stream.stop()

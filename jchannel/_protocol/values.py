@@ -343,9 +343,12 @@ def _is_flat(values: Collection[Any]) -> bool:
 
 def shorten(value: object) -> str:
     """Return the repr of a value from the far side, cut so that it is never long."""
-    return _SHORT_REPR.repr(value)
+    text = _SHORT_REPR.repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
+#: What is nested has a long repr of short ones. So much, and a sentence round it, fits into the smallest frame.
+_MAX_SHOWN: Final = 200
 _SHORT_REPR: Final = reprlib.Repr()
 _SHORT_REPR.maxlevel = 3
 _SHORT_REPR.maxstring = _SHORT_REPR.maxlong = _SHORT_REPR.maxother = 60

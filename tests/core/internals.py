@@ -292,3 +292,14 @@ def drop_stream(channel: Channel, session: Session, number: int) -> None:
     """Lets a stream of the far side come in a session, and drops it."""
     core = channel._core
     core._streams.accept(StreamInfo(number), "result", core, session).drop()
+
+
+def lose(session: Session, how: str = "it was lost") -> None:
+    """A session notices that its connection is lost."""
+    session._lose(how)
+
+
+def receive_frames(session: Session, *frames: str | bytes) -> None:
+    """Frames of the far side arrive at a session in this step."""
+    for frame in frames:
+        session._receive_frame(frame)

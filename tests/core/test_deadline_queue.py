@@ -22,10 +22,15 @@ class Thing:
     def __init__(self, due: float, then: Callable[[], object] = lambda: None) -> None:
         self.due = due
         self.expired: list[float] = []
+        self.errors: list[Exception] = []
         self._then = then
 
     def expire(self) -> None:
         self.expired.append(trio.current_time())
+        self._then()
+
+    def fail(self, error: Exception) -> None:
+        self.errors.append(error)
         self._then()
 
 
@@ -205,3 +210,23 @@ async def test_what_another_thread_adds_need_not_wake_the_queue_that_wakes_up_be
     await trio.to_thread.run_sync(deadlines.add, second)
     await trio.sleep(10)
     assert [first.expired, second.expired] == [[], [start + 3]]
+
+
+async def test_an_error_in_expiring_ends_its_own_item_and_nothing_else(
+    deadlines: Deadlines, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = ZeroDivisionError()
+
+    def fail() -> None:
+        raise error
+
+    due = trio.current_time() + 1
+    broken, whole = Thing(due, fail), Thing(due)
+    for thing in (broken, whole):
+        deadlines.add(thing)
+    await trio.sleep(2)
+    assert broken.errors == [error]
+    assert whole.expired == [due]
+    assert len(deadlines) == 0
+    assert "when the time of a request was over" in caplog.text
+    assert "when it ended a request" in caplog.text  # That has failed, too.

@@ -234,7 +234,7 @@ class TestHeartbeat:
                 session._connection.next_frame = fail  # type: ignore[method-assign]
                 session.tell(Beat())
                 await session.wait_ended()
-                assert session.why_ended.endswith("was lost: an error of jchannel has ended it")
+                assert session.why_ended == "an error of jchannel has ended the session"
             async with memory.open_page():
                 assert memory.server.statistics().page_connected
         assert "planted" in caplog.text

@@ -11,7 +11,6 @@ import pytest
 import trio
 import trio.testing
 
-from jchannel._core.dispatcher import Dispatcher
 from jchannel._core.session import Session
 from jchannel._protocol.messages import Hello, Open
 from jchannel._streams.reader import MetaGenerator
@@ -22,7 +21,6 @@ from tests.core.internals import (
     channel_core,
     child_tasks,
     close_server,
-    endpoint,
     flush,
     server_core,
     session_of,
@@ -413,26 +411,6 @@ class TestTheEndOf:
 
 class TestAnErrorOfTheLibrary:
     """It is raised by patching: the real thing cannot be made to fail."""
-
-    async def test_in_a_channel_comes_out_of_the_channels_block(
-        self, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        error = ZeroDivisionError()
-
-        def fail(*_: object) -> None:
-            raise error
-
-        async with open_memory_server() as memory, memory.open_peer() as peer:
-            with pytest.raises(ZeroDivisionError) as caught:  # noqa: PT012 (it comes out of the block as a whole)
-                async with memory.server.open_channel("code", handler=Handler()):
-                    far = await peer.wait_channel()
-                    monkeypatch.setattr(Dispatcher, "_release", fail)
-                    monkeypatch.setattr(endpoint(far).dispatcher, "_release", lambda _: None)
-                    with pytest.raises(ClosedError):
-                        await far.call("missing")
-                    await trio.sleep_forever()
-            assert caught.value is error
-            assert memory.server.statistics().page_connected
 
     @pytest.mark.parametrize("part", ["_write", "_exchange_beats", "_read"])
     async def test_in_a_session_ends_that_session_and_nothing_else(

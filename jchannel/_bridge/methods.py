@@ -306,10 +306,7 @@ class LoopInvocation(Invocation):
             self._methods.portal.post(self.ended.set)
 
     def _answer_here(self, value: object) -> None:
-        """Answer with the method's value in a step of trio's, if one can be borrowed. Otherwise its task does it.
-
-        One that has a stream, or a channel that is closing, has to wake tasks of trio's.
-        """
+        """Answer with the method's value in a step of trio's, if one can be borrowed. Otherwise its task does it."""
         portal = self._methods.portal
         try:
             packed = pack_result(value)
@@ -317,11 +314,18 @@ class LoopInvocation(Invocation):
             return
         if portal.borrow_step():
             try:
-                if not self.answered and not self.channel_closed and self.stream is None:
+                if self._may_answer_here:
                     self.succeed_with_packed(packed)
                     self.release()
             finally:
                 portal.give_step_back()
+
+
+    @property
+    def _may_answer_here(self) -> bool:
+        # A stream or a channel that is to be closed would have to wake tasks of trio's, and what has no room waits.
+        open_still = not self.answered and not self.channel_closed
+        return open_still and self.stream is None and self.session.has_room
 
 
 LoopMethods.invocation_type = LoopInvocation

@@ -19,13 +19,13 @@ from jchannel._core.incoming import IncomingStream
 from jchannel._core.limits import LONG_TEXT, MAX_NAME, SHORT_TEXT
 from jchannel._core.tree import CallNode
 from jchannel._guarded import name_of, text_of
-from jchannel._protocol.messages import Call, Error, Open, Pipe, Result
+from jchannel._protocol.messages import Call, Echo, Error, Open, Pipe, Result
 from jchannel._protocol.values import Packed, pack
 from jchannel.errors import ClosedError
 
 if TYPE_CHECKING:
     from jchannel._core.outgoing import OutgoingStream
-    from jchannel._core.session import Session
+    from jchannel._core.session import FrameLoad, Session
 
 __all__ = ["CURRENT", "Invocation", "InvocationState", "current_invocation", "pack_result", "time_left"]
 
@@ -68,6 +68,7 @@ class Invocation:
         state: How far it is.
         on_release: Called when it has been answered, at the latest when its block is left; ``None`` after that.
         channel_closed: Whether it was cancelled because its channel was closed.
+        load: What the session counts for it.
     """
 
     __slots__ = (
@@ -78,6 +79,7 @@ class Invocation:
         "_token",
         "channel_closed",
         "id",
+        "load",
         "on_release",
         "request",
         "session",
@@ -86,8 +88,9 @@ class Invocation:
     )
 
     _token: Token[Invocation | None]
+    load: FrameLoad
 
-    def __init__(self, session: Session, request: Call | Pipe | Open, deadline: float) -> None:
+    def __init__(self, session: Session, request: Call | Pipe | Open | Echo, deadline: float) -> None:
         self.session = session
         self.request = request
         self.id = request.id
@@ -195,8 +198,10 @@ class Invocation:
     def fail(self, kind: str, name: str, message: str, stack: str | None = None) -> None:
         """Answer with an error. What is too long for a person to read, or for a frame, is shortened."""
         name = name[:MAX_NAME]
+        # Errors do not wait for room: where there is none, they are short.
+        limit = LONG_TEXT if self.session.has_room else SHORT_TEXT
         try:
-            error = Error(self.id, kind, name, message[:LONG_TEXT], stack and stack[-LONG_TEXT:])
+            error = Error(self.id, kind, name, message[:limit], stack and stack[-limit:])
             self._answer(error, InvocationState.FAILED)
         except ValueError:
             error = Error(self.id, kind, name, message[:SHORT_TEXT], stack and stack[-SHORT_TEXT:])

@@ -44,11 +44,19 @@ class Limits:
             connection allows less, as through a proxy, can ask for less.
         running_requests: The number of calls of one page that may run or wait for their answer at once. Any further one
             is answered with an error.
+        running_bytes: The number of bytes of the messages of those calls together, until they are answered. Any further
+            one is answered with an error, unless it would be the only one.
         send_buffer_bytes: The number of bytes that may wait to be sent to one page before new calls and answers wait,
-            too.
+            too: then no further call of the page's begins. When four times as much memory is taken by what has to be
+            said all the same (errors, and what streams need), nothing more is read from the page until it takes some.
         http_streams: The number of streams of one page, of both directions, that travel over HTTP at once. Each may
             hold one of the browser's six connections to the server for as long as it lasts. Any further one travels in
             pieces over the WebSocket, which is slower, and leaves the connections to the page's own requests.
+        streams: The number of streams of one page that may be open at once: those that come with its calls, and those
+            that answer them. A stream that travels inside its message does not count. Any further one is refused with
+            an error.
+        stream_bytes: The number of bytes that may wait in those streams together. When it is reached, their sources are
+            read no further than their readers ask for.
         cancel_seconds: How long a cancelled call waits for the far side to end it, in seconds.
         close_seconds: How long closing waits for the far side to confirm it, in seconds.
         cleanup_seconds: How long code of the user's may take to clean up when what it works for has ended, in seconds:
@@ -74,8 +82,11 @@ class Limits:
     idle_seconds: float = 5
     frame_bytes: int = FRAME_LIMIT
     running_requests: int = 16_384
+    running_bytes: int = 128 * 2**20
     send_buffer_bytes: int = 4 * 2**20
     http_streams: int = 3
+    streams: int = 1_000
+    stream_bytes: int = 64 * 2**20
     cancel_seconds: float = 0.5
     close_seconds: float = 1
     cleanup_seconds: float = 5

@@ -26,6 +26,7 @@ from jchannel._streams.sources import Source
 from jchannel.errors import StateError
 
 if TYPE_CHECKING:
+    from jchannel._core.quota import StreamQuota
     from jchannel._core.request import Request
     from jchannel._core.session import Session
     from jchannel._core.stream_registry import StreamRegistry
@@ -112,6 +113,13 @@ class OutgoingStream(Stream):
         self._ended = False
         self._source_closed = False
         self._scope = trio.CancelScope()
+        self._begun = False
+        self._ahead = self._buffer.limit
+
+    def use_quota(self, quota: StreamQuota) -> None:
+        """Count it. Until it is asked for, only so much of it is read that it shows whether it is short."""
+        super().use_quota(quota)
+        self._buffer.limit = min(self._ahead, INLINE_BYTES + 1)
 
     @property
     def ready(self) -> bool:
@@ -170,6 +178,9 @@ class OutgoingStream(Stream):
             self._forget_if_over()
 
     async def _read_source(self) -> None:
+        # What nobody has asked for takes no bytes of those that are asked for.
+        while self.quota is not None and self.quota.full and not self._begun:
+            await self._buffer.wait_changed()
         try:
             if self._progress is None:
                 async for piece in self._source:
@@ -270,6 +281,7 @@ class OutgoingStream(Stream):
 
     def carry_in_pieces(self) -> None:
         """Begin to carry it as pieces, and no more by its ticket."""
+        self._begin(self._ahead)
         self.in_pieces = True
         self._registry.revoke_ticket(self)
 
@@ -294,6 +306,8 @@ class OutgoingStream(Stream):
 
         Cancelling it loses nothing.
         """
+        if not self._begun:
+            self._begin(self._ahead)
         while not self._buffer:
             if self._end_if_all_taken():
                 return b""
@@ -306,8 +320,7 @@ class OutgoingStream(Stream):
         Cancelling it loses nothing.
         """
         self.in_parts = True
-        self._buffer.limit = PART_BYTES
-        self._buffer.notify()
+        self._begin(PART_BYTES)
         try:
             data = await self.take(PART_BYTES)
         except SourceFailedError:
@@ -316,6 +329,12 @@ class OutgoingStream(Stream):
             return Part(data, PartMark.MORE)
         self.end()
         return Part(data, PartMark.LAST if self.error is None else PartMark.FAIL)
+
+    def _begin(self, ahead: int) -> None:
+        """Read the source ahead of its reader, who has asked for it, by so many bytes."""
+        self._begun = True
+        self._buffer.limit = ahead
+        self._buffer.notify()
 
     def stop(self) -> None:
         """End the stream before its end: the source is closed, and nothing more can be taken."""
@@ -328,6 +347,8 @@ class OutgoingStream(Stream):
         """End the stream for those who would begin to take it. Whoever has begun goes on to its end."""
         if not self._ended:
             self._ended = True
+            if self.quota is not None:
+                self.quota.expect_leave()
             self._registry.retire(self)
             self.exits.close()
             self._forget_if_over()

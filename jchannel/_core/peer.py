@@ -202,6 +202,10 @@ class Peer:
 
     def _serve(self, session: Session, request: Open | Close) -> None:
         if isinstance(request, Open):
+            full = session.find_full()
+            if full is not None:
+                session.tell(Error(request.id, "busy", "", full))
+                return
             invocation = session.invoke(request, self.options.methods.invocation_type)
             self.nursery.start_soon(self._open_channel, invocation, PeerChannel(self, session, request))
             return
@@ -222,6 +226,7 @@ class Peer:
                     value = await value if inspect.isawaitable(value) else value
                 # Its `close` may have come already, behind the `cancel`, and found no channel to close.
                 await trio.lowlevel.checkpoint_if_cancelled()
+                await invocation.session.wait_room()
             except BaseException as raised:
                 error = contain(raised, "on_open", contains=self.options.methods.contains_exits)
                 if not isinstance(error, Exception):

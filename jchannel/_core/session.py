@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import trio
 
@@ -22,6 +22,7 @@ from jchannel._core.limits import Limits
 from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.pieces import Pieces
+from jchannel._core.quota import StreamQuota
 from jchannel._core.request import Request
 from jchannel._core.statistics import SocketTally
 from jchannel._core.stream_registry import StreamRegistry
@@ -57,7 +58,6 @@ from jchannel.errors import PageLostError, ProtocolError, RemoteError
 
 if TYPE_CHECKING:
     from jchannel._core.endpoint import Endpoint
-    from jchannel._core.outbox import Outbox
 
 __all__ = ["Session", "frame_size"]
 
@@ -66,6 +66,33 @@ _T = TypeVar("_T")
 #: How long after connecting the round trip is measured for the first time, in seconds: soon, and not while the page has
 #: its hands full with opening its channels.
 FIRST_BEAT_SECONDS: Final = 0.2
+
+#: How many times ``Limits.send_buffer_bytes`` may be taken by messages that do not wait for room before nothing more is
+#: received. Two sides that both waited for the other to read would do so until a beat finds it. So it is far more than
+#: sides come to that take what they are sent: some 40,000 errors.
+UNASKED_FACTOR: Final = 4
+
+#: How many of the answers that wait for room are looked at together: each takes some of it.
+_WOKEN: Final = 64
+
+
+class _Flushable(Protocol):
+    """What has something to send when there is room."""
+
+    def flush(self) -> None: ...
+
+
+class FrameLoad:
+    """What a frame of the far side holds: its bytes, for as long as one of its requests has no answer.
+
+    How long each request is by itself is not known, and an honest far side puts no more than a batch together.
+    """
+
+    __slots__ = ("requests", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.requests = 0
 
 
 #: The most characters of a goodbye's message, where the whole of it does not fit into the far side's frames: at four
@@ -118,6 +145,8 @@ class Session:
         round_trip: The seconds that the last beat and its answer took; ``None`` before the first has been answered.
         why_ended: Why it has ended, or is ending; empty while it is alive.
         invocations: The far side's requests that run here, by their ids.
+        running_bytes: The bytes of the frames that they came in.
+        stream_quota: Counts the streams that the far side causes.
     """
 
     def __init__(
@@ -147,6 +176,7 @@ class Session:
         self.round_trip: float | None = None
         self.why_ended = ""
         self.invocations: dict[int, Invocation] = {}
+        self.running_bytes = 0
         self._state = SessionState.ALIVE
         self._link = link
         self._connection = connection
@@ -158,7 +188,11 @@ class Session:
         self._heartbeat = heartbeat
         self._beat_answered = trio.Event()
         self._requests: dict[int, Request] = {}
-        self._full_outboxes: dict[Outbox, None] = {}
+        self._waiting_for_room: dict[_Flushable, None] = {}
+        self._room = trio.lowlevel.ParkingLot()
+        self._reader_waits = trio.lowlevel.ParkingLot()
+        self._load = FrameLoad(0)
+        self.stream_quota = StreamQuota(limits)
         self._writer_waits: trio.lowlevel.Task | None = None
         self._unsent = False
         self._scope = trio.CancelScope()
@@ -201,9 +235,17 @@ class Session:
         """Whether what waits to be sent is below the limit."""
         return self._connection.waiting_bytes <= self.limits.send_buffer_bytes
 
-    def flush_when_room(self, outbox: Outbox) -> None:
-        """Flush an outbox when there is room to send, or the session has ended."""
-        self._full_outboxes[outbox] = None
+    def flush_when_room(self, waiting: _Flushable) -> None:
+        """Flush an outbox or a dispatcher when there is room to send, or the session has ended."""
+        self._waiting_for_room[waiting] = None
+
+    async def wait_room(self) -> None:
+        """Wait until there is room to send, or the session has ended. It is no checkpoint where it need not wait.
+
+        Cancelling it does nothing else.
+        """
+        while self.alive and not self.has_room:
+            await self._room.park()
 
     def request(
         self, request: Request, channel: int, stream: StreamInfo | None, timeout: float | None, parent: int | None
@@ -244,7 +286,7 @@ class Session:
 
     # Requests of the far side
 
-    def invoke(self, request: Call | Pipe | Open, make: type[Invocation]) -> Invocation:
+    def invoke(self, request: Call | Pipe | Open | Echo, make: type[Invocation]) -> Invocation:
         """Begin to answer a request of the far side.
 
         Args:
@@ -254,7 +296,23 @@ class Session:
         assert self._state is SessionState.ALIVE, "nobody would cancel it"
         # Its scope is there from now on, and not from when its task runs: a cancel may stand in the same frame.
         invocation = self.invocations[request.id] = make(self, request, self._deadline_of(request))
+        load = invocation.load = self._load
+        if not load.requests:
+            self.running_bytes += load.size
+        load.requests += 1
         return invocation
+
+    def find_full(self) -> str | None:
+        """Return what the far side hears of a further request, where there is no room for it; ``None`` if there is."""
+        limits, load = self.limits, self._load
+        if len(self.invocations) >= limits.running_requests:
+            return f"too many calls at once: {limits.running_requests:,} are running already (Limits.running_requests)"
+        if not load.requests and self.invocations and self.running_bytes + load.size > limits.running_bytes:
+            return (
+                f"too much at once: calls with {self.running_bytes:,} bytes are running already, with this one's "
+                f"{load.size:,} it would be more than {limits.running_bytes:,} (Limits.running_bytes)"
+            )
+        return None
 
     def answer(self, answer: Answer) -> None:
         """Queue the answer to a request of the far side, if the session is alive; then ``send_queued``.
@@ -263,11 +321,19 @@ class Session:
             ValueError: The answer is larger than a frame may be.
         """
         self._queue(answer)
-        self.invocations.pop(answer.id, None)
+        self._leave(self.invocations.pop(answer.id, None))
 
     def forget_invocation(self, invocation: Invocation) -> None:
         """Forget an invocation that is over. One that was answered is forgotten already."""
-        self.invocations.pop(invocation.id, None)
+        self._leave(self.invocations.pop(invocation.id, None))
+
+    def _leave(self, invocation: Invocation | None) -> None:
+        """Count what an invocation holds no more, once."""
+        if invocation is not None:
+            load = invocation.load
+            load.requests -= 1
+            if not load.requests:
+                self.running_bytes -= load.size
 
     def _deadline_of(self, request: messages.Request) -> float:
         """Return when the code that answers is cancelled: when its time, or its parent's on this side, is over."""
@@ -477,8 +543,7 @@ class Session:
             if self._unsent:
                 await self._link.flush()
                 self._unsent = False
-            if self._full_outboxes and self.has_room:
-                self._flush_outboxes()
+            self._go_on()
             frame = self._connection.next_frame()
             if frame is None and self._pieces.line:
                 frame = self._pieces.next_frame()
@@ -495,10 +560,23 @@ class Session:
         self._writer_waits = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _flush_outboxes(self) -> None:
-        outboxes, self._full_outboxes = self._full_outboxes, {}
-        for outbox in outboxes:
-            outbox.flush()
+    def _go_on(self) -> None:
+        """Let what waits for room to send go on, if there is some."""
+        if self._room and self.has_room:
+            self._room.unpark(count=_WOKEN)
+        if self._waiting_for_room and self.has_room:
+            self._flush_waiting()
+        if self._reader_waits and not self._has_too_much_to_say:
+            self._reader_waits.unpark()
+
+    def _flush_waiting(self) -> None:
+        waiting, self._waiting_for_room = self._waiting_for_room, {}
+        for one in waiting:
+            one.flush()
+
+    @property
+    def _has_too_much_to_say(self) -> bool:
+        return self._connection.waiting_unasked > UNASKED_FACTOR * self.limits.send_buffer_bytes
 
     async def _beat(self, period: float) -> None:
         first = min(FIRST_BEAT_SECONDS, period / 2)
@@ -532,6 +610,8 @@ class Session:
         try:
             self._receive(tuple, early)
             while True:
+                while self.alive and self._has_too_much_to_say:
+                    await self._reader_waits.park()
                 self._receive_frame(await self._link.receive())
         except LinkClosed as closed:
             self._lose(closed)
@@ -561,9 +641,11 @@ class Session:
 
     def _decode(self, frame: str | bytes) -> Sequence[Message]:
         received = self._connection.receive(frame)
+        size = frame_size(frame)
+        self._load = FrameLoad(size)
         self.tally.frames_received += 1
         self.tally.messages_received += len(received)
-        self.tally.bytes_received += frame_size(frame)
+        self.tally.bytes_received += size
         return received
 
     def _handle(self, message: Message) -> None:
@@ -605,14 +687,21 @@ class Session:
         channel = self._channels.get(request.channel)
         if channel is None:
             self.tell(Error(request.id, "channel", "", self._no_channel))
-        elif len(self.invocations) >= self.limits.running_requests:
-            text = f"too many calls at once: {self.limits.running_requests:,} are running already"
-            self.tell(Error(request.id, "busy", "", text))
-        elif isinstance(request, Echo):
+        elif (full := self.find_full() or self._find_stream_full(request)) is not None:
+            self.tell(Error(request.id, "busy", "", full))
+            if not isinstance(request, Echo) and request.stream is not None and request.stream.data is None:
+                self.stop_stream(request.stream.id)
+        elif isinstance(request, Echo) and self.has_room:
             channel.dispatcher.answer_echo(self, request)
         else:
             dispatcher = channel.dispatcher
             dispatcher.dispatch(self.invoke(request, dispatcher.methods.invocation_type))
+
+    def _find_stream_full(self, request: Call | Echo | Pipe) -> str | None:
+        """Return what the far side hears of a request whose stream is one too many, as ``find_full``."""
+        if isinstance(request, Echo) or request.stream is None or request.stream.data is not None:
+            return None
+        return self.stream_quota.explain() if self.stream_quota.used_up else None
 
     def _lose(self, how: LinkClosed | str) -> None:
         self._end(f"the connection to {self.far_side} was lost: {how}")
@@ -642,7 +731,9 @@ class Session:
             else:
                 assert isinstance(stream, IncomingStream)
                 self._finish(stream.fail, PageLostError(f"the stream is not whole: {why}"))
-        self._finish(self._flush_outboxes)
+        self._finish(self._flush_waiting)
+        self._finish(self._room.unpark_all)
+        self._finish(self._reader_waits.unpark_all)
 
     def _finish(self, function: Callable[..., _T], *args: object) -> _T | None:
         """Take one step of the end. An error of it is logged, and keeps no other from being taken."""

@@ -16,6 +16,7 @@ from jchannel._core.tree import StreamNode
 from jchannel._streams.sources import gather
 
 if TYPE_CHECKING:
+    from jchannel._core.quota import StreamQuota
     from jchannel._core.stream_registry import StreamRegistry
 
 __all__ = ["READ_AHEAD", "Buffer", "Stream"]
@@ -34,9 +35,10 @@ class Buffer:
         size: The number of bytes in it.
         limit: From how many bytes on it is full.
         on_change: Called at each change, or ``None``.
+        quota: Counts its bytes together with those of others, or ``None``.
     """
 
-    __slots__ = ("_changed", "_pieces", "limit", "on_change", "size")
+    __slots__ = ("_changed", "_pieces", "limit", "on_change", "quota", "size")
 
     def __init__(self, pieces: Iterable[bytes] = ()) -> None:
         self._pieces = deque(pieces)
@@ -44,6 +46,7 @@ class Buffer:
         self.size = sum(map(len, self._pieces))
         self.limit = READ_AHEAD
         self.on_change: Callable[[], None] | None = None
+        self.quota: StreamQuota | None = None
 
     def __bool__(self) -> bool:
         return bool(self._pieces)
@@ -51,25 +54,25 @@ class Buffer:
     @property
     def full(self) -> bool:
         """Whether whoever brings more should wait."""
-        return self.size >= self.limit
+        return self.size >= self.limit or (self.quota is not None and self.quota.full and self.size > 0)
 
     def put(self, piece: bytes) -> None:
         """Append a piece."""
         self._pieces.append(piece)
-        self.size += len(piece)
+        self._count(len(piece))
         self.notify()
 
     def put_short(self, piece: bytes) -> None:
         """Append a piece as ``put`` does; short ones are joined, as each piece takes memory beside its bytes."""
         if self._pieces and len(self._pieces[-1]) + len(piece) <= _SHORT:
-            self.size -= len(self._pieces[-1])
+            self._count(-len(self._pieces[-1]))
             piece = self._pieces.pop() + piece
         self.put(piece)
 
     def take(self, limit: float = math.inf) -> bytes:
         """Remove and return what is there, up to a limit in bytes, or a single larger piece."""
         taken = gather(self._pieces, limit)
-        self.size -= len(taken)
+        self._count(-len(taken))
         self.notify()
         return taken
 
@@ -83,7 +86,7 @@ class Buffer:
     def take_piece(self) -> bytes:
         """Remove and return the next piece as it came."""
         piece = self._pieces.popleft()
-        self.size -= len(piece)
+        self._count(-len(piece))
         self.notify()
         return piece
 
@@ -96,7 +99,7 @@ class Buffer:
     def clear(self) -> None:
         """Drop what is there."""
         self._pieces.clear()
-        self.size = 0
+        self._count(-self.size)
         self.notify()
 
     def notify(self) -> None:
@@ -107,7 +110,14 @@ class Buffer:
 
     async def wait_changed(self) -> None:
         """Wait until something may have changed. Cancelling it does nothing else."""
+        if self.quota is not None:
+            self.quota.watch(self)
         await self._changed.park()
+
+    def _count(self, change: int) -> None:
+        self.size += change
+        if self.quota is not None:
+            self.quota.count(change)
 
 
 class Stream(ABC):
@@ -121,6 +131,7 @@ class Stream(ABC):
         over_http: Whether it is being carried over HTTP.
         in_pieces: Whether it travels as pieces.
         credit: The bytes that its source may still send as pieces, and the reader still expects.
+        quota: What it is counted in while it is open, or ``None``.
         exits: Closed when nothing more will be carried. Whoever carries the stream adds what has to happen then.
         channel: The channel that it belongs to, and ``place`` its session and its number there, and ``ticket`` its
             ticket, or ``None``. The registry sets them.
@@ -136,6 +147,7 @@ class Stream(ABC):
         self.over_http = False
         self.in_pieces = False
         self.credit = 0
+        self.quota: StreamQuota | None = None
         self.exits = ExitStack()
         self.channel: object = None
         self.place: tuple[object, int] | None = None
@@ -149,6 +161,11 @@ class Stream(ABC):
     def buffered(self) -> int:
         """The bytes that wait here."""
         return self._buffer.size
+
+    def use_quota(self, quota: StreamQuota) -> None:
+        """Count it, and the bytes that wait here, until it is forgotten, and the bytes until they are taken."""
+        self.quota = self._buffer.quota = quota
+        quota.enter()
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """Call a function at each change of what waits here, until nothing more will be carried."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.limits import Limits
 from jchannel._core.outgoing import OutgoingStream
+from jchannel._core.quota import StreamQuota
 from jchannel._core.stream import Stream
 from jchannel._core.threads import TrioThreads
 from jchannel._core.tree import StreamNode
@@ -52,7 +53,13 @@ class StreamRegistry:
     # Entering
 
     async def open(
-        self, source: object, what: str, channel: Endpoint, progress: Progress | None = None
+        self,
+        source: object,
+        what: str,
+        channel: Endpoint,
+        progress: Progress | None = None,
+        *,
+        quota: StreamQuota | None = None,
     ) -> OutgoingStream:
         """Open a source, enter it as a stream of a channel, and begin to read it.
 
@@ -61,6 +68,7 @@ class StreamRegistry:
             what: What the stream is called in the tree.
             channel: The channel, whose task reads it.
             progress: Called with what has been read of it.
+            quota: What it is counted in, where the far side has caused it.
 
         Raises:
             TypeError: It is not one.
@@ -78,11 +86,15 @@ class StreamRegistry:
             contains_exits=channel.dispatcher.methods.contains_exits,
             progress=progress,
         )
+        if quota is not None:
+            stream.use_quota(quota)
         self._enter(stream, channel)
         channel.start_soon(_run, stream, name=f"source of a stream: {what}")
         return stream
 
-    def accept(self, info: StreamInfo, what: str, channel: Endpoint, session: Session) -> IncomingStream:
+    def accept(
+        self, info: StreamInfo, what: str, channel: Endpoint, session: Session, quota: StreamQuota | None = None
+    ) -> IncomingStream:
         """Enter a stream of the far side as one of a channel, unless it is whole already.
 
         Args:
@@ -90,9 +102,12 @@ class StreamRegistry:
             what: What the stream is called in the tree.
             channel: The channel.
             session: The session in which it was announced.
+            quota: What it is counted in, where the far side has caused it.
         """
         stream = IncomingStream(info, session, what, channel.tallies, self)
         if info.data is None:
+            if quota is not None:
+                stream.use_quota(quota)
             self._enter(stream, channel)
             self.number(stream, session, info.id)
         return stream
@@ -173,6 +188,8 @@ class StreamRegistry:
             if not streams:
                 del self._by_channel[stream.channel]
             stream.channel = None
+            if stream.quota is not None:
+                stream.quota.leave(expected=isinstance(stream, OutgoingStream))
 
 
 async def _run(stream: OutgoingStream) -> None:

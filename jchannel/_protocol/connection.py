@@ -107,6 +107,7 @@ class Connection:
         frame_limit: As above.
         http_streams: The most streams that travel over HTTP at once, as the server's welcome says.
         waiting_bytes: The size of the messages that no frame has taken yet.
+        waiting_unasked: The bytes that those of them take which are queued whether there is room or not.
     """
 
     def __init__(self, role: Role, *, frame_limit: int = FRAME_LIMIT) -> None:
@@ -137,6 +138,7 @@ class Connection:
         }
         self._waiting: deque[Encoded] = deque()
         self.waiting_bytes = 0
+        self.waiting_unasked = 0
 
     @property
     def unanswered(self) -> int:
@@ -232,18 +234,21 @@ class Connection:
         else:
             self._waiting.append(encoded)
         self.waiting_bytes += encoded.size
+        self.waiting_unasked += encoded.unasked
 
     def next_frame(self) -> str | bytes | None:
         """Return what is waiting, up to one batch, as a frame; ``None`` when nothing waits."""
         if not self._waiting:
             return None
         batch = [self._waiting.popleft()]
-        size = batch[0].size
-        limit = min(BATCH_LIMIT, self.frame_limit - _FRAME_OVERHEAD)
+        size, unasked = batch[0].size, batch[0].unasked
+        limit = min(BATCH_LIMIT, self.frame_limit) - _FRAME_OVERHEAD
         while self._waiting and size + self._waiting[0].size + 1 <= limit:
             batch.append(self._waiting.popleft())
             size += batch[-1].size + 1
+            unasked += batch[-1].unasked
         self.waiting_bytes -= size - (len(batch) - 1)
+        self.waiting_unasked -= unasked
         return encode_frame(batch)
 
     def receive(self, frame: str | bytes) -> list[Message]:

@@ -318,11 +318,27 @@ Message: TypeAlias = Hello | Welcome | Goodbye | Beat | Request | Answer | Cance
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A message as it leaves: its JSON, what is attached to it, and the bytes it takes in a frame, at most."""
+    """A message as it leaves.
+
+    Attributes:
+        text: Its JSON.
+        attachments: What is attached to it.
+        size: The bytes it takes in a frame, at most.
+        unasked: The bytes it takes while it waits, where it is one that is queued whether there is room or not: an
+            error, a cancel, a beat, or one about a stream. 0 for the others.
+    """
 
     text: str
     attachments: tuple[Attachment, ...]
     size: int
+    unasked: int = 0
+
+
+# Their senders wait until there is room for them. Of pieces no more are made than may leave.
+_WAIT_FOR_ROOM: Final[frozenset[type[Message]]] = frozenset({Open, Close, Echo, Call, Pipe, Result, Piece})
+
+# What a short message takes beside its bytes while it waits: its objects.
+_MESSAGE_COST: Final = 256
 
 
 def encode(message: Message) -> Encoded:
@@ -353,7 +369,7 @@ def encode(message: Message) -> Encoded:
     size = len(text) if text.isascii() else len(text.encode())
     for attachment in attachments:
         size += len(attachment.data) + 8
-    return Encoded(text, attachments, size)
+    return Encoded(text, attachments, size, 0 if type(message) in _WAIT_FOR_ROOM else size + _MESSAGE_COST)
 
 
 def _write_stream(info: StreamInfo) -> str:

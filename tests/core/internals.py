@@ -303,3 +303,42 @@ def receive_frames(session: Session, *frames: str | bytes) -> None:
     """Frames of the far side arrive at a session in this step."""
     for frame in frames:
         session._receive_frame(frame)
+
+
+def hold_writing(session: Session) -> trio.Event:
+    """From now on nothing that a session sends leaves, until the event is set."""
+    send_nowait, flush, let_go = session._link.send_nowait, session._link.flush, trio.Event()
+    held: list[str | bytes] = []
+
+    def hold(frame: str | bytes) -> bool:
+        if let_go.is_set():
+            return send_nowait(frame)
+        held.append(frame)
+        return False
+
+    async def wait() -> None:
+        await let_go.wait()
+        for frame in held:
+            send_nowait(frame)
+        held.clear()
+        await flush()
+
+    session._link.send_nowait = hold  # type: ignore[method-assign]
+    session._link.flush = wait  # type: ignore[method-assign]
+    return let_go
+
+
+def waiting_unasked(session: Session) -> int:
+    """The bytes that wait in a session and have not waited for room."""
+    return session._connection.waiting_unasked
+
+
+def tell(session: Session, *told: messages.Message) -> None:
+    """A session says something in this step."""
+    for message in told:
+        session.tell(message)
+
+
+def receive_nothing_new(session: Session) -> bool:
+    """Whether a session does not read, as too much waits to be said."""
+    return bool(session._reader_waits)

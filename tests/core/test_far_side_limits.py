@@ -1,0 +1,486 @@
+"""What the far side can make this side hold: how much waits to be sent to it, runs for it, and stands in its streams.
+
+Each test runs twice: with the server and with the Python peer as the side that is limited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from jchannel._core.session import Session
+from jchannel._streams.reader import MetaGenerator
+from jchannel.errors import ClosedError, KernelError, PageLostError, RemoteError
+from jchannel.trio import Limits
+from tests.core import internals
+from tests.core.world import World, open_world
+
+BUFFER = 100_000
+LARGE = 40_000
+
+
+class Handler:
+    """What the limited side does."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.go = trio.Event()
+        self.kept: list[MetaGenerator] = []
+
+    def large(self) -> str:
+        """Returns much, at once."""
+        self.begun += 1
+        return "x" * LARGE
+
+    async def large_later(self) -> str:
+        """Returns much, when it is told to."""
+        self.begun += 1
+        await self.go.wait()
+        return "x" * LARGE
+
+    async def fail_later(self) -> None:
+        """Raises with much to say, when it is told to."""
+        await self.go.wait()
+        raise ValueError("x" * LARGE)
+
+    async def hold(self, *_: object) -> None:
+        """Answers when it is told to."""
+        self.begun += 1
+        await self.go.wait()
+
+    async def keep(self, stream: MetaGenerator) -> None:
+        """Keeps a stream, and has begun to read it."""
+        await anext(stream)
+        self.kept.append(stream)
+
+    def give(self) -> AsyncIterator[bytes]:
+        """Gives a stream without an end."""
+        return endless()
+
+    def give_much(self) -> AsyncIterator[bytes]:
+        """Gives a stream of 400,000 bytes."""
+        return pieces()
+
+    def give_short(self) -> AsyncIterator[bytes]:
+        """Gives a stream that travels inside its message."""
+        return one_piece()
+
+
+async def one_piece() -> AsyncIterator[bytes]:
+    """A source with one short piece."""
+    await trio.lowlevel.checkpoint()
+    yield b"short"
+
+
+async def endless() -> AsyncIterator[bytes]:
+    """A source without an end."""
+    while True:
+        await trio.lowlevel.checkpoint()
+        yield bytes(1_000)
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    """A source of 400 pieces."""
+    for number in range(400):
+        await trio.lowlevel.checkpoint()
+        yield bytes([number % 256]) * 1_000
+
+
+class Limited:
+    """A world whose far side has limits."""
+
+    def __init__(self, world: World, session: Session) -> None:
+        self.world = world
+        self.session = session
+        self.handler = Handler()
+        self.outcomes: list[Any] = []
+        self.nursery: trio.Nursery
+        internals.endpoint(world.far).handler = self.handler
+
+    async def call(self, name: str, *args: object) -> Any:
+        """Calls a method of the limited side."""
+        return await self.world.near.call(name, *args, timeout=None)
+
+    def begin(self, name: str, *args: object) -> None:
+        """Begins a call of the limited side, whose outcome is entered when it is there."""
+        self.nursery.start_soon(self._note, name, args)
+
+    async def _note(self, name: str, args: tuple[object, ...]) -> None:
+        near = self.world.near
+        try:
+            call = near.echo(*args, timeout=None) if name == "echo" else near.call(name, *args, timeout=None)
+            self.outcomes.append(await call)
+        except (RemoteError, ClosedError, PageLostError) as error:
+            self.outcomes.append(error)
+
+
+@asynccontextmanager
+async def limited(side: str, **limits: Any) -> AsyncIterator[Limited]:
+    """Opens a world in which one side, the server or the peer, has limits."""
+    caller = "peer" if side == "server" else "server"
+    async with open_world(caller, lockstep=True, limits=Limits(**limits)) as world:
+        session = internals.session_of(world.server) if side == "server" else internals.peer_session(world.peer)
+        assert session is not None
+        here = Limited(world, session)
+        async with trio.open_nursery() as here.nursery:
+            yield here
+            here.nursery.cancel_scope.cancel()
+
+
+both_sides = pytest.mark.parametrize("side", ["server", "peer"])
+
+
+# What waits to be sent
+
+
+@both_sides
+@pytest.mark.parametrize("name", ["large", "large_later", "echo"])
+async def test_answers_wait_as_long_as_the_far_side_takes_none(
+    side: str, name: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, send_buffer_bytes=BUFFER) as here:
+        let_go = internals.hold_writing(here.session)
+        for _ in range(50):
+            here.begin(name, *(["x" * LARGE] if name == "echo" else []))
+        await trio.testing.wait_all_tasks_blocked()
+        here.handler.go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        # Those that are on their way in one frame, those that fill the buffer, and one more.
+        assert 40 <= here.session.running < 50
+        assert here.session.waiting_bytes < BUFFER + LARGE + 100
+        let_go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(here.outcomes) == 50
+        assert all(outcome in ("x" * LARGE, ["x" * LARGE]) for outcome in here.outcomes)
+        assert (here.session.running, here.session.running_bytes) == (0, 0)
+
+
+@both_sides
+async def test_no_call_begins_while_there_is_no_room_for_its_answer(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, send_buffer_bytes=BUFFER) as here:
+        let_go = internals.hold_writing(here.session)
+        for _ in range(50):
+            here.begin("large")
+        await trio.testing.wait_all_tasks_blocked()
+        begun = here.handler.begun
+        assert begun <= 5
+        for _ in range(10):
+            here.begin("hold")
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.handler.begun == begun
+        assert here.session.running >= 55
+        here.handler.go.set()
+        let_go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.handler.begun == 60
+
+
+@both_sides
+async def test_calls_that_wait_for_room_are_answered_when_their_channel_is_closed(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, send_buffer_bytes=BUFFER) as here:
+        let_go = internals.hold_writing(here.session)
+        for _ in range(20):
+            here.begin("large")
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(5):
+            await here.world.channel.close(timeout=None)
+        let_go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(here.outcomes) == 20
+        assert here.session.running == 0
+
+
+@both_sides
+async def test_calls_that_wait_for_room_end_with_their_session(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, send_buffer_bytes=BUFFER) as here:
+        internals.hold_writing(here.session)
+        for name in ["large_later"] * 5 + ["large"] * 20 + ["echo"] * 5:
+            here.begin(name, *(["x" * LARGE] if name == "echo" else []))
+        await trio.testing.wait_all_tasks_blocked()
+        here.handler.go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        await internals.cut(here.session)
+        here.session._lose("it was cut")
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.session.running == 0
+        assert internals.endpoint(here.world.far).dispatcher.running == 0
+        assert all(isinstance(outcome, PageLostError) for outcome in here.outcomes)
+
+
+@both_sides
+async def test_errors_are_short_while_there_is_no_room(side: str, autojump_clock: trio.testing.MockClock) -> None:
+    async with limited(side, send_buffer_bytes=BUFFER) as here:
+        for _ in range(100):
+            here.begin("fail_later")
+        await trio.testing.wait_all_tasks_blocked()
+        let_go = internals.hold_writing(here.session)
+        here.handler.go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.session.waiting_bytes < BUFFER + 20_000 + 100 * 400
+        let_go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        lengths = sorted({len(str(outcome)) for outcome in here.outcomes})
+        assert lengths[0] < 300
+        assert lengths[-1] >= 20_000
+        assert len(here.outcomes) == 100
+
+
+@both_sides
+async def test_nothing_is_received_while_too_much_has_to_be_said(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    limit = 4 * 10_000
+    async with limited(side, send_buffer_bytes=10_000, running_requests=1) as here:
+        here.begin("hold")
+        await trio.testing.wait_all_tasks_blocked()
+        let_go = internals.hold_writing(here.session)
+        most = 0
+        for _ in range(300):
+            here.begin("hold")
+            await trio.testing.wait_all_tasks_blocked()
+            most = max(most, internals.waiting_unasked(here.session))
+        assert limit < most < limit + 600  # One more than fit: it is known only behind it.
+        assert internals.receive_nothing_new(here.session)
+        let_go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(here.outcomes) == 300
+        assert not internals.receive_nothing_new(here.session)
+        here.handler.go.set()
+
+
+# What runs
+
+
+def refusals(here: Limited) -> list[str]:
+    """What the calls that were refused have heard."""
+    return [str(outcome) for outcome in here.outcomes if isinstance(outcome, RemoteError)]
+
+
+@both_sides
+@pytest.mark.parametrize("extra", [0, 1])
+async def test_as_many_calls_run_as_may_and_one_more_is_refused(
+    side: str, extra: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, running_requests=5) as here:
+        for _ in range(5 + extra):
+            here.begin("hold")
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.handler.begun == 5
+        said = "too many calls at once: 5 are running already (Limits.running_requests)"
+        assert [text.endswith(said) for text in refusals(here)] == [True] * extra
+        here.handler.go.set()
+
+
+@both_sides
+@pytest.mark.parametrize("extra", [0, 1])
+async def test_calls_with_as_many_bytes_run_as_may_and_one_more_byte_is_refused(
+    side: str, extra: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side) as here:
+        here.begin("hold", "x" * 10_000)
+        await trio.testing.wait_all_tasks_blocked()
+        size = here.session.running_bytes
+        here.handler.go.set()
+    assert 10_000 < size < 10_200
+    async with limited(side, running_bytes=2 * size) as here:
+        here.begin("hold", "x" * 10_000)
+        await trio.testing.wait_all_tasks_blocked()
+        here.begin("hold", "x" * (10_000 + extra))
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.handler.begun == 2 - extra
+        assert len(refusals(here)) == extra
+        assert all(f"more than {2 * size:,} (Limits.running_bytes)" in text for text in refusals(here))
+        here.handler.go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (here.session.running, here.session.running_bytes) == (0, 0)
+
+
+@both_sides
+async def test_a_call_that_is_larger_than_may_run_together_runs_alone(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, running_bytes=1_000) as here:
+        here.handler.go.set()
+        for _ in range(3):
+            await here.call("hold", "x" * 10_000)
+        assert here.handler.begun == 3
+
+
+@both_sides
+async def test_the_bytes_of_a_batch_are_held_until_its_last_call_is_answered(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side) as here:
+        here.begin("hold", "x" * 5_000)
+        here.begin("hold", "x" * 5_000)
+        here.begin("large")
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.session.running == 2
+        held = here.session.running_bytes
+        assert held > 10_000
+        here.handler.go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.session.running_bytes == 0
+
+
+# Streams
+
+
+@both_sides
+@pytest.mark.parametrize("extra", [0, 1])
+async def test_as_many_streams_answer_as_may_be_open_and_one_more_is_refused(
+    side: str, extra: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, streams=3) as here:
+        streams = [await here.call("give") for _ in range(3)]
+        if extra:
+            with pytest.raises(RemoteError, match=r"too many streams at once: 3 are open already \(Limits.streams\)$"):
+                await here.call("give")
+            await streams.pop().aclose()
+            await trio.testing.wait_all_tasks_blocked()
+            streams.append(await here.call("give"))
+        for stream in streams:
+            await stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (here.session.stream_quota.open, here.session.stream_quota.held) == (0, 0)
+
+
+@both_sides
+@pytest.mark.parametrize("extra", [0, 1])
+async def test_as_many_streams_come_with_calls_as_may_be_open_and_one_more_is_refused(
+    side: str, extra: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, streams=3) as here:
+        near = here.world.near
+        for _ in range(3):
+            await near.call_with_stream("keep", endless(), timeout=None)
+        if extra:
+            with pytest.raises(RemoteError, match=r"too many streams at once: 3 are open already \(Limits.streams\)$"):
+                await near.call_with_stream("keep", endless(), timeout=None)
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(internals.endpoint(near)._streams.of_channel(internals.endpoint(near))) == 3
+            await here.handler.kept.pop().aclose()
+            await trio.testing.wait_all_tasks_blocked()
+            await near.call_with_stream("keep", endless(), timeout=None)
+        for stream in here.handler.kept:
+            await stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (here.session.stream_quota.open, here.session.stream_quota.held) == (0, 0)
+
+
+@both_sides
+async def test_streams_that_travel_inside_their_messages_do_not_count(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, streams=2) as here:
+        kept = await here.call("give")
+        for _ in range(20):
+            here.begin("give_short")
+        await trio.sleep(1)
+        assert refusals(here) == []
+        assert [await stream.join() for stream in here.outcomes] == [b"short"] * 20
+        for _ in range(5):
+            await here.world.near.call_with_stream("keep", b"short", timeout=None)
+        await kept.aclose()
+
+
+@both_sides
+async def test_of_streams_at_once_no_more_are_open_than_may_be(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, streams=2) as here:
+        for _ in range(10):
+            here.begin("give")
+        await trio.sleep(1)
+        assert len(refusals(here)) == 8
+        assert here.session.stream_quota.open == 2
+
+
+@both_sides
+async def test_a_call_that_is_cancelled_while_it_waits_for_a_stream_s_place_takes_none(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, streams=1) as here:
+        here.begin("give_short")
+        with trio.move_on_after(0.001):
+            await here.call("give_short")
+        await trio.sleep(1)
+        assert here.session.stream_quota.open == 0
+        assert await (await here.call("give_short")).join() == b"short"
+
+
+@both_sides
+async def test_streams_that_nobody_reads_hold_no_more_bytes_than_may_wait(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    limit = 100_000
+    async with limited(side, stream_bytes=limit) as here:
+        streams = [await here.call("give") for _ in range(10)]
+        await trio.testing.wait_all_tasks_blocked()
+        assert limit <= here.session.stream_quota.held <= limit + 10 * 1_000  # A piece that each had asked for.
+        for stream in streams:
+            await stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.session.stream_quota.held == 0
+
+
+@both_sides
+async def test_a_stream_is_whole_also_while_others_hold_what_may_wait(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, stream_bytes=50_000) as here:
+        others = [await here.call("give") for _ in range(5)]
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(2):
+            read = await (await here.call("give_much")).join()
+            assert read == b"".join([piece async for piece in pieces()])
+        for stream in others:
+            await stream.aclose()
+
+
+@both_sides
+async def test_until_it_is_read_a_stream_is_read_ahead_only_so_far_that_it_shows_whether_it_is_short(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side) as here:
+        async with await here.call("give") as stream:
+            await trio.testing.wait_all_tasks_blocked()
+            assert 2**15 < here.session.stream_quota.held <= 2**15 + 1_000
+            await anext(stream)
+            await trio.testing.wait_all_tasks_blocked()
+            assert here.session.stream_quota.held > 2**18
+
+
+@both_sides
+async def test_streams_that_are_sent_to_slow_readers_hold_no_more_bytes_than_may_wait(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, stream_bytes=100_000) as here:
+        for _ in range(2):
+            await here.world.near.call_with_stream("keep", endless(), timeout=None)
+        await trio.testing.wait_all_tasks_blocked()
+        # A chunk of HTTP, or what was allowed before, may come on top.
+        assert here.session.stream_quota.held < 100_000 + 2 * 2**18
+        for stream in here.handler.kept:
+            await stream.aclose()
+
+
+async def test_a_peer_opens_no_more_channels_at_once_than_calls_may_run(autojump_clock: trio.testing.MockClock) -> None:
+    async with limited("peer", running_requests=1) as here:
+        here.begin("hold")
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises((KernelError, RemoteError), match="too many calls at once: 1 are running already"):
+            async with here.world.server.open_channel("code"):
+                pass
+        here.handler.go.set()

@@ -13,11 +13,13 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Any, Final, TypeGuard, TypeVar
 
-__all__ = ["is_a", "is_interrupt", "log", "name_of", "repr_of", "stack_of", "text_of"]
+__all__ = ["is_a", "is_interrupt", "log", "name_of", "repr_of", "stack_of", "text_of", "without_locals"]
 
 _T = TypeVar("_T")
+_E = TypeVar("_E", bound=BaseException)
 
 #: The name of a class itself: a metaclass may have its own ``__name__``.
 _NAME: Final[Any] = type.__dict__["__name__"]
@@ -62,6 +64,38 @@ def stack_of(error: BaseException) -> str:
     """Return the traceback of an exception as Python prints it; where that fails, its class and text."""
     text, failure = _attempt(_format_exception, error)
     return text if failure is None else f"{name_of(error)}: {text_of(error)}\n(its traceback raised {failure})\n"
+
+
+def without_locals(error: _E) -> _E:
+    """Return an exception after its tracebacks, and those of its causes, have lost their local variables.
+
+    For errors of the library's own, and those of others that it translates: in the frames of a connection are the heads
+    of requests, with tokens and tickets, and some formatters and error reporters show local variables. The lines stay;
+    the frames that are still running, which cannot be emptied, are left out.
+    """
+    left: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while left:
+        one = left.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        BaseException.with_traceback(one, _empty_frames(one.__traceback__))
+        left += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            left += one.exceptions
+    return error
+
+
+def _empty_frames(stack: TracebackType | None) -> TracebackType | None:
+    rest = entry = stack
+    while entry is not None:
+        try:
+            entry.tb_frame.clear()
+        except RuntimeError:  # It is running: it has caught the exception, or called what has.
+            rest = entry.tb_next
+        entry = entry.tb_next
+    return rest
 
 
 def log(level: int, message: str, *args: object, error: BaseException | None = None, name: str = "jchannel") -> None:

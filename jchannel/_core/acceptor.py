@@ -21,7 +21,7 @@ from jchannel._core.nursery import aclose_now
 from jchannel._core.replay import ReplayStream
 from jchannel._core.transport import Link
 from jchannel._core.upgrade import Upgrade
-from jchannel._guarded import log
+from jchannel._guarded import log, without_locals
 from jchannel._protocol.connection import Connection, Role
 from jchannel._protocol.messages import Hello
 from jchannel.errors import RefusedError
@@ -71,7 +71,7 @@ class Acceptor:
             log(logging.DEBUG, "a connection broke off: %r", error)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             # A bulkhead: an error of the library ends this connection, and nothing else.
-            log(logging.ERROR, "an error of jchannel has ended a connection", error=error)
+            log(logging.ERROR, "an error of jchannel has ended a connection", error=without_locals(error))
         finally:
             await aclose_now(stream)
             self.connections -= 1
@@ -111,7 +111,7 @@ class Acceptor:
                 await self.serve_page(link, *greeting)
             except Exception as error:  # noqa: BLE001 (a bulkhead)
                 # A bulkhead: an error of the library ends this page's session, and nothing else.
-                log(logging.ERROR, "an error of jchannel has ended the session of a page", error=error)
+                log(logging.ERROR, "an error of jchannel has ended the session of a page", error=without_locals(error))
 
     async def _admit(self, stream: trio.abc.Stream, head: bytes, request: h11.Request) -> Link | None:
         """Do the WebSocket's handshake. Return the link, or ``None`` where its page was refused."""
@@ -131,7 +131,7 @@ class Acceptor:
                     link = await upgrade.accept(select_subprotocol(offered))
                 nursery.cancel_scope.cancel()
         except* Exception as errors:  # noqa: BLE001 (a bulkhead)
-            log(logging.WARNING, "a WebSocket ended with an error", error=errors)
+            log(logging.WARNING, "a WebSocket ended with an error", error=without_locals(errors))
         if link is None or refusal is None:
             return link
         await refuse(link, Connection(Role.SERVER), refusal, seconds=self.limits.close_seconds)

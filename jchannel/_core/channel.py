@@ -13,6 +13,7 @@ import trio
 
 from jchannel._core.arguments import check_code
 from jchannel._core.endpoint import Endpoint
+from jchannel._core.forked import FORKED
 from jchannel._core.handlers import Methods
 from jchannel._core.incoming import read_in_trio
 from jchannel._core.nursery import copy_error, open_flat_nursery
@@ -290,6 +291,12 @@ class ServerChannel(Endpoint):
         if session is None or not session.alive or not tell:
             return None
         return self.outbox.send_now(Close(UNSENT, UNSENT), session, channel, None)
+
+    def disown(self) -> None:
+        """Refuse to be used in a forked process. What is under way is its parent's, and nothing of it is touched."""
+        self._id = self._session = self._open_request = None
+        self._why_closed = FORKED
+        self.outbox.disown(ClosedError(FORKED))
 
     def _handle_opened(self, request: Request) -> None:
         """Handle the page's answer to an opening."""

@@ -22,7 +22,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from jchannel._core.asgi import AsgiApp, Message, Receive, Scope, Send
 from jchannel._core.limits import Limits
 from jchannel._core.replay import ReplayStream
-from jchannel._guarded import log
+from jchannel._guarded import log, without_locals
 
 __all__ = ["HttpServer"]
 
@@ -57,7 +57,7 @@ class HttpServer:
                 # In a task of its own, so that fewer coroutines are resumed for every piece of data.
                 nursery.start_soon(_run, server, nursery.cancel_scope)
         except* Exception as errors:  # noqa: BLE001 (a bulkhead)
-            log(logging.WARNING, "a connection ended with an error", error=errors)
+            log(logging.WARNING, "a connection ended with an error", error=without_locals(errors))
 
 
 class _Logger(Logger):
@@ -67,7 +67,9 @@ class _Logger(Logger):
     """
 
     async def exception(self, message: str, *args: Any, **_: Any) -> None:
-        log(logging.ERROR, message, *args, error=sys.exception(), name="jchannel.http")
+        error = sys.exception()
+        shown = None if error is None else without_locals(error)
+        log(logging.ERROR, message, *args, error=shown, name="jchannel.http")
 
 
 class _StreamServer(TCPServer):

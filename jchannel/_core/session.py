@@ -26,7 +26,7 @@ from jchannel._core.statistics import SocketTally
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.threads import TrioThreads
 from jchannel._core.transport import Link, LinkClosed
-from jchannel._guarded import log
+from jchannel._guarded import log, without_locals
 from jchannel._protocol import messages
 from jchannel._protocol.connection import Connection, State
 from jchannel._protocol.messages import (
@@ -461,7 +461,8 @@ class Session:
 
     def _report(self, error: Exception) -> None:
         """Log an error of the library: it ends this session, and nothing else."""
-        log(logging.ERROR, "an error of jchannel has ended the session with %s", self.far_side, error=error)
+        text = "an error of jchannel has ended the session with %s"
+        log(logging.ERROR, text, self.far_side, error=without_locals(error))
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, Result | Error):

@@ -15,6 +15,7 @@ from jchannel._core.stream import Stream
 from jchannel._core.threads import TrioThreads
 from jchannel._core.tree import StreamNode
 from jchannel._protocol.messages import StreamInfo
+from jchannel._secret import Secret
 from jchannel._streams.progress import Progress
 from jchannel._streams.sources import open_source
 
@@ -106,7 +107,7 @@ class StreamRegistry:
 
     def issue_ticket(self, stream: Stream) -> str:
         """Return a new ticket of 128 random bits with which the stream's bytes can be fetched or posted."""
-        stream.ticket = secrets.token_urlsafe(16)
+        stream.ticket = Secret(secrets.token_urlsafe(16))
         self._by_ticket[stream.ticket] = stream
         return stream.ticket
 

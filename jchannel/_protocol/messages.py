@@ -6,6 +6,7 @@ decided here but in ``connection``.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable
@@ -106,7 +107,7 @@ class StreamInfo:
     id: int
     total: int | None = None
     data: bytes | None = None
-    ticket: str | None = None
+    ticket: str | None = dataclasses.field(default=None, repr=False)  # A secret.
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,7 @@ class Ticket:
 
     type: ClassVar = "ticket"
     stream: int
-    ticket: str
+    ticket: str = dataclasses.field(repr=False)  # A secret.
     credit: int | None = None
 
 

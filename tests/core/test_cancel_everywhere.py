@@ -53,11 +53,8 @@ NOT_CANCELLED = {
     ("addresses.py", "open_listeners", "_open_on(host, DEFAULT_PORT)"): _SOCKETS,
     ("addresses.py", "open_listeners", "_open_on(host, port)"): _SOCKETS,
     ("peer.py", "_open_stream", "trio.open_tcp_stream(parts.hostname, parts.port or _HTTP_PORT)"): _SOCKETS,
-    (
-        "peer.py",
-        "_open_stream",
-        "trio.open_ssl_over_tcp_stream(parts.hostname, parts.port or _HTTPS_PORT, https_compatible=True)",
-    ): _SOCKETS,
+    ("peer.py", "_open_stream", "trio.open_tcp_stream(parts.hostname, parts.port or _HTTPS_PORT)"): _SOCKETS,
+    ("peer.py", "_open_stream", "secured.do_handshake()"): _SOCKETS,
     ("server.py", "Server._open_listeners", "open_listeners(self._host, port)"): _SOCKETS,
     ("server.py", "Server.open", "self._open_listeners()"): _SOCKETS,
     ("http_server.py", "_StreamServer._read_data", "self.idle_task.stop()"): _HIDDEN,

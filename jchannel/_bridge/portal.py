@@ -144,6 +144,7 @@ class _ThreadPortal(Portal):
 
     def _run_trio(self) -> None:
         failure = None
+        log(logging.DEBUG, "jchannel's trio thread has started")
         try:
             trio.run(self.run_until_cancelled)
         except BaseException as error:  # noqa: BLE001 (nobody else would hear of it)

@@ -180,6 +180,7 @@ class ServerChannel(Endpoint):
         if self._id is not None:
             raise StateError("the channel is open already: close it before you open it again")
         self._id, self._failure = self.server.register(self), None
+        log(logging.DEBUG, "channel %d is being opened", self._id)
         self.outbox.reopen()
         opening = self.opening = Opening()
         session = self.server.session
@@ -271,6 +272,7 @@ class ServerChannel(Endpoint):
             return None
         channel, self._id = self._id, None
         self.server.unregister(channel)
+        log(logging.DEBUG, "channel %d is closed: %s", channel, why)
         self._last_wait = self.explain_wait()
         self._why_closed = why
         if error is None:
@@ -307,6 +309,7 @@ class ServerChannel(Endpoint):
         if isinstance(result, outcome.Value):
             self._session = request.session
             self._value = result.value
+            log(logging.DEBUG, "channel %d is open in a page", self._id)
             self._changed.unpark_all()
             assert request.session is not None
             self.outbox.connect(request.session, self._id)

@@ -204,6 +204,7 @@ class Peer:
             await self.session.run(early)
         finally:
             self._changed.unpark_all()
+            log(logging.INFO, "not connected to a server any more: %s", self.session.why_ended)
 
     def _serve(self, session: Session, request: Open | Close) -> None:
         if isinstance(request, Open):
@@ -306,7 +307,6 @@ async def _open_session(
         with trio.move_on_after(limits.handshake_seconds) as timer:
             stream = await connect()
             opened.append(stream)
-            close_when_forked(stream)
             waits_for = "did not answer the WebSocket's request"
             link = await open_websocket(
                 stream,
@@ -336,6 +336,7 @@ async def _open_session(
         raise ProtocolError(text) from without_locals(error)
     if timer.cancelled_caught:
         raise trio.TooSlowError(f"{url} {waits_for} within {limits.handshake_seconds:g} s")
+    log(logging.INFO, "connected to %s", url)
     carrier = PeerCarrier(peer.nursery, connect, parts.netloc, parts.path, connection.http_streams)
     peer.connect(link, connection, carrier)
     return early
@@ -416,9 +417,11 @@ async def _open_stream(url: str, ssl_context: ssl.SSLContext | None) -> trio.abc
     """
     parts = urlsplit(url)
     assert parts.hostname is not None
-    if parts.scheme != "https":
-        return await trio.open_tcp_stream(parts.hostname, parts.port or _HTTP_PORT)
-    stream = await trio.open_tcp_stream(parts.hostname, parts.port or _HTTPS_PORT)
+    secure = parts.scheme == "https"
+    stream = await trio.open_tcp_stream(parts.hostname, parts.port or (_HTTPS_PORT if secure else _HTTP_PORT))
+    close_when_forked(stream)
+    if not secure:
+        return stream
     context = ssl.create_default_context() if ssl_context is None else ssl_context
     secured = trio.SSLStream(stream, context, server_hostname=parts.hostname, https_compatible=True)
     try:

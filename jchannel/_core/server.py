@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+import logging
 import math
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import trio
@@ -32,12 +33,16 @@ from jchannel._core.statistics import ChannelTally, ServerStatistics, SocketTall
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.transport import Link
 from jchannel._core.tree import PageNode, ServerTree
-from jchannel._guarded import repr_of
+from jchannel._guarded import log, repr_of
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import Hello, Welcome
 from jchannel.errors import ClosedError, FrontendError, RefusedError
 
 __all__ = ["Server", "ServerState"]
+
+
+#: The logger of pages that come and go.
+_SESSION: Final = "jchannel.session"
 
 
 class ServerState(enum.Enum):
@@ -239,6 +244,7 @@ class Server:
                 serve = partial(trio.serve_listeners, self._serve_stream, list(listeners), handler_nursery=nursery)
                 nursery.start_soon(self._run_task, serve, name=f"listening at {self.url}")
                 self._state = ServerState.OPEN
+                log(logging.INFO, "the server has started at %s", self.url)
                 yield
             finally:
                 with trio.move_on_after(2 * self.limits.close_seconds, shield=True):
@@ -247,6 +253,8 @@ class Server:
                 nursery.cancel_scope.cancel()
                 for listener in listeners:
                     await aclose_now(listener)
+                if listeners:
+                    log(logging.INFO, "the server at %s has stopped", self.url)
 
     def _serve_stream(self, stream: trio.abc.Stream) -> Awaitable[None]:
         close_when_forked(stream)
@@ -271,6 +279,9 @@ class Server:
 
     async def _close(self) -> None:
         """End the page's session with a goodbye, and the channels. Cancelling it leaves out the goodbye."""
+        if self._state is ServerState.OPEN:
+            failed = "" if self._failure is None else f", because of an error: {repr_of(self._failure)}"
+            log(logging.INFO, "the server at %s is stopping%s", self.url, failed)
         self._state = ServerState.CLOSED
         for channel in list(self._channels.values()):
             channel.shut(self._explain_end(), tell=False, cause=self._failure)
@@ -400,6 +411,7 @@ class Server:
         """Serve a page that has said hello, until its connection ends."""
         refusal = await self._make_way(hello)
         if refusal is not None:
+            log(logging.INFO, "a page with the token was refused: %s", refusal, name=_SESSION)
             await refuse(link, connection, refusal, seconds=self.limits.close_seconds)
             return
         session = Session(
@@ -429,7 +441,19 @@ class Server:
         )
         self._session = session
         self.pages += 1
-        await session.run(begin=partial(self._open_channels, session))
+        log(
+            logging.INFO,
+            "the page %r has connected, and gets %d channels",
+            hello.client,
+            len(self._channels),
+            name=_SESSION,
+        )
+        try:
+            await session.run(begin=partial(self._open_channels, session))
+        finally:
+            seconds = trio.current_time() - session.since
+            text = "the page %r is not connected any more, after %.1f s: %s"
+            log(logging.INFO, text, hello.client, seconds, session.why_ended, name=_SESSION)
 
     def _open_channels(self, session: Session) -> None:
         """Open the channels in a page that has connected, before anything else is sent."""

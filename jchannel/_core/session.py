@@ -26,7 +26,7 @@ from jchannel._core.statistics import SocketTally
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.threads import TrioThreads
 from jchannel._core.transport import Link, LinkClosed
-from jchannel._guarded import log, without_locals
+from jchannel._guarded import is_logged, log, without_locals
 from jchannel._protocol import messages
 from jchannel._protocol.connection import Connection, State
 from jchannel._protocol.messages import (
@@ -62,6 +62,10 @@ __all__ = ["Session", "frame_size"]
 #: How long after connecting the round trip is measured for the first time, in seconds: soon, and not while the page has
 #: its hands full with opening its channels.
 FIRST_BEAT_SECONDS: Final = 0.2
+
+
+#: The logger of single messages.
+_WIRE: Final = "jchannel.wire"
 
 
 class SessionState(enum.Enum):
@@ -198,6 +202,9 @@ class Session:
         """
         assert self.alive, self.why_ended
         id_ = self._connection.request(request.message, channel, stream, timeout, parent)
+        if is_logged(_WIRE):  # Its own message is not numbered.
+            text = messages.outline(request.message, id=id_, channel=channel)
+            log(logging.DEBUG, "to %s: %s", self.far_side, text, name=_WIRE)
         self._requests[id_] = request
         return id_
 
@@ -236,6 +243,7 @@ class Session:
         """
         if self.alive:
             self._connection.send(answer)
+            self._trace("to", answer)
         self.invocations.pop(answer.id, None)
 
     def _deadline_of(self, request: messages.Request) -> float:
@@ -347,7 +355,14 @@ class Session:
         """
         if self.alive:
             self._connection.send(message)
+            self._trace("to", message)
             self._send()
+
+    def _trace(self, way: str, *traced: Message) -> None:
+        """Log messages that have come or are going, if the program wants that, without what they carry."""
+        if is_logged(_WIRE):
+            for message in traced:
+                log(logging.DEBUG, "%s %s: %s", way, self.far_side, messages.outline(message), name=_WIRE)
 
     def _send(self, *, at_once: bool = False) -> None:
         """Send what the connection has.
@@ -446,6 +461,7 @@ class Session:
                 self.tally.frames_received += 1
                 self.tally.messages_received += len(received)
                 self.tally.bytes_received += frame_size(frame)
+                self._trace("from", *received)
                 for message in received:
                     self._handle(message)
         except ProtocolError as error:
@@ -523,6 +539,7 @@ class Session:
             return
         self._state = SessionState.ENDING
         self.why_ended = why
+        log(logging.DEBUG, "the session with %s is ending: %s", self.far_side, why)
         for request in list(self._requests.values()):
             request.fail(PageLostError(f"the request has no answer: {why}. It may have run; it is not sent again"))
         for invocation in list(self.invocations.values()):

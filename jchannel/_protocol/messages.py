@@ -317,6 +317,27 @@ StreamMessage: TypeAlias = Ticket | Stop | Broken | Credit | Piece | End
 Message: TypeAlias = Hello | Welcome | Goodbye | Beat | Request | Answer | Cancel | StreamMessage | Ack
 
 
+#: What a log may say of a message: no value, no text and no code of a user's, and no ticket.
+_OUTLINED: Final = ("id", "channel", "name", "stream", "timeout", "parent", "kind", "reason", "credit", "bytes")
+
+
+def outline(message: Message, **numbers: int) -> str:
+    """Return what a message is and refers to, without what it carries: for the log.
+
+    Args:
+        message: The message.
+        numbers: Its fields that it gets only when it is sent, by their names.
+    """
+    parts = [message.type]
+    for name in _OUTLINED:
+        value = numbers.get(name, getattr(message, name, None))
+        if isinstance(value, StreamInfo):
+            value = value.id
+        if value is not None:
+            parts.append(f"{name}={shorten(value)}")
+    return " ".join(parts)
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """A message as it leaves: its JSON, what is attached to it, and the bytes it takes in a frame, at most."""

@@ -52,8 +52,11 @@ NOT_CANCELLED = {
     ("addresses.py", "open_listeners", "_open_on(host, 0)"): _SOCKETS,
     ("addresses.py", "open_listeners", "_open_on(host, DEFAULT_PORT)"): _SOCKETS,
     ("addresses.py", "open_listeners", "_open_on(host, port)"): _SOCKETS,
-    ("peer.py", "_open_stream", "trio.open_tcp_stream(parts.hostname, parts.port or _HTTP_PORT)"): _SOCKETS,
-    ("peer.py", "_open_stream", "trio.open_tcp_stream(parts.hostname, parts.port or _HTTPS_PORT)"): _SOCKETS,
+    (
+        "peer.py",
+        "_open_stream",
+        "trio.open_tcp_stream(parts.hostname, parts.port or (_HTTPS_PORT if secure else _HTTP_PORT))",
+    ): _SOCKETS,
     ("peer.py", "_open_stream", "secured.do_handshake()"): _SOCKETS,
     ("server.py", "Server._open_listeners", "open_listeners(self._host, port)"): _SOCKETS,
     ("server.py", "Server.open", "self._open_listeners()"): _SOCKETS,

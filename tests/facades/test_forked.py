@@ -13,7 +13,7 @@ import trustme
 from jchannel._core import forked
 from jchannel._core.forked import FORKED, close_when_forked
 from jchannel.errors import ClosedError
-from jchannel.trio import open_peer
+from jchannel.trio import open_peer, open_server
 from tests.conftest import FreshPython
 from tests.core.memory import open_memory_server
 
@@ -247,9 +247,13 @@ async def test_a_child_closes_its_copies_of_sockets_below_tls_too(monkeypatch: p
         probe.connect(address)
 
 
-async def test_a_peer_s_connection_is_closed_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    found: list[object] = []
-    monkeypatch.setattr("jchannel._core.peer.close_when_forked", found.append)
-    async with open_memory_server() as memory:
-        async with open_peer(memory.server.page_url, connect=memory.connect):
-            assert len(found) == 1
+async def test_the_connections_of_a_peer_are_closed_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forked, "_owned", weakref.WeakSet())
+    async with open_server("127.0.0.1", 0) as server:
+        monkeypatch.setattr(forked, "_sockets", weakref.WeakSet())
+        async with open_peer(server.page_url) as peer:
+            of_peer = [one for one in forked._sockets if f":{one.getpeername()[1]}" in server.url]
+            assert len(of_peer) == 1
+            forked._let_go()
+            await peer.wait_ended()
+            assert "the connection to the server was lost" in peer.why_ended

@@ -20,6 +20,7 @@ from jchannel.errors import (
     RemoteCancelledError,
     RemoteError,
     StateError,
+    UnreachableError,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ __all__ = [
     "RemoteError",
     "Server",
     "StateError",
+    "UnreachableError",
     "background",
     "start",
     "time_left",

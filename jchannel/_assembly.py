@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import webbrowser
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from jchannel._core.limits import Limits
 from jchannel._core.server import Server
 from jchannel._notebook.desk import Claims
 from jchannel._page.app import PageApp
+from jchannel._secret import Secret
 
 __all__ = ["Assembly", "ServerOptions"]
 
@@ -34,6 +36,7 @@ class ServerOptions:
     tracebacks: bool = False
     limits: Limits | None = None
     listeners: Sequence[trio.abc.Listener[Any]] | None = None
+    ssl_context: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.origins, Iterator):  # A server that is started again needs them again.
@@ -64,6 +67,7 @@ class Assembly:
             tracebacks=options.tracebacks,
             limits=options.limits,
             listeners=options.listeners,
+            ssl_context=options.ssl_context,
         )
         self.desk = Claims(server.token, server.limits.claim_seconds, server.gate.admit)
         self._page = PageApp(options.static, server.prefix, server.gate)
@@ -81,9 +85,9 @@ class Assembly:
                 self.server.start_soon(partial(threads.run_waiting, webbrowser.open, url, abandon_on_cancel=True))
             yield self
 
-    def issue_browser_url(self) -> str:
-        """Return a URL that leads the first who opens it to the page's URL, and nobody after.
+    def issue_browser_url(self) -> Secret:
+        """Return a URL that gives the token to the first who opens it, leads to the page, and is worth nothing after.
 
         It is for the command that starts a browser: other users of the machine can read commands, and tokens in them.
         """
-        return self.server.url + self._page.issue_ticket(self.server.page_url)
+        return Secret(self.server.url + self._page.issue_ticket(self.server.token))

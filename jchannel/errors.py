@@ -16,6 +16,7 @@ __all__ = [
     "RemoteCancelledError",
     "RemoteError",
     "StateError",
+    "UnreachableError",
 ]
 
 
@@ -39,12 +40,20 @@ class RemoteCancelledError(StateError):
     """
 
 
+class UnreachableError(StateError, OSError):
+    """No connection to the server could be made, and nothing has been said to it.
+
+    The name in its URL is not known, nothing listens there, the way there is cut, a proxy cannot reach it, or its
+    certificate is not trusted. The message says which; the operating system's own error is the cause, where it is one.
+    """
+
+
 class RefusedError(StateError):
     """The server refused the connection, or closed it on purpose.
 
     Attributes:
         reason: The reason in one word, as in the protocol: ``token``, ``origin``, ``version``, ``taken``,
-            ``replaced``, ``protocol`` or ``closed``.
+            ``replaced``, ``protocol`` or ``closed``; ``forbidden`` where it was refused without words.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -56,7 +65,7 @@ class RefusedError(StateError):
 
 
 class ProtocolError(Exception):
-    """The peer violated the protocol. This ends the connection."""
+    """The far side violated the protocol, or does not speak it: it is no jchannel server. This ends the connection."""
 
 
 class RemoteError(Exception):

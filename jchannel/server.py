@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +53,8 @@ class Server(ServerFace):
             a request is under way. Beside a loop with steps of 0.1 ms an echo takes 11 ms with it and 1.5 s without,
             and three computing threads lose 7 % (``benchmarks/busy.py``). When the last server has ended, the switch
             interval is put back.
+        ssl_context: Lets the server speak TLS, with the certificate of this context (``docs/security.md``). Its URLs
+            are of ``https`` then. ``None`` for plain HTTP.
 
     The arguments are checked when the server is started.
     """
@@ -191,6 +194,7 @@ def start(
     limits: Limits | None = None,
     notebook: bool | None = None,
     share_interpreter: bool | None = None,
+    ssl_context: ssl.SSLContext | None = None,
 ) -> asyncio.Task[Server]:
     """Make a server and start it.
 
@@ -214,5 +218,6 @@ def start(
         limits=limits,
         notebook=notebook,
         share_interpreter=share_interpreter,
+        ssl_context=ssl_context,
     )
     return server.start()

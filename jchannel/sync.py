@@ -6,6 +6,7 @@ and leaves everything else working.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -321,6 +322,7 @@ def start(
     limits: Limits | None = None,
     notebook: bool | None = None,
     share_interpreter: bool | None = None,
+    ssl_context: ssl.SSLContext | None = None,
 ) -> Server:
     """Make a server and start it. Parameters and exceptions are those of ``Server`` and ``Server.start``."""
     server = Server(
@@ -335,5 +337,6 @@ def start(
         limits=limits,
         notebook=notebook,
         share_interpreter=share_interpreter,
+        ssl_context=ssl_context,
     )
     return server.start()

@@ -7,6 +7,7 @@ context manager executes one when it is entered or when it is left. Where it is 
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from jchannel._core.tree import CallNode, ChannelTree, PageNode, ServerTree, Str
 from jchannel._notebook.figures import ChannelPanel, ServerPanel
 from jchannel._protocol import messages
 from jchannel._sealed import NoPublicConstructor
+from jchannel._secret import hide
 from jchannel._streams.progress import Progress, check_progress
 from jchannel._streams.reader import MetaGenerator
 from jchannel._streams.sources import check_source
@@ -302,7 +304,7 @@ class Server(metaclass=NoPublicConstructor):
     @property
     def token(self) -> str:
         """The secret that lets a page connect. Whoever has it can call the handlers."""
-        return self._core.token
+        return str(self._core.token)  # For whoever asks for it, it is shown.
 
     @property
     def page_url(self) -> str:
@@ -310,11 +312,12 @@ class Server(metaclass=NoPublicConstructor):
         return self._core.page_url
 
     def issue_browser_url(self) -> str:
-        """Return a URL that leads the first who opens it to ``page_url``, and nobody after.
+        """Return a URL that connects the page of the first who opens it, and nobody's after.
 
         It is for the command that starts a browser: other users of the machine can read commands, and tokens in them.
+        The token is not in it, and so neither in the browser's history nor in its cache.
         """
-        return self._assembly.issue_browser_url()
+        return str(self._assembly.issue_browser_url())
 
     def statistics(self) -> ServerStatistics:
         """Return what the server has under way, and what it had so far. Safe in any thread; it never waits."""
@@ -509,6 +512,7 @@ async def open_server(
     tracebacks: bool = False,
     limits: Limits | None = None,
     listeners: Sequence[trio.abc.Listener[Any]] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Server]:
     """Open a server for the time of an ``async with`` block.
 
@@ -530,6 +534,8 @@ async def open_server(
         limits: The limits of what a peer controls; ``None`` for the defaults.
         listeners: Listeners to accept connections from, instead of sockets on ``host`` and ``port``: for tests, which
             need no sockets. They are closed at the end.
+        ssl_context: Lets the server speak TLS, with the certificate of this context (``docs/security.md``). Its URLs
+            are of ``https`` then. ``None`` for plain HTTP.
 
     Raises:
         OSError: The port is taken, or the host is not this machine's. The message names it.
@@ -550,6 +556,7 @@ async def open_server(
             tracebacks=tracebacks,
             limits=limits,
             listeners=listeners,
+            ssl_context=ssl_context,
         )
     )
     async with assembly.open():
@@ -566,6 +573,7 @@ async def open_peer(
     client: str | None = None,
     connect: Callable[[], Awaitable[trio.abc.Stream]] | None = None,
     limits: Limits | None = None,
+    ssl_context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Peer]:
     """Connect to a server for the time of an ``async with`` block.
 
@@ -582,17 +590,28 @@ async def open_peer(
         connect: Opens a connection to the server, instead of TCP to the URL's host: for tests. It is called once for
             the messages, and once for each stream that does not travel inside them.
         limits: The limits of what the server controls; ``None`` for the defaults.
+        ssl_context: Decides which certificates are trusted, where the URL is one of ``https``; ``None`` for those that
+            the system trusts. A server with a certificate of the user's own needs one:
+            ``ssl.create_default_context(cafile="certificate.pem")``.
 
     Raises:
-        OSError: The server cannot be reached.
+        UnreachableError: The server cannot be reached: its name is not known, nothing listens there, a proxy before it
+            cannot reach it, or its certificate is not trusted. It is an ``OSError``, too.
         trio.TooSlowError: The server did not answer within ``Limits.handshake_seconds``.
-        RefusedError: The server refused the connection. The message is the server's.
-        PageLostError: The connection was lost during the handshake, or what answers there is no jchannel server.
+        RefusedError: The server refused the connection. The message is the server's; without one, as from a proxy, the
+            reason is ``forbidden``.
+        PageLostError: The connection was lost during the handshake.
+        ProtocolError: What answers there is no jchannel server, or redirects to another URL, which no peer follows.
         TypeError, ValueError: An argument is not of its kind.
+
+    Each of their messages names the server's URL, and never the token. What ``connect`` raises besides an ``OSError``
+    is raised as it is.
 
     Leaving the block closes the connection. When it ends before, what is under way raises ``PageLostError``; the peer
     does not connect again by itself.
     """
+    # A traceback that shows local variables must not show the token. What is no str is refused below.
+    url, token = hide(url), hide(token)
 
     def open_channel(core: core_peer.PeerChannel, code: str) -> Any:
         return None if on_open is None else on_open(PeerChannel.of(core), code)
@@ -600,5 +619,5 @@ async def open_peer(
     options = core_peer.PeerOptions(
         handler=handler, on_open=open_channel, client=client, limits=Limits() if limits is None else limits
     )
-    async with core_peer.open_peer(url, options, token=token, connect=connect) as core:
+    async with core_peer.open_peer(url, options, token=token, connect=connect, ssl_context=ssl_context) as core:
         yield Peer.create(core)

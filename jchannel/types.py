@@ -13,6 +13,7 @@ from jchannel.errors import (
     RemoteCancelledError,
     RemoteError,
     StateError,
+    UnreachableError,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "RemoteCancelledError",
     "RemoteError",
     "StateError",
+    "UnreachableError",
 ]

@@ -1,6 +1,7 @@
 """The far side of the facades' tests: a Python peer in a thread of its own, with a page's handler to call."""
 
 import contextlib
+import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -60,12 +61,20 @@ class PeerThread:
     Args:
         url: The server's page URL.
         on_open: Gives what opening a channel gives.
+        ssl_context: That of `open_peer`.
 
     Attributes:
         page: Its handler.
     """
 
-    def __init__(self, url: str, on_open: Callable[[PeerChannel, str], Any] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        on_open: Callable[[PeerChannel, str], Any] | None = None,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._ssl_context = ssl_context
         self.page = PagePeer()
         self._url = url
         self._on_open = on_open
@@ -117,7 +126,7 @@ class PeerThread:
 
     async def _live(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        async with open_peer(self._url, self.page, on_open=self._on_open) as self._peer:
+        async with open_peer(self._url, self.page, on_open=self._on_open, ssl_context=self._ssl_context) as self._peer:
             self._connected.set()
             # Not its block is cancelled, which would cut the goodbye short, but the waiting in it.
             with self._scope:

@@ -13,10 +13,11 @@ from jchannel.errors import (
     RefusedError,
     RemoteError,
     StateError,
+    UnreachableError,
 )
 
 
-@pytest.mark.parametrize("kind", [ClosedError, PageLostError, RefusedError])
+@pytest.mark.parametrize("kind", [ClosedError, PageLostError, RefusedError, UnreachableError])
 def test_what_a_state_forbids_is_a_state_error(kind: type[Exception]) -> None:
     assert issubclass(kind, StateError)
 
@@ -47,6 +48,7 @@ def test_a_remote_error_without_a_name_reads_as_its_message() -> None:
         RefusedError("token", "the token is wrong"),
         ProtocolError("wrong"),
         PageLostError("lost"),
+        UnreachableError("not there"),
     ],
 )
 def test_an_error_can_be_copied_to_another_process(error: Exception) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,9 @@ class ServerFace:
         limits: Limits | None = None,
         notebook: bool | None = None,
         share_interpreter: bool | None = None,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
+        self._secure = ssl_context is not None
         self._host = host
         self._url = url
         self._notebook = not open_browser and static is None if notebook is None else notebook
@@ -54,6 +57,7 @@ class ServerFace:
             origins=origins,
             tracebacks=tracebacks,
             limits=limits,
+            ssl_context=ssl_context,
         )
         shares = is_kernel() if share_interpreter is None else share_interpreter
         self._handle = ServerHandle(partial(Assembly, options), shares_interpreter=shares)
@@ -81,7 +85,8 @@ class ServerFace:
                 assembly.desk,
                 host=self._host,
                 port=urlsplit(server.url).port or 0,
-                url=self._url,
+                # A notebook's page tries plain HTTP by itself; the name in a certificate is that in the server's URL.
+                url=server.url if self._secure else self._url,
                 is_alone=lambda: self._handle.assembly is assembly and self._handle.is_running and not server.session,
                 count_pages=lambda: server.pages,
             )
@@ -110,7 +115,7 @@ class ServerFace:
         Raises:
             ClosedError: The server has not been started.
         """
-        return self._handle.server.token
+        return str(self._handle.server.token)  # For whoever asks for it, it is shown.
 
     @property
     def page_url(self) -> str:
@@ -120,6 +125,19 @@ class ServerFace:
             ClosedError: The server has not been started.
         """
         return self._handle.server.page_url
+
+    def issue_browser_url(self) -> str:
+        """Return a URL that connects the page of the first who opens it, and nobody's after.
+
+        It is for the command that starts a browser: other users of the machine can read commands, and tokens in them.
+        The token is not in it, and so neither in the browser's history nor in its cache. Safe in any thread.
+
+        Raises:
+            ClosedError: The server has not been started.
+        """
+        self._handle.server  # noqa: B018 (it raises)
+        assert self._handle.assembly is not None
+        return str(self._handle.assembly.issue_browser_url())
 
     def statistics(self) -> ServerStatistics:
         """Return what the server has under way, and what it had since it was started.

@@ -90,8 +90,8 @@ class ServerHandle:
 
     @property
     def portal(self) -> Portal:
-        """The way to the server. Before it is started, a way to hear that it is not."""
-        return self.current_portal or open_thread_portal()
+        """The way to the server. Before it is started, and in a forked process, a way to hear that it is not."""
+        return open_thread_portal() if self.current_portal is None or self.is_forked else self.current_portal
 
     @property
     def assembly(self) -> Assembly | None:
@@ -178,7 +178,12 @@ class ServerHandle:
 
     @property
     def _is_started(self) -> bool:
-        return self._owner is not None and not self._owner.stopping
+        return self._owner is not None and not self._owner.stopping and not self.is_forked
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether the server that was started last is that of the process that this one was forked from."""
+        return self._assembly is not None and self._assembly.server.forked
 
     def _choose_portal(self, portal: Portal) -> Portal:
         # One that lives, or is still closing, can only be dealt with where it is.
@@ -201,7 +206,8 @@ class ServerHandle:
         if self._is_started:
             raise StateError("the server is started already: stop it before you start it again")
         assembly = self._assemble()
-        owner = Owner(assembly.open(), "the server", self._owner)
+        # In a forked process the end of the parent's would be waited for in vain.
+        owner = Owner(assembly.open(), "the server", None if self.is_forked else self._owner)
         self._assembly, self._owner = assembly, owner
         self.portal.start_soon(self._run, owner)
         return owner
@@ -216,7 +222,7 @@ class ServerHandle:
                 stop_sharing_interpreter()
 
     def _begin_stop(self) -> Awaitable[None]:
-        if self._owner is None:
+        if self._owner is None or self.is_forked:
             return _do_nothing()
         self._owner.stop()
         return self._owner.wait_ended()
@@ -393,7 +399,7 @@ class ChannelHandle:
         return channel, opening
 
     def _begin_close(self, limit: float) -> Awaitable[None]:
-        if self.core is None:
+        if self.core is None or self.server.is_forked:
             return _do_nothing()
         opening = self.core.opening
         return self.core.wait_closed(self.core.shut("it was closed"), limit, opening)

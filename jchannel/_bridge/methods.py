@@ -320,7 +320,6 @@ class LoopInvocation(Invocation):
             finally:
                 portal.give_step_back()
 
-
     @property
     def _may_answer_here(self) -> bool:
         # A stream or a channel that is to be closed would have to wake tasks of trio's, and what has no room waits.

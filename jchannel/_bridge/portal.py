@@ -22,6 +22,7 @@ import trio
 from jchannel._bridge.interpreter import forget_sharers
 from jchannel._bridge.mailbox import Mailbox, Work
 from jchannel._bridge.steps import Steps
+from jchannel._core.forked import FORKED
 from jchannel._guarded import log, repr_of
 from jchannel.errors import StateError
 
@@ -39,8 +40,11 @@ class Portal(Mailbox):
         loop: Refers to the asyncio loop that is one with trio, so that what ends the one ends the other, or ``None``.
     """
 
+    _all: ClassVar[weakref.WeakSet[Portal]] = weakref.WeakSet()
+
     def __init__(self) -> None:
         super().__init__()
+        self._all.add(self)
         self.running: set[Call[Any]] = set()
         self.loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
         self._nursery: trio.Nursery | None = None
@@ -135,6 +139,13 @@ class Portal(Mailbox):
             self.running.pop().lose(self.explain_end())
         self.run()
 
+    @classmethod
+    def end_all(cls, why: str) -> None:
+        """End every portal of the process that has not ended."""
+        for portal in list(cls._all):
+            if not portal.ended:
+                portal.end(why)
+
     def explain_end(self) -> StateError:
         """Return a new error that says why its trio has ended: they are raised in several threads."""
         error = StateError(self._why_ended)
@@ -159,6 +170,7 @@ class _ThreadPortal(Portal):
 
     def _run_trio(self, steps: Steps) -> None:
         failure = None
+        log(logging.DEBUG, "jchannel's trio thread has started")
         try:
             trio.run(self.run_until_cancelled, instruments=[steps])
         except BaseException as error:  # noqa: BLE001 (nobody else would hear of it)
@@ -212,13 +224,12 @@ def portal_of(loop: asyncio.AbstractEventLoop) -> Portal:
 
 
 def _end_after_fork() -> None:
-    """End the portal in a forked process: the thread is not there, and a lock may be held by one that is not."""
+    """End the portals in a forked process: their threads are not there, and a lock may be held by one that is not."""
     global _lock, _thread_portal  # noqa: PLW0603 (there is one for the process)
     _lock = threading.Lock()
     forget_sharers()
-    portal, _thread_portal = _thread_portal, None
-    if portal is not None:
-        portal.end("the server belongs to the process that this one was forked from: start one of its own here")
+    _thread_portal = None
+    Portal.end_all(FORKED)
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch (Windows has no fork)

@@ -24,7 +24,7 @@ from jchannel._core.routes import find_path
 from jchannel._core.transport import Link, LinkClosed
 from jchannel._core.upgrade import Upgrade, asks_for_websocket, check_request
 from jchannel._core.visitors import Visitor, Visitors
-from jchannel._guarded import log, text_of
+from jchannel._guarded import log, text_of, without_locals
 from jchannel._protocol.connection import Connection, Role
 from jchannel._protocol.messages import Hello
 from jchannel.errors import RefusedError
@@ -74,7 +74,7 @@ class Acceptor:
             log(logging.DEBUG, "a connection broke off: %r", error)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             # A bulkhead: an error of the library ends this connection, and nothing else.
-            log(logging.ERROR, "an error of jchannel has ended a connection", error=error)
+            log(logging.ERROR, "an error of jchannel has ended a connection", error=without_locals(error))
         finally:
             await aclose_now(stream)
             visitor.leave()
@@ -111,7 +111,7 @@ class Acceptor:
                 await self.serve_page(link, *greeting)
             except Exception as error:  # noqa: BLE001 (a bulkhead)
                 # A bulkhead: an error of the library ends this page's session, and nothing else.
-                log(logging.ERROR, "an error of jchannel has ended the session of a page", error=error)
+                log(logging.ERROR, "an error of jchannel has ended the session of a page", error=without_locals(error))
 
     async def _admit(
         self, stream: trio.abc.Stream, http: HttpConnection, request: h11.Request, visitor: Visitor

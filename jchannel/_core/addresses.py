@@ -55,11 +55,11 @@ async def open_listeners(host: str, port: int | None) -> list[trio.SocketListene
     return await _open_on(host, 0)
 
 
-def base_url(host: str, port: int) -> str:
+def base_url(host: str, port: int, scheme: str = "http") -> str:
     """Return the URL of a server that listens on this host and port, without a slash at its end."""
     if host in ("", "0.0.0.0", "::"):  # noqa: S104 (a comparison: nothing listens because of it)
         host = "localhost"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def check_url(url: str) -> str:

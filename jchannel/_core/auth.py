@@ -12,11 +12,12 @@ import re
 import secrets
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
 from jchannel._protocol.connection import VERSION
+from jchannel._secret import Secret
 from jchannel.errors import RefusedError
 
 __all__ = [
@@ -52,14 +53,14 @@ def _sources(name: str) -> list[str]:
 _LOCAL_SOURCES: Final = [source for name in ("localhost", "*.localhost", "127.0.0.1") for source in _sources(name)]
 
 
-def make_token() -> str:
+def make_token() -> Secret:
     """Return a new token: 256 random bits as 43 characters that are valid in a header and in a URL."""
-    return secrets.token_urlsafe(32)
+    return Secret(secrets.token_urlsafe(32))
 
 
 def subprotocols(token: str) -> list[str]:
     """Return the subprotocols that a page with this token offers."""
-    return [VERSION, TOKEN_PREFIX + token]
+    return [VERSION, Secret(TOKEN_PREFIX + token)]
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class Gate:
             browsers write them.
     """
 
-    token: str
+    token: str = field(repr=False)
     hosts: frozenset[str]
     origins: frozenset[str]
 

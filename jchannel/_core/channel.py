@@ -13,6 +13,7 @@ import trio
 
 from jchannel._core.arguments import check_code
 from jchannel._core.endpoint import Endpoint
+from jchannel._core.forked import FORKED
 from jchannel._core.handlers import Methods
 from jchannel._core.incoming import read_in_trio
 from jchannel._core.nursery import copy_error, open_flat_nursery
@@ -179,6 +180,7 @@ class ServerChannel(Endpoint):
         if self._id is not None:
             raise StateError("the channel is open already: close it before you open it again")
         self._id, self._failure = self.server.register(self), None
+        log(logging.DEBUG, "channel %d is being opened", self._id)
         self.outbox.reopen()
         opening = self.opening = Opening()
         session = self.server.session
@@ -273,6 +275,7 @@ class ServerChannel(Endpoint):
             return None
         channel, self._id = self._id, None
         self.server.unregister(channel)
+        log(logging.DEBUG, "channel %d is closed: %s", channel, why)
         self._last_wait = self.explain_wait()
         self._why_closed = why
         if error is None:
@@ -294,6 +297,12 @@ class ServerChannel(Endpoint):
             return None
         return self.outbox.send_now(Close(UNSENT, UNSENT), session, channel, None)
 
+    def disown(self) -> None:
+        """Refuse to be used in a forked process. What is under way is its parent's, and nothing of it is touched."""
+        self._id = self._session = self._open_request = None
+        self._why_closed = FORKED
+        self.outbox.disown(ClosedError(FORKED))
+
     def _handle_opened(self, request: Request) -> None:
         """Handle the page's answer to an opening."""
         if self._id is None:
@@ -303,6 +312,7 @@ class ServerChannel(Endpoint):
         if isinstance(result, outcome.Value):
             self._session = request.session
             self._value = result.value
+            log(logging.DEBUG, "channel %d is open in a page", self._id)
             self._changed.unpark_all()
             assert request.session is not None
             self.outbox.connect(request.session, self._id)

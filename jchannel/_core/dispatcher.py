@@ -8,7 +8,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -157,23 +157,13 @@ class Dispatcher:
         invocation = self._arrived.popleft()
         if self._held:
             self.flush()
-        request = invocation.request
         trio.lowlevel.current_task().name = invocation.task_name
         with invocation:
             answer = None
             try:
                 # A sync method has no checkpoint, and may have been cancelled before it began.
                 await trio.lowlevel.checkpoint_if_cancelled()
-                if isinstance(request, Call):
-                    args = request.args
-                    if invocation.stream is not None:
-                        args = [self._convert_stream(invocation.stream, math.inf), *args]
-                    value = await self.methods.run(invocation, self._endpoint.handler, request.name, args)
-                elif isinstance(request, Echo):
-                    value = request.args
-                else:
-                    assert invocation.stream is not None
-                    value = read_in_trio(invocation.stream, math.inf)
+                value = await self._find_value(invocation)
                 if not invocation.answered:  # Whoever ran the method may have answered with its value.
                     await session.wait_room()
                     if is_stream(value):
@@ -185,6 +175,19 @@ class Dispatcher:
             finally:
                 if invocation.stream is not None:
                     invocation.close_stream(answer)
+
+    async def _find_value(self, invocation: Invocation) -> Any:
+        """Return what a request is answered with: of a call, what its method returns."""
+        request = invocation.request
+        if isinstance(request, Echo):
+            return request.args
+        if isinstance(request, Call):
+            args = request.args
+            if invocation.stream is not None:
+                args = [self._convert_stream(invocation.stream, math.inf), *args]
+            return await self.methods.run(invocation, self._endpoint.handler, request.name, args)
+        assert invocation.stream is not None
+        return read_in_trio(invocation.stream, math.inf)
 
     def _fail(self, invocation: Invocation, error: BaseException) -> None:
         """Answer a request with what has ended it, or raise what is meant for others. Called where that is handled."""

@@ -19,7 +19,7 @@ import trio
 from jchannel._core.asgi import AsgiApp, Message, Scope
 from jchannel._core.limits import Limits
 from jchannel._core.visitors import Visitor
-from jchannel._guarded import log
+from jchannel._guarded import log, without_locals
 
 __all__ = ["HttpConnection"]
 
@@ -181,7 +181,7 @@ class _Exchange:
                 await self._app(self._make_scope(request), self.receive, self.send)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             # A bulkhead: an error of an app ends its response, and nothing else.
-            log(logging.ERROR, "an HTTP request ended with an error", error=error, name=_LOGGER)
+            log(logging.ERROR, "an HTTP request ended with an error", error=without_locals(error), name=_LOGGER)
             if self._http.our_state is h11.SEND_RESPONSE:
                 await self._fail()
         http = self._http

@@ -182,6 +182,10 @@ class Outbox:
         for request in list(self._under_way):
             request.fail(copy_error(error))
 
+    def disown(self, error: StateError) -> None:
+        """Refuse the requests to come, in a forked process. Those that there are belong to its parent's tasks."""
+        self._closed = error
+
     def _fail_unless_open(self, request: Request) -> bool:
         """End a request that can never be sent, because the channel is closed or its connection has ended."""
         session = self.session

@@ -8,10 +8,13 @@ from __future__ import annotations
 import inspect
 import logging
 import secrets
+import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,6 +25,7 @@ from jchannel._core.auth import subprotocols
 from jchannel._core.deadlines import Deadlines
 from jchannel._core.endpoint import Endpoint
 from jchannel._core.exits import contain
+from jchannel._core.forked import close_when_forked
 from jchannel._core.handlers import Methods
 from jchannel._core.handshake import SOCKET_PATH, greet
 from jchannel._core.incoming import read_in_trio
@@ -33,12 +37,13 @@ from jchannel._core.peer_carrier import PeerCarrier
 from jchannel._core.session import Session
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.transport import Link, LinkClosed
-from jchannel._core.upgrade import RejectedError, open_websocket
-from jchannel._guarded import log
+from jchannel._core.upgrade import ForeignError, RejectedError, open_websocket
+from jchannel._guarded import log, text_of, without_locals
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import MAX_CLIENT_LENGTH, Close, Error, Message, Open, Result
-from jchannel._protocol.values import pack
-from jchannel.errors import ClosedError, KernelError, PageLostError, RefusedError
+from jchannel._protocol.values import pack, shorten
+from jchannel._secret import Secret
+from jchannel.errors import ClosedError, KernelError, PageLostError, ProtocolError, RefusedError, UnreachableError
 
 __all__ = ["OnOpen", "Peer", "PeerChannel", "PeerOptions", "open_peer"]
 
@@ -199,6 +204,7 @@ class Peer:
             await self.session.run(early)
         finally:
             self._changed.unpark_all()
+            log(logging.INFO, "not connected to a server any more: %s", self.session.why_ended)
 
     def _serve(self, session: Session, request: Open | Close) -> None:
         if isinstance(request, Open):
@@ -247,6 +253,7 @@ async def open_peer(
     *,
     token: str | None = None,
     connect: Callable[[], Awaitable[trio.abc.Stream]] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Peer]:
     """Connect to a server for the time of an ``async with`` block.
 
@@ -255,37 +262,29 @@ async def open_peer(
         options: How the peer behaves.
         token: The server's token, where the URL does not carry it.
         connect: Opens a connection to the server, instead of TCP to the URL's host.
+        ssl_context: Decides which certificates are trusted, where the URL is one of https; ``None`` for the system's.
 
     Raises:
-        OSError: The server cannot be reached.
+        UnreachableError: The server cannot be reached, or its certificate is not trusted.
         trio.TooSlowError: The server did not answer within ``Limits.handshake_seconds``.
         RefusedError: The server refused the connection. The message is the server's.
-        PageLostError: The connection was lost during the handshake, or what answers there is no jchannel server.
+        PageLostError: The connection was lost during the handshake.
+        ProtocolError: What answers there is no jchannel server.
         TypeError, ValueError: An argument is not of its kind.
 
     Leaving the block closes the connection. Cancelling it does the same.
     """
-    address, found = _split_url(url)
+    url, token = _split_url(url, token)  # A traceback that shows local variables must not show the token.
     _check_client(options.client)
-    token = found if token is None else token
+    _check_ssl(ssl_context, url, connect)
     limits = options.limits
-    connect = partial(_open_stream, address) if connect is None else connect
-    stream = None
+    connect = partial(_open_stream, url, ssl_context) if connect is None else connect
+    opened: list[trio.abc.Stream] = []
     try:
         async with open_flat_nursery() as nursery:
             peer = Peer(options, nursery)
             nursery.start_soon(peer.deadlines.run)
-            with trio.move_on_after(limits.handshake_seconds) as timer:
-                stream = await connect()
-                link = await _open_link(stream, address, token, limits)
-                link = link if options.wrap_link is None else options.wrap_link(link)
-                name = secrets.token_urlsafe(12) if options.client is None else options.client
-                connection, early = await greet(link, name)
-            if timer.cancelled_caught:
-                raise trio.TooSlowError(f"{address} did not answer within {limits.handshake_seconds:g} s")
-            parts = urlsplit(address)
-            carrier = PeerCarrier(nursery, connect, parts.netloc, parts.path, connection.http_streams)
-            peer.connect(link, connection, carrier)
+            early = await _open_session(url, token, peer, connect, opened)
             nursery.start_soon(peer.run, early)
             try:
                 yield peer
@@ -294,20 +293,115 @@ async def open_peer(
                 with trio.move_on_after(limits.close_seconds, shield=True):
                     await peer.session.wait_ended()
                 nursery.cancel_scope.cancel()
-    except RejectedError as error:
-        raise RefusedError("forbidden", f"{address} refused the connection with HTTP {error.status}") from error
     finally:
-        if stream is not None:
+        for stream in opened:
             await aclose_now(stream)
 
 
-def _split_url(url: str) -> tuple[str, str]:
-    """Return the server's base URL, and the token from the fragment of a page URL."""
+async def _open_session(
+    url: str, token: str, peer: Peer, connect: Callable[[], Awaitable[trio.abc.Stream]], opened: list[trio.abc.Stream]
+) -> list[Message]:
+    """Open a connection, and make the peer's session of it. Return the messages that came behind the welcome.
+
+    Whatever can go wrong becomes an error that names the server, and who is to blame.
+    """
+    options, limits = peer.options, peer.options.limits
+    parts = urlsplit(url)
+    waits_for = "could not be connected to"
+    try:
+        with trio.move_on_after(limits.handshake_seconds) as timer:
+            stream = await connect()
+            opened.append(stream)
+            waits_for = "did not answer the WebSocket's request"
+            link = await open_websocket(
+                stream,
+                host=parts.netloc,
+                path=parts.path + SOCKET_PATH,
+                subprotocols=subprotocols(token),
+                frame_bytes=limits.frame_bytes,
+            )
+            link = link if options.wrap_link is None else options.wrap_link(link)
+            name = secrets.token_urlsafe(12) if options.client is None else options.client
+            waits_for = "opened a WebSocket, and did not answer the hello"
+            connection, early = await greet(link, name)
+    except (UnreachableError, RefusedError) as error:
+        without_locals(error)  # The frames below have sent the token.
+        raise
+    except OSError as error:
+        raise UnreachableError(f"{url} cannot be reached: {_explain(error)}") from without_locals(error)
+    except RejectedError as error:
+        raise _translate_status(url, error) from without_locals(error)
+    except (LinkClosed, PageLostError) as error:
+        text = f"the connection to {url} was lost: {error}"
+        raise PageLostError(text) from without_locals(error)
+    except ForeignError as error:
+        raise ProtocolError(f"what listens at {url} is no jchannel server: {error}") from without_locals(error)
+    except ProtocolError as error:
+        text = f"what listens at {url} is no jchannel server, or a broken one: {error}"
+        raise ProtocolError(text) from without_locals(error)
+    if timer.cancelled_caught:
+        raise trio.TooSlowError(f"{url} {waits_for} within {limits.handshake_seconds:g} s")
+    log(logging.INFO, "connected to %s", url)
+    carrier = PeerCarrier(peer.nursery, connect, parts.netloc, parts.path, connection.http_streams)
+    peer.connect(link, connection, carrier)
+    return early
+
+
+def _translate_status(url: str, rejected: RejectedError) -> Exception:
+    """Return the error for an HTTP status in the place of a WebSocket."""
+    status, answered = rejected.status, f"HTTP {rejected.status}"
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        text = f"{url} refused the connection with {answered}: it, or a proxy before it, knows no such token"
+        return RefusedError("forbidden", text)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return UnreachableError(f"{url} cannot be reached: the proxy before it answers {answered}")
+    if rejected.location:
+        # The far side wrote it. A peer that followed it would show the token to whomever it names.
+        text = f"{url} redirects with {answered} to {shorten(rejected.location)}, and a peer follows no redirects"
+        return ProtocolError(f"{text}: give it the server's own URL")
+    return ProtocolError(f"what listens at {url} is no jchannel server: it answers {answered} to a WebSocket's request")
+
+
+def _explain(error: OSError) -> str:
+    """Return what the operating system says, of each address that was tried."""
+    tried = error.__cause__
+    reasons = [one for one in tried.exceptions if isinstance(one, OSError)] if isinstance(tried, ExceptionGroup) else []
+    if isinstance(tried, OSError):
+        reasons = [tried]
+    texts = dict.fromkeys(one.strerror or text_of(one) for one in reasons or [error])
+    if any(isinstance(one, ConnectionRefusedError) for one in reasons):
+        return f"{'; '.join(texts)}: nothing listens there; the URL of a server changes with each start"
+    if isinstance(error, socket.gaierror):
+        return f"the name of its host is not known ({'; '.join(texts)})"
+    return "; ".join(texts)
+
+
+def _split_url(url: str, token: str | None) -> tuple[str, Secret]:
+    """Return the server's base URL, and the token: as it is given, or from the fragment of a page URL.
+
+    Raises:
+        TypeError, ValueError: The URL is not one.
+    """
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, and not {url!r}")
     base, _, fragment = url.partition("#")
-    values = parse_qs(fragment).get("jchannel", [""])
-    return check_url(base), values[0]
+    base = check_url(base)
+    try:
+        str(urlsplit(base).hostname).encode("idna")
+    except UnicodeError as error:
+        raise ValueError(f"url names a host that cannot be one: {text_of(error)}") from None
+    return base, Secret(parse_qs(fragment).get("jchannel", [""])[0] if token is None else token)
+
+
+def _check_ssl(ssl_context: object, url: str, connect: object) -> None:
+    if ssl_context is None:
+        return
+    if not isinstance(ssl_context, ssl.SSLContext):
+        raise TypeError(f"ssl_context must be an ssl.SSLContext, or None for the system's, and not {ssl_context!r}")
+    if connect is not None:
+        raise ValueError("ssl_context is for connections of jchannel's own: let connect open its own TLS")
+    if not url.startswith("https:"):
+        raise ValueError(f"ssl_context is for a URL of https, and this is {url}")
 
 
 def _check_client(client: str | None) -> None:
@@ -317,23 +411,41 @@ def _check_client(client: str | None) -> None:
         raise ValueError(f"client must have 1 to {MAX_CLIENT_LENGTH} characters, and it has {len(client)}")
 
 
-async def _open_stream(address: str) -> trio.abc.Stream:
-    parts = urlsplit(address)
+async def _open_stream(url: str, ssl_context: ssl.SSLContext | None) -> trio.abc.Stream:
+    """Open a connection to the host of a URL, with TLS where it is one of https.
+
+    Raises:
+        OSError: The host cannot be reached.
+        UnreachableError: It can, and there is no TLS with it.
+
+    Cancelling it leaves no connection open.
+    """
+    parts = urlsplit(url)
     assert parts.hostname is not None
-    if parts.scheme == "https":
-        return await trio.open_ssl_over_tcp_stream(parts.hostname, parts.port or _HTTPS_PORT, https_compatible=True)
-    return await trio.open_tcp_stream(parts.hostname, parts.port or _HTTP_PORT)
-
-
-async def _open_link(stream: trio.abc.Stream, address: str, token: str, limits: Limits) -> Link:
-    parts = urlsplit(address)
+    secure = parts.scheme == "https"
+    stream = await trio.open_tcp_stream(parts.hostname, parts.port or (_HTTPS_PORT if secure else _HTTP_PORT))
+    close_when_forked(stream)
+    if not secure:
+        return stream
+    context = ssl.create_default_context() if ssl_context is None else ssl_context
+    secured = trio.SSLStream(stream, context, server_hostname=parts.hostname, https_compatible=True)
     try:
-        return await open_websocket(
-            stream,
-            host=parts.netloc,
-            path=parts.path + SOCKET_PATH,
-            subprotocols=subprotocols(token),
-            frame_bytes=limits.frame_bytes,
+        await secured.do_handshake()
+    except trio.BrokenResourceError as error:
+        await aclose_now(secured)
+        raise UnreachableError(f"{url} cannot be reached: {_explain_tls(error.__cause__)}") from error
+    except BaseException:
+        await aclose_now(secured)
+        raise
+    return secured
+
+
+def _explain_tls(error: BaseException | None) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not trusted: {error.verify_message}; for one of your own pass an ssl_context that "
+            "trusts it"
         )
-    except LinkClosed as closed:
-        raise PageLostError(f"{address} did not open a WebSocket: {closed}") from closed
+    if isinstance(error, ssl.SSLError):
+        return f"there is no TLS with it: {error.reason or text_of(error)}; a server without TLS has a URL of http"
+    return "it broke off during the handshake of TLS"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 import logging
 import math
+import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -20,6 +21,7 @@ from jchannel._core.arguments import check_timeout
 from jchannel._core.auth import Gate, check_origins, make_token
 from jchannel._core.channel import ServerChannel
 from jchannel._core.deadlines import Deadlines
+from jchannel._core.forked import FORKED, close_when_forked, disown_when_forked
 from jchannel._core.handshake import refuse
 from jchannel._core.limits import Limits
 from jchannel._core.nursery import aclose_now, open_flat_nursery
@@ -36,6 +38,10 @@ from jchannel._protocol.messages import Hello, Welcome
 from jchannel.errors import ClosedError, FrontendError, RefusedError
 
 __all__ = ["Server", "ServerState"]
+
+
+#: The logger of pages that come and go.
+_SESSION: Final = "jchannel.session"
 
 
 class ServerState(enum.Enum):
@@ -68,6 +74,7 @@ class Server:
         tracebacks: Whether the page gets the traceback of an exception that a Python handler raised.
         limits: The limits of what a peer controls; ``None`` for the defaults.
         listeners: Listeners to accept connections from, instead of sockets on ``host`` and ``port``.
+        ssl_context: Lets the server speak TLS, with the certificate of this context; ``None`` for plain HTTP.
 
     Attributes:
         token: The secret that lets a page connect.
@@ -80,6 +87,7 @@ class Server:
         tally: Counts what the requests and streams of all channels come to.
         pages: How many times a page has connected.
         advice: What a person is to do when no page is connected, as the end of a sentence.
+        forked: Whether this is the copy of a forked process, in which it cannot be used.
 
     Raises:
         TypeError, ValueError: An argument is not of its kind.
@@ -96,6 +104,7 @@ class Server:
         tracebacks: bool = False,
         limits: Limits | None = None,
         listeners: Sequence[trio.abc.Listener[Any]] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.limits = _check_limits(limits)
         self.tracebacks = tracebacks
@@ -109,6 +118,7 @@ class Server:
         self._host = host
         self._port = port
         self._listeners = None if listeners is None else _check_listeners(listeners)
+        self._ssl_context = _check_ssl_context(ssl_context)
         self._url = None if url is None else check_url(url)
         self.prefix = "" if self._url is None else urlsplit(self._url).path
         self.gate = Gate(self.token, frozenset(), check_origins(origins))
@@ -130,6 +140,8 @@ class Server:
         self._held: Counter[ServerChannel] = Counter()
         self._last_channel = 0
         self._failure: Exception | None = None
+        self.forked = False
+        disown_when_forked(self)
 
     @property
     def url(self) -> str:
@@ -234,9 +246,10 @@ class Server:
                 except Exception as error:
                     self._failure = error
                     raise
-                serve = partial(trio.serve_listeners, self._acceptor.serve, list(listeners), handler_nursery=nursery)
+                serve = partial(trio.serve_listeners, self._serve_stream, list(listeners), handler_nursery=nursery)
                 nursery.start_soon(self._run_task, serve, name=f"listening at {self.url}")
                 self._move(ServerState.OPEN)
+                log(logging.INFO, "the server has started at %s", self.url)
                 yield
             finally:
                 with trio.move_on_after(2 * self.limits.close_seconds, shield=True):
@@ -245,6 +258,12 @@ class Server:
                 nursery.cancel_scope.cancel()
                 for listener in listeners:
                     await aclose_now(listener)
+                if listeners:
+                    log(logging.INFO, "the server at %s has stopped", self.url)
+
+    def _serve_stream(self, stream: trio.abc.Stream) -> Awaitable[None]:
+        close_when_forked(stream)
+        return self._acceptor.serve(stream)
 
     async def _open_listeners(self) -> Sequence[trio.abc.Listener[Any]]:
         listeners: Sequence[trio.abc.Listener[Any]]
@@ -256,12 +275,18 @@ class Server:
         else:
             listeners = self._listeners
         if self._url is None:
-            self._url = base_url(self._host, port or DEFAULT_PORT)
+            scheme = "http" if self._ssl_context is None else "https"
+            self._url = base_url(self._host, port or DEFAULT_PORT, scheme)
+        for listener in listeners:
+            close_when_forked(listener)
         self.gate.hosts |= {urlsplit(self._url).hostname or ""}
-        return listeners
+        return listeners if self._ssl_context is None else _secure(listeners, self._ssl_context)
 
     async def _close(self) -> None:
         """End the page's session with a goodbye, and the channels. Cancelling it leaves out the goodbye."""
+        if self._state is ServerState.OPEN:
+            failed = "" if self._failure is None else f", because of an error: {repr_of(self._failure)}"
+            log(logging.INFO, "the server at %s is stopping%s", self.url, failed)
         self._move(ServerState.CLOSED)
         for channel in list(self._channels.values()):
             channel.shut(self._explain_end(), tell=False, cause=self._failure)
@@ -292,6 +317,15 @@ class Server:
             self._failure = error
             raise
 
+    def disown(self) -> None:
+        """Refuse to be used in a forked process: server, page and channels are its parent's."""
+        self.forked = True
+        self._state = ServerState.CLOSED
+        self._session = None
+        for channel in list(self._held):
+            channel.disown()
+        self._channels.clear()
+
     def _explain_end(self) -> str:
         """Return why it has ended, as the end of a sentence about a channel."""
         if self._failure is None:
@@ -304,6 +338,8 @@ class Server:
         Raises:
             ClosedError: It is.
         """
+        if self.forked:
+            raise ClosedError(FORKED)
         if self._state is ServerState.CLOSED:
             if self._failure is None:
                 raise ClosedError("the server is closed")
@@ -384,6 +420,7 @@ class Server:
         """Serve a page that has said hello, until its connection ends."""
         refusal = await self._make_way(hello)
         if refusal is not None:
+            log(logging.INFO, "a page with the token was refused: %s", refusal, name=_SESSION)
             await refuse(link, connection, refusal, seconds=self.limits.close_seconds)
             return
         session = Session(
@@ -418,7 +455,19 @@ class Server:
             return
         self._session = session
         self.pages += 1
-        await session.run(begin=partial(self._open_channels, session))
+        log(
+            logging.INFO,
+            "the page %r has connected, and gets %d channels",
+            hello.client,
+            len(self._channels),
+            name=_SESSION,
+        )
+        try:
+            await session.run(begin=partial(self._open_channels, session))
+        finally:
+            seconds = trio.current_time() - session.since
+            text = "the page %r is not connected any more, after %.1f s: %s"
+            log(logging.INFO, text, hello.client, seconds, session.why_ended, name=_SESSION)
 
     def _open_channels(self, session: Session) -> None:
         """Open the channels in a page that has connected, before anything else is sent."""
@@ -484,6 +533,25 @@ def _check_listeners(listeners: Sequence[trio.abc.Listener[Any]]) -> list[trio.a
     if not checked:
         raise ValueError("listeners must not be empty: leave it out to listen on host and port")
     return checked
+
+
+def _check_ssl_context(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    if context is not None and not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"ssl_context must be an ssl.SSLContext, or None for plain HTTP, and not {context!r}")
+    if context is not None and context.protocol is ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError(
+            "ssl_context is one for clients: make it with ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), and "
+            "load the certificate into it with load_cert_chain()"
+        )
+    return context
+
+
+def _secure(
+    listeners: Sequence[trio.abc.Listener[Any]], context: ssl.SSLContext
+) -> Sequence[trio.abc.Listener[trio.abc.Stream]]:
+    """Return listeners whose streams speak TLS. The handshake is part of reading the first head, and of its time."""
+    # As over HTTPS, the end of a connection is not negotiated: all that counts says itself where it ends.
+    return [trio.SSLListener(listener, context, https_compatible=True) for listener in listeners]
 
 
 def _check_heartbeat(heartbeat: float) -> float:

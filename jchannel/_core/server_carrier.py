@@ -95,7 +95,7 @@ class ServerCarrier(Carrier):
                 try:
                     await answer()
                 except Exception:
-                    # Whoever serves HTTP logs it and breaks the response off. Nobody carries what is left of the stream.
+                    # Who serves HTTP logs it and breaks the response off. Nobody carries what is left of the stream.
                     break_off(stream)
                     raise
                 nursery.cancel_scope.cancel()

@@ -29,7 +29,7 @@ from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.threads import TrioThreads
 from jchannel._core.transport import Link, LinkClosed
 from jchannel._core.trio_run import TrioRun
-from jchannel._guarded import log
+from jchannel._guarded import is_logged, log, without_locals
 from jchannel._protocol import messages
 from jchannel._protocol.connection import Connection, State
 from jchannel._protocol.messages import (
@@ -98,6 +98,10 @@ class FrameLoad:
 #: The most characters of a goodbye's message, where the whole of it does not fit into the far side's frames: at four
 #: bytes a character, or six for what JSON escapes, they fit into the smallest.
 _SHORT_GOODBYE: Final = 500
+
+
+#: The logger of single messages.
+_WIRE: Final = "jchannel.wire"
 
 
 class SessionState(enum.Enum):
@@ -264,6 +268,9 @@ class Session:
         """
         assert self.alive, self.why_ended
         id_ = self._connection.request(request.message, channel, stream, timeout, parent)
+        if is_logged(_WIRE):  # Its own message is not numbered.
+            text = messages.outline(request.message, id=id_, channel=channel)
+            log(logging.DEBUG, "to %s: %s", self.far_side, text, name=_WIRE)
         self._requests[id_] = request
         return id_
 
@@ -453,7 +460,8 @@ class Session:
         if not self._run.is_here:  # Another thread makes a step: handlers of the log and scopes are not for it.
             self._run.run_soon(partial(self.break_off, error))
             return
-        log(logging.ERROR, "an error of jchannel has ended the session with %s", self.far_side, error=error)
+        text = "an error of jchannel has ended the session with %s"
+        log(logging.ERROR, text, self.far_side, error=without_locals(error))
         self.end("closed", "an error of jchannel has ended the session")
 
     def tell(self, message: Message) -> None:
@@ -471,6 +479,7 @@ class Session:
             return False
         try:
             self._connection.send(message)
+            self._trace("to", message)
         except ValueError:
             raise
         except Exception as error:  # noqa: BLE001 (a bulkhead)
@@ -486,11 +495,18 @@ class Session:
                 self._connection.send(Goodbye(reason, message))
             except ValueError:
                 self._connection.send(Goodbye(reason, message[:_SHORT_GOODBYE]))
+            log(logging.DEBUG, "said goodbye to %s: %s", self.far_side, reason, name=_WIRE)
             self._send()
         except Exception as error:  # noqa: BLE001 (a bulkhead: what has ended the session may be what fails here)
             self._log_late(error)
             return False
         return True
+
+    def _trace(self, way: str, *traced: Message) -> None:
+        """Log messages that have come or are going, if the program wants that, without what they carry."""
+        if is_logged(_WIRE):
+            for message in traced:
+                log(logging.DEBUG, "%s %s: %s", way, self.far_side, messages.outline(message), name=_WIRE)
 
     def _send(self, *, at_once: bool = False) -> None:
         """Send what the connection has.
@@ -646,6 +662,7 @@ class Session:
         self.tally.frames_received += 1
         self.tally.messages_received += len(received)
         self.tally.bytes_received += size
+        self._trace("from", *received)
         return received
 
     def _handle(self, message: Message) -> None:
@@ -716,6 +733,7 @@ class Session:
             return
         self._move(SessionState.ENDING)
         self.why_ended = why
+        log(logging.DEBUG, "the session with %s is ending: %s", self.far_side, why)
         if seconds:
             self._scope.deadline = trio.current_time() + seconds
         else:
@@ -746,7 +764,7 @@ class Session:
     def _log_late(self, error: Exception) -> None:
         """Log an error of the library that comes when there is no session any more that it could end."""
         text = "an error of jchannel came up when the session with %s was ending"
-        log(logging.ERROR, text, self.far_side, error=error)
+        log(logging.ERROR, text, self.far_side, error=without_locals(error))
 
     def _move(self, state: SessionState) -> None:
         assert state in _FOLLOWING[self._state], (self._state, state)

@@ -18,6 +18,7 @@ from jchannel._core.threads import TrioThreads
 from jchannel._core.tree import StreamNode
 from jchannel._guarded import log
 from jchannel._protocol.messages import StreamInfo
+from jchannel._secret import Secret
 from jchannel._streams.progress import Progress
 from jchannel._streams.sources import open_source
 
@@ -123,7 +124,7 @@ class StreamRegistry:
 
     def issue_ticket(self, stream: Stream) -> str:
         """Return a new ticket of 128 random bits with which the stream's bytes can be fetched or posted."""
-        stream.ticket = secrets.token_urlsafe(16)
+        stream.ticket = Secret(secrets.token_urlsafe(16))
         self._by_ticket[stream.ticket] = stream
         return stream.ticket
 

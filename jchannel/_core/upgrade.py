@@ -19,7 +19,7 @@ from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.transport import Link, LinkClosed, Side, WebSocketLink
 from jchannel._guarded import text_of
 
-__all__ = ["RejectedError", "Upgrade", "asks_for_websocket", "check_request", "open_websocket"]
+__all__ = ["ForeignError", "RejectedError", "Upgrade", "asks_for_websocket", "check_request", "open_websocket"]
 
 #: The end of an HTTP head. What comes behind it is the link's.
 _HEAD_END: Final = b"\r\n\r\n"
@@ -74,11 +74,17 @@ class RejectedError(Exception):
 
     Attributes:
         status: The status.
+        location: Where a redirect leads; empty where it is none.
     """
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, location: str = "") -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
+        self.location = location
+
+
+class ForeignError(Exception):
+    """What has answered a WebSocket's request does not speak our language. The message is the end of a sentence."""
 
 
 class Upgrade:
@@ -123,19 +129,25 @@ async def open_websocket(
 
     Raises:
         RejectedError: The far side has answered with an HTTP status instead.
-        LinkClosed: The stream ended before the answer did, or what was answered is no HTTP.
+        ForeignError: What was answered is no HTTP, no WebSocket, or one without any of the subprotocols.
+        LinkClosed: The stream ended before the answer did.
     """
     head = _HeadStream(stream)
     try:
         async with open_flat_nursery() as nursery:
-            await trio_websocket.wrap_client_stream(nursery, head.as_stream(), host, path, subprotocols=subprotocols)
+            websocket = await trio_websocket.wrap_client_stream(
+                nursery, head.as_stream(), host, path, subprotocols=subprotocols
+            )
             nursery.cancel_scope.cancel()
     except trio_websocket.ConnectionRejected as error:
-        raise RejectedError(error.status_code) from None
+        locations = [value for name, value in error.headers or () if name.lower() == b"location"]
+        raise RejectedError(error.status_code, str(b"".join(locations[:1]), "latin-1")) from None
     except LinkClosed:
         raise
     except Exception as error:  # wsproto's and h11's own come through trio-websocket.
-        raise LinkClosed(f"what it answered is no HTTP: {text_of(error)}") from error
+        raise ForeignError(f"what it answered is no HTTP: {text_of(error)}") from error
+    if websocket.subprotocol is None:
+        raise ForeignError("it opened a WebSocket without jchannel's subprotocol")
     return head.detach(Side.CLIENT, frame_bytes)
 
 
@@ -170,8 +182,12 @@ class _HeadStream:
             await trio.lowlevel.checkpoint()
             data, self._read = self._read, b""
         else:
-            data = await self._stream.receive_some(max_bytes)
-            if not data:  # trio-websocket would wait for ever.
+            try:
+                data = await self._stream.receive_some(max_bytes)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                said = "" if error.__cause__ is None else f": {text_of(error.__cause__)}"
+                raise LinkClosed(f"it broke off during the handshake{said}") from error
+            if not data:  # trio-websocket would wait for ever, and also where the stream breaks.
                 raise LinkClosed("it ended during the handshake")
         begin = len(self._seen)
         self._seen += data
@@ -186,7 +202,7 @@ class _HeadStream:
         """Send bytes."""
         try:
             await self._stream.send_all(data)
-        except trio.BrokenResourceError as error:  # trio-websocket would wait for ever for the answer.
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:  # It would wait for ever for the answer.
             raise LinkClosed("it ended during the handshake") from error
 
     async def aclose(self) -> None:

@@ -26,6 +26,7 @@ from urllib.parse import parse_qs
 from jchannel._client import read_static
 from jchannel._core.asgi import Receive, Scope, Send, get_header, respond
 from jchannel._notebook.panel import Panels
+from jchannel._secret import Secret
 
 __all__ = ["Claims"]
 
@@ -92,7 +93,7 @@ class Claims:
             The ticket: its name, which is not secret, a dot, and 128 random bits.
         """
         name = str(next(self._names))
-        ticket = f"{name}.{secrets.token_urlsafe(16)}"
+        ticket = Secret(f"{name}.{secrets.token_urlsafe(16)}")
         self._tickets[name] = ticket, self._clock() + self._seconds
         while len(self._tickets) > _MAX_TICKETS:
             self._tickets.pop(next(iter(self._tickets)), None)

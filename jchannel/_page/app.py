@@ -12,6 +12,7 @@ from jchannel._client import read_static
 from jchannel._core.asgi import AsgiApp, Receive, Scope, Send, get_header, respond, with_headers
 from jchannel._core.auth import Gate
 from jchannel._core.routes import find_path
+from jchannel._secret import Secret, SecretBytes
 
 __all__ = ["CLIENT_PATH", "PageApp"]
 
@@ -30,6 +31,9 @@ _HEADERS: Final = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
+
+#: What the page that has the token in it may do, besides running its one script.
+_TICKET_POLICY: Final = "default-src 'none'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
 
 _HTML_HEADERS: Final = {"content-type": "text/html; charset=utf-8", **_HEADERS}
 
@@ -53,18 +57,20 @@ class PageApp:
         self._gate = gate
         self._tickets: dict[str, str] = {}
 
-    def issue_ticket(self, target: str) -> str:
-        """Create a ticket that redirects the first request with it to a URL.
+    def issue_ticket(self, token: str) -> Secret:
+        """Create a ticket that gives the token to the first page that is opened with it, and leads it to the own page.
 
         The URL of the page contains the token, and other users of the machine can read the command that opens a
-        browser. So the command gets a ticket instead.
+        browser. So the command gets a ticket instead. The token is in the body of the response, which no browser
+        stores, and goes from there into the tab's session storage: a redirect to the page's URL, token and all, would
+        stay in the browser's history, which may be sent to the user's other devices, and in its cache.
 
         Returns:
             The path and query of the ticket, below the server's base URL.
         """
         ticket = secrets.token_urlsafe(16)
-        self._tickets[ticket] = target
-        return f"{CLIENT_PATH}open?ticket={ticket}"
+        self._tickets[ticket] = token
+        return Secret(f"{CLIENT_PATH}open?ticket={ticket}")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Cancelling it interrupts the response."""
@@ -75,7 +81,7 @@ class PageApp:
             await _respond_with_text(send, HTTPStatus.MISDIRECTED_REQUEST, text)
             return
         path = find_path(scope["path"], self._prefix)
-        if path == f"{CLIENT_PATH}open":
+        if path == f"{CLIENT_PATH}open" and scope["method"] == "GET":
             await self._redeem_ticket(scope, send)
         elif path.startswith(CLIENT_PATH):
             await _respond_with_client(path.removeprefix(CLIENT_PATH), send)
@@ -90,12 +96,20 @@ class PageApp:
 
     async def _redeem_ticket(self, scope: Scope, send: Send) -> None:
         tickets = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [""])
-        target = self._tickets.pop(tickets[0], None)
-        if target is None:
+        token = self._tickets.pop(tickets[0], None)
+        if token is None:
             text = "This address works only once. Open the server's page_url instead."
             await _respond_with_text(send, HTTPStatus.GONE, text)
         else:
-            await respond(send, HTTPStatus.SEE_OTHER, b"", {"location": target, **_HEADERS})
+            nonce = secrets.token_urlsafe(16)
+            # Both are of characters that mean nothing in HTML.
+            page = read_static("open.html").replace(b"{nonce}", nonce.encode()).replace(b"{token}", token.encode())
+            headers = {
+                **_HTML_HEADERS,
+                "cache-control": "no-store",
+                "content-security-policy": f"{_TICKET_POLICY}; script-src 'nonce-{nonce}'",
+            }
+            await respond(send, HTTPStatus.OK, SecretBytes(page), headers)
 
 
 def _open_site(folder: object) -> AsgiApp:

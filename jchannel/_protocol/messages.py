@@ -6,6 +6,7 @@ decided here but in ``connection``.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable
@@ -106,7 +107,7 @@ class StreamInfo:
     id: int
     total: int | None = None
     data: bytes | None = None
-    ticket: str | None = None
+    ticket: str | None = dataclasses.field(default=None, repr=False)  # A secret.
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,7 @@ class Ticket:
 
     type: ClassVar = "ticket"
     stream: int
-    ticket: str
+    ticket: str = dataclasses.field(repr=False)  # A secret.
     credit: int | None = None
 
 
@@ -314,6 +315,27 @@ Request: TypeAlias = Open | Close | Echo | Call | Pipe
 Answer: TypeAlias = Result | Error
 StreamMessage: TypeAlias = Ticket | Stop | Broken | Credit | Piece | End
 Message: TypeAlias = Hello | Welcome | Goodbye | Beat | Request | Answer | Cancel | StreamMessage | Ack
+
+
+#: What a log may say of a message: no value, no text and no code of a user's, and no ticket.
+_OUTLINED: Final = ("id", "channel", "name", "stream", "timeout", "parent", "kind", "reason", "credit", "bytes")
+
+
+def outline(message: Message, **numbers: int) -> str:
+    """Return what a message is and refers to, without what it carries: for the log.
+
+    Args:
+        message: The message.
+        numbers: Its fields that it gets only when it is sent, by their names.
+    """
+    parts = [message.type]
+    for name in _OUTLINED:
+        value = numbers.get(name, getattr(message, name, None))
+        if isinstance(value, StreamInfo):
+            value = value.id
+        if value is not None:
+            parts.append(f"{name}={shorten(value)}")
+    return " ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

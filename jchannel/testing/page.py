@@ -228,7 +228,7 @@ class Page(metaclass=NoPublicConstructor):
             StateError: The page is connected.
             RefusedError: The server refuses it: it is closed, or another page has connected meanwhile.
             trio.TooSlowError: Nothing passes: the page is held.
-            ConnectionRefusedError: The server is closed.
+            UnreachableError: The server is closed.
 
         Cancelling it leaves the page not connected.
         """

@@ -80,7 +80,7 @@ async def open_page(
     Raises:
         TypeError: The server is not one in memory.
         RefusedError: Another page is connected.
-        ConnectionRefusedError: The server is closed.
+        UnreachableError: The server is closed.
 
     Leaving the block closes the connection with a goodbye; a page that is held or delayed is lost. Cancelling it does
     the same.

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 
 import outcome
 import pytest
@@ -227,7 +228,9 @@ server.stop()
 
 def test_what_a_fork_leaves_behind_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     # The same as in a forked process, which coverage does not see.
-    portal = Portal()
+    monkeypatch.setattr(Portal, "_all", weakref.WeakSet())
+    portal, ended = Portal(), Portal()
+    ended.end("it has ended before")
     monkeypatch.setattr(module, "_thread_portal", portal)
     module._end_after_fork()
     call = EndlessCall(portal)
@@ -235,6 +238,7 @@ def test_what_a_fork_leaves_behind_is_ended(monkeypatch: pytest.MonkeyPatch) -> 
     assert "forked" in str(call.error)
     module._end_after_fork()
     assert module._thread_portal is None
+    assert str(ended.explain_end()) == "it has ended before"
 
 
 def test_a_plain_loop_is_not_one_with_trio() -> None:

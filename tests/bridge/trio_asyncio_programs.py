@@ -18,7 +18,7 @@ import trio_asyncio
 
 import jchannel
 from jchannel import Channel, Server
-from jchannel.errors import ClosedError, StateError
+from jchannel.errors import ClosedError, StateError, UnreachableError
 from jchannel.trio import Peer, open_peer
 from tests.peer_thread import TIMEOUT, PagePeer
 from tests.stream_page import StreamPage, StreamPeer
@@ -212,7 +212,7 @@ def the_server_ends_with_its_loop() -> None:
 
     run(program)
     assert "stopped" in repr(servers[0])
-    with pytest.raises(OSError, match="all attempts to connect"):
+    with pytest.raises(UnreachableError, match="nothing listens there"):
         trio.run(_connect, servers[0].page_url)
 
     async def ask() -> None:

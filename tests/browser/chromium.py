@@ -86,11 +86,12 @@ class BrowserThread:
     ) -> None:
         self._loop_thread.stop()
 
-    async def open(self, url: str) -> "PageHandle":
+    async def open(self, url: str, *, trusts_all: bool = False) -> "PageHandle":
         """Opens a page that shares nothing (cookies, storage, cache) with any other, and waits until it has loaded.
 
         Args:
             url: Where to go.
+            trusts_all: Whether every certificate is trusted, as one is that its user has accepted.
 
         Returns:
             The page.
@@ -101,7 +102,7 @@ class BrowserThread:
 
         Cancelling it gives up waiting; `close_pages` closes what has been opened.
         """
-        return await self._loop_thread.wait_in_trio(self._open(url))
+        return await self._loop_thread.wait_in_trio(self._open(url, trusts_all=trusts_all))
 
     async def close_pages(self) -> None:
         """Closes every page that is open. Cancelling it may leave some open."""
@@ -117,8 +118,8 @@ class BrowserThread:
         await session.detach()
         return [process["id"] for process in processes if process["type"] == "renderer"]
 
-    async def _open(self, url: str) -> "PageHandle":
-        context = await self._browser.new_context()
+    async def _open(self, url: str, *, trusts_all: bool = False) -> "PageHandle":
+        context = await self._browser.new_context(ignore_https_errors=trusts_all)
         self._contexts.add(context)
         context.set_default_timeout(TIMEOUT * 1000)
         page = _Page(await context.new_page())

@@ -169,3 +169,16 @@ async def test_a_page_with_a_base_of_another_host_takes_its_token_out_of_the_add
     page = b"<!doctype html><base href='http://localhost:1/x/'><script src='http://localhost:1/x.js'></script>"
     async with opened(browser, tmp_path, page) as (server, handle):
         assert await handle.evaluate("location.href") == f"{server.url}/page.html"
+
+
+async def test_the_address_for_a_browser_s_command_leads_to_the_page_of_an_application_and_connects_it(
+    browser: BrowserThread, tmp_path: Path
+) -> None:
+    (tmp_path / "index.html").write_text("<!doctype html><title>own</title>")
+    async with open_server(port=0, static=tmp_path) as server:
+        url = server.issue_browser_url()
+        handle = await browser.open(url)
+        await handle.wait_for("jchannel.client.state === 'connected'")
+        assert await handle.evaluate("[location.href, document.title]") == [f"{server.url}/", "own"]
+        again = await browser.open(url)
+        assert "works only once" in await again.evaluate("document.body.textContent")

@@ -1,11 +1,9 @@
 """The Python peer: what it says of itself, and what it does without options."""
 
-import pytest
 import trio
 import trio.testing
 
 from jchannel._core.peer import PeerOptions, open_peer
-from jchannel.errors import PageLostError
 from tests.core.internals import lose_peer
 from tests.core.memory import open_memory_server
 
@@ -37,17 +35,3 @@ async def test_a_peer_knows_why_its_connection_has_ended_once_it_has(autojump_cl
         lose_peer(peer)
         await peer.wait_ended()
         assert peer.why_ended
-
-
-async def test_what_answers_and_is_no_server_is_a_lost_page(autojump_clock: trio.testing.MockClock) -> None:
-    near, far = trio.testing.memory_stream_pair()
-    await far.send_all(b"220 mail.example ESMTP\r\n\r\n")
-
-    async def connect() -> trio.abc.Stream:
-        return near
-
-    with pytest.raises(
-        PageLostError, match=r"^http://localhost:25 did not open a WebSocket: what it answered is no HTTP"
-    ):
-        async with open_peer("http://localhost:25", PeerOptions(), token="x", connect=connect):
-            raise AssertionError

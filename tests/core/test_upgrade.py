@@ -5,7 +5,7 @@ import trio
 import trio.testing
 
 from jchannel._core.transport import Link, LinkClosed
-from jchannel._core.upgrade import RejectedError, Upgrade, open_websocket
+from jchannel._core.upgrade import ForeignError, RejectedError, Upgrade, open_websocket
 
 REQUEST = (
     b"GET /socket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -62,7 +62,7 @@ async def test_a_rejection_is_raised_with_its_status_whatever_its_body_is(body: 
 
 
 async def test_an_answer_that_is_no_http_leads_to_no_link() -> None:
-    with pytest.raises(LinkClosed, match=r"^what it answered is no HTTP: "):
+    with pytest.raises(ForeignError, match=r"^what it answered is no HTTP: "):
         await open_client(b"nonsense\r\n\r\n")
 
 

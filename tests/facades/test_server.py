@@ -11,7 +11,7 @@ import trio.testing
 import jchannel
 from jchannel._bridge.call import wait_blocking
 from jchannel._bridge.jobs import TaskJob
-from jchannel.errors import ClosedError, StateError
+from jchannel.errors import ClosedError, StateError, UnreachableError
 from jchannel.trio import open_peer
 from tests.peer_thread import PeerThread
 
@@ -30,7 +30,7 @@ def test_starting_gives_the_server_and_stopping_ends_it() -> None:
         def connect() -> None:
             trio.run(_connect, server.page_url)
 
-        with pytest.raises(OSError, match="all attempts to connect"):
+        with pytest.raises(UnreachableError, match="nothing listens there"):
             await asyncio.to_thread(connect)
 
     asyncio.run(program())

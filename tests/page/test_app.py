@@ -127,29 +127,50 @@ async def test_a_prefix_with_escapes_is_recognised() -> None:
 
 async def test_a_ticket_leads_to_its_target_once() -> None:
     app = open_app()
-    path, _, query = app.issue_ticket("http://localhost:8889/#jchannel=secret").partition("?")
+    path, _, query = app.issue_ticket("secret").partition("?")
     assert "secret" not in path + query
     first = await call(app, path, query=query)
-    assert (first.status, first.headers["location"]) == (303, "http://localhost:8889/#jchannel=secret")
-    assert first.headers["cache-control"] == "no-cache"
+    assert (first.status, first.body.count(b'data-token="secret"')) == (200, 1)
     second = await call(app, path, query=query)
     assert second.status == 410
-    assert "location" not in second.headers
+    assert b"secret" not in second.body
+
+
+async def test_no_browser_stores_the_response_to_a_ticket_and_its_script_alone_runs_in_it() -> None:
+    app = open_app()
+    path, _, query = app.issue_ticket("secret").partition("?")
+    response = await call(app, path, query=query)
+    assert response.headers["cache-control"] == "no-store"
+    assert not any("secret" in value for value in response.headers.values())
+    (nonce,) = re.findall(rb'<script nonce="([\w-]+)"', response.body)
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert f"script-src 'nonce-{nonce.decode()}'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert b"{" + b"nonce}" not in response.body
+
+
+async def test_only_a_page_that_is_opened_uses_a_ticket_up() -> None:
+    app = open_app()
+    path, _, query = app.issue_ticket("secret").partition("?")
+    for method in ("HEAD", "POST"):
+        assert (await call(app, path, query=query, method=method)).status == 404
+    assert (await call(app, path, query=query)).status == 200
 
 
 async def test_each_ticket_is_of_its_own() -> None:
     app = open_app()
-    tickets = [app.issue_ticket(target) for target in ("http://one/", "http://two/")]
+    tickets = [app.issue_ticket(token) for token in ("one", "two")]
     assert tickets[0] != tickets[1]
-    for ticket, target in zip(reversed(tickets), ("http://two/", "http://one/"), strict=True):
+    for ticket, token in zip(reversed(tickets), ("two", "one"), strict=True):
         path, _, query = ticket.partition("?")
-        assert (await call(app, path, query=query)).headers["location"] == target
+        assert f'data-token="{token}"'.encode() in (await call(app, path, query=query)).body
 
 
 @pytest.mark.parametrize("query", ["", "ticket=", "ticket=wrong", "other=1", "ticket=%ff"])
 async def test_what_is_no_ticket_leads_nowhere(query: str) -> None:
     app = open_app()
-    app.issue_ticket("http://localhost:8889/#jchannel=secret")
+    app.issue_ticket("secret")
     assert (await call(app, f"{CLIENT_PATH}open", query=query)).status == 410
 
 

@@ -26,6 +26,7 @@ from jchannel.errors import (
     PageLostError,
     RefusedError,
     StateError,
+    UnreachableError,
 )
 from jchannel.testing import AsyncioKit, JavaScriptError, LoopPage, SyncKit
 from jchannel.testing.clock import KitPortal
@@ -367,7 +368,7 @@ class TestAsyncio:
         async def main() -> None:
             async with AsyncioKit() as kit:
                 await kit.server.stop()
-                with pytest.raises(ConnectionRefusedError):
+                with pytest.raises(UnreachableError):
                     await kit.open_page()
                 await kit.server.start()
                 async with kit.server as server:

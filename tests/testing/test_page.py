@@ -21,6 +21,7 @@ from jchannel.errors import (
     RefusedError,
     RemoteCancelledError,
     StateError,
+    UnreachableError,
 )
 from jchannel.testing import JavaScriptError, Page, open_page, open_pair, open_server
 from jchannel.testing.network import MemoryListener, connect_streams
@@ -587,7 +588,7 @@ class TestServers:
     async def test_a_server_that_is_closed_takes_no_page(self, autojump_clock: trio.testing.MockClock) -> None:
         async with open_server() as server:
             pass
-        with pytest.raises(ConnectionRefusedError, match="closed"):
+        with pytest.raises(UnreachableError, match="closed"):
             async with open_page(server):
                 raise AssertionError
 

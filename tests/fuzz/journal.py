@@ -10,7 +10,7 @@ __all__ = ["Journal"]
 
 
 class Journal(logging.Handler):
-    """Collects what is logged for the time of a ``with`` block. What a stranger does is a line, and no traceback."""
+    """Collects, for the time of a ``with`` block, what the library logs of its own faults. Nobody else sees the log."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -18,13 +18,17 @@ class Journal(logging.Handler):
         self._formatter = logging.Formatter("%(levelname)s %(name)s %(message)s")
 
     def __enter__(self) -> Self:
-        logging.getLogger("jchannel").addHandler(self)
+        logger = logging.getLogger("jchannel")
+        logger.addHandler(self)
+        self._propagated, logger.propagate = logger.propagate, False
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        logging.getLogger("jchannel").removeHandler(self)
+        logger = logging.getLogger("jchannel")
+        logger.removeHandler(self)
+        logger.propagate = self._propagated
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keeps what tells of a fault of the library's own."""

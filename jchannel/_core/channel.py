@@ -22,7 +22,7 @@ from jchannel._core.request import Request
 from jchannel._core.session import Session
 from jchannel._guarded import log, repr_of
 from jchannel._protocol.messages import UNSENT, Close, Open
-from jchannel.errors import ClosedError, PageLostError, RemoteError, StateError
+from jchannel.errors import ClosedError, PageLostError, StateError
 
 if TYPE_CHECKING:
     from jchannel._core.server import Server
@@ -321,7 +321,8 @@ class ServerChannel(Endpoint):
         error = result.error
         if isinstance(error, PageLostError):
             return  # The next page gets its own.
-        assert isinstance(error, RemoteError | ClosedError | ValueError)
+        # Whatever the page's answer means: its code may have been cancelled (`aborted`), or its time be over.
+        assert isinstance(error, Exception)
         if self._session is not None:
             log(logging.ERROR, "a channel could not be opened again in a new page: %s", error)
         self._failure = error

@@ -9,7 +9,19 @@ import trio
 import trio.testing
 
 from jchannel._core.channel import Opening, ServerChannel
-from jchannel._protocol.messages import Call, Cancel, Close, Echo, Error, Goodbye, Hello, Open, Result, Welcome
+from jchannel._protocol.messages import (
+    ERROR_KINDS,
+    Call,
+    Cancel,
+    Close,
+    Echo,
+    Error,
+    Goodbye,
+    Hello,
+    Open,
+    Result,
+    Welcome,
+)
 from jchannel._protocol.values import pack
 from jchannel.errors import ClosedError, FrontendError, KernelError, PageLostError, StateError
 from jchannel.trio import Channel, Limits, PeerChannel
@@ -601,6 +613,22 @@ class TestOpening:
                 assert memory.server.statistics().channels == 0
                 with pytest.raises(ClosedError, match="the page could not open it"):
                     await channel.call("f")
+
+    @pytest.mark.parametrize("kind", sorted(ERROR_KINDS))
+    async def test_an_error_of_any_kind_that_answers_opening_ends_the_opening_alone(
+        self, kind: str, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_memory_server() as memory, memory.open_page() as page:
+
+            async def refuse() -> None:
+                request = await page.expect(Open)
+                await page.send(Error(request.id, kind, "", "not now"))
+
+            async with memory.server.hold_channel("code") as channel, trio.open_nursery() as nursery:
+                nursery.start_soon(refuse)
+                with pytest.raises((StateError, FrontendError, trio.TooSlowError), match="not now"):
+                    await channel.open()
+            assert memory.server.statistics().connections == 1
 
     async def test_a_channel_can_be_opened_again_after_closing(self, autojump_clock: trio.testing.MockClock) -> None:
         async with (

@@ -284,8 +284,8 @@ class PlayedServer:
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         async with trio.open_nursery() as nursery:
-            upgrade = await Upgrade.receive(nursery, stream, b"", 2**20)
-            self.link = await upgrade.accept("jchannel.v1")
+            upgrade = await Upgrade.receive(nursery, stream, b"")
+            self.link = await upgrade.accept("jchannel.v1", 2**20)
             nursery.cancel_scope.cancel()
         await self.link.receive()
         await self.send(Welcome(1e6, 2**20, 1, (), 0))

@@ -182,6 +182,7 @@ class _Exchange:
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             # A bulkhead: an error of an app ends its response, and nothing else.
             log(logging.ERROR, "an HTTP request ended with an error", error=without_locals(error), name=_LOGGER)
+            self._visitor.end_request()  # What is left to be said has little time, whoever it is for.
             if self._http.our_state is h11.SEND_RESPONSE:
                 await self._fail()
         http = self._http

@@ -33,6 +33,7 @@ _SOCKETS = "it needs real sockets, which no clock may jump over: test_addresses 
 _THREADS = "it waits only for what worker threads do: test_sources cancels there"
 _AT_ONCE = "what it awaits does not wait here"
 _PINGS = "it is for WebSockets that are pinged, and nobody does that here: test_transport"
+_STRANGERS = "no page and no peer comes to it, and its time is bounded: test_http_server and test_strangers"
 _REFUSED = "it is for what goes wrong, and has an end of its own: tests of test_acceptor and test_streams"
 
 #: The awaits that wait only where the bytes of a response come in several pieces, which differs from run to run.
@@ -63,6 +64,26 @@ NOT_CANCELLED = {
     ("incoming.py", "IncomingStream.wait_broken", "self._buffer.wait_changed()"): _REFUSED,
     ("server_carrier.py", "_send_part", "_respond(send, HTTPStatus.GONE)"): _REFUSED,
     ("server_carrier.py", "_send_part", "_wait_gone(receive)"): _REFUSED,
+    ("server_carrier.py", "_send_stream", "gone.wait()"): _REFUSED,
+    ("server_carrier.py", "ServerCarrier.serve", "_respond(send, HTTPStatus.SERVICE_UNAVAILABLE)"): _STRANGERS,
+    ("acceptor.py", "Acceptor._admit", "http.refuse(HTTPStatus.FORBIDDEN)"): _STRANGERS,
+    ("acceptor.py", "Acceptor._admit", "http.refuse(HTTPStatus.SERVICE_UNAVAILABLE)"): _STRANGERS,
+    ("acceptor.py", "Acceptor._serve", 'http.refuse(status, [("sec-websocket-version", "13")])'): _STRANGERS,
+    ("http_server.py", "HttpConnection._receive_request", "self.refuse(status)"): _STRANGERS,
+    (
+        "http_server.py",
+        "HttpConnection.refuse",
+        "self._stream.send_all(data + self._http.send(h11.EndOfMessage()))",
+    ): _STRANGERS,
+    ("http_server.py", "_Exchange.answer", "self._drop_body()"): _STRANGERS,
+    ("http_server.py", "_Exchange._drop_body", "self.receive()"): _STRANGERS,
+    ("http_server.py", "_Exchange.answer", "self._fail()"): _STRANGERS,
+    ("http_server.py", "_Exchange._fail", "self._write(self._http.send(h11.EndOfMessage()))"): _STRANGERS,
+    (
+        "http_server.py",
+        "_Exchange._receive_body",
+        "self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))",
+    ): _STRANGERS,
     (
         "routes.py",
         "_answer_not_found",
@@ -84,6 +105,7 @@ NOT_CANCELLED = {
     ("trio.py", "Server.hold_channel", "core.own_tasks()"): _WITHIN,
     ("trio.py", "Server.open_channel", "self.hold_channel(code, module=module, handler=handler)"): _WITHIN,
     ("session.py", "Session.run", "open_flat_nursery()"): _WITHIN,
+    ("server_carrier.py", "ServerCarrier.serve", "trio.open_nursery()"): _WITHIN,
     ("server_carrier.py", "_send_part", "trio.open_nursery()"): _WITHIN,
     ("server_carrier.py", "_send_stream", "trio.open_nursery()"): _WITHIN,
     ("stream_registry.py", "StreamRegistry.open", "open_source(source, self.threads)"): _THREADS,

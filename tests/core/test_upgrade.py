@@ -6,6 +6,7 @@ import trio.testing
 
 from jchannel._core.transport import Link, LinkClosed
 from jchannel._core.upgrade import ForeignError, RejectedError, Upgrade, open_websocket
+from tests.core.helpers import read_all
 
 REQUEST = (
     b"GET /socket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -45,6 +46,14 @@ async def test_a_request_is_read_in_single_bytes() -> None:
         nursery.start_soon(send)
         link = await accept(near, b"")
         assert await link.receive() == "hello"
+
+
+async def test_a_request_that_trio_websocket_refuses_by_itself_is_answered_and_closed() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Upgrade.receive, nursery, near, REQUEST.replace(b"Sec-WebSocket-Key", b"X"))
+        assert (await read_all(far)).startswith(b"HTTP/1.1 400 ")
+        nursery.cancel_scope.cancel()
 
 
 async def open_client(answer: bytes) -> Link:

@@ -64,3 +64,14 @@ async def test_the_desk_is_found_where_a_proxy_leaves_the_url_s_path() -> None:
         response = await client.ask(f"/user/me/proxy/8889{memory.server._assembly.desk.path}client.js", host=HOST)
 
         assert response.status == 200
+
+
+async def test_a_claim_whose_body_does_not_come_whole_is_none() -> None:
+    async with open_memory_server() as memory:
+        ticket = memory.server._assembly.desk.issue()
+        stream = memory.listener.connect()
+        head = f"POST {memory.server._assembly.desk.path}claim HTTP/1.1\r\nhost: {HOST}\r\n"
+        await stream.send_all(f"{head}content-length: {len(ticket) + 1}\r\n\r\n{ticket}".encode())
+        await stream.send_eof()
+        assert json.loads((await read_all(stream)).rpartition(b"\r\n\r\n")[2]) == {"refused": "ticket"}
+        assert await claim(memory, ticket) == {"token": memory.server.token}

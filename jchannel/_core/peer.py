@@ -191,6 +191,7 @@ class Peer:
             streams=self.streams,
             carrier=carrier,
             heartbeat=None,
+            far_beat=connection.far_beat,
         )
 
     async def run(self, early: Sequence[Message]) -> None:
@@ -284,7 +285,9 @@ async def open_peer(
             if timer.cancelled_caught:
                 raise trio.TooSlowError(f"{address} did not answer within {limits.handshake_seconds:g} s")
             parts = urlsplit(address)
-            carrier = PeerCarrier(nursery, connect, parts.netloc, parts.path, connection.http_streams)
+            # The server's number counts, and the peer's own where that is less: each may hold a connection.
+            most = min(connection.http_streams, limits.http_streams)
+            carrier = PeerCarrier(nursery, connect, parts.netloc, parts.path, most)
             peer.connect(link, connection, carrier)
             nursery.start_soon(peer.run, early)
             try:

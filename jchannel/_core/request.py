@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import outcome
@@ -18,7 +19,7 @@ from jchannel._core.invocation import Invocation
 from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.tree import CallNode
 from jchannel._protocol import messages
-from jchannel._protocol.messages import Call, Cancel, Error, Result
+from jchannel._protocol.messages import Call, Cancel, Error, Result, StreamInfo
 from jchannel.errors import ClosedError, RemoteCancelledError
 
 if TYPE_CHECKING:
@@ -194,22 +195,23 @@ class Request:
             channel: The number of its channel there.
             more: Whether others follow in this step.
         """
-        info = None
-        if self.stream is not None:
-            if self.stream.stopped:
-                self.fail(ClosedError("the stream was ended before it could be sent: its channel is being closed"))
-                return
-            info = session.announce(self.stream, self.stream_data)
+        if self.stream is not None and self.stream.stopped:
+            self.fail(ClosedError("the stream was ended before it could be sent: its channel is being closed"))
+            return
         self.session = session
         try:
-            self.id = session.request(self, channel, info, self._wire_time(), self.parent_id)
+            if self.stream is None:
+                self.id = session.request(self, channel, None, self._wire_time(), self.parent_id)
+            else:
+                self.id = session.send_stream(self.stream, self.stream_data, partial(self._send_with, session, channel))
         except ValueError as error:
             self.fail(error)
             return
         self._move(RequestState.SENT)
-        if self.stream is not None and info is not None:
-            self.stream.announced(session, info.id)
         session.send_queued(more=more)
+
+    def _send_with(self, session: Session, channel: int, info: StreamInfo) -> int:
+        return session.request(self, channel, info, self._wire_time(), self.parent_id)
 
     def note_progress(self) -> None:
         """Restart its time, because bytes of its stream have been taken."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from jchannel._protocol.messages import UNSENT, Call, Echo, Pipe, StreamInfo
+from jchannel._protocol.messages import MAX_METHOD_LENGTH, UNSENT, Call, Echo, Pipe, StreamInfo
 from jchannel._protocol.values import Packed, pack
 
 __all__ = ["PIPE", "check_code", "check_name", "check_timeout", "pack_call", "pack_echo"]
@@ -44,9 +44,12 @@ def check_name(name: object) -> None:
 
     Raises:
         TypeError: It is not a str.
+        ValueError: It is too long.
     """
     if not isinstance(name, str):
         raise TypeError(f"the name of a method must be a str, and not {name!r}")
+    if len(name) > MAX_METHOD_LENGTH:
+        raise ValueError(f"the name of a method has {len(name):,} characters, and {MAX_METHOD_LENGTH:,} are the most")
 
 
 def check_code(code: object, module: object) -> None:

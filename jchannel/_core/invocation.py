@@ -19,7 +19,7 @@ from jchannel._core.incoming import IncomingStream
 from jchannel._core.limits import LONG_TEXT, MAX_NAME, SHORT_TEXT
 from jchannel._core.tree import CallNode
 from jchannel._guarded import name_of, text_of
-from jchannel._protocol.messages import Call, Echo, Error, Open, Pipe, Result
+from jchannel._protocol.messages import Call, Echo, Error, Open, Pipe, Result, StreamInfo
 from jchannel._protocol.values import Packed, pack
 from jchannel.errors import ClosedError
 
@@ -190,10 +190,11 @@ class Invocation:
             stream.stop()
         if stream.stopped:
             return  # It is closed with its channel, or its session, and the request is answered as ended.
-        info = session.announce(stream, data)
+        session.send_stream(stream, data, self._answer_with)
+
+    def _answer_with(self, info: StreamInfo) -> None:
         result = Result(self.id, pack_result(None), info)
         self._answer(result, InvocationState.SUCCEEDED)
-        stream.announced(session, info.id)
 
     def fail(self, kind: str, name: str, message: str, stack: str | None = None) -> None:
         """Answer with an error. What is too long for a person to read, or for a frame, is shortened."""

@@ -265,19 +265,21 @@ class OutgoingStream(Stream):
         """Wait until the source has shown whether it is short and ready.
 
         Returns:
-            The whole stream, if it is: the stream has ended then. ``None`` if it is not, or has failed or been stopped.
+            The whole stream, if it is. ``None`` if it is not, or has failed or been stopped.
 
-        Cancelling it loses nothing.
+        It takes nothing, as it may turn out that there is no room for it in its message. Cancelling it loses nothing.
         """
         with trio.move_on_after(INLINE_SECONDS):
             while self.source_state is SourceState.READING and self._buffer.size <= INLINE_BYTES:
                 await self._buffer.wait_changed()
         if self.source_state is not SourceState.EXHAUSTED or self._buffer.size > INLINE_BYTES:
             return None
-        data = self._buffer.take()
-        self._note_taken(data)
+        return self._buffer.peek()
+
+    def sent_inside(self) -> None:
+        """Take the whole stream, which a message has taken with it. It has ended."""
+        self._note_taken(self._buffer.take())
         self.end()
-        return data
 
     def carry_in_pieces(self) -> None:
         """Begin to carry it as pieces, and no more by its ticket."""
@@ -306,13 +308,21 @@ class OutgoingStream(Stream):
 
         Cancelling it loses nothing.
         """
+        return self._count(self._buffer.take(limit)) if await self._wait_ready() else b""
+
+    async def take_within(self, limit: int) -> bytes:
+        """Take what is there as ``take`` does, and of a larger piece only its beginning."""
+        return self._count(self._buffer.take_within(limit)) if await self._wait_ready() else b""
+
+    async def _wait_ready(self) -> bool:
+        """Wait until there is something to take. Return ``False`` at the end of the stream."""
         if not self._begun:
             self._begin(self._ahead)
         while not self._buffer:
             if self._end_if_all_taken():
-                return b""
+                return False
             await self._buffer.wait_changed()
-        return self._count(self._buffer.take(limit))
+        return True
 
     async def take_part(self) -> Part:
         """Take the next part, and wait until there is something. The last one ends the stream.
@@ -322,7 +332,7 @@ class OutgoingStream(Stream):
         self.in_parts = True
         self._begin(PART_BYTES)
         try:
-            data = await self.take(PART_BYTES)
+            data = await self.take_within(PART_BYTES)
         except SourceFailedError:
             return Part(b"", PartMark.FAIL)
         if self._buffer or self.source_state is SourceState.READING:

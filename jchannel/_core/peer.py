@@ -196,6 +196,7 @@ class Peer:
             streams=self.streams,
             carrier=carrier,
             heartbeat=None,
+            far_beat=connection.far_beat,
         )
 
     async def run(self, early: Sequence[Message]) -> None:
@@ -342,7 +343,9 @@ async def _open_session(
     if timer.cancelled_caught:
         raise trio.TooSlowError(f"{url} {waits_for} within {limits.handshake_seconds:g} s")
     log(logging.INFO, "connected to %s", url)
-    carrier = PeerCarrier(peer.nursery, connect, parts.netloc, parts.path, connection.http_streams)
+    # The server's number counts, and the peer's own where that is less: each may hold a connection.
+    most = min(connection.http_streams, limits.http_streams)
+    carrier = PeerCarrier(peer.nursery, connect, parts.netloc, parts.path, most)
     peer.connect(link, connection, carrier)
     return early
 

@@ -27,7 +27,7 @@ from jchannel._core.server_carrier import STREAMS_PATH
 from jchannel._core.stream import Stream
 from jchannel._guarded import log, repr_of
 from jchannel._protocol.messages import Credit, Ticket
-from jchannel._protocol.parts import Part, PartMark, decode_part
+from jchannel._protocol.parts import PART_LIMIT, Part, PartMark, decode_part
 from jchannel.errors import ProtocolError, StateError
 
 __all__ = ["PeerCarrier"]
@@ -40,6 +40,9 @@ KEEP_SECONDS: Final = 1
 
 #: How long a stream that broke off waits for the reason, in seconds.
 BROKEN_SECONDS: Final = 1
+
+#: The most bytes of a response that is no stream and no part of one: of a server it is empty, of a proxy an error page.
+BODY_BYTES: Final = 64 * 2**10
 
 _RECEIVE: Final = 256 * 2**10
 _BROKEN_OFF: Final = (
@@ -161,7 +164,7 @@ class PeerCarrier(Carrier):
     async def _post_parts(self, stream: OutgoingStream, ticket: str) -> None:
         offset = 0
         while True:
-            data: bytes | None = await stream.take(SEGMENT)
+            data: bytes | None = await stream.take_within(SEGMENT)
             async with _open_exchange(await self._connect(), self._host) as exchange:
                 while data is not None:
                     target = f"{self._path}{ticket}?offset={offset}" + ("" if data else "&end=1")
@@ -171,7 +174,7 @@ class PeerCarrier(Carrier):
                     # A server limits the requests on one connection, and says so in the answer to the last one.
                     if exchange.usable:
                         with trio.move_on_after(KEEP_SECONDS):
-                            data = await stream.take(SEGMENT)
+                            data = await stream.take_within(SEGMENT)
 
 
 def _cancel_if_stopped(stream: OutgoingStream, scope: trio.CancelScope) -> None:
@@ -212,7 +215,7 @@ class _Exchange:
     async def get_part(self, target: str) -> Part:
         """Fetch a part of a stream."""
         await self._send(h11.Request(method="GET", target=target, headers=[("host", self._host)]), h11.EndOfMessage())
-        status, body = await self._receive_response()
+        status, body = await self._receive_response(PART_LIMIT)
         if status != HTTPStatus.OK:
             raise ProtocolError(f"the server answers {status} to the request for a part of a stream")
         return decode_part(body)
@@ -230,12 +233,14 @@ class _Exchange:
     async def _send(self, *events: h11.Event) -> None:
         await self._stream.send_all(b"".join([self._http.send(event) or b"" for event in events]))
 
-    async def _receive_response(self) -> tuple[int, bytes]:
-        """Receive a whole response, its status and its body. A proxy's error has a body, too."""
+    async def _receive_response(self, most: int = BODY_BYTES) -> tuple[int, bytes]:
+        """Receive a whole response, its status and its body of so many bytes at most. A proxy's error has one, too."""
         status = await self._receive_status()
         body = bytearray()
         while isinstance(event := await self._receive(), h11.Data):
             body += event.data
+            if len(body) > most:
+                raise ProtocolError(f"the server answers {status} with more than {most:,} bytes")
         self.usable = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
         if self.usable:
             self._http.start_next_cycle()

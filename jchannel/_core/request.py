@@ -9,6 +9,7 @@ import enum
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import outcome
@@ -20,7 +21,7 @@ from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.tree import CallNode
 from jchannel._guarded import log
 from jchannel._protocol import messages
-from jchannel._protocol.messages import Call, Cancel, Error, Result
+from jchannel._protocol.messages import Call, Cancel, Error, Result, StreamInfo
 from jchannel.errors import ClosedError, PageLostError, RemoteCancelledError
 
 if TYPE_CHECKING:
@@ -198,15 +199,15 @@ class Request:
             channel: The number of its channel there.
             more: Whether others follow in this step.
         """
-        info = None
         self.session = session
         try:
-            if self.stream is not None:
-                if self.stream.stopped:
-                    self.fail(ClosedError("the stream was ended before it could be sent: its channel is being closed"))
-                    return
-                info = session.announce(self.stream, self.stream_data)
-            self.id = session.request(self, channel, info, self._wire_time(), self.parent_id)
+            if self.stream is None:
+                self.id = session.request(self, channel, None, self._wire_time(), self.parent_id)
+            elif self.stream.stopped:
+                self.fail(ClosedError("the stream was ended before it could be sent: its channel is being closed"))
+                return
+            else:
+                self.id = session.send_stream(self.stream, self.stream_data, partial(self._send_with, session, channel))
         except ValueError as error:
             self.fail(error)
             return
@@ -215,9 +216,10 @@ class Request:
             self.fail(PageLostError(f"the request was not sent: {session.why_ended}"))
             return
         self._move(RequestState.SENT)
-        if self.stream is not None and info is not None:
-            self.stream.announced(session, info.id)
         session.send_queued(more=more)
+
+    def _send_with(self, session: Session, channel: int, info: StreamInfo) -> int:
+        return session.request(self, channel, info, self._wire_time(), self.parent_id)
 
     def note_progress(self) -> None:
         """Restart its time, because bytes of its stream have been taken."""

@@ -10,6 +10,7 @@ import enum
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 __all__ = ["Session", "frame_size"]
 
 _T = TypeVar("_T")
+_Sent = TypeVar("_Sent")
 
 #: How long after connecting the round trip is measured for the first time, in seconds: soon, and not while the page has
 #: its hands full with opening its channels.
@@ -74,6 +76,9 @@ UNASKED_FACTOR: Final = 4
 
 #: How many of the answers that wait for room are looked at together: each takes some of it.
 _WOKEN: Final = 64
+
+#: For how many periods of its beats nothing may come from a far side that sends them.
+SILENT_BEATS: Final = 3
 
 
 class _Flushable(Protocol):
@@ -141,6 +146,8 @@ class Session:
         streams: Where the streams of both directions are entered.
         carrier: Carries the bytes of streams.
         heartbeat: Seconds between two beats, and the most that the answer may take. ``None``: this side answers them.
+        far_beat: Seconds between two beats of the far side, which is lost when nothing comes from it for three of them;
+            ``None`` where it sends none.
         tally: Counts what goes over the socket; ``None`` for one of its own.
 
     Attributes:
@@ -167,6 +174,7 @@ class Session:
         streams: StreamRegistry,
         carrier: Carrier,
         heartbeat: float | None,
+        far_beat: float | None = None,
         tally: SocketTally | None = None,
     ) -> None:
         self.client = ""
@@ -190,6 +198,7 @@ class Session:
         self._carrier = carrier
         self._pieces = Pieces(connection, self.tell, self._rouse_writer)
         self._heartbeat = heartbeat
+        self._far_beat = far_beat
         self._beat_answered = trio.Event()
         self._requests: dict[int, Request] = {}
         self._waiting_for_room: dict[_Flushable, None] = {}
@@ -355,18 +364,28 @@ class Session:
 
     # Streams
 
-    def announce(self, stream: OutgoingStream, data: bytes | None) -> StreamInfo:
-        """Number a stream of this side. The message with the announcement must be sent next, and then ``announced``.
+    def send_stream(self, stream: OutgoingStream, data: bytes | None, send: Callable[[StreamInfo], _Sent]) -> _Sent:
+        """Number a stream of this side, and send the message that announces it.
 
         Args:
             stream: The stream.
-            data: The whole of it, where it is short and ready; it has ended then.
+            data: The whole of it, where it is short and ready. It travels inside the message, if there is room in it.
+            send: Sends the message, and returns what is returned here.
+
+        Raises:
+            ValueError: The message is larger than a frame may be, even without the stream.
         """
         number = self._connection.next_stream()
         if data is not None:
-            return StreamInfo(number, len(data), data)
+            # A large message, or a way with small frames, leaves no room for it; it is no longer without it.
+            with suppress(ValueError):
+                sent = send(StreamInfo(number, len(data), data))
+                stream.sent_inside()
+                return sent
         self._streams.number(stream, self, number)
-        return StreamInfo(number, stream.total, None, self._carrier.offer(stream))
+        sent = send(StreamInfo(number, stream.total, None, self._carrier.offer(stream)))
+        stream.announced(self, number)
+        return sent
 
     def begin_stream(self, stream: IncomingStream) -> None:
         """Make a stream's source send, because somebody has begun to read it."""
@@ -427,6 +446,8 @@ class Session:
                     nursery.start_soon(self._read, early, name=f"reader of {self.far_side}")
                     if self._heartbeat is not None:
                         nursery.start_soon(self._beat, self._heartbeat, name=f"heartbeat of {self.far_side}")
+                    if self._far_beat is not None:
+                        nursery.start_soon(self._watch, self._far_beat, name=f"watchdog of {self.far_side}")
             farewell = self.limits.close_seconds
         finally:
             self._end("the connection is closing")
@@ -605,6 +626,15 @@ class Session:
                 await trio.sleep(period)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             self.break_off(error)
+
+    async def _watch(self, period: float) -> None:
+        """Lose a far side that sends beats, and of which nothing has come for too long."""
+        moved, silent = self._link.moved, 0
+        while silent < SILENT_BEATS:
+            await trio.sleep(period)
+            silent = silent + 1 if moved == self._link.moved else 0
+            moved = self._link.moved
+        self._lose(f"nothing has come from it for {SILENT_BEATS * period:g} s")
 
     async def _exchange_beats(self, limit: float) -> None:
         """Send a beat, and wait for the answer. It is the far side's code that answers, and not its WebSocket."""

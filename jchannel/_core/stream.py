@@ -76,6 +76,10 @@ class Buffer:
         self.notify()
         return taken
 
+    def peek(self) -> bytes:
+        """Return all that is there, and leave it."""
+        return b"".join(self._pieces)
+
     def take_within(self, limit: int) -> bytes:
         """Remove and return what is there, up to a limit in bytes: of a larger piece only its beginning."""
         if self._pieces and len(self._pieces[0]) > limit:

@@ -106,6 +106,7 @@ class Connection:
         state: How far it is.
         frame_limit: As above.
         http_streams: The most streams that travel over HTTP at once, as the server's welcome says.
+        far_beat: The seconds between two beats of the server, as its welcome says.
         waiting_bytes: The size of the messages that no frame has taken yet.
         waiting_unasked: The bytes that those of them take which are queued whether there is room or not.
     """
@@ -115,6 +116,7 @@ class Connection:
         self.state = State.OPENING
         self.frame_limit = frame_limit
         self.http_streams: float = math.inf
+        self.far_beat: float | None = None
         self._way_limit: float = math.inf
         self._far_role = Role.PAGE if role is Role.SERVER else Role.SERVER
         self._last_id = 0
@@ -258,7 +260,18 @@ class Connection:
             ProtocolError: The frame, or one of its messages at this time, is not one of the protocol. Nothing of the
                 frame counts then, and the connection should end.
         """
+        # A character has four bytes at most: nothing is encoded for what is far below the limit.
+        if len(frame) * 4 > BATCH_LIMIT:
+            size = (
+                len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode(errors="surrogatepass"))
+            )
+            if size > self.frame_limit:
+                raise ProtocolError(f"a frame of {size:,} bytes came, and {self.frame_limit:,} are the most")
+        else:
+            size = 0
         messages = decode_frame(frame)
+        if size > BATCH_LIMIT and len(messages) > 1:
+            raise ProtocolError(f"a frame of several messages has {size:,} bytes, and {BATCH_LIMIT:,} are the most")
         for message in messages:
             self._receive(message)
         return messages
@@ -295,6 +308,7 @@ class Connection:
                 self.frame_limit = min(self.frame_limit, message.frame_limit)
         else:
             self.frame_limit = int(min(self._way_limit, message.frame_limit))
+            self.far_beat = message.beat
             if message.http_streams is not None:
                 self.http_streams = message.http_streams
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from jchannel._protocol.messages import VALUE_FIELDS, Encoded, Message, parse
-from jchannel._protocol.values import ALIGNMENT, MAX_DEPTH, Attachment, check_depth, restore
+from jchannel._protocol.values import ALIGNMENT, MAX_ATTACHMENTS, MAX_DEPTH, Attachment, check_depth, restore
 from jchannel.errors import ProtocolError
 
 __all__ = ["decode_frame", "encode_frame"]
@@ -50,6 +50,7 @@ def decode_frame(frame: str | bytes) -> list[Message]:
         raise ProtocolError("a frame must be a JSON array of one or more messages")
     may_be_deep = brackets > MAX_DEPTH
     attached = False
+    count = 0
     messages = []
     for fields in objects:
         if not isinstance(fields, dict):
@@ -59,6 +60,9 @@ def decode_frame(frame: str | bytes) -> list[Message]:
             for name in value_fields:
                 check_depth(fields.get(name) if name == "args" else [fields.get(name)])
         if value_fields and "attachments" in fields:
+            count += len(fields["attachments"]) if isinstance(fields["attachments"], list) else 0
+            if count > MAX_ATTACHMENTS:
+                raise ProtocolError(f"a frame has more than {MAX_ATTACHMENTS:,} attachments")
             offset = restore(fields, value_fields, binary, offset)
             attached = True
         messages.append(parse(fields))

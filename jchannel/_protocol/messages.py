@@ -11,6 +11,8 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import field as field_of
+from operator import itemgetter
 from typing import Any, ClassVar, Final, TypeAlias
 
 from jchannel._protocol.values import MAX_INTEGER, Attachment, Packed, shorten, to_json
@@ -20,6 +22,9 @@ __all__ = [
     "ERROR_KINDS",
     "GOODBYE_REASONS",
     "MAX_CLIENT_LENGTH",
+    "MAX_ERROR_NAME",
+    "MAX_ERROR_TEXT",
+    "MAX_METHOD_LENGTH",
     "MIN_FRAME_LIMIT",
     "UNSENT",
     "VALUE_FIELDS",
@@ -87,6 +92,13 @@ MIN_FRAME_LIMIT: Final = 4 * 2**10
 
 #: The most characters of a page's name.
 MAX_CLIENT_LENGTH: Final = 64
+
+#: The most characters of the name of a method.
+MAX_METHOD_LENGTH: Final = 1_000
+
+#: The most characters of an error's name, of the other texts of an error and of a goodbye's. More is cut off.
+MAX_ERROR_NAME: Final = 200
+MAX_ERROR_TEXT: Final = 65_536
 
 _MAX_SHOWN: Final = 40
 _TICKET: Final = re.compile("[A-Za-z0-9_-]{22}")
@@ -353,7 +365,7 @@ class Encoded:
     text: str
     attachments: tuple[Attachment, ...]
     size: int
-    unasked: int = 0
+    unasked: int = field_of(default=0, compare=False)
 
 
 # Their senders wait until there is room for them. Of pieces no more are made than may leave.
@@ -448,6 +460,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_method(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_METHOD_LENGTH
+
+
 def _is_client(value: object) -> bool:
     return isinstance(value, str) and 1 <= len(value) <= MAX_CLIENT_LENGTH
 
@@ -525,8 +541,10 @@ class _Field:
 
 _ID: Final = _Field("id", _is_id)
 _CHANNEL: Final = _Field("channel", _is_id)
-_NAME: Final = _Field("name", _is_text)
-_MESSAGE: Final = _Field("message", _is_text)
+_METHOD: Final = _Field("name", _is_method)
+_NAME: Final = _Field("name", _is_text, convert=itemgetter(slice(MAX_ERROR_NAME)))
+_MESSAGE: Final = _Field("message", _is_text, convert=itemgetter(slice(MAX_ERROR_TEXT)))
+_STACK: Final = _Field("stack", _is_text, optional=True, convert=itemgetter(slice(MAX_ERROR_TEXT)))
 _ARGS: Final = _Field("args", _is_list)
 _STREAM: Final = _Field("stream", _is_stream, convert=_make_stream)
 _MAYBE_STREAM: Final = _Field("stream", _is_stream, optional=True, convert=_make_stream)
@@ -555,12 +573,12 @@ _READERS: Final[dict[str, tuple[Callable[..., Message], tuple[_Field, ...]]]] = 
     ),
     "close": (Close, (_ID, _CHANNEL)),
     "echo": (Echo, (_ID, _CHANNEL, _ARGS)),
-    "call": (Call, (_ID, _CHANNEL, _NAME, _ARGS, _MAYBE_STREAM, _TIMEOUT, _PARENT)),
+    "call": (Call, (_ID, _CHANNEL, _METHOD, _ARGS, _MAYBE_STREAM, _TIMEOUT, _PARENT)),
     "pipe": (Pipe, (_ID, _CHANNEL, _STREAM, _TIMEOUT, _PARENT)),
     "result": (Result, (_ID, _Field("value", _is_value), _MAYBE_STREAM)),
     "error": (
         Error,
-        (_ID, _Field("kind", _is_kind), _NAME, _MESSAGE, _Field("stack", _is_text, optional=True)),
+        (_ID, _Field("kind", _is_kind), _NAME, _MESSAGE, _STACK),
     ),
     "cancel": (Cancel, (_ID,)),
     "ticket": (Ticket, (_STREAM_ID, _Field("ticket", _is_ticket), _Field("credit", _is_id, optional=True))),

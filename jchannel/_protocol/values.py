@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALIGNMENT",
+    "MAX_ATTACHMENTS",
     "MAX_DEPTH",
     "MAX_INTEGER",
     "Attachment",
@@ -104,6 +105,9 @@ _MAX_SHOWN_BITS: Final = 256
 
 #: The maximum number of characters of a dict's key in an error message.
 _MAX_SHOWN_KEY: Final = 60
+
+#: The maximum number of attachments in one message, and in one frame. Each takes a few microseconds and 200 bytes.
+MAX_ATTACHMENTS: Final = 65_536
 
 #: The maximum number of dimensions of an array, as in NumPy 1.
 _MAX_DIMENSIONS: Final = 32
@@ -318,6 +322,11 @@ class _Walk:
         if shape is not None and len(shape) > _MAX_DIMENSIONS:
             raise ValueError(
                 f"{self._place()} has {len(shape)} dimensions, and {_MAX_DIMENSIONS} are the most: reshape it"
+            )
+        if len(self.attachments) >= MAX_ATTACHMENTS:
+            raise ValueError(
+                f"{self._place()} is one array or bytes too many: {MAX_ATTACHMENTS:,} are the most in one message; "
+                "send them as one array, or with several calls"
             )
         self.attachments.append(Attachment(tuple(self.path), kind, shape, data))
 

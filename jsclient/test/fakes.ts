@@ -14,6 +14,7 @@ type Listener = (event: { readonly data: unknown }) => void;
 export class FakeSocket implements SocketLike {
   binaryType = 'blob';
   readyState = 0;
+  bufferedAmount = 0;
   isClosed = false;
   readonly url: string;
   readonly protocols: readonly string[];

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from jchannel._core.arguments import check_timeout
+from jchannel._core.arguments import check_name, check_timeout
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,13 @@ def test_a_timeout_that_is_negative_or_not_a_number_is_refused(timeout: float) -
     wrong = "must be a number" if math.isnan(timeout) else "must not be negative"
     with pytest.raises(ValueError, match=f"^timeout {wrong}, and it is {timeout}$"):
         check_timeout(timeout)
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_the_name_of_a_method_is_as_long_as_may_be_and_one_more_character_is_refused(extra: int) -> None:
+    name = "ü" * (1_000 + extra)
+    if extra:
+        with pytest.raises(ValueError, match="the name of a method has 1,001 characters, and 1,000 are the most"):
+            check_name(name)
+    else:
+        check_name(name)

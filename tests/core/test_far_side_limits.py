@@ -13,12 +13,18 @@ import pytest
 import trio
 import trio.testing
 
+from jchannel._core.peer_carrier import BODY_BYTES, _Exchange
 from jchannel._core.session import Session
+from jchannel._core.threads import TrioThreads
+from jchannel._protocol.connection import Connection
+from jchannel._protocol.parts import PART_LIMIT, Part, PartMark, encode_part
 from jchannel._streams.reader import MetaGenerator
-from jchannel.errors import ClosedError, KernelError, PageLostError, RemoteError
+from jchannel._streams.sources import open_source
+from jchannel.errors import ClosedError, KernelError, PageLostError, ProtocolError, RemoteError
 from jchannel.trio import Limits
 from tests.core import internals
-from tests.core.world import World, open_world
+from tests.core.memory import open_memory_server
+from tests.core.world import World, digest, open_world
 
 BUFFER = 100_000
 LARGE = 40_000
@@ -62,19 +68,23 @@ class Handler:
         """Gives a stream without an end."""
         return endless()
 
-    def give_much(self) -> AsyncIterator[bytes]:
-        """Gives a stream of 400,000 bytes."""
-        return pieces()
+    def give_some(self) -> AsyncIterator[bytes]:
+        """Gives a stream of 40,000 bytes, which is too long to travel inside its message."""
+        return pieces(40)
+
+    def give_medium(self) -> AsyncIterator[bytes]:
+        """Gives 10,000 bytes, which travel inside a message where there is room."""
+        return one_piece(bytes(10_000))
 
     def give_short(self) -> AsyncIterator[bytes]:
         """Gives a stream that travels inside its message."""
         return one_piece()
 
 
-async def one_piece() -> AsyncIterator[bytes]:
-    """A source with one short piece."""
+async def one_piece(data: bytes = b"short") -> AsyncIterator[bytes]:
+    """A source with one piece."""
     await trio.lowlevel.checkpoint()
-    yield b"short"
+    yield data
 
 
 async def endless() -> AsyncIterator[bytes]:
@@ -84,9 +94,9 @@ async def endless() -> AsyncIterator[bytes]:
         yield bytes(1_000)
 
 
-async def pieces() -> AsyncIterator[bytes]:
-    """A source of 400 pieces."""
-    for number in range(400):
+async def pieces(count: int = 400) -> AsyncIterator[bytes]:
+    """A source of pieces of 1,000 bytes."""
+    for number in range(count):
         await trio.lowlevel.checkpoint()
         yield bytes([number % 256]) * 1_000
 
@@ -442,9 +452,8 @@ async def test_a_stream_is_whole_also_while_others_hold_what_may_wait(
     async with limited(side, stream_bytes=50_000) as here:
         others = [await here.call("give") for _ in range(5)]
         await trio.testing.wait_all_tasks_blocked()
-        for _ in range(2):
-            read = await (await here.call("give_much")).join()
-            assert read == b"".join([piece async for piece in pieces()])
+        read = await (await here.call("give_some")).join()
+        assert read == b"".join([piece async for piece in pieces(40)])
         for stream in others:
             await stream.aclose()
 
@@ -484,3 +493,104 @@ async def test_a_peer_opens_no_more_channels_at_once_than_calls_may_run(autojump
             async with here.world.server.open_channel("code"):
                 pass
         here.handler.go.set()
+
+
+# Short streams under a small frame limit
+
+
+@pytest.mark.parametrize("way", ["argument", "result", "pipe"])
+@pytest.mark.parametrize("caller", ["server", "peer"])
+async def test_a_short_stream_that_its_message_has_no_room_for_travels_beside_it(
+    caller: str, way: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    data = bytes(range(250)) * 40
+    async with open_world(caller, lockstep=True, limits=Limits(frame_bytes=4_096)) as world:
+        if way == "argument":
+            assert await world.near.call_with_stream("digest", data) == digest(data)
+        elif way == "pipe":
+            assert await (await world.near.pipe(data)).join() == data
+        else:
+            handler = Handler()
+            internals.endpoint(world.far).handler = handler
+            assert await (await world.near.call("give_medium")).join() == bytes(10_000)
+
+
+@pytest.mark.parametrize("caller", ["server", "peer"])
+async def test_a_call_whose_arguments_are_too_large_fails_also_with_a_short_stream(
+    caller: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_world(caller, lockstep=True, limits=Limits(frame_bytes=4_096)) as world:
+        with pytest.raises(ValueError, match="is larger than the connection takes at once, 4,096 bytes"):
+            await world.near.call_with_stream("digest", b"short", "x" * 5_000)
+        await world.check_nothing_pending()
+
+
+# The peer
+
+
+@pytest.mark.parametrize("beats", [2.9, 4.1])
+async def test_a_peer_notices_that_nothing_comes_from_its_server_for_three_beats(
+    beats: float, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    # The server beats once, and then is silent for much longer than it says.
+    monkeypatch.setattr(Connection, "far_beat", property(lambda _: 1_000.0, lambda *_: None), raising=False)
+    async with open_memory_server(heartbeat=1e6) as memory:
+        async with memory.open_peer() as peer:
+            await trio.sleep(beats * 1_000)
+            session = internals.peer_session(peer)
+            assert session.alive == (beats < 3)
+            assert ("lost: nothing has come from it for 3000 s" in session.why_ended) == (beats > 3)
+
+
+async def test_a_peer_opens_as_many_connections_for_200_streams_as_travel_over_http(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with limited("server") as here:
+        connections = 0
+
+        async def read() -> None:
+            nonlocal connections
+            stream = await here.call("give_some")
+            assert len(await stream.join()) == 40_000
+            connections = max(connections, here.world.server.statistics().connections)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(200):
+                nursery.start_soon(read)
+        assert connections <= 1 + 3
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+async def test_a_peer_takes_a_part_of_a_stream_as_long_as_may_be_and_no_longer(extra: int) -> None:
+    peer, server = trio.testing.memory_stream_pair()
+    data = bytes(PART_LIMIT - 8 + extra)
+    body = encode_part(Part(data, PartMark.LAST))
+    await server.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    exchange = _Exchange(peer, "localhost")
+    if extra:
+        with pytest.raises(ProtocolError, match="answers 200 with more than 4,194,312 bytes"):
+            await exchange.get_part("/streams/x?offset=0")
+    else:
+        assert (await exchange.get_part("/streams/x?offset=0")).data == data
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+async def test_a_peer_takes_an_answer_to_a_post_as_long_as_may_be_and_no_longer(extra: int) -> None:
+    peer, server = trio.testing.memory_stream_pair()
+    body = bytes(BODY_BYTES + extra)
+    await server.send_all(b"HTTP/1.1 410 Gone\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    exchange = _Exchange(peer, "localhost")
+    if extra:
+        with pytest.raises(ProtocolError, match="answers 410 with more than 65,536 bytes"):
+            await exchange.post("/streams/x?offset=0", b"data")
+    else:
+        assert not await exchange.post("/streams/x?offset=0", b"data")
+
+
+async def test_a_part_has_no_more_than_may_be_however_large_the_pieces_of_its_source_are() -> None:
+    stream = internals.make_outgoing(await open_source(one_piece(bytes(10 * 2**20)), TrioThreads(Limits())))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.run)
+        parts = [await stream.take_part() for _ in range(3)]
+    assert [len(part.data) for part in parts] == [4 * 2**20, 4 * 2**20, 2 * 2**20]
+    assert parts[-1].mark is PartMark.LAST

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import outcome
@@ -18,7 +18,7 @@ from jchannel._core.outbox import Outbox
 from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.request import CANCELLED, Request, RequestState
 from jchannel._core.session import Session
-from jchannel._protocol.messages import UNSENT, Call, Cancel, Error, Message, Result
+from jchannel._protocol.messages import UNSENT, Call, Cancel, Error, Message, Result, StreamInfo
 from jchannel._protocol.values import pack
 from jchannel.errors import ClosedError, FrontendError, RemoteCancelledError, RemoteError
 from tests.core.internals import make_outgoing
@@ -348,8 +348,8 @@ async def test_its_stream_is_stopped_unless_it_was_answered(
     autojump_clock: trio.testing.MockClock, owner: Owner
 ) -> None:
     class Streaming(FakeSession):
-        def announce(self, stream: OutgoingStream, data: bytes | None) -> None:
-            return None
+        def send_stream(self, stream: OutgoingStream, data: bytes | None, send: Callable[[StreamInfo], int]) -> int:
+            return send(StreamInfo(1))
 
     streams: list[OutgoingStream] = []
     for end in (Request.cancel, lambda request: request.answer(Result(1, 7))):

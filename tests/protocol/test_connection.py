@@ -522,3 +522,34 @@ def test_the_welcome_says_how_many_streams_may_travel_over_http(said: int | None
     page.send(Hello("x"))
     page.receive(frame(Welcome(15, FRAME_LIMIT, 0.5, (), said)))
     assert page.http_streams == most
+
+
+def echo_of(size: int) -> str:
+    """A frame of so many bytes, of characters of two bytes each."""
+    empty = '[{"type":"echo","id":1,"channel":1,"args":[""]}]'
+    text = "é" * ((size - len(empty)) // 2) + "x" * ((size - len(empty)) % 2)
+    return empty.replace('""', f'"{text}"')
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_frame_is_received_up_to_the_limit_in_bytes_and_not_in_characters(extra: int) -> None:
+    server, _ = connect()
+    server.frame_limit = 300_000
+    sent = echo_of(300_000 + extra)
+    assert len(sent) < 200_000
+    if extra:
+        with pytest.raises(ProtocolError, match="a frame of 300,001 bytes came, and 300,000 are the most"):
+            server.receive(sent)
+    else:
+        assert len(server.receive(sent)) == 1
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_several_messages_come_in_a_frame_as_large_as_a_batch_and_no_larger(extra: int) -> None:
+    server, _ = connect()
+    sent = echo_of(BATCH_LIMIT + extra - len(',{"type":"beat"}'))[:-1] + ',{"type":"beat"}]'
+    if extra:
+        with pytest.raises(ProtocolError, match="a frame of several messages has 262,145 bytes, and 262,144 are"):
+            server.receive(sent)
+    else:
+        assert len(server.receive(sent)) == 2

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jchannel._protocol.frames import decode_frame, encode_frame
-from jchannel._protocol.messages import Beat, Cancel, Message, Result, encode
-from jchannel._protocol.values import Packed, pack
+from jchannel._protocol.messages import Beat, Call, Cancel, Echo, Error, Message, Result, encode
+from jchannel._protocol.values import MAX_ATTACHMENTS, Packed, pack
 from jchannel.errors import ProtocolError
 from tests.protocol.strategies import json_values, messages, packed, same
 
@@ -177,3 +177,35 @@ def test_a_frame_with_a_byte_changed_gives_messages_or_a_protocol_error(
 @pytest.mark.parametrize("depth", [199, 500, 900, 990, 5_000])
 def test_any_nesting_gives_messages_or_a_protocol_error(frame: str, depth: int) -> None:
     decode_or_refuse(frame % ("[" * depth + "]" * depth))
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_frame_has_as_many_attachments_as_may_be_and_one_more_breaks_the_protocol(extra: int) -> None:
+    count = MAX_ATTACHMENTS + extra
+    head = [{"type": "echo", "id": 1, "channel": 1, "args": [None] * count}]
+    head[0]["attachments"] = [{"path": ["args", index], "type": "bytes", "size": 0} for index in range(count)]
+    text = json.dumps(head, separators=(",", ":")).encode()
+    whole = struct.pack("<I", len(text)) + text
+    whole += bytes(-len(whole) % 8)
+    if extra:
+        with pytest.raises(ProtocolError, match="a frame has more than 65,536 attachments"):
+            decode_frame(whole)
+    else:
+        assert decode_frame(whole) == [Echo(1, 1, [b""] * count)]
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_the_name_of_a_method_is_as_long_as_may_be_and_one_more_character_breaks_the_protocol(extra: int) -> None:
+    name = "ü" * (1_000 + extra)
+    text = json.dumps([{"type": "call", "id": 1, "channel": 1, "name": name, "args": []}])
+    if extra:
+        with pytest.raises(ProtocolError, match="the field 'name' of 'call' cannot be"):
+            decode_frame(text)
+    else:
+        assert decode_frame(text) == [Call(1, 1, name, [])]
+
+
+def test_of_the_texts_of_an_error_no_more_is_taken_than_may_be_sent() -> None:
+    text = "x" * 70_000
+    fields = {"type": "error", "id": 1, "kind": "exception", "name": text, "message": text, "stack": text}
+    assert decode_frame(json.dumps([fields])) == [Error(1, "exception", text[:200], text[:65_536], text[:65_536])]

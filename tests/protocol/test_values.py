@@ -21,7 +21,17 @@ from hypothesis import strategies as st
 from jchannel._protocol import values
 from jchannel._protocol.frames import decode_frame, encode_frame
 from jchannel._protocol.messages import Echo, Encoded, Result, encode
-from jchannel._protocol.values import MAX_DEPTH, MAX_INTEGER, Attachment, Packed, pack, restore, shorten, to_json
+from jchannel._protocol.values import (
+    MAX_ATTACHMENTS,
+    MAX_DEPTH,
+    MAX_INTEGER,
+    Attachment,
+    Packed,
+    pack,
+    restore,
+    shorten,
+    to_json,
+)
 from jchannel.errors import ProtocolError
 from tests.protocol.strategies import ELEMENT_TYPES, json_values, same, texts, whole_numbers, write_as_javascript
 from tests.protocol.strategies import values as any_values
@@ -835,3 +845,13 @@ def test_a_wide_value_is_not_a_deep_one() -> None:
     (message,) = decode_frame(frame)
     assert isinstance(message, Result)
     assert message.value == [[{}]] * 300
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_message_has_as_many_attachments_as_may_be_and_one_more_is_refused(extra: int) -> None:
+    values = [b""] * (MAX_ATTACHMENTS + extra)
+    if extra:
+        with pytest.raises(ValueError, match=r"^args\[65536\] is one array or bytes too many: 65,536 are the most"):
+            pack(values, field_name="args", shown_as="args")
+    else:
+        assert len(pack(values, field_name="args", shown_as="args").attachments) == MAX_ATTACHMENTS

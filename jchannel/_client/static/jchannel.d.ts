@@ -28,6 +28,7 @@ interface CallOptions {
 interface SocketLike {
     binaryType: string;
     readonly readyState: number;
+    readonly bufferedAmount: number;
     send(data: string | ArrayBuffer | Blob): void;
     close(): void;
     addEventListener(type: 'open' | 'close' | 'error', listener: () => void): void;

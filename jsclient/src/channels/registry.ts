@@ -1,6 +1,7 @@
 /** The channels that are open in this page, by their ids. They outlive a lost connection. */
 
 import { ClosedError } from '../errors.js';
+import { hasAtMost, MAX_METHOD_LENGTH } from '../protocol/messages.js';
 import type { CallOptions } from '../requests/call-options.js';
 import type { StreamArgument, RequestDraft } from '../requests/outbox.js';
 import { outcomeOf, type Outcome } from '../requests/outcome.js';
@@ -86,9 +87,13 @@ export class ChannelRegistry {
     const channel = new Channel(id, {
       call: (name, args, stream, options) =>
         // JavaScript callers can pass anything.
-        typeof (name as unknown) === 'string'
+        typeof (name as unknown) === 'string' && hasAtMost(name, MAX_METHOD_LENGTH)
           ? request({ type: 'call', channel: id, name, args }, stream, options)
-          : Promise.reject(new TypeError('The name of the method must be a string.')),
+          : Promise.reject(
+              new TypeError(
+                `The name of the method must be a string of at most ${String(MAX_METHOD_LENGTH)} characters.`,
+              ),
+            ),
       echo: (args, options) => request({ type: 'echo', channel: id, args }, undefined, options),
       pipe: (stream, options) => request({ type: 'pipe', channel: id }, stream, options),
     });

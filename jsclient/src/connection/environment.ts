@@ -4,6 +4,7 @@
 export interface SocketLike {
   binaryType: string;
   readonly readyState: number;
+  readonly bufferedAmount: number;
   send(data: string | ArrayBuffer | Blob): void;
   close(): void;
   addEventListener(type: 'open' | 'close' | 'error', listener: () => void): void;

@@ -11,6 +11,7 @@ import { Outbox } from '../requests/outbox.js';
 import { Pieces } from '../streams/pieces.js';
 import { StreamRegistry } from '../streams/registry.js';
 import type { Environment } from './environment.js';
+import { Room, UNASKED_LIMIT } from './room.js';
 import { Transport } from './transport.js';
 import { Watchdog } from './watchdog.js';
 import { Writer } from './writer.js';
@@ -57,6 +58,7 @@ export class Session {
   readonly #connection = new Connection('page');
   readonly #pieces: Pieces;
   readonly #writer: Writer;
+  readonly #room: Room;
   readonly #streams: StreamRegistry;
   readonly #outbox: Outbox;
   readonly #dispatcher: Dispatcher;
@@ -66,6 +68,8 @@ export class Session {
   readonly #handshakeTimer: unknown;
   #watchdog: Watchdog | undefined;
   #hasEnded = false;
+  /** The unasked bytes that had been sent when there was room the last time. */
+  #unaskedBefore = 0;
 
   /** @throws Whatever the WebSocket class throws if it cannot even try to connect. */
   constructor(address: Address, channels: ChannelRegistry, events: SessionEvents, environment: Environment) {
@@ -82,9 +86,10 @@ export class Session {
     this.#pieces = pieces;
     this.#writer = writer;
     const origin = { url: address.streamsUrl, inParts: address.segmented };
+    this.#room = new Room(environment, () => this.#transport.buffered + connection.queuedBytes);
     this.#streams = new StreamRegistry(connection, writer, pieces, origin, environment);
     this.#outbox = new Outbox(connection, writer, this.#streams, environment);
-    this.#dispatcher = new Dispatcher(connection, channels, writer, this.#streams, this.#outbox, environment);
+    this.#dispatcher = new Dispatcher(connection, channels, writer, this.#streams, this.#outbox, this.#room, environment);
     const transportEvents = {
       onOpen: () => {
         this.#sendHello(address);
@@ -123,6 +128,12 @@ export class Session {
 
   #receive(frame: string | ArrayBuffer): void {
     this.#watchdog?.reset();
+    if (!this.#room.isFull) {
+      this.#unaskedBefore = this.#connection.unaskedBytes;
+    } else if (this.#connection.unaskedBytes - this.#unaskedBefore > UNASKED_LIMIT) {
+      this.#end(null);
+      return;
+    }
     for (const message of this.#decode(frame)) {
       this.#handle(message);
       // A handler may have closed the client.
@@ -216,6 +227,7 @@ export class Session {
     this.#hasEnded = true;
     this.#environment.clearTimeout(this.#handshakeTimer);
     this.#watchdog?.stop();
+    this.#room.end();
     const Reason = reason === null ? ConnectionLostError : ClosedError;
     const message = reason?.message ?? LOST_MESSAGE;
     const running = this.#dispatcher.detach();

@@ -47,6 +47,11 @@ export class Transport {
     this.#socket.addEventListener('error', () => undefined);
   }
 
+  /** The bytes that were sent and have not left yet. */
+  get buffered(): number {
+    return this.#socket.bufferedAmount;
+  }
+
   /** Send a frame. If the socket is not open, the frame is dropped: `onClose` has been or will be called. */
   send(frame: Frame): void {
     if (this.#isClosed || this.#socket.readyState !== OPEN) {

@@ -38,6 +38,10 @@ export function makeProvenSocket(prove: () => Promise<boolean>, Socket: SocketCl
       return this.#socket?.readyState ?? (this.#isClosed ? 3 : 0);
     }
 
+    get bufferedAmount(): number {
+      return this.#socket?.bufferedAmount ?? 0;
+    }
+
     addEventListener(type: string, listener: Listener): void {
       this.#listeners.push([type, listener]);
     }

@@ -6,6 +6,9 @@ import { shorten } from './shorten.js';
 /** Attachments begin at multiples of this in their frame, so that typed arrays can be views of the frame. */
 export const ALIGNMENT = 8;
 
+/** The most attachments of a message, and of a frame. */
+export const MAX_ATTACHMENTS = 65_536;
+
 /** The most dimensions of an array. Every version of NumPy supports this many. */
 export const MAX_DIMENSIONS = 32;
 

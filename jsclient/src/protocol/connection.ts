@@ -6,10 +6,11 @@
  */
 
 import { ProtocolError, StateError } from '../errors.js';
-import { countBatch, decodeFrame, encodeFrame, FRAME_OVERHEAD, type Frame } from './frames.js';
+import { BATCH_LIMIT, countBatch, decodeFrame, encodeFrame, FRAME_OVERHEAD, type Frame } from './frames.js';
 import {
   encodeMessage,
   maySend,
+  utf8Length,
   type Answer,
   type Call,
   type Close,
@@ -48,6 +49,9 @@ const BYTES_PER_ERROR_CHARACTER = 24;
 // The most bytes of a piece's message besides its data.
 const PIECE_OVERHEAD = 160;
 
+// The most bytes of a call, pipe or result with a stream inside, besides the name, the arguments and the stream.
+const STREAM_OVERHEAD = 480;
+
 type Step = 'hello' | 'welcome' | 'goodbye' | 'other';
 
 // The state that follows a message, by the state before. Any other message is an error.
@@ -65,6 +69,8 @@ const STEPS: Readonly<Partial<Record<Message['type'], Step>>> = {
 };
 
 const REQUESTS: ReadonlySet<Message['type']> = new Set<Request['type']>(['open', 'close', 'echo', 'call', 'pipe']);
+// Messages that wait for room, or that this page makes by itself.
+const WAITING: ReadonlySet<Message['type']> = new Set<Message['type']>([...REQUESTS, 'result', 'piece']);
 const ANSWERS: ReadonlySet<Message['type']> = new Set<Answer['type']>(['result', 'error']);
 
 /** One side of a connection. */
@@ -82,6 +88,8 @@ export class Connection {
   readonly #window = new Window();
   #httpStreams = Infinity;
   #queue: Encoded[] = [];
+  #queuedBytes = 0;
+  #unaskedBytes = 0;
 
   /**
    * @param role - Which side this is.
@@ -123,9 +131,24 @@ export class Connection {
     return this.#lastStream + 1;
   }
 
+  /** The most bytes of a stream for which a message has room, besides its own bytes. */
+  roomBeside(size: number): number {
+    return this.#frameLimit - STREAM_OVERHEAD - size;
+  }
+
   /** The most characters of each text of an error with which it always fits into a frame. */
   get errorLimit(): number {
     return Math.floor(this.#frameLimit / BYTES_PER_ERROR_CHARACTER);
+  }
+
+  /** The bytes of the queued messages. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** The bytes of all messages so far that did not wait for room: errors, and what is about streams. */
+  get unaskedBytes(): number {
+    return this.#unaskedBytes;
   }
 
   /** The number of queued messages. */
@@ -196,11 +219,20 @@ export class Connection {
     this.#lastStream = streamOf(message)?.id ?? this.#lastStream;
     this.#window.send(message);
     this.#queue.push(encoded);
+    this.#queuedBytes += encoded.size;
+    if (!WAITING.has(message.type)) {
+      this.#unaskedBytes += encoded.size;
+    }
   }
 
   /** Return the next frame to send; `null` if no message is queued. */
   nextFrame(): Frame | null {
-    return this.#queue.length === 0 ? null : encodeFrame(this.#queue.splice(0, countBatch(this.#queue, this.#frameLimit)));
+    if (this.#queue.length === 0) {
+      return null;
+    }
+    const batch = this.#queue.splice(0, countBatch(this.#queue, this.#frameLimit));
+    this.#queuedBytes -= batch.reduce((sum, { size }) => sum + size, 0);
+    return encodeFrame(batch);
   }
 
   /**
@@ -211,7 +243,17 @@ export class Connection {
    *   should be closed then.
    */
   receive(frame: string | ArrayBuffer): Message[] {
-    return decodeFrame(frame).filter((message) => this.#handle(message));
+    const size = sizeOf(frame);
+    if (size > this.#frameLimit) {
+      throw new ProtocolError(`a frame of ${String(size)} bytes came, and ${String(this.#frameLimit)} are the most`);
+    }
+    const messages = decodeFrame(frame);
+    if (size > BATCH_LIMIT && messages.length > 1) {
+      throw new ProtocolError(
+        `a frame of several messages has ${String(size)} bytes, and ${String(BATCH_LIMIT)} are the most`,
+      );
+    }
+    return messages.filter((message) => this.#handle(message));
   }
 
   #handle(message: Message): boolean {
@@ -334,6 +376,15 @@ function streamOf(message: Message): StreamInfo | undefined {
 
 function parentOf(request: Request): number | undefined {
   return request.type === 'call' || request.type === 'pipe' ? request.parent : undefined;
+}
+
+/** Return the bytes of a frame; 0 for a text that is certainly no longer than a batch. */
+function sizeOf(frame: string | ArrayBuffer): number {
+  if (typeof frame !== 'string') {
+    return frame.byteLength;
+  }
+  // A code unit takes three bytes at most.
+  return frame.length * 3 > BATCH_LIMIT ? utf8Length(frame) : 0;
 }
 
 function isRequest(message: Message): message is Request {

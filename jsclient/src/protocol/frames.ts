@@ -1,7 +1,7 @@
 /** Frames: arrays of messages, as text or, if any message has attachments, as bytes. */
 
 import { ProtocolError } from '../errors.js';
-import { padding, restore } from './attachments.js';
+import { MAX_ATTACHMENTS, padding, restore } from './attachments.js';
 import { attachmentFieldsOf, parseMessage, valueFieldOf, type Encoded, type Message } from './messages.js';
 import { checkDepth, MAX_DEPTH } from './values.js';
 
@@ -98,9 +98,14 @@ function decodeBinary(bytes: Uint8Array<ArrayBuffer>): Message[] {
   }
   let end = begin;
   let attached = 0;
+  let count = 0;
   const messages = parseObjects(decodeUtf8(bytes.subarray(LENGTH_SIZE, begin))).map((object) => {
     const fields = attachmentFieldsOf(object['type']);
     if (fields.length > 0 && object['attachments'] !== undefined) {
+      count += Array.isArray(object['attachments']) ? object['attachments'].length : 0;
+      if (count > MAX_ATTACHMENTS) {
+        throw new ProtocolError(`a frame has more than ${String(MAX_ATTACHMENTS)} attachments`);
+      }
       end = restore(object, fields, bytes, end);
       attached++;
     }

@@ -229,6 +229,8 @@ interface Field {
   readonly check: (value: unknown) => boolean;
   readonly optional?: true;
   readonly values?: ValueField;
+  /** The most characters of a text. More is cut off. */
+  readonly most?: number;
   /** Whether the field announces a stream. */
   readonly announces?: true;
   /** Whether the field is bytes, which are attached. */
@@ -240,7 +242,22 @@ interface Definition {
   readonly fields: readonly Field[];
 }
 
+/** The most characters of the name of a method. */
+export const MAX_METHOD_LENGTH = 1000;
+
+/** The most characters of an error's name. */
+export const MAX_ERROR_NAME = 200;
+
+/** The most characters of the other texts of an error, and of a goodbye's. */
+export const MAX_ERROR_TEXT = 65_536;
+
+/** Return whether a text has at most so many characters. Some take two code units. */
+export function hasAtMost(text: string, characters: number): boolean {
+  return text.length <= characters || (text.length <= 2 * characters && Array.from(text).length <= characters);
+}
+
 const isText = (value: unknown): boolean => typeof value === 'string';
+const isMethod = (value: unknown): boolean => typeof value === 'string' && hasAtMost(value, MAX_METHOD_LENGTH);
 const isClient = (value: unknown): boolean => typeof value === 'string' && /^.{1,64}$/su.test(value);
 const isId = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
 const isFrameLimit = (value: unknown): boolean => isId(value) && (value as number) >= MIN_FRAME_LIMIT;
@@ -273,7 +290,8 @@ function isStream(value: unknown): boolean {
 const ID: Field = { name: 'id', check: isId };
 const CHANNEL: Field = { name: 'channel', check: isId };
 const ARGS: Field = { name: 'args', check: Array.isArray, values: 'args' };
-const MESSAGE: Field = { name: 'message', check: isText };
+const NAME: Field = { name: 'name', check: isText, most: MAX_ERROR_NAME };
+const MESSAGE: Field = { name: 'message', check: isText, most: MAX_ERROR_TEXT };
 const STREAM: Field = { name: 'stream', check: isStream, announces: true };
 const CONTEXT: readonly Field[] = [
   { name: 'timeout', check: isTimeout, optional: true },
@@ -326,7 +344,7 @@ const DEFINITIONS: ReadonlyMap<unknown, Definition> = new Map<Message['type'], D
     'call',
     {
       sender: 'both',
-      fields: [ID, CHANNEL, { name: 'name', check: isText }, ARGS, { ...STREAM, optional: true }, ...CONTEXT],
+      fields: [ID, CHANNEL, { name: 'name', check: isMethod }, ARGS, { ...STREAM, optional: true }, ...CONTEXT],
     },
   ],
   ['pipe', { sender: 'both', fields: [ID, CHANNEL, STREAM, ...CONTEXT] }],
@@ -344,9 +362,9 @@ const DEFINITIONS: ReadonlyMap<unknown, Definition> = new Map<Message['type'], D
       fields: [
         ID,
         { name: 'kind', check: isKind },
-        { name: 'name', check: isText },
+        NAME,
         MESSAGE,
-        { name: 'stack', check: isText, optional: true },
+        { name: 'stack', check: isText, optional: true, most: MAX_ERROR_TEXT },
       ],
     },
   ],
@@ -359,7 +377,7 @@ const DEFINITIONS: ReadonlyMap<unknown, Definition> = new Map<Message['type'], D
     },
   ],
   ['stop', { sender: 'both', fields: [STREAM_ID] }],
-  ['broken', { sender: 'both', fields: [STREAM_ID, { name: 'name', check: isText }, MESSAGE] }],
+  ['broken', { sender: 'both', fields: [STREAM_ID, NAME, MESSAGE] }],
   ['credit', { sender: 'both', fields: [STREAM_ID, BYTES] }],
   ['piece', { sender: 'both', fields: [STREAM_ID, { name: 'data', check: isData, isData: true }] }],
   ['end', { sender: 'both', fields: [STREAM_ID] }],
@@ -445,7 +463,16 @@ function writeEntry({ path, type, shape, data }: Attachment): string {
 // It matches code units, not characters. Engines search for them twice as fast as the loop below runs.
 const BEYOND_ASCII = /[\u0080-\uffff]/;
 
-function utf8Length(text: string): number {
+/** Return the bytes that a packed value takes in a message, at most. */
+export function sizeOfPacked({ text, attachments }: Packed): number {
+  return attachments.reduce(
+    (sum, attachment) => sum + attachment.data.length + ALIGNMENT + utf8Length(writeEntry(attachment)) + 1,
+    utf8Length(text),
+  );
+}
+
+/** Return the number of bytes of a text in UTF-8. */
+export function utf8Length(text: string): number {
   let length = text.length;
   if (!BEYOND_ASCII.test(text)) {
     return length;
@@ -468,7 +495,7 @@ function utf8Length(text: string): number {
 export function parseMessage(object: Record<string, unknown>): Message {
   const type = object['type'];
   const message: Record<string, unknown> = { type };
-  for (const { name, check, optional, announces } of definitionOf(type).fields) {
+  for (const { name, check, optional, announces, most } of definitionOf(type).fields) {
     const value = Object.hasOwn(object, name) ? object[name] : undefined;
     if (value === undefined && optional) {
       continue;
@@ -477,7 +504,11 @@ export function parseMessage(object: Record<string, unknown>): Message {
       const problem = value === undefined ? 'is missing' : `cannot be ${shorten(value)}`;
       throw new ProtocolError(`the field ${name} of the message ${String(type)} ${problem}`);
     }
-    message[name] = announces ? pickStream(value as StreamInfo) : value;
+    message[name] = announces
+      ? pickStream(value as StreamInfo)
+      : most === undefined
+        ? value
+        : (value as string).slice(0, most);
   }
   if (type === 'open' && (message['code'] === undefined) === (message['module'] === undefined)) {
     throw new ProtocolError('the message open must have one of the fields code and module');

@@ -10,6 +10,9 @@ import { ProtocolError } from '../errors.js';
 const HEAD_SIZE = 8;
 const LENGTH_SIZE = 4;
 
+/** The most bytes of a part, with its head. */
+export const PART_LIMIT = 4 * 1024 * 1024 + HEAD_SIZE;
+
 const MARKS = ['more', 'last', 'fail'] as const;
 
 /** What follows a part: another one, the end of the stream, or the failure of its source. */

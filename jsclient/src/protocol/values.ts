@@ -8,7 +8,14 @@
  */
 
 import { ProtocolError } from '../errors.js';
-import { countElements, isShape, MAX_DIMENSIONS, type Attachment, type ValueField } from './attachments.js';
+import {
+  countElements,
+  isShape,
+  MAX_ATTACHMENTS,
+  MAX_DIMENSIONS,
+  type Attachment,
+  type ValueField,
+} from './attachments.js';
 import { MAX_SHOWN_KEYS, shorten } from './shorten.js';
 
 /** The deepest nesting of arrays and objects in one argument or result. */
@@ -191,6 +198,12 @@ class Walk {
   #attach(value: object, depth: number): null {
     const { type, bytes, length } = this.#readBytes(value, depth);
     const shape = length === undefined ? undefined : this.#readShape(value, length, depth);
+    if (this.attachments.length >= MAX_ATTACHMENTS) {
+      throw new RangeError(
+        `${this.#show(depth)} is one array too many: ${String(MAX_ATTACHMENTS)} are the most in one message. ` +
+          'Send them as one array, or with several calls.',
+      );
+    }
     this.attachments.push({
       path: [this.#field, ...this.#keys.slice(0, depth)],
       type: shape !== undefined && type === 'bytes' ? 'uint8' : type,

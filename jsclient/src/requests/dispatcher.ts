@@ -2,6 +2,7 @@
 
 import type { ChannelRegistry } from '../channels/registry.js';
 import type { Environment } from '../connection/environment.js';
+import type { Room } from '../connection/room.js';
 import type { Writer } from '../connection/writer.js';
 import type { Connection } from '../protocol/connection.js';
 import type {
@@ -15,9 +16,10 @@ import type {
   Pipe,
   Request,
   Result,
+  StreamInfo,
 } from '../protocol/messages.js';
 import type { OutgoingStream } from '../streams/outgoing.js';
-import type { StreamRegistry } from '../streams/registry.js';
+import { MAX_STREAMS, type StreamRegistry } from '../streams/registry.js';
 import { discard, isStream } from '../streams/sources.js';
 import { describeThrown, domNameOf } from '../thrown.js';
 import { findMethod, NothingToCallError, type Method } from './handlers.js';
@@ -46,6 +48,7 @@ export class Dispatcher implements InvocationHost {
   readonly #writer: Writer;
   readonly #streams: StreamRegistry;
   readonly #outbox: Outbox;
+  readonly #room: Room;
   readonly #running = new Map<number, Invocation>();
 
   /** @param outbox - Has the requests of this page that can be parents of those of the server. */
@@ -55,6 +58,7 @@ export class Dispatcher implements InvocationHost {
     writer: Writer,
     streams: StreamRegistry,
     outbox: Outbox,
+    room: Room,
     environment: Environment,
   ) {
     this.#connection = connection;
@@ -62,6 +66,7 @@ export class Dispatcher implements InvocationHost {
     this.#writer = writer;
     this.#streams = streams;
     this.#outbox = outbox;
+    this.#room = room;
     this.environment = environment;
   }
 
@@ -151,8 +156,10 @@ export class Dispatcher implements InvocationHost {
     const invocation = new Invocation(id, channel, this);
     if (this.#channels.get(channel) === undefined) {
       this.#refuseChannel(invocation);
-    } else {
-      this.#succeed(invocation, args);
+    } else if (this.#start(invocation)) {
+      this.#whenRoom(invocation, () => {
+        this.#succeed(invocation, args);
+      });
     }
   }
 
@@ -171,25 +178,36 @@ export class Dispatcher implements InvocationHost {
       this.#sendThrown(invocation, error instanceof NothingToCallError ? error.kind : 'exception', error);
       return;
     }
-    if (this.#start(invocation)) {
+    if (this.#start(invocation, message.stream)) {
       const { argument } = invocation;
       const args = argument === undefined ? message.args : [argument.reader, ...message.args];
-      const outcome = outcomeOf(() => runDuring(invocation, () => Reflect.apply(method, handler, args)));
-      this.#finish(invocation, outcome, (value) => {
-        if (isStream(value)) {
-          this.#succeedWithStream(invocation, value);
-        } else {
-          this.#succeed(invocation, value);
-        }
+      this.#whenRoom(invocation, () => {
+        const outcome = outcomeOf(() => runDuring(invocation, () => Reflect.apply(method, handler, args)));
+        this.#finish(invocation, outcome, (value) => {
+          if (isStream(value)) {
+            this.#succeedWithStream(invocation, value);
+          } else {
+            this.#succeed(invocation, value);
+          }
+        });
       });
     }
+  }
+
+  /** Run something for an invocation as soon as there is room for its answer, unless it has been answered by then. */
+  #whenRoom(invocation: Invocation, run: () => void): void {
+    this.#room.enter(() => {
+      if (this.#running.has(invocation.id)) {
+        run();
+      }
+    });
   }
 
   #pipe(message: Pipe): void {
     const invocation = this.#receive(message);
     if (this.#channels.get(message.channel) === undefined) {
       this.#refuseChannel(invocation);
-    } else if (this.#start(invocation)) {
+    } else if (this.#start(invocation, message.stream)) {
       this.#succeedWithStream(invocation, invocation.argument?.reader);
     }
   }
@@ -199,12 +217,17 @@ export class Dispatcher implements InvocationHost {
     const own = timeout === undefined ? Infinity : this.environment.clock() + timeout * 1000;
     const deadline = parent === undefined ? own : Math.min(own, this.#outbox.deadlineOf(parent));
     const invocation = new Invocation(id, channel, this, deadline);
-    invocation.argument = stream && this.#streams.receive(channel, stream);
+    // One too many is refused by `#start`.
+    invocation.argument = stream && this.#streams.receive(channel, stream, true);
     return invocation;
   }
 
   /** Start an invocation, and return whether it was not refused. */
-  #start(invocation: Invocation): boolean {
+  #start(invocation: Invocation, stream?: StreamInfo): boolean {
+    if (stream !== undefined && stream.data === undefined && this.#streams.isTooFull) {
+      this.#refuseStream(invocation);
+      return false;
+    }
     if (this.#running.size >= MAX_RUNNING) {
       this.#sendError(
         invocation,
@@ -227,12 +250,14 @@ export class Dispatcher implements InvocationHost {
   #finish(invocation: Invocation, outcome: Promise<Outcome>, succeed: (value: unknown) => void): void {
     outcome.then(
       ({ value }) => {
-        if (invocation.end === undefined) {
-          succeed(value);
-        } else {
-          discard(value);
-          this.#fail(invocation, undefined);
-        }
+        this.#room.enter(() => {
+          if (invocation.end === undefined) {
+            succeed(value);
+          } else {
+            discard(value);
+            this.#fail(invocation, undefined);
+          }
+        });
       },
       (error: unknown) => {
         this.#fail(invocation, error);
@@ -265,13 +290,21 @@ export class Dispatcher implements InvocationHost {
       return;
     }
     invocation.result = result;
-    result.prepare((data) => {
+    result.prepare(this.#connection.roomBeside(0), (data) => {
       invocation.result = undefined;
       if (invocation.end !== undefined) {
         this.#fail(invocation, undefined);
         return;
       }
       this.#leave(invocation);
+      if (data === undefined) {
+        if (this.#streams.isFull) {
+          result.close();
+          this.#refuseStream(invocation);
+          return;
+        }
+        this.#streams.countAnswer(result);
+      }
       try {
         this.#streams.announce(result, data, (stream) => {
           this.#send(invocation, { type: 'result', id, value: null, stream });
@@ -293,6 +326,11 @@ export class Dispatcher implements InvocationHost {
     } else {
       this.#sendError(invocation, end.kind, END_NAMES[end.kind], end.message);
     }
+  }
+
+  #refuseStream(invocation: Invocation): void {
+    const message = `The page already has ${String(MAX_STREAMS)} streams of calls, as many as it takes at the same time.`;
+    this.#sendError(invocation, 'busy', 'StateError', message);
   }
 
   #refuseChannel(invocation: Invocation): void {

@@ -4,8 +4,8 @@ import type { Environment } from '../connection/environment.js';
 import type { Writer } from '../connection/writer.js';
 import { ClosedError, KernelError, RemoteCancelledError, StateError } from '../errors.js';
 import type { Connection, RequestBody } from '../protocol/connection.js';
-import type { Call, Echo, ErrorAnswer, Pipe, Result } from '../protocol/messages.js';
-import { pack } from '../protocol/values.js';
+import { sizeOfPacked, type Call, type Echo, type ErrorAnswer, type Pipe, type Result } from '../protocol/messages.js';
+import { pack, Packed } from '../protocol/values.js';
 import type { StreamRegistry } from '../streams/registry.js';
 import { discard } from '../streams/sources.js';
 import { makeTimeoutError, NO_LIMITS, type Limits } from './deadlines.js';
@@ -68,7 +68,8 @@ export class Outbox implements RequestHost {
       };
       request.outgoing = outgoing;
       request.watch();
-      outgoing.prepare((data) => {
+      const room = this.#connection.roomBeside(sizeOfBody(body));
+      outgoing.prepare(room, (data) => {
         if (request.state === 'done') {
           return;
         }
@@ -151,6 +152,13 @@ export class Outbox implements RequestHost {
     this.#requests.delete(id);
     return request;
   }
+}
+
+/** Return the bytes of a request that it has besides its stream, at most. */
+function sizeOfBody(body: { readonly type: string; readonly name?: string; readonly args?: unknown }): number {
+  // JSON may need six bytes for each code unit of the name.
+  const name = (body.name?.length ?? 0) * 6;
+  return body.args instanceof Packed ? name + sizeOfPacked(body.args) : name;
 }
 
 /** Add the time and the parent of a request to its message. Fields that are `undefined` are not sent. */

@@ -2,7 +2,7 @@
 
 import type { Environment } from '../connection/environment.js';
 import { StateError } from '../errors.js';
-import { decodePart } from '../protocol/parts.js';
+import { decodePart, PART_LIMIT } from '../protocol/parts.js';
 
 /** Fetches a stream. */
 export interface StreamFetch {
@@ -54,8 +54,7 @@ export class PartFetch implements StreamFetch {
   async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     while (this.#mark === 'more') {
       const response = await this.#fetch(this.#received);
-      check(response);
-      const { data, mark } = decodePart(await response.arrayBuffer());
+      const { data, mark } = decodePart(await readAll(check(response), PART_LIMIT));
       this.#mark = mark;
       this.#received += data.length;
       if (data.length > 0) {
@@ -67,6 +66,22 @@ export class PartFetch implements StreamFetch {
     }
     return undefined;
   }
+}
+
+/** Return all bytes of a body, or throw if there are more than so many. */
+async function readAll(body: ReadableStream<Uint8Array>, limit: number): Promise<ArrayBuffer> {
+  const reader = body.getReader();
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    chunks.push(next.value as Uint8Array<ArrayBuffer>);
+    size += next.value.length;
+    if (size > limit) {
+      reader.cancel().catch(() => undefined);
+      throw new StateError(`the server answered with more than ${String(limit)} bytes.`);
+    }
+  }
+  return await new Blob(chunks).arrayBuffer();
 }
 
 /** Return the body of a response, or throw if its status is an error. */

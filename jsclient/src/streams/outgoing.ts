@@ -89,18 +89,20 @@ export class OutgoingStream implements PieceSender {
   /**
    * Find out whether the stream is short and ready.
    *
+   * @param limit - The most bytes for which there is room in the message.
    * @param callback - Called once, after `INLINE_TIME` at the latest, and earlier when the stream is closed. Its
    *   argument is the whole stream, which has ended then, or `undefined`.
    */
-  prepare(callback: (data: Uint8Array<ArrayBuffer> | undefined) => void): void {
+  prepare(limit: number, callback: (data: Uint8Array<ArrayBuffer> | undefined) => void): void {
     const { data, total } = this.#source;
-    if (total !== undefined && total > INLINE_LIMIT) {
+    const most = Math.min(INLINE_LIMIT, limit);
+    if ((total !== undefined && total > most) || most < 0) {
       callback(undefined);
     } else if (data !== undefined) {
       this.#end();
       callback(data);
     } else {
-      void this.#readShort().then(callback);
+      void this.#readShort(most).then(callback);
     }
   }
 
@@ -163,19 +165,19 @@ export class OutgoingStream implements PieceSender {
     return this.#sourceState === 'open' && !this.#hasEnded;
   }
 
-  async #readShort(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  async #readShort(limit: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const time = { isOver: false };
     const timer = this.#environment.setTimeout(() => {
       time.isOver = true;
       this.#notify();
     }, INLINE_TIME);
-    this.#read(INLINE_LIMIT + 1);
-    while (!time.isOver && this.#canRead && this.#buffered <= INLINE_LIMIT) {
+    this.#read(limit + 1);
+    while (!time.isOver && this.#canRead && this.#buffered <= limit) {
       await this.#change();
     }
     this.#environment.clearTimeout(timer);
     this.#bufferSize = 0;
-    if (this.#sourceState !== 'ended' || this.#hasEnded || this.#buffered > INLINE_LIMIT) {
+    if (this.#sourceState !== 'ended' || this.#hasEnded || this.#buffered > limit) {
       return undefined;
     }
     // No source of unknown length has Blobs, and no Blob is that short.

@@ -17,6 +17,9 @@ import { makeSource } from './sources.js';
 /** The most characters of an error's name and message that are sent to the reader of a stream. */
 const MAX_ERROR_LENGTH = 4096;
 
+/** The most streams of a session that come with the server's requests or answer them. More are refused. */
+export const MAX_STREAMS = 1000;
+
 /** Where streams are fetched from. */
 export interface Origin {
   readonly url: string;
@@ -42,6 +45,8 @@ export class StreamRegistry {
   readonly #places: Places;
   readonly #environment: Environment;
   readonly #outgoing = new Set<OutgoingStream>();
+  /** The streams that come with the server's requests or answer them, unless they are whole in their message. */
+  readonly #asked = new Set<object>();
   readonly #announced = new Map<number, OutgoingStream>();
   readonly #incoming = new Map<number, IncomingStream>();
 
@@ -59,6 +64,21 @@ export class StreamRegistry {
     this.#origin = origin;
     this.#places = new Places(origin.url, () => connection.httpStreams);
     this.#environment = environment;
+  }
+
+  /** Whether there are as many streams as the server's requests can have. */
+  get isFull(): boolean {
+    return this.#asked.size >= MAX_STREAMS;
+  }
+
+  /** Whether there are more of them, as the last one has been counted before it was refused. */
+  get isTooFull(): boolean {
+    return this.#asked.size > MAX_STREAMS;
+  }
+
+  /** Count a stream as one that answers a request of the server, until it ends. */
+  countAnswer(outgoing: OutgoingStream): void {
+    this.#asked.add(outgoing);
   }
 
   /**
@@ -83,6 +103,7 @@ export class StreamRegistry {
       onEnd: () => {
         this.#places.release(outgoing);
         this.#outgoing.delete(outgoing);
+        this.#asked.delete(outgoing);
         this.#announced.delete(outgoing.id);
         onEnd();
       },
@@ -118,8 +139,12 @@ export class StreamRegistry {
     }
   }
 
-  /** Return a stream that the server has announced, with a reader for it. */
-  receive(channel: number, info: StreamInfo): ReceivedStream {
+  /**
+   * Return a stream that the server has announced, with a reader for it.
+   *
+   * @param isArgument - Whether it has come with a request of the server.
+   */
+  receive(channel: number, info: StreamInfo, isArgument = false): ReceivedStream {
     const { id } = info;
     const events = {
       onStop: () => {
@@ -129,12 +154,16 @@ export class StreamRegistry {
       onEnd: () => {
         this.#places.release(incoming);
         this.#incoming.delete(id);
+        this.#asked.delete(incoming);
       },
     };
     const incoming: IncomingStream = new IncomingStream(channel, info, events, this.#environment);
     // A stream that is here as a whole outlives its channel and its connection.
     if (info.data === undefined) {
       this.#incoming.set(id, incoming);
+      if (isArgument) {
+        this.#asked.add(incoming);
+      }
     }
     const reader = new MetaGenerator(incoming);
     return {

@@ -31,6 +31,7 @@ test('connects after the proof, and is then like the socket', async () => {
   const { environment, socket, events, prove } = new Fixture();
   expect(environment.sockets).toHaveLength(0);
   expect(socket.readyState).toBe(0);
+  expect(socket.bufferedAmount).toBe(0);
   socket.send('lost');
 
   await prove(true);
@@ -43,6 +44,7 @@ test('connects after the proof, and is then like the socket', async () => {
   socket.send('frame');
   expect(environment.socket.sent).toStrictEqual(['frame']);
   expect(socket.readyState).toBe(1);
+  expect(socket.bufferedAmount).toBe(0);
   socket.close();
   expect(environment.socket.isClosed).toBe(true);
   environment.socket.lose();

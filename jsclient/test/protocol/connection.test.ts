@@ -3,7 +3,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { ProtocolError, StateError } from '../../src/errors.js';
 import { Connection } from '../../src/protocol/connection.js';
-import { encodeFrame } from '../../src/protocol/frames.js';
+import { MAX_ATTACHMENTS } from '../../src/protocol/attachments.js';
+import { BATCH_LIMIT, decodeFrame, encodeFrame } from '../../src/protocol/frames.js';
 import { encodeMessage, type Message } from '../../src/protocol/messages.js';
 import { PIECE_LIMIT, PIECES_UNDER_WAY } from '../../src/protocol/window.js';
 import { joinFrame } from '../join-frame.js';
@@ -312,4 +313,85 @@ describe('pieces of streams', () => {
     page.send({ type: 'goodbye', reason: 'closed', message: '' });
     expect(page.pieceRoom).toBe(0);
   });
+});
+
+describe('a frame that is received', () => {
+  const connected = (): Connection => {
+    const server = new Connection('server', 300_000);
+    server.receive('[{"type":"hello","client":"x"}]');
+    server.send({ type: 'welcome', beat: 15, frame_limit: 300_000, cancel_wait: 0.5, channels: [] });
+    return server;
+  };
+  const echoOf = (bytes: number): string => {
+    const [begin, end] = ['[{"type":"echo","id":1,"channel":1,"args":["', '"]}]'];
+    const left = bytes - begin.length - end.length;
+    return `${begin}${'é'.repeat(left / 2)}${'x'.repeat(left % 2)}${end}`;
+  };
+
+  test.each([0, 1])('has as many bytes as may be, and not characters: %d more', (extra) => {
+    const frame = echoOf(300_000 + extra);
+    expect(frame.length).toBeLessThan(200_000);
+    const receive = (): number => connected().receive(frame).length;
+    if (extra === 0) {
+      expect(receive()).toBe(1);
+    } else {
+      expect(receive).toThrow(new ProtocolError('a frame of 300001 bytes came, and 300000 are the most'));
+    }
+  });
+
+  test.each([0, 1])('is as large as a batch when it has several messages: %d more', (extra) => {
+    const beat = ',{"type":"beat"}';
+    const frame = `${echoOf(BATCH_LIMIT + extra - beat.length).slice(0, -1)}${beat}]`;
+    const receive = (): number => connected().receive(frame).length;
+    if (extra === 0) {
+      expect(receive()).toBe(2);
+    } else {
+      expect(receive).toThrow(
+        new ProtocolError('a frame of several messages has 262145 bytes, and 262144 are the most'),
+      );
+    }
+  });
+
+  test.each([0, 1])('has as many attachments as may be: %d more', (extra) => {
+    const count = MAX_ATTACHMENTS + extra;
+    const entries = Array.from({ length: count }, (_, index) => `{"path":["args",${String(index)}],"type":"bytes","size":0}`);
+    const nulls = new Array(count).fill('null').join(',');
+    const text = `[{"type":"echo","id":1,"channel":1,"args":[${nulls}],"attachments":[${entries.join(',')}]}]`;
+    const frame = new Uint8Array(Math.ceil((4 + text.length) / 8) * 8);
+    new DataView(frame.buffer).setUint32(0, text.length, true);
+    frame.set(new TextEncoder().encode(text), 4);
+    if (extra === 0) {
+      expect(decodeFrame(frame.buffer)).toHaveLength(1);
+    } else {
+      expect(() => decodeFrame(frame.buffer)).toThrow(new ProtocolError('a frame has more than 65536 attachments'));
+    }
+  });
+
+  test('has error texts that are cut', () => {
+    const text = 'x'.repeat(70_000);
+    const fields = { type: 'error', id: 1, kind: 'exception', name: text, message: text, stack: text };
+    expect(decodeFrame(JSON.stringify([fields]))).toStrictEqual([
+      { ...fields, name: text.slice(0, 200), message: text.slice(0, 65_536), stack: text.slice(0, 65_536) },
+    ]);
+  });
+
+  test.each([0, 1])('has a method name as long as may be: %d more', (extra) => {
+    const message = { type: 'call', id: 1, channel: 1, name: '😀'.repeat(1000 + extra), args: [] };
+    const decode = (): Message[] => decodeFrame(JSON.stringify([message]));
+    if (extra === 0) {
+      expect(decode()).toStrictEqual([message]);
+    } else {
+      expect(decode).toThrow('the field name of the message call cannot be');
+    }
+  });
+});
+
+test.each([0, 1])('a message has as many attachments as may be: %d more', (extra) => {
+  const args = Array.from({ length: MAX_ATTACHMENTS + extra }, () => new Uint8Array());
+  const encode = (): number => encodeMessage({ type: 'echo', id: 1, channel: 1, args }).attachments.length;
+  if (extra === 0) {
+    expect(encode()).toBe(MAX_ATTACHMENTS);
+  } else {
+    expect(encode).toThrow('args[65536] is one array too many: 65536 are the most in one message.');
+  }
 });

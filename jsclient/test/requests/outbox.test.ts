@@ -106,8 +106,16 @@ describe('a call of the page', () => {
   test('rejects when the name is not a string', async () => {
     const channel = await open();
     await expect(channel.call(5 as never)).rejects.toStrictEqual(
-      new TypeError('The name of the method must be a string.'),
+      new TypeError('The name of the method must be a string of at most 1000 characters.'),
     );
+  });
+
+  test('has a name as long as may be, and no longer', async () => {
+    const channel = await open();
+    void channel.call('😀'.repeat(1000));
+    expect(await server.settle()).toMatchObject([{ type: 'call' }]);
+    await expect(channel.call('😀'.repeat(1001))).rejects.toThrow('a string of at most 1000 characters');
+    await expect(channel.call('x'.repeat(2001))).rejects.toThrow('a string of at most 1000 characters');
   });
 
   test('rejects when the connection is lost, and says that it may have run', async () => {

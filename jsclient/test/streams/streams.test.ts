@@ -829,6 +829,21 @@ describe('a stream of the server through a proxy', () => {
     expect([toText(await all), asked()]).toStrictEqual(['ab', ['']]);
   });
 
+  test.each([0, 1])('comes in parts as long as may be, and no longer: %d more', async (extra) => {
+    fixture = makeConnected({}, { segmented: true });
+    ({ server } = fixture);
+    channel = await open();
+    const all = (await receive()).join();
+    fixture.environment.exchange.answerPart('x'.repeat(4 * 1024 * 1024 + extra), 'last');
+    if (extra === 0) {
+      expect(await all).toHaveLength(4 * 1024 * 1024);
+    } else {
+      all.catch(() => undefined);
+      await vi.advanceTimersByTimeAsync(2000);
+      await expect(all).rejects.toThrow('the server answered with more than 4194312 bytes.');
+    }
+  });
+
   test('is fetched in parts also on a direct way where that is asked for', async () => {
     fixture = makeConnected({}, { segmented: true });
     ({ server } = fixture);
@@ -1042,13 +1057,26 @@ describe('a handler method that returns a stream', () => {
     expect(await server.answerTo(callWithStream(encode('')))).toMatchObject({ type: 'error', kind: 'value' });
   });
 
-  test('is answered with an error when its message is too large', async () => {
+  test('travels beside its message when there is no room in it', async () => {
     fixture = makeConnected({ frameLimit: 1000 });
     ({ server } = fixture);
     channel = await open();
     channel.handler = { give: () => new Response('x'.repeat(1000)) };
     const id = server.request({ type: 'call', channel: 1, name: 'give', args: [] });
-    expect(await server.answerTo(id)).toMatchObject({ type: 'error', kind: 'value', name: 'RangeError' });
+    await vi.advanceTimersByTimeAsync(10);
+    const answer = await server.answerTo(id);
+    expect(answer).toMatchObject({ type: 'result', value: null, stream: { id: 1 } });
+    expect(answer).not.toHaveProperty('stream.data');
+  });
+
+  test('is answered with an error when its message is too large', async () => {
+    fixture = makeConnected({ frameLimit: 76 });
+    ({ server } = fixture);
+    channel = await open();
+    channel.handler = { give: () => new Blob(['x'.repeat(4_000_000)]) };
+    const id = server.request({ type: 'call', channel: 1, name: 'give', args: [] });
+    await vi.advanceTimersByTimeAsync(10);
+    expect(await server.answerTo(id)).toMatchObject({ type: 'error', kind: 'value', name: 'Ran' });
   });
 
   test('has it closed when the call was cancelled meanwhile', async () => {

@@ -140,7 +140,11 @@ NOT_CANCELLED = {
         "self._wait_close()",
     ): "it is for a stream that takes something at once, and no stream of memory here does: test_transport",
     ("peer.py", "open_peer", "peer.session.wait_ended()"): _SHIELDED,
-    ("session.py", "Session._write", "self._write_frames()  # The goodbye."): _REFUSED,
+    (
+        "server.py",
+        "Server._serve_page",
+        'refuse(link, connection, RefusedError("closed", words), seconds=limits.close_seconds)',
+    ): _REFUSED,
     ("replay.py", "ReplayStream.send_eof", "trio.lowlevel.checkpoint()"): "streams of memory can be closed by halves",
     ("replay.py", "ReplayStream.receive_some", "trio.lowlevel.checkpoint()"): _IN_TASKS,
     (

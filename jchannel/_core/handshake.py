@@ -82,6 +82,8 @@ async def greet(link: Link, client: str) -> tuple[Connection, list[Message]]:
         welcome, *others = connection.receive(await link.receive())
     except LinkClosed as closed:
         raise PageLostError(f"the server went during the handshake: {closed}") from closed
+    except ProtocolError as error:
+        raise PageLostError(f"what answers there speaks another protocol: {error}") from error
     if isinstance(welcome, Goodbye):
         raise RefusedError(welcome.reason, welcome.message)
     return connection, others

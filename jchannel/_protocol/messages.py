@@ -559,7 +559,7 @@ _READERS: Final[dict[str, tuple[Callable[..., Message], tuple[_Field, ...]]]] = 
         Welcome,
         (
             _Field("beat", _is_period),
-            _Field("frame_limit", _is_id),
+            _Field("frame_limit", _is_limit),
             _Field("cancel_wait", _is_period),
             _Field("channels", _is_ids, convert=tuple),
             _Field("http_streams", _is_count, optional=True),

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, cast
+from typing import Final, Literal, NamedTuple, Protocol, cast
 
 import outcome
 import pytest
@@ -43,6 +43,13 @@ class Site(NamedTuple):
     code: str
 
 
+class Cancellable(Protocol):
+    """What happens at the step: a scope is cancelled, or something else."""
+
+    def cancel(self) -> None:
+        """Let it happen. It does not wait."""
+
+
 class Interruption(trio.abc.Instrument):
     """Cancels a scope at the n-th step of the tasks that count.
 
@@ -58,9 +65,7 @@ class Interruption(trio.abc.Instrument):
         delivered: Whether a counted task was told of the cancellation.
     """
 
-    def __init__(
-        self, scope: trio.CancelScope, at: int, when: When, counts: Callable[[trio.lowlevel.Task], bool]
-    ) -> None:
+    def __init__(self, scope: Cancellable, at: int, when: When, counts: Callable[[trio.lowlevel.Task], bool]) -> None:
         self.fired = False
         self.delivered = False
         self.felt: set[tuple[str, int]] = set()

@@ -17,11 +17,22 @@ import trio
 import trio.testing
 
 from jchannel._core import stream as buffer
+from jchannel._core.session import Session
 from jchannel._core.transport import LinkClosed
 from jchannel.errors import ClosedError, PageLostError, RefusedError, RemoteError, StateError
 from jchannel.trio import Channel, Limits, open_peer
 from tests.core.helpers import HttpClient
-from tests.core.internals import begin_call, begin_open, hold_in_server, start_call
+from tests.core.internals import (
+    begin_call,
+    begin_open,
+    count_entries,
+    count_in_server,
+    hold_in_server,
+    lose,
+    peer_session,
+    session_of,
+    start_call,
+)
 from tests.core.memory import MemoryServer, open_memory_server
 from tests.core.nth_checkpoint import AWAITS, Interruption, When, all_tasks, run_seeded
 from tests.core.world import DATA, Handler, Side, World, digest, endless, open_world, pieces, slow_pieces
@@ -145,7 +156,11 @@ NOT_CANCELLED = {
         "self._wait_close()",
     ): "it is for a stream that takes something at once, and no stream of memory here does: test_transport",
     ("peer.py", "open_peer", "peer.session.wait_ended()"): _SHIELDED,
-    ("session.py", "Session._read", "trio.sleep_forever()"): _REFUSED,
+    (
+        "server.py",
+        "Server._serve_page",
+        'refuse(link, connection, RefusedError("closed", words), seconds=limits.close_seconds)',
+    ): _REFUSED,
 }
 
 Script = Callable[[World], Awaitable[None]]
@@ -531,6 +546,17 @@ async def work(side: Side) -> None:
     assert await side.call_with_stream("begin", endless()) > 0
 
 
+async def call_back(side: Side) -> None:
+    """Makes both sides call."""
+    assert await side.call("call_back", 1, 2) == 3
+
+
+async def call_and_stream(side: Side) -> None:
+    """Does what leaves something to run."""
+    assert await side.call("call_back", 1, 2) == 3
+    assert await side.call_with_stream("begin", endless()) > 0
+
+
 async def send_a_little(side: Side) -> None:
     """Sends a stream whose reader makes everybody wait, and one whose source does."""
     for source in (endless(), slow_pieces()):
@@ -643,6 +669,66 @@ def explore_page_ends(do_work: Work, *, lockstep: bool, seed: int) -> Exploratio
     return Exploration.run(main, seed)
 
 
+class Loss:
+    """The loss of a connection, as one of its sides notices it."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def cancel(self) -> None:
+        lose(self.session)
+
+
+async def play_connection_is_lost(world: World, do_work: Work, *, caller: str, at: int, when: When) -> Interruption:
+    """A session whose connection is lost, as one side notices it, while frames of the other are on their way."""
+    tasks = all_tasks()
+    async with trio.open_nursery() as others:
+        async with world.open_peer() as peer:
+            await world.meet(world.channel, peer, caller)
+            ours, theirs = session_of(world.server), peer_session(peer)
+            assert ours is not None
+            loss = Loss(ours if caller == "server" else theirs)
+            interruption = Interruption(loss, at, when, lambda _: True)
+            with interruption.watching():
+                others.start_soon(work_until_it_ends, world.far)
+                with interruption.armed(), suppress(StateError, RemoteError, trio.TooSlowError):
+                    await do_work(world.near)
+                lose(ours)
+                await trio.sleep(10)
+                # Nothing of a lost page runs on either side: no method, no stream, no ticket, no task.
+                assert (ours.running, ours.pending, theirs.running, theirs.pending) == (0, 0, 0, 0)
+                for handler in world.handlers:
+                    assert handler.begun == handler.ended
+                assert count_in_server(world.server)[1:] == (0, 0)
+                assert world.server.statistics().streams == 0
+                assert count_entries(world.far if caller == "server" else world.near) == (0, 0, 0, 0)
+        others.cancel_scope.cancel()
+    await trio.sleep(10)
+    assert all_tasks() == tasks
+    return interruption
+
+
+@functools.cache
+def explore_connection_is_lost(do_work: Work, *, caller: str, lockstep: bool, seed: int) -> Exploration:
+    """Loses a connection at each step of a session."""
+
+    async def main(exploration: Exploration) -> None:
+        async with open_memory_server(heartbeat=1e6) as memory, trio.open_nursery() as nursery:
+            world = World(memory, lockstep=lockstep)
+            async with world.server.hold_channel("code", handler=world.handlers[0]) as world.channel:
+                nursery.start_soon(world.channel.open, None)
+                await trio.testing.wait_all_tasks_blocked()
+                async with world.open_peer():
+                    await trio.sleep(1)
+                await trio.sleep(10)
+                await exploration.repeat(
+                    lambda at, when: play_connection_is_lost(world, do_work, caller=caller, at=at, when=when),
+                    ("before",),
+                )
+
+    return Exploration.run(main, seed)
+
+
 async def play_channel_ends(world: World, do_work: Work, *, at: int, when: When) -> Interruption:
     """A session in which a channel is cancelled, and another one is not."""
     tasks = all_tasks()
@@ -747,6 +833,8 @@ PARTS: list[Callable[[], Exploration]] = [
     partial(explore_server_ends, work_in_a_channel_that_no_block_owns, lockstep=False, seed=6),
     partial(explore_page_ends, work_slowly, lockstep=True, seed=2),
     partial(explore_channel_ends, work, lockstep=False, seed=3),
+    partial(explore_connection_is_lost, call_and_stream, caller="server", lockstep=False, seed=7),
+    partial(explore_connection_is_lost, call_back, caller="peer", lockstep=True, seed=8),
     partial(explore_handshakes, lockstep=True, seed=4),
 ]
 

@@ -91,7 +91,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(
         Welcome,
         _periods,
-        _ids,
+        st.integers(MIN_FRAME_LIMIT, MAX_INTEGER - 1),
         _periods,
         st.lists(_ids, max_size=4).map(tuple),
         st.none() | st.integers(0, MAX_INTEGER - 1),

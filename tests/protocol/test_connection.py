@@ -148,9 +148,9 @@ def test_a_page_takes_the_frame_limit_from_the_welcome() -> None:
     server, page = Connection(Role.SERVER), Connection(Role.PAGE)
     page.send(Hello("x"))
     move(page, server)
-    server.send(Welcome(15, 1000, 0.5, ()))
+    server.send(Welcome(15, 5000, 0.5, ()))
     move(server, page)
-    assert (server.frame_limit, page.frame_limit) == (1000, 1000)
+    assert (server.frame_limit, page.frame_limit) == (5000, 5000)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,16 @@
 /** One connected socket: the handshake, the requests and streams in both directions, and the end of all of them. */
 
 import type { MakeRequest, ChannelRegistry } from '../channels/registry.js';
-import { ClosedError, ConnectionLostError, type ProtocolError } from '../errors.js';
+import { ClosedError, ConnectionLostError, ProtocolError } from '../errors.js';
 import { Connection } from '../protocol/connection.js';
 import type { Frame } from '../protocol/frames.js';
-import type { GoodbyeReason, Message, StreamMessage, Welcome } from '../protocol/messages.js';
+import type { GoodbyeReason, Message, Welcome } from '../protocol/messages.js';
 import { findLimits } from '../requests/deadlines.js';
 import { Dispatcher } from '../requests/dispatcher.js';
 import { Outbox } from '../requests/outbox.js';
 import { Pieces } from '../streams/pieces.js';
 import { StreamRegistry } from '../streams/registry.js';
+import { describeThrown } from '../thrown.js';
 import type { Environment } from './environment.js';
 import { Room, UNASKED_LIMIT } from './room.js';
 import { Transport } from './transport.js';
@@ -18,6 +19,9 @@ import { Writer } from './writer.js';
 
 /** The time in seconds from the start of an attempt to connect within which the server must have sent its welcome. */
 export const HANDSHAKE_TIMEOUT = 10;
+
+/** The most characters of an error of the client's own that a goodbye says: they fit into the smallest frame. */
+const MAX_ERROR_LENGTH = 500;
 
 const LOST_MESSAGE =
   'The connection to the server was lost before the answer came. ' +
@@ -134,31 +138,31 @@ export class Session {
       this.#end(null);
       return;
     }
-    for (const message of this.#decode(frame)) {
-      this.#handle(message);
-      // A handler may have closed the client.
-      if (this.#hasEnded) {
-        return;
-      }
-    }
-  }
-
-  #decode(frame: string | ArrayBuffer): Message[] {
     try {
-      return this.#connection.receive(frame);
+      for (const message of this.#connection.receive(frame)) {
+        this.#handle(message);
+        // A handler may have closed the client.
+        if (this.#hasEnded) {
+          return;
+        }
+      }
     } catch (error) {
-      this.#reject(error as ProtocolError);
-      return [];
+      this.#breakOff(error);
     }
   }
 
-  /** End the session because the server has broken the protocol. */
-  #reject({ message }: ProtocolError): void {
-    const reason: CloseReason = {
-      reason: 'protocol',
-      message: `The server has sent what the protocol does not allow: ${message}.`,
-    };
-    this.#sendGoodbye(reason);
+  /** End the session because the server has broken the protocol, or because of an error of the client's own. */
+  #breakOff(error: unknown): void {
+    const { message } = describeThrown(error, MAX_ERROR_LENGTH);
+    const reason: CloseReason =
+      error instanceof ProtocolError
+        ? { reason: 'protocol', message: `The server has sent what the protocol does not allow: ${message}.` }
+        : { reason: 'closed', message: `An error of jchannel in the page has ended the session: ${message}` };
+    try {
+      this.#sendGoodbye(reason);
+    } catch {
+      // What has ended the session may be what fails here.
+    }
     this.#end(reason);
   }
 
@@ -186,7 +190,7 @@ export class Session {
       case 'credit':
       case 'piece':
       case 'end':
-        this.#handleStream(message);
+        this.#streams.handle(message);
         break;
       case 'ack':
         this.#pieces.goOn();
@@ -196,14 +200,6 @@ export class Session {
         break;
       default:
         this.#dispatcher.handle(message);
-    }
-  }
-
-  #handleStream(message: StreamMessage): void {
-    try {
-      this.#streams.handle(message);
-    } catch (error) {
-      this.#reject(error as ProtocolError);
     }
   }
 

@@ -317,7 +317,7 @@ const DEFINITIONS: ReadonlyMap<unknown, Definition> = new Map<Message['type'], D
       sender: 'server',
       fields: [
         { name: 'beat', check: isPeriod },
-        { name: 'frame_limit', check: isId },
+        { name: 'frame_limit', check: isFrameLimit },
         { name: 'cancel_wait', check: isPeriod },
         { name: 'channels', check: isIds },
         { name: 'http_streams', check: isCount, optional: true },

@@ -220,10 +220,10 @@ describe('an echo', () => {
   });
 
   test('that cannot be sent back says so', async () => {
-    fixture = makeConnected({ frameLimit: 1000 });
+    fixture = makeConnected({ frameLimit: 5000 });
     ({ server } = fixture);
     await open();
-    expect(await server.ask({ type: 'echo', channel: 1, args: ['x'.repeat(1000)] })).toMatchObject({
+    expect(await server.ask({ type: 'echo', channel: 1, args: ['x'.repeat(5000)] })).toMatchObject({
       kind: 'value',
       name: 'RangeError',
     });
@@ -347,14 +347,14 @@ describe('a call of Python', () => {
   });
 
   test('gets errors that are cut further where the server takes little at once', async () => {
-    fixture = makeConnected({ frameLimit: 2400 });
+    fixture = makeConnected({ frameLimit: 4096 });
     ({ server } = fixture);
     await open({
       fail: () => {
         throw Object.assign(new Error('\u0001'.repeat(1000)), { name: '\u0001'.repeat(1000) });
       },
     });
-    expect(await call('fail')).toMatchObject({ kind: 'exception', message: '\u0001'.repeat(100) });
+    expect(await call('fail')).toMatchObject({ kind: 'exception', message: '\u0001'.repeat(170) });
   });
 
   test('is told when what the method returned cannot be sent', async () => {

@@ -181,11 +181,11 @@ describe('what is no stream is refused, and nothing is sent', () => {
   });
 
   test('and a stream is closed whose message is too large', async () => {
-    fixture = makeConnected({ frameLimit: 1000 });
+    fixture = makeConnected({ frameLimit: 5000 });
     ({ server } = fixture);
     channel = await open();
     const tap = new Tap();
-    const result = later(channel.callWithStream('take', tap, 'x'.repeat(1000)));
+    const result = later(channel.callWithStream('take', tap, 'x'.repeat(5000)));
     await vi.advanceTimersByTimeAsync(INLINE_TIME);
     await expect(result).rejects.toThrow(RangeError);
     expect(tap.isClosed).toBe(true);
@@ -1058,25 +1058,15 @@ describe('a handler method that returns a stream', () => {
   });
 
   test('travels beside its message when there is no room in it', async () => {
-    fixture = makeConnected({ frameLimit: 1000 });
+    fixture = makeConnected({ frameLimit: 5000 });
     ({ server } = fixture);
     channel = await open();
-    channel.handler = { give: () => new Response('x'.repeat(1000)) };
+    channel.handler = { give: () => new Response('x'.repeat(5000)) };
     const id = server.request({ type: 'call', channel: 1, name: 'give', args: [] });
     await vi.advanceTimersByTimeAsync(10);
     const answer = await server.answerTo(id);
     expect(answer).toMatchObject({ type: 'result', value: null, stream: { id: 1 } });
     expect(answer).not.toHaveProperty('stream.data');
-  });
-
-  test('is answered with an error when its message is too large', async () => {
-    fixture = makeConnected({ frameLimit: 76 });
-    ({ server } = fixture);
-    channel = await open();
-    channel.handler = { give: () => new Blob(['x'.repeat(4_000_000)]) };
-    const id = server.request({ type: 'call', channel: 1, name: 'give', args: [] });
-    await vi.advanceTimersByTimeAsync(10);
-    expect(await server.answerTo(id)).toMatchObject({ type: 'error', kind: 'value', name: 'Ran' });
   });
 
   test('has it closed when the call was cancelled meanwhile', async () => {

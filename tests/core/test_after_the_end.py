@@ -1,0 +1,53 @@
+"""What comes in after the end of its session: nothing of it begins, as nobody would end it."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from jchannel._protocol.messages import Call, Open, Result, StreamInfo
+from jchannel._protocol.values import Packed
+from tests.core.internals import count_entries, count_in_server, lose, session_of
+from tests.core.memory import open_memory_server
+
+
+class Handler:
+    """The server's. It notes what has begun."""
+
+    def __init__(self) -> None:
+        self.begun: list[object] = []
+
+    async def hang(self, stream: object = None) -> None:
+        self.begun.append(stream)
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("on_purpose", [False, True])
+async def test_no_call_begins_that_arrives_after_its_page_is_lost(
+    autojump_clock: trio.testing.MockClock, *, on_purpose: bool
+) -> None:
+    handler = Handler()
+    async with open_memory_server() as memory, trio.open_nursery() as nursery:
+        async with memory.server.hold_channel("code", handler=handler) as channel:
+            nursery.start_soon(channel.open, None)
+            async with memory.open_page() as page:
+                opening = await page.expect(Open)
+                await page.send(Result(opening.id, Packed("null")))
+                await trio.testing.wait_all_tasks_blocked()
+                session = session_of(memory.server)
+                assert session is not None
+                # The reader of the session has been woken by the frame, and goes on after the end.
+                first = Call(1, opening.channel, "hang", Packed("[]"))
+                second = Call(2, opening.channel, "hang", Packed("[]"), StreamInfo(1))
+                await page.send(first, second)
+                if on_purpose:
+                    session.end("closed", "on purpose")
+                else:
+                    lose(session)
+                await session.wait_ended()
+                await trio.testing.wait_all_tasks_blocked()
+                assert handler.begun == []
+                assert count_entries(channel) == (0, 0, 0, 0)
+                assert count_in_server(memory.server) == (0, 0, 0)
+                assert memory.server.statistics().idle

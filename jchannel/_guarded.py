@@ -175,14 +175,15 @@ def log(level: int, message: str, *args: object, error: BaseException | None = N
         error: The exception whose traceback goes with it, or ``None``.
         name: The name of the logger; ``None`` for that of the module which calls this.
     """
-    args = tuple(map(_clean, args))
-    if _LOGGING.get():
-        if level >= logging.WARNING:
-            _print(message, args, error, "It was not logged, because a log handler has caused it.")
-        return
     if name is None:
         module = sys._getframe(1).f_globals["__name__"]  # noqa: SLF001 (as ``logging`` finds its callers)
         name = LOGGERS.get(module.rpartition(".")[2], "jchannel")
+    if level < logging.WARNING and (_LOGGING.get() or not is_logged(name, level)):
+        return
+    args = tuple(map(_clean, args))
+    if _LOGGING.get():
+        _print(message, args, error, "It was not logged, because a log handler has caused it.")
+        return
     token = _LOGGING.set(True)
     try:
         logging.getLogger(name).log(level, message, *args, exc_info=error, stacklevel=2)

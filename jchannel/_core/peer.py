@@ -369,8 +369,6 @@ def _explain(error: OSError) -> str:
     """Return what the operating system says, of each address that was tried."""
     tried = error.__cause__
     reasons = [one for one in tried.exceptions if isinstance(one, OSError)] if isinstance(tried, ExceptionGroup) else []
-    if isinstance(tried, OSError):
-        reasons = [tried]
     texts = dict.fromkeys(one.strerror or text_of(one) for one in reasons or [error])
     if any(isinstance(one, ConnectionRefusedError) for one in reasons):
         return f"{'; '.join(texts)}: nothing listens there; the URL of a server changes with each start"

@@ -76,6 +76,7 @@ NOT_CANCELLED = {
         "trio.open_tcp_stream(parts.hostname, parts.port or (_HTTPS_PORT if secure else _HTTP_PORT))",
     ): _SOCKETS,
     ("peer.py", "_open_stream", "secured.do_handshake()"): _SOCKETS,
+    ("peer.py", "_open_stream", "aclose_now(secured)"): _SOCKETS,
     ("server.py", "Server._open_listeners", "open_listeners(self._host, port)"): _SOCKETS,
     ("server.py", "Server.open", "self._open_listeners()"): _SOCKETS,
     ("peer_carrier.py", "PeerCarrier._fetch_parts", 'stream.feed(b"")'): _AT_ONCE,

@@ -182,5 +182,5 @@ async def run_cases(browser: BrowserThread, seed: int, count: int) -> Counter[st
 
 async def test_a_page_comes_back_and_every_call_ends_with_its_value_or_a_named_error(browser: BrowserThread) -> None:
     # Some seconds long, as a heartbeat and the times of requests have to pass where the network has gone silent.
-    ended = await run_cases(browser, 1, 8)
+    ended = await run_cases(browser, 1, 5)
     assert ended["value"]

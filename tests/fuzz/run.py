@@ -4,8 +4,9 @@
     python -m tests.fuzz.run TARGET --atheris [--seconds 600]
 
 Without atheris the inputs are mutations of the examples and of the kept corpus, by a seed that is printed; a target
-that is made of cases (`sessions`, `web`) runs one case after the other. With atheris (`pip install atheris`, not among
-the requirements of the tests) the inputs are those that reach new code, and what reaches it is added to the corpus in
+that is made of cases (`sessions`, `servers`, `web`) runs one case after the other. With atheris
+(`pip install atheris`, not among the requirements of the tests) the inputs are those that reach new code, and what
+reaches it is added to the corpus in
 `tests/fuzz/corpora/TARGET`; `--merge` then leaves only what the others do not reach.
 """
 
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 #: What is fuzzed by cases, each of a number: the module that has `run_case(number)`.
-CASES: Final = {"sessions": "tests.fuzz.sessions", "web": "tests.fuzz.web"}
+CASES: Final = {name: f"tests.fuzz.{name}" for name in ("sessions", "servers", "web")}
 
 
 def _run_for(seconds: float, next_case: Callable[[], tuple[str, Callable[[], None]]]) -> int:

@@ -284,7 +284,10 @@ class _Case:
     def _make_answer(self, asked: Request) -> Message:
         id_ = asked.id
         if self._dice.random() < 0.2:
-            return Error(id_, self._dice.choice(("exception", "busy", "cancelled", "timeout", "ended")), "E", "text")
+            kinds = ["exception", "busy", "cancelled", "ended"]
+            if isinstance(asked, Call | Pipe) and asked.timeout is not None and asked.timeout <= 3:
+                kinds.append("timeout")  # Before its time it would leave the request to its own.
+            return Error(id_, self._dice.choice(kinds), "E", "text")
         stream = None
         if isinstance(asked, Pipe) or (isinstance(asked, Call) and self._dice.random() < 0.2):
             stream = self._announce()

@@ -50,7 +50,12 @@ LOGGERS: Final[Mapping[str, str]] = {
     "dispatcher": "jchannel.call",
     "methods": "jchannel.call",
     "tasks": "jchannel.call",
+    "outbox": "jchannel.call",
+    "request": "jchannel.call",
+    "deadlines": "jchannel.call",
     "outgoing": "jchannel.stream",
+    "stream_registry": "jchannel.stream",
+    "peer_carrier": "jchannel.stream",
     "progress": "jchannel.stream",
     "peer": "jchannel.peer",
 }

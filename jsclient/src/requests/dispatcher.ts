@@ -305,13 +305,10 @@ export class Dispatcher implements InvocationHost {
         }
         this.#streams.countAnswer(result);
       }
-      try {
-        this.#streams.announce(result, data, (stream) => {
-          this.#send(invocation, { type: 'result', id, value: null, stream });
-        });
-      } catch (error) {
-        this.#sendThrown(invocation, 'value', error);
-      }
+      // There is room for the announcement alone in every frame.
+      this.#streams.announce(result, data, (stream) => {
+        this.#send(invocation, { type: 'result', id, value: null, stream });
+      });
     });
   }
 

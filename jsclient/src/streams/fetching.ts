@@ -68,6 +68,11 @@ export class PartFetch implements StreamFetch {
   }
 }
 
+/** Ignore what comes of a cancellation: whatever it was, the body is not wanted. */
+function ignore(): void {
+  // Nothing.
+}
+
 /** Return all bytes of a body, or throw if there are more than so many. */
 async function readAll(body: ReadableStream<Uint8Array>, limit: number): Promise<ArrayBuffer> {
   const reader = body.getReader();
@@ -77,7 +82,7 @@ async function readAll(body: ReadableStream<Uint8Array>, limit: number): Promise
     chunks.push(next.value as Uint8Array<ArrayBuffer>);
     size += next.value.length;
     if (size > limit) {
-      reader.cancel().catch(() => undefined);
+      reader.cancel().catch(ignore);
       throw new StateError(`the server answered with more than ${String(limit)} bytes.`);
     }
   }
@@ -87,7 +92,7 @@ async function readAll(body: ReadableStream<Uint8Array>, limit: number): Promise
 /** Return the body of a response, or throw if its status is an error. */
 function check({ ok, status, body }: Response): ReadableStream<Uint8Array> {
   if (!ok || body === null) {
-    body?.cancel().catch(() => undefined);
+    body?.cancel().catch(ignore);
     throw new StateError(`the server answered with the status ${String(status)}.`);
   }
   return body;

@@ -62,9 +62,6 @@ LARGE: Final = bytes(range(256)) * 400
 #: Where something begins: the head of the request, the answer, the first frames; and the bytes around them.
 _CHOSEN: Final = (0, 1, 2, 15, 16, 17, 100, 129, 130, 200, 283, 284, 285, 290, 300, 330, 400, 500)
 
-#: Whether the connection of a post may go silent.
-SILENT_POSTS: Final = False
-
 
 @dataclass
 class Outcome:
@@ -90,10 +87,7 @@ def make_faults(dice: random.Random, unit: float) -> list[tuple[int, Fault]]:
         seconds = unit * (dice.choice((0.1, 1, 20)) if kind is Kind.DELAY else 0.01)
         size = dice.choice((1, 3, 100)) if kind is Kind.CORRUPT else dice.choice((5_000, 20_000))
         connection = dice.choice((0, 0, 0, 1, 2, 3))
-        way = dice.choice(list(Way))
-        if kind is Kind.SILENCE and way is Way.TO_SERVER and not SILENT_POSTS:
-            connection = 0
-        faults.append((connection, Fault(kind, way, at, seconds, size)))
+        faults.append((connection, Fault(kind, dice.choice(list(Way)), at, seconds, size)))
     return faults
 
 

@@ -32,8 +32,10 @@ class Journal(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keeps what tells of a fault of the library's own."""
-        # What a handler's method raises is the program's, and is logged as an error as well.
-        if record.levelno >= logging.ERROR and "an error of jchannel" in record.msg:
+        # What a handler's method raises is the program's, and is logged as an error as well. What a stranger does is a
+        # line and no traceback.
+        ours = record.levelno >= logging.ERROR and "an error of jchannel" in record.msg
+        if ours or (record.levelno == logging.WARNING and record.exc_info):
             self.faults.append(self._formatter.format(record))
 
     def check(self) -> None:

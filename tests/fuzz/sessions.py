@@ -58,9 +58,6 @@ __all__ = ["run_case"]
 #: Long enough for everything that has a limit: the clock jumps.
 LONG: Final = 1_000.0
 
-#: Whether something may stand behind a goodbye, in its frame or in the next one.
-BEHIND_GOODBYE: Final = False
-
 #: What a request may end with beside its value.
 NAMED: Final = (StateError, RemoteError, trio.TooSlowError, ValueError)
 
@@ -327,7 +324,7 @@ class _Case:
             Open(number, 1, ""),
             Goodbye("protocol", "x"),
         )
-        batch = [self._dice.choice(lies[: None if BEHIND_GOODBYE else -1])]
+        batch = [self._dice.choice(lies)]
         for _ in range(self._dice.randrange(3)):
             batch.insert(self._dice.randrange(len(batch) + 1), self._make_request())
         await self._send(*batch)
@@ -349,7 +346,7 @@ class _Case:
             await trio.aclose_forcefully(self._page.stream)
         elif way == 2:
             await self._send(Goodbye("closed", "the page is closing"))
-        elif way == 3 and BEHIND_GOODBYE:
+        elif way == 3:
             await self._send_raw(json.dumps([{"type": "goodbye", "reason": "closed", "message": ""}] * 2))
 
     async def _receive(self) -> bool:

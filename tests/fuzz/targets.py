@@ -412,6 +412,8 @@ async def _send_head(memory: MemoryServer, data: bytes) -> bytes:
 
 _HELLO: Final = b'[{"type":"hello","client":"fuzz"}]'
 
+_GET: Final = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+
 _HEADS: Final = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     b"HEAD /jchannel/client.js HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -424,6 +426,8 @@ _HEADS: Final = (
     b"GET / HTTP/1.0\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET /x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    _GET + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
     *(
         b"GET /socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n" + rest

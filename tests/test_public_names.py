@@ -98,7 +98,8 @@ CLASSES: dict[type, str] = {
     # Data
     jchannel.Limits: """
         cancel_seconds claim_seconds cleanup_seconds close_seconds connections frame_bytes handshake_seconds head_bytes
-        http_streams idle_seconds running_requests send_buffer_bytes stranger_bytes strangers waiting_threads
+        http_streams idle_seconds running_bytes running_requests send_buffer_bytes stranger_bytes strangers stream_bytes
+        streams waiting_threads
     """,
     jchannel.trio.CallTotals: "answered cancelled failed",
     jchannel.trio.SocketTotals: """

@@ -131,6 +131,8 @@ class HttpConnection:
         if not request.target.startswith(b"/"):
             # A proxy's forms of a target name another host than the header that is checked.
             raise h11.RemoteProtocolError("not a path")
+        if not all(value.isascii() for name, value in request.headers if name == b"host"):
+            raise h11.RemoteProtocolError("not a host")
         if {b"content-length", b"transfer-encoding"} <= {name for name, _ in request.headers}:
             # A proxy between may believe the other of the two, and take the body for the next request.
             raise h11.RemoteProtocolError("two lengths")

@@ -32,7 +32,7 @@ from jchannel._core.statistics import ChannelTally, ServerStatistics, SocketTall
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.transport import Link
 from jchannel._core.tree import PageNode, ServerTree
-from jchannel._guarded import log, repr_of
+from jchannel._guarded import log, repr_of, text_of
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import Hello, Welcome
 from jchannel.errors import ClosedError, FrontendError, RefusedError
@@ -449,7 +449,9 @@ class Server:
         try:
             connection.send(welcome)
         except ValueError as error:  # It names the channels.
-            words = f"the page cannot be told which channels are open, {len(self._channels):,} of them: {error}"
+            words = (
+                f"the page cannot be told which channels are open, {len(self._channels):,} of them: {text_of(error)}"
+            )
             log(logging.WARNING, "a page was refused: %s", words)
             await refuse(link, connection, RefusedError("closed", words), seconds=limits.close_seconds)
             return

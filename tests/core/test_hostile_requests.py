@@ -50,6 +50,11 @@ ATTEMPTS = {
     "a Host with a user": (GET + b"host: evil.example.org@localhost\r\n\r\n", 421),
     "a Host with a fragment": (GET + b"host: localhost#.evil.example.org\r\n\r\n", 421),
     "a Host with a path": (GET + b"host: evil.example.org/localhost\r\n\r\n", 421),
+    "a Host that is not ASCII": (GET + b"host: localh\xf6st\r\n\r\n", 400),
+    "a WebSocket with a Host that is not ASCII": (
+        WEBSOCKET.replace(b"localhost", b"localh\xf6st") + VERSION + KEY + TOKEN + b"\r\n",
+        400,
+    ),
     "a Host with half an address": (GET + b"host: [::1\r\n\r\n", 421),
     "a Host with a zone": (GET + b"host: [::1%25lo]\r\n\r\n", 421),
     "a Host of IPv6": (GET + b"host: [::1]:8889\r\n\r\n", 200),

@@ -448,6 +448,7 @@ describe('a call of Python', () => {
     server.request({ type: 'call', channel: 1, name: 'wait', args: [] });
     expect(await server.settle()).toMatchObject([{ id: MAX_RUNNING + 2, kind: 'busy' }]);
     expect(await server.ask({ type: 'open', channel: 2, code: 'c => 1' })).toMatchObject({ kind: 'busy' });
+    expect(await server.ask({ type: 'echo', channel: 1, args: [] })).toMatchObject({ kind: 'busy' });
   });
 });
 

@@ -96,16 +96,23 @@ class Dispatcher:
         else:
             self._start(invocation)
 
-    def flush(self) -> None:
-        """Start what answers the oldest request that waits for room, if there is room. Its task starts the next."""
+    def flush(self) -> bool:
+        """Start what answers the oldest request that waits for room, if there is room. Its task starts the next.
+
+        Returns:
+            Whether something was started.
+        """
+        started = False
         while self._held:
             session = self._held[0].session
             if session.alive and not session.has_room:
                 session.flush_when_room(self)
-                return
+                break
             self._start(self._held.popleft())
+            started = True
             if session.alive:
-                return
+                break
+        return started
 
     def _start(self, invocation: Invocation) -> None:
         # trio runs new tasks in any order. Each takes the oldest request, so that methods begin in the order of calls.
@@ -118,14 +125,14 @@ class Dispatcher:
         invocation.on_release = self._release
 
     def end(self) -> None:
-        """Cancel all that is running, because the channel is closing."""
+        """Cancel all that is running or waits for room, because the channel is closing."""
+        while self._held:
+            self._start(self._held.popleft())  # They do not begin: their tasks find that they are cancelled.
         for invocation in self._running:
             if not invocation.channel_closed:
                 invocation.channel_closed = True
                 self._closing += 1
                 invocation.cancel()
-        while self._held:
-            self._start(self._held.popleft())
 
     async def wait_ended(self) -> None:
         """Wait until what ``end`` has cancelled has ended. Others may run: the channel may be open again."""
@@ -221,9 +228,10 @@ class Dispatcher:
         """Answer a request with the stream that a method returned, and return the stream."""
         quota = invocation.session.stream_quota
         await quota.wait()
-        with quota.preparing():  # No checkpoint before it: the place is taken.
+        with quota.preparing():
             what = f"result of the {invocation.what}"
-            stream = await self._streams.open(source, what, self._endpoint, quota=quota)
+            with quota.opening():  # No checkpoint before it: the place is taken.
+                stream = await self._streams.open(source, what, self._endpoint, quota=quota)
             try:
                 invocation.succeed_with_stream(stream, await stream.wait_short())
             except BaseException:

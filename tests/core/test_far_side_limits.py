@@ -68,6 +68,10 @@ class Handler:
         """Gives a stream without an end."""
         return endless()
 
+    def give_nothing(self) -> AsyncIterator[bytes]:
+        """Gives a stream of which nothing comes."""
+        return silent()
+
     def give_some(self) -> AsyncIterator[bytes]:
         """Gives a stream of 40,000 bytes, which is too long to travel inside its message."""
         return pieces(40)
@@ -92,6 +96,12 @@ async def endless() -> AsyncIterator[bytes]:
     while True:
         await trio.lowlevel.checkpoint()
         yield bytes(1_000)
+
+
+async def silent() -> AsyncIterator[bytes]:
+    """A source of which nothing comes."""
+    await trio.Event().wait()
+    yield b""
 
 
 async def pieces(count: int = 400) -> AsyncIterator[bytes]:
@@ -210,6 +220,24 @@ async def test_calls_that_wait_for_room_are_answered_when_their_channel_is_close
 
 
 @both_sides
+async def test_calls_that_wait_for_room_do_not_begin_behind_the_end_of_their_channel(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, send_buffer_bytes=BUFFER) as here:
+        let_go = internals.hold_writing(here.session)
+        for name in ["large"] * 20 + ["hold"] * 20:
+            here.begin(name)
+            await trio.testing.wait_all_tasks_blocked()
+        begun = here.handler.begun
+        internals.endpoint(here.world.far).dispatcher.end()
+        let_go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.handler.begun == begun < 20
+        assert len(here.outcomes) == 40
+        assert here.session.running == 0
+
+
+@both_sides
 async def test_calls_that_wait_for_room_end_with_their_session(
     side: str, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -226,6 +254,38 @@ async def test_calls_that_wait_for_room_end_with_their_session(
         assert here.session.running == 0
         assert internals.endpoint(here.world.far).dispatcher.running == 0
         assert all(isinstance(outcome, PageLostError) for outcome in here.outcomes)
+
+
+class Taking:
+    """What the other side does."""
+
+    def take(self, _: str) -> None:
+        """Takes something."""
+
+
+@both_sides
+@pytest.mark.parametrize("name", ["large", "large_later", "hold", "echo"])
+async def test_the_far_side_has_its_turns_beside_a_program_that_always_has_more_to_request(
+    side: str, name: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    made, most = 0, 2_000
+    async with limited(side, send_buffer_bytes=BUFFER) as here:
+        internals.endpoint(here.world.near).handler = Taking()
+        here.handler.go.set()
+
+        async def request_on() -> None:
+            nonlocal made
+            while len(here.outcomes) < 30 and made < most:
+                made += 1
+                await here.world.far.call("take", "x" * LARGE, timeout=None)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(request_on)
+            for _ in range(30):
+                here.begin(name)
+        assert (len(here.outcomes), refusals(here)) == (30, [])
+    assert made < most
 
 
 @both_sides
@@ -415,6 +475,19 @@ async def test_of_streams_at_once_no_more_are_open_than_may_be(
         await trio.sleep(1)
         assert len(refusals(here)) == 8
         assert here.session.stream_quota.open == 2
+
+
+@both_sides
+async def test_a_stream_counts_once_while_it_may_still_be_short(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, streams=3) as here:
+        for _ in range(2):
+            here.begin("give_nothing")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (here.outcomes, here.session.stream_quota.open) == ([], 2)
+        await here.world.near.call_with_stream("keep", endless(), timeout=None)
+        assert refusals(here) == []
 
 
 @both_sides

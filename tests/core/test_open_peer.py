@@ -153,6 +153,16 @@ async def test_another_web_server_is_no_jchannel_server(status: bytes) -> None:
         await open_failing(connect=answering(b"HTTP/1.1 %s\r\ncontent-length: 2\r\n\r\nhi" % status))
 
 
+@pytest.mark.parametrize("status", [b"200 OK", b"301 Elsewhere", b"403 Forbidden", b"502 Bad Gateway"])
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\n"])
+async def test_an_answer_whose_body_does_not_end_is_not_waited_for(
+    status: bytes, line_end: bytes, autojump_clock: trio.testing.MockClock
+) -> None:
+    head = line_end.join([b"HTTP/1.1 " + status, b"content-type: text/event-stream", b"", b""])
+    with pytest.raises((ProtocolError, RefusedError, UnreachableError), match=f"HTTP {status[:3].decode()}"):
+        await open_failing(connect=answering(head + b"data: x" * 100_000))
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_a_redirect_is_not_followed_and_where_it_leads_is_said(status: int) -> None:
     answer = b"HTTP/1.1 %d Elsewhere\r\nLocation: https://x.example/\r\ncontent-length: 0\r\n\r\n" % status
@@ -214,6 +224,30 @@ async def test_a_server_that_greets_in_another_way_is_none_or_broken(frame: str)
     text = f"^what listens at {URL} is no jchannel server, or a broken one: "
     with pytest.raises(ProtocolError, match=text):
         await open_failing(connect=accepting("jchannel.v1", text_frame(frame)))
+
+
+# What is given
+
+
+@pytest.mark.parametrize(
+    "token", [TOKEN + "\n", TOKEN + "\r\nX: y", TOKEN + "\0", TOKEN + "\xfc", TOKEN + ", x", TOKEN + " "]
+)
+async def test_a_token_that_cannot_be_sent_is_a_mistake_and_is_not_shown(token: str) -> None:
+    with pytest.raises(ValueError, match=r"^token has characters that no token has") as caught:
+        async with open_peer(URL, token=token):
+            raise AssertionError
+    assert TOKEN not in str(caught.value)
+
+
+async def test_a_token_that_is_no_text_is_a_mistake_and_is_not_shown() -> None:
+    with pytest.raises(TypeError, match=r"^token must be a str, and not bytes$"):
+        async with open_peer(URL, token=TOKEN.encode()):  # type: ignore[arg-type]
+            raise AssertionError
+
+
+async def test_the_error_of_a_url_that_is_none_shows_it() -> None:
+    with pytest.raises(ValueError, match=r"and not 'localhost:8889'$"):
+        await open_failing("localhost:8889")
 
 
 # Who refuses

@@ -210,6 +210,27 @@ async def test_calls_that_wait_for_room_are_answered_when_their_channel_is_close
 
 
 @both_sides
+async def test_calls_that_wait_for_room_never_begin_when_their_channel_is_closed(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, send_buffer_bytes=BUFFER) as here:
+        let_go = internals.hold_writing(here.session)
+        for _ in range(20):
+            here.begin("large")
+        await trio.testing.wait_all_tasks_blocked()
+        begun = here.handler.begun
+        for _ in range(10):  # They find others that wait.
+            here.begin("large")
+        await trio.testing.wait_all_tasks_blocked()
+        internals.end_side(here.world.far)
+        let_go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.handler.begun == begun
+        assert len(here.outcomes) == 30
+        assert here.session.running == 0
+
+
+@both_sides
 async def test_calls_that_wait_for_room_end_with_their_session(
     side: str, autojump_clock: trio.testing.MockClock
 ) -> None:

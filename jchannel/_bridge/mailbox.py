@@ -17,8 +17,9 @@ __all__ = ["LOOP_CHECK_SECONDS", "Kept", "LoopClosedError", "LoopMailbox", "Mail
 #: A loop that is closed tells nobody. Whoever waits for one looks at it once in this many seconds.
 LOOP_CHECK_SECONDS: Final = 1.0
 
-#: Seconds.
-_LONGER_THAN_ANY_LOOP: Final = 1e9
+#: Seconds for which a timer keeps what a loop keeps; then it is set again. Loops over the event loops of GUIs count in
+#: milliseconds that have 31 bits.
+_KEEP_SECONDS: Final = 86_400.0
 
 #: What is done in the other thread. It must not wait.
 Work: TypeAlias = Callable[[], object]
@@ -86,6 +87,10 @@ class Kept(set["asyncio.Task[Any]"]):
     """Tasks that a loop keeps until it is closed. A timer of the loop's is all that refers to it for good."""
 
 
+def _keep(loop: asyncio.AbstractEventLoop, kept: Kept) -> None:
+    loop.call_later(_KEEP_SECONDS, _keep, loop, kept)
+
+
 class LoopMailbox(Mailbox):
     """The mailbox of an asyncio loop. ``LoopMailbox.of`` gives the loop's one, so that all who post share wake-ups.
 
@@ -120,7 +125,7 @@ class LoopMailbox(Mailbox):
             kept = Kept()
             loop = self._loop()
             assert loop is not None
-            loop.call_later(_LONGER_THAN_ANY_LOOP, id, kept)
+            _keep(loop, kept)
             self._kept = weakref.ref(kept)
         return kept
 

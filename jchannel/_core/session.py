@@ -30,7 +30,7 @@ from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.threads import TrioThreads
 from jchannel._core.transport import Link, LinkClosed
 from jchannel._core.trio_run import TrioRun
-from jchannel._guarded import is_logged, log, without_locals
+from jchannel._guarded import WIRE, is_logged, log, without_locals
 from jchannel._protocol import messages
 from jchannel._protocol.connection import Connection, State
 from jchannel._protocol.messages import (
@@ -103,10 +103,6 @@ class FrameLoad:
 #: The most characters of a goodbye's message, where the whole of it does not fit into the far side's frames: at four
 #: bytes a character, or six for what JSON escapes, they fit into the smallest.
 _SHORT_GOODBYE: Final = 500
-
-
-#: The logger of single messages.
-_WIRE: Final = "jchannel.wire"
 
 
 class SessionState(enum.Enum):
@@ -277,9 +273,9 @@ class Session:
         """
         assert self.alive, self.why_ended
         id_ = self._connection.request(request.message, channel, stream, timeout, parent)
-        if is_logged(_WIRE):  # Its own message is not numbered.
+        if is_logged(WIRE):  # Its own message is not numbered.
             text = messages.outline(request.message, id=id_, channel=channel)
-            log(logging.DEBUG, "to %s: %s", self.far_side, text, name=_WIRE)
+            log(logging.DEBUG, "to %s: %s", self.far_side, text, name=WIRE)
         self._requests[id_] = request
         return id_
 
@@ -516,7 +512,7 @@ class Session:
                 self._connection.send(Goodbye(reason, message))
             except ValueError:
                 self._connection.send(Goodbye(reason, message[:_SHORT_GOODBYE]))
-            log(logging.DEBUG, "said goodbye to %s: %s", self.far_side, reason, name=_WIRE)
+            log(logging.DEBUG, "said goodbye to %s: %s", self.far_side, reason, name=WIRE)
             self._send()
         except Exception as error:  # noqa: BLE001 (a bulkhead: what has ended the session may be what fails here)
             self._log_late(error)
@@ -525,9 +521,9 @@ class Session:
 
     def _trace(self, way: str, *traced: Message) -> None:
         """Log messages that have come or are going, if the program wants that, without what they carry."""
-        if is_logged(_WIRE):
+        if is_logged(WIRE):
             for message in traced:
-                log(logging.DEBUG, "%s %s: %s", way, self.far_side, messages.outline(message), name=_WIRE)
+                log(logging.DEBUG, "%s %s: %s", way, self.far_side, messages.outline(message), name=WIRE)
 
     def _send(self, *, at_once: bool = False) -> None:
         """Send what the connection has.

@@ -166,10 +166,10 @@ class Dispatcher:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 value = await self._find_value(invocation)
                 if not invocation.answered:  # Whoever ran the method may have answered with its value.
-                    await session.wait_room()
                     if is_stream(value):
                         answer = await self._answer_with_stream(invocation, value)
                     else:
+                        await session.wait_room()
                         invocation.succeed(value)
             except BaseException as error:  # noqa: BLE001 (what is not the request's is raised again)
                 self._fail(invocation, error)
@@ -214,10 +214,17 @@ class Dispatcher:
 
     async def _answer_with_stream(self, invocation: Invocation, source: object) -> OutgoingStream:
         """Answer a request with the stream that a method returned, and return the stream."""
+        what = f"result of the {invocation.what}"
         quota = invocation.session.stream_quota
-        await quota.wait()
+        try:
+            await invocation.session.wait_room()
+            await quota.wait()
+        except BaseException:
+            if not isinstance(source, Path | io.IOBase):  # Of those nothing is open, or it is the program's.
+                # The method has given it away: nobody else closes it.
+                (await self._streams.open(source, what, self._endpoint)).stop()
+            raise
         with quota.preparing():  # No checkpoint before it: the place is taken.
-            what = f"result of the {invocation.what}"
             stream = await self._streams.open(source, what, self._endpoint, quota=quota)
             try:
                 invocation.succeed_with_stream(stream, await stream.wait_short())

@@ -145,31 +145,43 @@ class Dispatcher:
             for tally in self._tallies:
                 tally.answered += 1
 
-    async def _run_next(self) -> None:
+    def _find_next(self) -> Invocation | None:
+        """Return the oldest request that has arrived, if there is one and room to answer it."""
         if not self._arrived:
-            return  # They were held back, by a task before this one.
+            return None  # They were held back, by a task before this one.
         session = self._arrived[0].session
         if session.alive and not session.has_room and not self._arrived[0].cancelled:
             # What has just been answered took the room. Of many calls in one frame each would have its result here.
             self._held.extendleft(reversed(self._arrived))
             self._arrived.clear()
             session.flush_when_room(self)
-            return
+            return None
         invocation = self._arrived.popleft()
         if self._held:
             self.flush()
+        return invocation
+
+    async def _run_next(self) -> None:
+        invocation = self._find_next()
+        if invocation is None:
+            return
         trio.lowlevel.current_task().name = invocation.task_name
         with invocation:
             answer = None
             try:
                 # A sync method has no checkpoint, and may have been cancelled before it began.
                 await trio.lowlevel.checkpoint_if_cancelled()
-                value = await self._find_value(invocation)
+                if isinstance(invocation.request, Call):
+                    args = self._find_args(invocation, invocation.request)
+                    name = invocation.request.name
+                    value = await self.methods.run(invocation, self._endpoint.handler, name, args)
+                else:
+                    value = _find_value(invocation)
                 if not invocation.answered:  # Whoever ran the method may have answered with its value.
                     if is_stream(value):
                         answer = await self._answer_with_stream(invocation, value)
                     else:
-                        await session.wait_room()
+                        await invocation.session.wait_room()
                         invocation.succeed(value)
             except BaseException as error:  # noqa: BLE001 (what is not the request's is raised again)
                 self._fail(invocation, error)
@@ -177,18 +189,12 @@ class Dispatcher:
                 if invocation.stream is not None:
                     invocation.close_stream(answer)
 
-    async def _find_value(self, invocation: Invocation) -> Any:
-        """Return what a request is answered with: of a call, what its method returns."""
-        request = invocation.request
-        if isinstance(request, Echo):
-            return request.args
-        if isinstance(request, Call):
-            args = request.args
-            if invocation.stream is not None:
-                args = [self._convert_stream(invocation.stream, math.inf), *args]
-            return await self.methods.run(invocation, self._endpoint.handler, request.name, args)
-        assert invocation.stream is not None
-        return read_in_trio(invocation.stream, math.inf)
+    def _find_args(self, invocation: Invocation, call: Call) -> Sequence[Any]:
+        """Return what a method is called with: the arguments, behind the stream that came with them."""
+        if invocation.stream is None:
+            args: Sequence[Any] = call.args
+            return args
+        return [self._convert_stream(invocation.stream, math.inf), *call.args]
 
     def _fail(self, invocation: Invocation, error: BaseException) -> None:
         """Answer a request with what has ended it, or raise what is meant for others. Called where that is handled."""
@@ -251,3 +257,11 @@ class Dispatcher:
 def is_stream(value: object) -> bool:
     """Return whether what a method returned is sent as a stream: an async iterable, a path or a file."""
     return hasattr(type(value), "__aiter__") or isinstance(value, Path | io.IOBase)
+
+
+def _find_value(invocation: Invocation) -> Any:
+    """Return what an echo or a pipe is answered with, which call no method."""
+    if isinstance(invocation.request, Echo):
+        return invocation.request.args
+    assert invocation.stream is not None
+    return read_in_trio(invocation.stream, math.inf)

@@ -33,6 +33,8 @@ __all__ = ["CURRENT", "Invocation", "InvocationState", "current_invocation", "pa
 class InvocationState(enum.Enum):
     """How far an invocation is: it runs, or how it has been answered."""
 
+    __hash__ = object.__hash__  # That of enums is in Python.
+
     RUNNING = enum.auto()
     SUCCEEDED = enum.auto()
     FAILED = enum.auto()
@@ -261,7 +263,8 @@ class Invocation:
         """Notify whoever keeps it that it has been answered, once."""
         on_release, self.on_release = self.on_release, None
         try:
-            self.session.forget_invocation(self)
+            if self.id in self.session.invocations:  # It was not answered.
+                self.session.forget_invocation(self)
             if on_release is not None:
                 on_release(self)
         except Exception as error:  # noqa: BLE001 (a bulkhead)

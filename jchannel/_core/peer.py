@@ -209,7 +209,7 @@ class Peer:
 
     def _serve(self, session: Session, request: Open | Close) -> None:
         if isinstance(request, Open):
-            full = session.find_full()
+            full = session.find_full(request)
             if full is not None:
                 session.tell(Error(request.id, "busy", "", full))
                 return

@@ -200,7 +200,10 @@ class Session:
         self._waiting_for_room: dict[_Flushable, None] = {}
         self._room = trio.lowlevel.ParkingLot()
         self._reader_waits = trio.lowlevel.ParkingLot()
+        # Whether the program wants messages in the log. To ask for each would be a tenth of the work of a call.
+        self._traces = is_logged(WIRE)
         self._load = FrameLoad(0)
+        self._most_unasked = UNASKED_FACTOR * limits.send_buffer_bytes
         self.stream_quota = StreamQuota(limits)
         self._writer_waits: trio.lowlevel.Task | None = None
         self._unsent = False
@@ -273,7 +276,7 @@ class Session:
         """
         assert self.alive, self.why_ended
         id_ = self._connection.request(request.message, channel, stream, timeout, parent)
-        if is_logged(WIRE):  # Its own message is not numbered.
+        if self._traces:  # Its own message is not numbered.
             text = messages.outline(request.message, id=id_, channel=channel)
             log(logging.DEBUG, "to %s: %s", self.far_side, text, name=WIRE)
         self._requests[id_] = request
@@ -314,8 +317,8 @@ class Session:
         load.requests += 1
         return invocation
 
-    def find_full(self) -> str | None:
-        """Return what the far side hears of a further request, where there is no room for it; ``None`` if there is."""
+    def find_full(self, request: Call | Echo | Pipe | Open) -> str | None:
+        """Return what the far side hears of a request for which there is no room; ``None`` if there is."""
         limits, load = self.limits, self._load
         if len(self.invocations) >= limits.running_requests:
             return f"too many calls at once: {limits.running_requests:,} are running already (Limits.running_requests)"
@@ -324,6 +327,9 @@ class Session:
                 f"too much at once: calls with {self.running_bytes:,} bytes are running already, with this one's "
                 f"{load.size:,} it would be more than {limits.running_bytes:,} (Limits.running_bytes)"
             )
+        stream = request.stream if isinstance(request, Call | Pipe) else None
+        if stream is not None and stream.data is None and self.stream_quota.used_up:
+            return self.stream_quota.explain()
         return None
 
     def answer(self, answer: Answer) -> None:
@@ -496,7 +502,8 @@ class Session:
             return False
         try:
             self._connection.send(message)
-            self._trace("to", message)
+            if self._traces:
+                self._trace("to", message)
         except ValueError:
             raise
         except Exception as error:  # noqa: BLE001 (a bulkhead)
@@ -520,10 +527,9 @@ class Session:
         return True
 
     def _trace(self, way: str, *traced: Message) -> None:
-        """Log messages that have come or are going, if the program wants that, without what they carry."""
-        if is_logged(WIRE):
-            for message in traced:
-                log(logging.DEBUG, "%s %s: %s", way, self.far_side, messages.outline(message), name=WIRE)
+        """Log messages that have come or are going, without what they carry."""
+        for message in traced:
+            log(logging.DEBUG, "%s %s: %s", way, self.far_side, messages.outline(message), name=WIRE)
 
     def _send(self, *, at_once: bool = False) -> None:
         """Send what the connection has.
@@ -599,17 +605,13 @@ class Session:
             self._room.unpark(count=_WOKEN)
         if self._waiting_for_room and self.has_room:
             self._flush_waiting()
-        if self._reader_waits and not self._has_too_much_to_say:
+        if self._reader_waits and self._connection.waiting_unasked <= self._most_unasked:
             self._reader_waits.unpark()
 
     def _flush_waiting(self) -> None:
         waiting, self._waiting_for_room = self._waiting_for_room, {}
         for one in waiting:
             one.flush()
-
-    @property
-    def _has_too_much_to_say(self) -> bool:
-        return self._connection.waiting_unasked > UNASKED_FACTOR * self.limits.send_buffer_bytes
 
     async def _beat(self, period: float) -> None:
         first = min(FIRST_BEAT_SECONDS, period / 2)
@@ -641,6 +643,7 @@ class Session:
         # life, and the far side gets one beat in each period, whatever it is busy sending.
         while moved != self._link.moved:
             moved = self._link.moved
+            self._traces = is_logged(WIRE)
             self.tell(Beat())
             with trio.move_on_after(limit):
                 await answered.wait()
@@ -650,9 +653,9 @@ class Session:
 
     async def _read(self, early: Sequence[Message]) -> None:
         try:
-            self._receive(tuple, early)
+            self._receive_frame(None, early)
             while True:
-                while self.alive and self._has_too_much_to_say:
+                while self._connection.waiting_unasked > self._most_unasked and self.alive:
                     await self._reader_waits.park()
                 self._receive_frame(await self._link.receive())
         except LinkClosed as closed:
@@ -660,18 +663,26 @@ class Session:
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             self.break_off(error)
 
-    def _receive_frame(self, frame: str | bytes) -> None:
-        """Receive a frame. One that comes after the end is dropped.
+    def _receive_frame(self, frame: str | bytes | None, early: Sequence[Message] = ()) -> None:
+        """Receive a frame, or handle messages that came early, up to the end of the session.
 
-        It is received all the same: a far side that waits for somebody to read could not hear the goodbye.
+        A frame that comes after the end is dropped. It is received all the same: a far side that waits for somebody to
+        read could not hear the goodbye.
         """
-        if self._state is SessionState.ALIVE:
-            self._receive(self._decode, frame)
-
-    def _receive(self, decode: Callable[[_T], Sequence[Message]], frame: _T) -> None:
-        """Handle the messages of a frame, up to the end of the session."""
+        if self._state is not SessionState.ALIVE:
+            return
         try:
-            for message in decode(frame):
+            received = early
+            if frame is not None:
+                received = self._connection.receive(frame)
+                size = frame_size(frame)
+                self._load = FrameLoad(size)
+                self.tally.frames_received += 1
+                self.tally.messages_received += len(received)
+                self.tally.bytes_received += size
+            if self._traces:
+                self._trace("from", *received)
+            for message in received:
                 if self._state is not SessionState.ALIVE:
                     return  # What would begin now would be ended by nobody.
                 self._handle(message)
@@ -680,16 +691,6 @@ class Session:
             self.end("protocol", f"{self.far_side} broke the protocol: {error}")
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             self.break_off(error)
-
-    def _decode(self, frame: str | bytes) -> Sequence[Message]:
-        received = self._connection.receive(frame)
-        size = frame_size(frame)
-        self._load = FrameLoad(size)
-        self.tally.frames_received += 1
-        self.tally.messages_received += len(received)
-        self.tally.bytes_received += size
-        self._trace("from", *received)
-        return received
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, Result | Error):
@@ -716,6 +717,7 @@ class Session:
     def _handle_beat(self, beat: Beat) -> None:
         self._beat_answered.set()
         if self._heartbeat is None:
+            self._traces = is_logged(WIRE)
             self.tell(beat)
 
     def _handle_answer(self, answer: Answer) -> None:
@@ -730,7 +732,7 @@ class Session:
         channel = self._channels.get(request.channel)
         if channel is None:
             self.tell(Error(request.id, "channel", "", self._no_channel))
-        elif (full := self.find_full() or self._find_stream_full(request)) is not None:
+        elif (full := self.find_full(request)) is not None:
             self.tell(Error(request.id, "busy", "", full))
             if not isinstance(request, Echo) and request.stream is not None and request.stream.data is None:
                 self.stop_stream(request.stream.id)
@@ -739,12 +741,6 @@ class Session:
         else:
             dispatcher = channel.dispatcher
             dispatcher.dispatch(self.invoke(request, dispatcher.methods.invocation_type))
-
-    def _find_stream_full(self, request: Call | Echo | Pipe) -> str | None:
-        """Return what the far side hears of a request whose stream is one too many, as ``find_full``."""
-        if isinstance(request, Echo) or request.stream is None or request.stream.data is not None:
-            return None
-        return self.stream_quota.explain() if self.stream_quota.used_up else None
 
     def _lose(self, how: LinkClosed | str) -> None:
         self._end(f"the connection to {self.far_side} was lost: {how}")

@@ -158,7 +158,6 @@ def of_requests(name: str) -> Plant:
 STEPS: dict[str, tuple[Plant, Ends]] = {
     "reading": (of_part("_link", "receive"), Ends.SESSION),
     "decoding": (of_part("_connection", "receive"), Ends.SESSION),
-    "counting what was read": (lambda planted: planted.plant(planted.session, "_decode"), Ends.SESSION),
     "handling": (of_session("_handle"), Ends.SESSION),
     "handling an answer": (of_session("_handle_answer"), Ends.SESSION),
     "handling a request": (of_session("_handle_request"), Ends.SESSION),
@@ -188,7 +187,7 @@ STEPS: dict[str, tuple[Plant, Ends]] = {
         Ends.SESSION,
     ),
     "making a request": (of_session("request"), Ends.SESSION),
-    "announcing a stream": (of_session("announce"), Ends.SESSION),
+    "announcing a stream": (of_session("send_stream"), Ends.SESSION),
     "sending a request": (of_session("send_queued"), Ends.SESSION),
     "being answered": (of_requests("answer"), Ends.SESSION),
     "settling": (lambda planted: planted.plant_behind(planted.core.outbox, "release"), Ends.SESSION),

@@ -57,7 +57,7 @@ NOT_CANCELLED = {
     ("session.py", "Session._read", "self._reader_waits.park()"): _ROOM,
     ("quota.py", "StreamQuota.wait", "self._changed.park()"): _ROOM,
     ("outgoing.py", "OutgoingStream._read_source", "self._buffer.wait_changed()"): _ROOM,
-    ("dispatcher.py", "Dispatcher._run_next", "session.wait_room()"): _ROOM,
+    ("dispatcher.py", "Dispatcher._run_next", "invocation.session.wait_room()"): _ROOM,
     ("dispatcher.py", "Dispatcher._answer_with_stream", "quota.wait()"): _ROOM,
     ("dispatcher.py", "Dispatcher._answer_with_stream", "invocation.session.wait_room()"): _ROOM,
     ("dispatcher.py", "Dispatcher._answer_with_stream", "self._streams.open(source, what, self._endpoint)"): _ROOM,

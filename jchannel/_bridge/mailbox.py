@@ -44,12 +44,7 @@ class Mailbox(ABC):
         """
         self._waiting.append(work)
         if not self._woken:
-            self._woken = True
-            try:
-                self._wake()
-            except BaseException:
-                self._woken = False
-                raise
+            self._rouse()
 
     def run(self) -> None:
         """Run what waits now. Called in the mailbox's thread.
@@ -67,8 +62,16 @@ class Mailbox(ABC):
         finally:
             # An interrupt may come between any two lines, and what waits must not wait for ever.
             if self._waiting and not self._woken:
-                self._woken = True
-                self._wake()
+                self._rouse()
+
+    def _rouse(self) -> None:
+        """Wake the mailbox's thread. An interrupt of this leaves it to who posts next: nobody else would."""
+        try:
+            self._woken = True
+            self._wake()
+        except BaseException:
+            self._woken = False
+            raise
 
     def _do(self, work: Work) -> None:
         """Run one piece of work."""

@@ -77,8 +77,7 @@ class Portal(Mailbox):
         """Run work in trio, but never at once in trio's own thread. Safe in any thread, and never fails."""
         self._waiting.append(work)
         if not self._woken:
-            self._woken = True
-            self._wake()
+            self._rouse()
         if self._why_ended:  # It may have ended in the middle of this.
             self.run()
 

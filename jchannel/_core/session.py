@@ -231,6 +231,11 @@ class Session:
         return self._state is SessionState.ALIVE and self._connection.state is State.READY
 
     @property
+    def ending(self) -> bool:
+        """Whether nothing that comes in is handled any more."""
+        return self._state is not SessionState.ALIVE
+
+    @property
     def finished(self) -> bool:
         """Whether the session has ended and its link is closed."""
         return self._state is SessionState.FINISHED
@@ -669,7 +674,7 @@ class Session:
         A frame that comes after the end is dropped. It is received all the same: a far side that waits for somebody to
         read could not hear the goodbye.
         """
-        if self._state is not SessionState.ALIVE:
+        if self.ending:  # Not `alive`: a goodbye that came early has ended the connection, and says why.
             return
         try:
             received = early

@@ -278,6 +278,23 @@ def test_there_is_no_step_before_what_the_thread_has_posted() -> None:
     assert not portal.borrow_step()
 
 
+def test_an_interrupt_while_trio_is_woken_leaves_the_portal_working() -> None:
+    interrupts: list[BaseException] = [KeyboardInterrupt()]
+    wakes: list[int] = []
+
+    class Interrupted(Portal):
+        def _wake(self) -> None:
+            if interrupts:
+                raise interrupts.pop()
+            wakes.append(1)
+
+    portal = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        portal.post_later(lambda: None)
+    portal.post_later(lambda: None)
+    assert wakes == [1]
+
+
 def test_there_is_no_step_where_log_handlers_would_run_in_it(caplog: pytest.LogCaptureFixture) -> None:
     portal = LendingPortal()
     with caplog.at_level(logging.DEBUG, "jchannel.wire"):

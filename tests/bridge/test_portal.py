@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import threading
 import weakref
 from typing import Any
@@ -293,6 +294,16 @@ def test_an_interrupt_while_trio_is_woken_leaves_the_portal_working() -> None:
         portal.post_later(lambda: None)
     portal.post_later(lambda: None)
     assert wakes == [1]
+
+
+def test_a_step_that_was_made_when_the_process_was_forked_is_left() -> None:
+    portal = open_thread_portal()
+    handler = signal.getsignal(signal.SIGINT)
+    while not portal.borrow_step():
+        pass
+    portal.leave_step_after_fork()
+    assert signal.getsignal(signal.SIGINT) is handler
+    portal.give_step_back()
 
 
 def test_there_is_no_step_where_log_handlers_would_run_in_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -55,6 +55,8 @@ class Limits:
         streams: The number of streams of one page that may be open at once: those that come with its calls, and those
             that answer them. A stream that travels inside its message does not count. Any further one is refused with
             an error.
+        channels: The number of channels that a server may have open in a Python peer at once. Any further one is
+            refused with an error. How many a server opens is its own program's affair.
         stream_bytes: The number of bytes that may wait in those streams together. When it is reached, their sources are
             read no further than their readers ask for.
         cancel_seconds: How long a cancelled call waits for the far side to end it, in seconds.
@@ -86,6 +88,7 @@ class Limits:
     send_buffer_bytes: int = 4 * 2**20
     http_streams: int = 3
     streams: int = 1_000
+    channels: int = 1_000
     stream_bytes: int = 64 * 2**20
     cancel_seconds: float = 0.5
     close_seconds: float = 1

@@ -166,6 +166,7 @@ class Peer:
         self.streams = StreamRegistry(options.limits)
         self.nursery = nursery
         self._changed = trio.lowlevel.ParkingLot()
+        self._opening = 0
 
     async def wait_channel(self) -> PeerChannel:
         """Wait until the server has opened a channel, and return the first that is open.
@@ -210,10 +211,14 @@ class Peer:
     def _serve(self, session: Session, request: Open | Close) -> None:
         if isinstance(request, Open):
             full = session.find_full(request)
+            most = self.options.limits.channels
+            if len(self.channels) + self._opening >= most:
+                full = f"too many channels at once: {most:,} are open already (Limits.channels)"
             if full is not None:
                 session.tell(Error(request.id, "busy", "", full))
                 return
             invocation = session.invoke(request, self.options.methods.invocation_type)
+            self._opening += 1
             self.nursery.start_soon(self._open_channel, invocation, PeerChannel(self, session, request))
             return
         channel = self.channels.pop(request.channel, None)
@@ -224,6 +229,12 @@ class Peer:
             session.tell(Result(request.id, pack(None, field_name="value", shown_as="result")))
 
     async def _open_channel(self, invocation: Invocation, channel: PeerChannel) -> None:
+        try:
+            await self._run_opening(invocation, channel)
+        finally:
+            self._opening -= 1
+
+    async def _run_opening(self, invocation: Invocation, channel: PeerChannel) -> None:
         on_open = self.options.on_open
         with invocation:
             value = None

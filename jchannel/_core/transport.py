@@ -37,6 +37,9 @@ _LOGGER: Final = logging.Logger("jchannel.websocket", logging.CRITICAL + 1)  # n
 #: The most pieces that may wait to be sent while more is received: a far side that pings and does not read must wait.
 _MAX_LEFT: Final = 100
 
+#: The most fragments of a message. Chromium sends some for each MiB, and no fragment needs to have any bytes at all.
+_MOST_FRAGMENTS: Final = 65_536
+
 _TEXT: Final = Opcode.TEXT
 _BINARY: Final = Opcode.BINARY
 _OPEN: Final = State.OPEN
@@ -109,6 +112,7 @@ class WebSocketLink(Link):
         self._messages: deque[str | bytes] = deque()
         self._begun: bytearray | None = None
         self._begun_as_text = False
+        self._fragments = 0
         self._unsent: deque[bytes | memoryview] = deque()
         self._flushing = False
         self._flushed = trio.lowlevel.ParkingLot()
@@ -219,7 +223,12 @@ class WebSocketLink(Link):
                 payload: BytesLike = frame.data
                 if self._begun is not None or not frame.fin:
                     if self._begun is None:
-                        self._begun, self._begun_as_text = bytearray(), opcode is _TEXT
+                        self._begun, self._begun_as_text, self._fragments = bytearray(), opcode is _TEXT, 0
+                    self._fragments += 1
+                    if self._fragments > _MOST_FRAGMENTS:
+                        text = f"a message of more than {_MOST_FRAGMENTS:,} fragments"
+                        self._protocol.fail(CloseCode.POLICY_VIOLATION, text)
+                        return
                     # Not a list of the parts: a part of one byte would cost fifty.
                     self._begun += payload
                     if not frame.fin:

@@ -21,7 +21,7 @@ from jchannel._protocol.connection import Connection
 from jchannel._protocol.parts import PART_LIMIT, Part, PartMark, encode_part
 from jchannel._streams.reader import MetaGenerator
 from jchannel._streams.sources import open_source
-from jchannel.errors import ClosedError, KernelError, PageLostError, ProtocolError, RemoteError
+from jchannel.errors import ClosedError, FrontendError, KernelError, PageLostError, ProtocolError, RemoteError
 from jchannel.trio import Limits
 from tests.core import internals
 from tests.core.memory import open_memory_server
@@ -693,3 +693,14 @@ async def test_a_part_has_no_more_than_may_be_however_large_the_pieces_of_its_so
         parts = [await stream.take_part() for _ in range(3)]
     assert [len(part.data) for part in parts] == [4 * 2**20, 4 * 2**20, 2 * 2**20]
     assert parts[-1].mark is PartMark.LAST
+
+
+async def test_a_peer_has_as_many_channels_as_may_be_open_and_no_more(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_memory_server() as memory, memory.open_peer(limits=Limits(channels=2)):
+        async with memory.server.open_channel("first"):
+            async with memory.server.open_channel("second"):
+                with pytest.raises(FrontendError, match="too many channels at once: 2 are open already"):
+                    async with memory.server.open_channel("third"):
+                        pass
+            async with memory.server.open_channel("third") as channel:
+                assert await channel.echo(1) == [1]

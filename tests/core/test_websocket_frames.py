@@ -13,6 +13,7 @@ import trio.testing
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.protocol import Protocol
 
+from jchannel._core import transport
 from jchannel._core.transport import LinkClosed, Side, WebSocketLink
 
 TEXT, BINARY, CONTINUED, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
@@ -210,6 +211,16 @@ async def test_a_message_of_16_mib_arrives_whole(opcode: int) -> None:
     head = struct.pack("!BBQ", 0x80 | opcode, 0x80 | 127, 2**24)
     received, _ = await play(head + bytes(4) + b"x" * 2**24)
     assert received == ["x" * 2**24] if opcode == TEXT else [b"x" * 2**24]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_a_message_has_as_many_fragments_as_may_be(monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    monkeypatch.setattr(transport, "_MOST_FRAGMENTS", 100)
+    frames = [make_frame(CONTINUED if number else BINARY, b"", fin=False) for number in range(99 + more)]
+    received, answers = await play(*frames, make_frame(CONTINUED, b"end"))
+    assert received == ([] if more else [b"end"])
+    if more:
+        assert code_of(answers) == CloseCode.POLICY_VIOLATION
 
 
 @pytest.mark.parametrize("sizes", [[101], [100, 1], [50, 50, 1], [1] * 101])

@@ -41,6 +41,11 @@ export class ChannelRegistry {
     return this.#entries.get(id)?.channel;
   }
 
+  /** The number of channels that are open, or being opened. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
   /** Return the channels that are open now. */
   list(): Map<number, Channel> {
     return new Map(Array.from(this.#entries, ([id, { channel }]) => [id, channel]));

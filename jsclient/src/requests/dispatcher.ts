@@ -30,6 +30,9 @@ import { outcomeOf, type Outcome } from './outcome.js';
 /** The most requests of the server that run at the same time. More are refused. */
 export const MAX_RUNNING = 16_384;
 
+/** The most channels of the server that are open at the same time. More are refused. */
+export const MAX_CHANNELS = 1000;
+
 /** The most characters of an error's message, and of its stack, that are sent. */
 export const MAX_ERROR_LENGTH = 65_536;
 
@@ -121,7 +124,10 @@ export class Dispatcher implements InvocationHost {
 
   #open({ id, channel, code, module }: Open): void {
     const invocation = new Invocation(id, channel, this);
-    if (this.#start(invocation)) {
+    if (this.#channels.size >= MAX_CHANNELS && this.#channels.get(channel) === undefined) {
+      const message = `The page already has ${String(MAX_CHANNELS)} channels, as many as it takes at the same time.`;
+      this.#sendError(invocation, 'busy', 'StateError', message);
+    } else if (this.#start(invocation)) {
       const outcome = this.#channels.open(channel, { code, module });
       outcome.catch(() => {
         this.#streams.endChannel(channel, `The channel ${String(channel)} could not be opened: its code has failed.`);

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Channel } from '../../src/channels/channel.js';
 import { ClosedError, StateError } from '../../src/errors.js';
 import type { ErrorKind, Message } from '../../src/protocol/messages.js';
-import { MAX_ERROR_LENGTH, MAX_RUNNING } from '../../src/requests/dispatcher.js';
+import { MAX_CHANNELS, MAX_ERROR_LENGTH, MAX_RUNNING } from '../../src/requests/dispatcher.js';
 import { makeConnected, openChannel, reconnect, type FakeServer, type Fixture } from '../fakes.js';
 
 let fixture: Fixture;
@@ -449,6 +449,20 @@ describe('a call of Python', () => {
     expect(await server.settle()).toMatchObject([{ id: MAX_RUNNING + 2, kind: 'busy' }]);
     expect(await server.ask({ type: 'open', channel: 2, code: 'c => 1' })).toMatchObject({ kind: 'busy' });
     expect(await server.ask({ type: 'echo', channel: 1, args: [] })).toMatchObject({ kind: 'busy' });
+  });
+});
+
+describe('an opening', () => {
+  test('is refused while as many channels are open as may be, and not when its channel is one of them', async () => {
+    for (let channel = 1; channel <= MAX_CHANNELS; channel++) {
+      server.connection.request({ type: 'open', channel, code: 'c => 1' });
+    }
+    server.request({ type: 'open', channel: MAX_CHANNELS + 1, code: 'c => 1' });
+    const answers = await server.settle();
+    expect(answers).toHaveLength(MAX_CHANNELS + 1);
+    expect(answers.at(0)).toMatchObject({ id: MAX_CHANNELS + 1, kind: 'busy' });
+    expect(answers.at(-1)).toMatchObject({ id: MAX_CHANNELS, value: 1 });
+    expect(await server.ask({ type: 'open', channel: 1, code: 'c => 1' })).toMatchObject({ value: 1 });
   });
 });
 

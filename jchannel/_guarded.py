@@ -21,6 +21,7 @@ from jchannel._secret import HIDDEN, Secret, SecretBytes
 
 __all__ = [
     "LOGGERS",
+    "WIRE",
     "is_a",
     "is_interrupt",
     "is_logged",
@@ -59,6 +60,9 @@ LOGGERS: Final[Mapping[str, str]] = {
     "progress": "jchannel.stream",
     "peer": "jchannel.peer",
 }
+
+#: The logger of single messages.
+WIRE: Final = "jchannel.wire"
 
 #: The most characters of a text in a record: the far side has written some of them.
 _MOST_CHARACTERS: Final = 1_000

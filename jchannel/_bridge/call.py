@@ -156,7 +156,11 @@ class _LoopCall(Call[T]):
 
     def submit(self) -> None:
         """Send the job on its way, and pause the loop if it is too busy for trio's thread."""
-        self._portal.submit(self)
+        try:
+            self._portal.submit(self)
+        except BaseException:  # An interrupt has waited for the end of a step. Nobody will wait for what has begun.
+            self.cancel()
+            raise
         if self._pauses is not None:
             self._pauses.begin_wait()
 

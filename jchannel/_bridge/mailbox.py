@@ -17,8 +17,9 @@ __all__ = ["LOOP_CHECK_SECONDS", "Kept", "LoopClosedError", "LoopMailbox", "Mail
 #: A loop that is closed tells nobody. Whoever waits for one looks at it once in this many seconds.
 LOOP_CHECK_SECONDS: Final = 1.0
 
-#: Seconds.
-_LONGER_THAN_ANY_LOOP: Final = 1e9
+#: Seconds for which a timer keeps what a loop keeps; then it is set again. Loops over the event loops of GUIs count in
+#: milliseconds that have 31 bits.
+_KEEP_SECONDS: Final = 86_400.0
 
 #: What is done in the other thread. It must not wait.
 Work: TypeAlias = Callable[[], object]
@@ -43,12 +44,7 @@ class Mailbox(ABC):
         """
         self._waiting.append(work)
         if not self._woken:
-            self._woken = True
-            try:
-                self._wake()
-            except BaseException:
-                self._woken = False
-                raise
+            self._rouse()
 
     def run(self) -> None:
         """Run what waits now. Called in the mailbox's thread.
@@ -66,8 +62,16 @@ class Mailbox(ABC):
         finally:
             # An interrupt may come between any two lines, and what waits must not wait for ever.
             if self._waiting and not self._woken:
-                self._woken = True
-                self._wake()
+                self._rouse()
+
+    def _rouse(self) -> None:
+        """Wake the mailbox's thread. An interrupt of this leaves it to who posts next: nobody else would."""
+        try:
+            self._woken = True
+            self._wake()
+        except BaseException:
+            self._woken = False
+            raise
 
     def _do(self, work: Work) -> None:
         """Run one piece of work."""
@@ -84,6 +88,10 @@ class LoopClosedError(Exception):
 
 class Kept(set["asyncio.Task[Any]"]):
     """Tasks that a loop keeps until it is closed. A timer of the loop's is all that refers to it for good."""
+
+
+def _keep(loop: asyncio.AbstractEventLoop, kept: Kept) -> None:
+    loop.call_later(_KEEP_SECONDS, _keep, loop, kept)
 
 
 class LoopMailbox(Mailbox):
@@ -120,7 +128,7 @@ class LoopMailbox(Mailbox):
             kept = Kept()
             loop = self._loop()
             assert loop is not None
-            loop.call_later(_LONGER_THAN_ANY_LOOP, id, kept)
+            _keep(loop, kept)
             self._kept = weakref.ref(kept)
         return kept
 

@@ -23,7 +23,7 @@ from jchannel._bridge.interpreter import forget_sharers
 from jchannel._bridge.mailbox import Mailbox, Work
 from jchannel._bridge.steps import Steps
 from jchannel._core.forked import FORKED
-from jchannel._guarded import log, repr_of
+from jchannel._guarded import WIRE, is_logged, log, repr_of
 from jchannel.errors import StateError
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ class Portal(Mailbox):
         """Run work in trio, but never at once in trio's own thread. Safe in any thread, and never fails."""
         self._waiting.append(work)
         if not self._woken:
-            self._woken = True
-            self._wake()
+            self._rouse()
         if self._why_ended:  # It may have ended in the middle of this.
             self.run()
 
@@ -94,7 +93,7 @@ class Portal(Mailbox):
 
     def submit(self, call: Call[Any]) -> None:
         """Start a call in trio, after those that were submitted before. Safe in any thread, and never fails."""
-        if not call.starts_anywhere or self._waiting or not self.borrow_step():
+        if not call.starts_anywhere or not self.borrow_step():
             self.post(call.start)
             return
         failure = None
@@ -108,13 +107,25 @@ class Portal(Mailbox):
             self._report(failure)
 
     def borrow_step(self) -> bool:
-        """Borrow a step of trio's, and return whether there was one to be had. Then ``give_step_back``."""
-        return self._steps is not None and not self._why_ended and self._steps.borrow()
+        """Borrow a step of trio's, and return whether there was one to be had. Then ``give_step_back``.
+
+        There is none while work waits: what this thread has posted comes first. And there is none where the program
+        logs single messages: its log handlers, which may wait for whatever they like, would run in the step.
+        """
+        steps = self._steps
+        return (
+            steps is not None and not self._waiting and not self._why_ended and not is_logged(WIRE) and steps.borrow()
+        )
 
     def give_step_back(self) -> None:
         """Give back a step that was borrowed."""
         assert self._steps is not None
         self._steps.give_back()
+
+    def leave_step_after_fork(self) -> None:
+        """Leave, in a forked process, the step that was being made."""
+        if self._steps is not None:
+            self._steps.leave_after_fork()
 
     def start_soon(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Start a task that lives no longer than the portal. Called in trio."""
@@ -141,8 +152,9 @@ class Portal(Mailbox):
 
     @classmethod
     def end_all(cls, why: str) -> None:
-        """End every portal of the process that has not ended."""
+        """End every portal of a forked process that has not ended."""
         for portal in list(cls._all):
+            portal.leave_step_after_fork()
             if not portal.ended:
                 portal.end(why)
 

@@ -7,6 +7,8 @@ for the network nothing in it changes, so the thread that has the request makes 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # typeshed leaves it out
+import asyncio
+import inspect
 import signal
 import threading
 from collections.abc import Callable
@@ -24,6 +26,12 @@ _PATIENCE: Final = 0.0002
 # ``asyncio.run`` this took longer than the request. The tests of interrupts fail when these go.
 _find_handler: Final[Callable[[int], Any]] = _signal.getsignal
 _set_handler: Final[Callable[[int, Any], Any]] = _signal.signal
+
+#: The other signals, without those that have no name. Each would be asked for at each step.
+_OTHERS: Final = [int(number) for number in signal.Signals if number != signal.SIGINT]
+
+#: The handler of signals that an asyncio loop takes: it does nothing, in any place. Windows has none.
+_HARMLESS: Final = getattr(getattr(asyncio, "unix_events", None), "_sighandler_noop", None)
 
 
 class Steps(trio.abc.Instrument):
@@ -69,7 +77,7 @@ class Steps(trio.abc.Instrument):
     def borrow(self) -> bool:
         """Borrow a step, and return whether there was one to be had. Then ``give_back``, in the same thread."""
         is_main = threading.current_thread() is threading.main_thread()
-        if is_main and not self._hold_interrupts():
+        if is_main and (_may_raise() or not self._hold_interrupts()):
             return False
         if self._lock.acquire(timeout=_PATIENCE):
             if self._resting:
@@ -89,6 +97,12 @@ class Steps(trio.abc.Instrument):
 
     # An interrupt would be raised between any two lines of a step, and leave half of it behind.
 
+    def leave_after_fork(self) -> None:
+        """Put the handler of interrupts back in a forked process: the thread that makes the step may not be in it."""
+        if _find_handler(signal.SIGINT) is self._note:
+            _set_handler(signal.SIGINT, self._handler)
+            self._handler = None
+
     def _hold_interrupts(self) -> bool:
         """Hold interrupts back, and return whether they were not held back already, by the step that this is within."""
         handler = _find_handler(signal.SIGINT)
@@ -101,12 +115,22 @@ class Steps(trio.abc.Instrument):
         return True
 
     def _release_interrupts(self) -> None:
-        """Raise the interrupt that was held back, if one was, and those to come."""
-        handler, self._handler = self._handler, None
+        """Handle the interrupt that was held back, if one was, and those to come."""
+        handler = self._handler
         if callable(handler):
             _set_handler(signal.SIGINT, handler)
+            self._handler = None  # Not before: the process may be forked between any two lines, too.
             if self._interrupted:
-                signal.raise_signal(signal.SIGINT)
+                # Not raised once more: a loop that takes it has heard of it already, by the wake-up descriptor.
+                handler(signal.SIGINT, inspect.currentframe())
 
     def _note_interrupt(self, number: int, frame: object) -> None:  # noqa: ARG002 (Python's)
         self._interrupted = True
+
+
+def _may_raise() -> bool:
+    """Whether another signal has a handler that may raise anywhere in the main thread, as time limits do.
+
+    To hold them all back would take several steps, and one of them may come between those.
+    """
+    return any(handler is not _HARMLESS for handler in filter(callable, map(_find_handler, _OTHERS)))

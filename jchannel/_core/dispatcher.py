@@ -126,8 +126,9 @@ class Dispatcher:
 
     def end(self) -> None:
         """Cancel all that is running or waits for room, because the channel is closing."""
+        # Those that wait for room, too: each has a task then, which answers it and does not begin.
         while self._held:
-            self._start(self._held.popleft())  # They do not begin: their tasks find that they are cancelled.
+            self._start(self._held.popleft())
         for invocation in self._running:
             if not invocation.channel_closed:
                 invocation.channel_closed = True
@@ -184,10 +185,10 @@ class Dispatcher:
                 else:
                     value = _find_value(invocation)
                 if not invocation.answered:  # Whoever ran the method may have answered with its value.
-                    await invocation.session.wait_room()
                     if is_stream(value):
                         answer = await self._answer_with_stream(invocation, value)
                     else:
+                        await invocation.session.wait_room()
                         invocation.succeed(value)
             except BaseException as error:  # noqa: BLE001 (what is not the request's is raised again)
                 self._fail(invocation, error)
@@ -226,10 +227,17 @@ class Dispatcher:
 
     async def _answer_with_stream(self, invocation: Invocation, source: object) -> OutgoingStream:
         """Answer a request with the stream that a method returned, and return the stream."""
+        what = f"result of the {invocation.what}"
         quota = invocation.session.stream_quota
-        await quota.wait()
+        try:
+            await invocation.session.wait_room()
+            await quota.wait()
+        except BaseException:
+            if not isinstance(source, Path | io.IOBase):  # Of those nothing is open, or it is the program's.
+                # The method has given it away: nobody else closes it.
+                (await self._streams.open(source, what, self._endpoint)).stop()
+            raise
         with quota.preparing():
-            what = f"result of the {invocation.what}"
             with quota.opening():  # No checkpoint before it: the place is taken.
                 stream = await self._streams.open(source, what, self._endpoint, quota=quota)
             try:

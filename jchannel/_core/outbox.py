@@ -21,6 +21,7 @@ from jchannel._core.session import Session
 from jchannel._core.statistics import CallTally
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.tree import CallNode
+from jchannel._core.trio_run import TrioRun
 from jchannel._guarded import log
 from jchannel._protocol import messages
 from jchannel._protocol.messages import Result
@@ -71,6 +72,7 @@ class Outbox:
         self.session: Session | None = None
         self._channel = 0
         self._closed: StateError | None = None
+        self._run = TrioRun()
         self._line: deque[Request] = deque()
         self._under_way: dict[Request, None] = {}
 
@@ -234,7 +236,10 @@ class Outbox:
 
     def _enter_line(self, request: Request) -> None:
         self._line.append(request)
-        self.flush()
+        if len(self._line) == 1 or self._run.is_here:
+            self.flush()
+        else:  # To send those before it, which may carry streams and have tasks that wait, is trio's.
+            self._run.run_soon(self.flush)
 
     async def _open_stream(self, request: Request, source: object, progress: Progress | None) -> None:
         assert request.opening is not None

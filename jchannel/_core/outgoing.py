@@ -155,8 +155,9 @@ class OutgoingStream(Stream):
         """
         try:
             with self._scope:
-                await self._read_source()
-                self._leave_reading(SourceState.EXHAUSTED)
+                if not self.stopped:  # Else it is closed, and none of its code runs before.
+                    await self._read_source()
+                    self._leave_reading(SourceState.EXHAUSTED)
         except BaseException as raised:
             error = contain(raised, "the source of the stream", contains=self._contains_exits)
             if not isinstance(error, Exception):

@@ -213,7 +213,9 @@ class Request:
             return
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             session.break_off(error)
-            self.fail(PageLostError(f"the request was not sent: {session.why_ended}"))
+            # In another thread's step the session ends soon after it, and has not said why yet.
+            why = session.why_ended or "an error of jchannel is ending its session"
+            self.fail(PageLostError(f"the request was not sent: {why}"))
             return
         self._move(RequestState.SENT)
         session.send_queued(more=more)

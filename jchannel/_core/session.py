@@ -30,7 +30,7 @@ from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.threads import TrioThreads
 from jchannel._core.transport import Link, LinkClosed
 from jchannel._core.trio_run import TrioRun
-from jchannel._guarded import is_logged, log, without_locals
+from jchannel._guarded import WIRE, is_logged, log, without_locals
 from jchannel._protocol import messages
 from jchannel._protocol.connection import Connection, State
 from jchannel._protocol.messages import (
@@ -104,10 +104,6 @@ class FrameLoad:
 #: The most characters of a goodbye's message, where the whole of it does not fit into the far side's frames: at four
 #: bytes a character, or six for what JSON escapes, they fit into the smallest.
 _SHORT_GOODBYE: Final = 500
-
-
-#: The logger of single messages.
-_WIRE: Final = "jchannel.wire"
 
 
 class SessionState(enum.Enum):
@@ -210,7 +206,7 @@ class Session:
         self._woken = False
         self._reader_waits = trio.lowlevel.ParkingLot()
         # Whether the program wants messages in the log. To ask for each would be a tenth of the work of a call.
-        self._traces = is_logged(_WIRE)
+        self._traces = is_logged(WIRE)
         self._load = FrameLoad(0)
         self._most_unasked = UNASKED_FACTOR * limits.send_buffer_bytes
         self.stream_quota = StreamQuota(limits)
@@ -238,6 +234,11 @@ class Session:
     def alive(self) -> bool:
         """Whether requests can be made."""
         return self._state is SessionState.ALIVE and self._connection.state is State.READY
+
+    @property
+    def ending(self) -> bool:
+        """Whether nothing that comes in is handled any more."""
+        return self._state is not SessionState.ALIVE
 
     @property
     def finished(self) -> bool:
@@ -292,7 +293,7 @@ class Session:
         id_ = self._connection.request(request.message, channel, stream, timeout, parent)
         if self._traces:  # Its own message is not numbered.
             text = messages.outline(request.message, id=id_, channel=channel)
-            log(logging.DEBUG, "to %s: %s", self.far_side, text, name=_WIRE)
+            log(logging.DEBUG, "to %s: %s", self.far_side, text, name=WIRE)
         self._requests[id_] = request
         return id_
 
@@ -533,7 +534,7 @@ class Session:
                 self._connection.send(Goodbye(reason, message))
             except ValueError:
                 self._connection.send(Goodbye(reason, message[:_SHORT_GOODBYE]))
-            log(logging.DEBUG, "said goodbye to %s: %s", self.far_side, reason, name=_WIRE)
+            log(logging.DEBUG, "said goodbye to %s: %s", self.far_side, reason, name=WIRE)
             self._send()
         except Exception as error:  # noqa: BLE001 (a bulkhead: what has ended the session may be what fails here)
             self._log_late(error)
@@ -543,7 +544,7 @@ class Session:
     def _trace(self, way: str, *traced: Message) -> None:
         """Log messages that have come or are going, without what they carry."""
         for message in traced:
-            log(logging.DEBUG, "%s %s: %s", way, self.far_side, messages.outline(message), name=_WIRE)
+            log(logging.DEBUG, "%s %s: %s", way, self.far_side, messages.outline(message), name=WIRE)
 
     def _send(self, *, at_once: bool = False) -> None:
         """Send what the connection has.
@@ -676,7 +677,7 @@ class Session:
         # life, and the far side gets one beat in each period, whatever it is busy sending.
         while moved != self._link.moved:
             moved = self._link.moved
-            self._traces = is_logged(_WIRE)
+            self._traces = is_logged(WIRE)
             self.tell(Beat())
             with trio.move_on_after(limit):
                 await answered.wait()
@@ -702,7 +703,7 @@ class Session:
         A frame that comes after the end is dropped. It is received all the same: a far side that waits for somebody to
         read could not hear the goodbye.
         """
-        if not self.alive:
+        if self.ending:  # Not `alive`: a goodbye that came early has ended the connection, and says why.
             return
         try:
             received = early
@@ -750,7 +751,7 @@ class Session:
     def _handle_beat(self, beat: Beat) -> None:
         self._beat_answered.set()
         if self._heartbeat is None:
-            self._traces = is_logged(_WIRE)
+            self._traces = is_logged(WIRE)
             self.tell(beat)
 
     def _handle_answer(self, answer: Answer) -> None:

@@ -501,3 +501,32 @@ def test_what_starting_a_job_raises_is_its_outcome_but_for_an_interrupt_of_the_p
         call.start()
         with pytest.raises(type(error)):
             call.unwrap()
+
+
+def test_an_interrupt_behind_the_submission_cancels_the_job_that_no_task_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hanging = Hanging()
+    hanging.let_go.set()
+    portal = open_thread_portal()
+    submit = portal.submit
+
+    def interrupted(submission: Any) -> None:
+        submit(submission)
+        assert hanging.hanging.wait(TIMEOUT)
+        raise KeyboardInterrupt  # As one that has waited for the end of a step.
+
+    async def program() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(portal, "submit", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                in_task(TaskJob(portal, hanging.begin), "")
+
+    asyncio.run(program())
+    assert hanging.cancelled.wait(TIMEOUT)
+    assert wait_blocking(job(_nothing)) is None
+    assert not portal.running
+
+
+async def _nothing() -> None:
+    pass

@@ -1,11 +1,13 @@
 """Mailboxes."""
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from unittest import mock
 
 import pytest
 
+from jchannel._bridge import mailbox as module
 from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox, Mailbox
 
 
@@ -136,3 +138,21 @@ def test_another_error_of_an_open_loop_is_raised() -> None:
             mailbox.post(int)
 
     asyncio.run(program())
+
+
+def test_what_a_loop_keeps_outlives_the_timer_that_refers_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_KEEP_SECONDS", 0)
+
+    async def program() -> None:
+        mailbox = LoopMailbox.of(asyncio.get_running_loop())
+        kept = weakref.ref(mailbox.kept)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert kept() is mailbox.kept
+
+    asyncio.run(program())
+
+
+def test_no_timer_is_longer_than_the_loops_of_guis_can_count() -> None:
+    # Qt and others count milliseconds in 31 bits.
+    assert module._KEEP_SECONDS * 1000 < 2**31

@@ -1,8 +1,11 @@
 """Portals."""
 
 import asyncio
+import logging
+import signal
 import threading
 import weakref
+from typing import Any
 
 import outcome
 import pytest
@@ -239,6 +242,75 @@ def test_what_a_fork_leaves_behind_is_ended(monkeypatch: pytest.MonkeyPatch) -> 
     module._end_after_fork()
     assert module._thread_portal is None
     assert str(ended.explain_end()) == "it has ended before"
+
+
+class NoTrio:
+    """Steps that could always be had."""
+
+    def __init__(self) -> None:
+        self.borrowed = 0
+        self.borrowed_here = False
+
+    def borrow(self) -> bool:
+        self.borrowed += 1
+        return True
+
+    def give_back(self) -> None:
+        self.borrowed -= 1
+
+
+class LendingPortal(Portal):
+    """A portal whose trio does not come to run what has been posted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        steps: Any = NoTrio()
+        self._steps = steps
+
+    def _wake(self) -> None:
+        pass
+
+
+def test_there_is_no_step_before_what_the_thread_has_posted() -> None:
+    portal = LendingPortal()
+    assert portal.borrow_step()
+    portal.give_step_back()
+    portal.post(lambda: None)
+    assert not portal.borrow_step()
+
+
+def test_an_interrupt_while_trio_is_woken_leaves_the_portal_working() -> None:
+    interrupts: list[BaseException] = [KeyboardInterrupt()]
+    wakes: list[int] = []
+
+    class Interrupted(Portal):
+        def _wake(self) -> None:
+            if interrupts:
+                raise interrupts.pop()
+            wakes.append(1)
+
+    portal = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        portal.post_later(lambda: None)
+    portal.post_later(lambda: None)
+    assert wakes == [1]
+
+
+def test_a_step_that_was_made_when_the_process_was_forked_is_left() -> None:
+    portal = open_thread_portal()
+    handler = signal.getsignal(signal.SIGINT)
+    while not portal.borrow_step():
+        pass
+    portal.leave_step_after_fork()
+    assert signal.getsignal(signal.SIGINT) is handler
+    portal.give_step_back()
+
+
+def test_there_is_no_step_where_log_handlers_would_run_in_it(caplog: pytest.LogCaptureFixture) -> None:
+    portal = LendingPortal()
+    with caplog.at_level(logging.DEBUG, "jchannel.wire"):
+        assert not portal.borrow_step()
+    assert portal.borrow_step()
 
 
 def test_a_plain_loop_is_not_one_with_trio() -> None:

@@ -1,7 +1,10 @@
 """Steps of trio's that other threads borrow, and what is done in them."""
 
+import asyncio
 import gc
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -10,6 +13,7 @@ import pytest
 import trio
 
 from jchannel._bridge.steps import Steps
+from tests.conftest import FreshPython
 
 T = TypeVar("T")
 
@@ -191,3 +195,85 @@ def test_whoever_has_borrowed_a_step_cannot_wait_for_trio(run: Run) -> None:
     places = [run.steps.borrowed_here, in_thread(lambda: run.steps.borrowed_here)]
     run.steps.give_back()
     assert [*places, run.steps.borrowed_here] == [True, False, False]
+
+
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """A program whose time limits are raised as exceptions, wherever its main thread is."""
+
+    def ring(number: int, frame: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGTERM, ring)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_the_main_thread_borrows_no_step_where_a_signal_may_raise_in_it(run: Run, alarm: None) -> None:
+    in_thread(run.borrow)  # There is one for all others.
+    in_thread(run.steps.give_back)
+    handler = signal.getsignal(signal.SIGINT)
+    assert not any(run.steps.borrow() for _ in range(100))
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its loops take no signals")
+def test_a_signal_that_a_loop_takes_raises_nothing(run: Run) -> None:
+    async def program() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, print)
+        run.borrow()
+        run.steps.give_back()
+
+    asyncio.run(program())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its loops take no signals")
+def test_an_interrupt_in_a_step_is_one_for_a_loop_that_takes_it(run: Run) -> None:
+    interrupts: list[int] = []
+
+    async def program() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, interrupts.append, 1)
+        run.borrow()
+        signal.raise_signal(signal.SIGINT)
+        run.steps.give_back()
+        for _ in range(5):  # It has been woken, and runs what it has taken.
+            await asyncio.sleep(0)
+        loop.remove_signal_handler(signal.SIGINT)
+
+    asyncio.run(program())
+    assert interrupts == [1]
+
+
+def test_a_process_that_is_forked_within_a_step_has_its_handler_of_interrupts(run: Run) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    run.borrow()
+    run.steps.leave_after_fork()
+    assert signal.getsignal(signal.SIGINT) is handler
+    run.steps.give_back()
+    run.steps.leave_after_fork()
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_process_that_another_thread_forks_meanwhile_can_be_interrupted(fresh_python: FreshPython) -> None:
+    program = """
+import os, signal, threading, warnings
+from jchannel._bridge.portal import open_thread_portal
+warnings.simplefilter("ignore")
+portal = open_thread_portal()
+while not portal.borrow_step():
+    pass
+codes = []
+def fork():
+    child = os.fork()
+    if not child:
+        os._exit(0 if signal.getsignal(signal.SIGINT) is signal.default_int_handler else 1)
+    codes.append(os.waitpid(child, 0)[1])
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+portal.give_step_back()
+print(codes)
+"""
+    assert fresh_python(program).strip() == "[0]"

@@ -28,6 +28,7 @@ from jchannel._protocol import messages
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import Hello, StreamInfo
 from jchannel._streams.sources import Source, check_source
+from jchannel.errors import ClosedError
 from jchannel.trio import Channel, Peer, PeerChannel, Server
 
 
@@ -206,6 +207,11 @@ def start_soon(side: Channel | PeerChannel, function: Callable[..., Awaitable[ob
 def flush(side: Channel | PeerChannel) -> None:
     """Sends what stands in line, as far as there is room."""
     side._core.outbox.flush()
+
+
+def end_side(side: Channel | PeerChannel) -> None:
+    """Ends what one side of a channel has under way, as the first step of closing it does."""
+    endpoint(side)._end_all(ClosedError("the channel is closed"))
 
 
 class _NoSource:

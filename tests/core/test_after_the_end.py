@@ -6,9 +6,14 @@ import pytest
 import trio
 import trio.testing
 
-from jchannel._protocol.messages import Call, Open, Result, StreamInfo
+from jchannel._core import peer as core_peer
+from jchannel._core.handshake import greet
+from jchannel._core.transport import Link
+from jchannel._protocol.connection import Connection
+from jchannel._protocol.frames import encode_frame
+from jchannel._protocol.messages import Call, Goodbye, Message, Open, Result, StreamInfo, encode
 from jchannel._protocol.values import Packed
-from tests.core.internals import count_entries, count_in_server, lose, session_of
+from tests.core.internals import count_entries, count_in_server, lose, peer_session, session_of
 from tests.core.memory import open_memory_server
 
 
@@ -51,3 +56,16 @@ async def test_no_call_begins_that_arrives_after_its_page_is_lost(
                 assert count_entries(channel) == (0, 0, 0, 0)
                 assert count_in_server(memory.server) == (0, 0, 0)
                 assert memory.server.statistics().idle
+
+
+async def test_a_goodbye_that_comes_with_the_welcome_says_why_the_session_ends(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def greet_and_hear_goodbye(link: Link, client: str) -> tuple[Connection, list[Message]]:
+        connection, early = await greet(link, client)
+        return connection, [*early, *connection.receive(encode_frame([encode(Goodbye("closed", "it was a mistake"))]))]
+
+    monkeypatch.setattr(core_peer, "greet", greet_and_hear_goodbye)
+    async with open_memory_server() as memory, memory.open_peer() as peer:
+        await peer.wait_ended()
+        assert peer_session(peer).why_ended == "the server has closed the connection: it was a mistake"

@@ -5,6 +5,7 @@ Each test runs twice: with the server and with the Python peer as the side that 
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -30,12 +31,33 @@ BUFFER = 100_000
 LARGE = 40_000
 
 
+class Source:
+    """A stream that notes what is done with it."""
+
+    def __init__(self) -> None:
+        self.read = self.closed = 0
+
+    def __aiter__(self) -> Source:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self.read += 1
+        return await trio.sleep_forever()
+
+    async def aclose(self) -> None:
+        """Closes it."""
+        self.closed += 1
+
+
 class Handler:
     """What the limited side does."""
 
     def __init__(self) -> None:
         self.begun = 0
         self.go = trio.Event()
+        self.give_now = trio.Event()
+        self.source = Source()
+        self.file = io.BytesIO(bytes(100_000))
         self.kept: list[MetaGenerator] = []
 
     def large(self) -> str:
@@ -63,6 +85,19 @@ class Handler:
         """Keeps a stream, and has begun to read it."""
         await anext(stream)
         self.kept.append(stream)
+
+    async def give_later(self) -> Source:
+        """Gives a stream, when it is told to."""
+        await self.give_now.wait()
+        return self.source
+
+    def give_kept(self) -> Source:
+        """Gives that stream at once."""
+        return self.source
+
+    def give_file(self) -> io.BytesIO:
+        """Gives a file."""
+        return self.file
 
     def give(self) -> AsyncIterator[bytes]:
         """Gives a stream without an end."""
@@ -220,20 +255,23 @@ async def test_calls_that_wait_for_room_are_answered_when_their_channel_is_close
 
 
 @both_sides
-async def test_calls_that_wait_for_room_do_not_begin_behind_the_end_of_their_channel(
+async def test_calls_that_wait_for_room_never_begin_when_their_channel_is_closed(
     side: str, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with limited(side, send_buffer_bytes=BUFFER) as here:
         let_go = internals.hold_writing(here.session)
-        for name in ["large"] * 20 + ["hold"] * 20:
-            here.begin(name)
-            await trio.testing.wait_all_tasks_blocked()
+        for _ in range(20):
+            here.begin("large")
+        await trio.testing.wait_all_tasks_blocked()
         begun = here.handler.begun
-        internals.endpoint(here.world.far).dispatcher.end()
+        for _ in range(10):  # They find others that wait.
+            here.begin("large")
+        await trio.testing.wait_all_tasks_blocked()
+        internals.end_side(here.world.far)
         let_go.set()
         await trio.testing.wait_all_tasks_blocked()
-        assert here.handler.begun == begun < 20
-        assert len(here.outcomes) == 40
+        assert here.handler.begun == begun
+        assert len(here.outcomes) == 30
         assert here.session.running == 0
 
 
@@ -488,6 +526,49 @@ async def test_a_stream_counts_once_while_it_may_still_be_short(
         assert (here.outcomes, here.session.stream_quota.open) == ([], 2)
         await here.world.near.call_with_stream("keep", endless(), timeout=None)
         assert refusals(here) == []
+
+
+@both_sides
+async def test_a_stream_for_which_there_is_no_place_is_closed(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, streams=1) as here:
+        stream = await here.call("give")
+        for name in ("give_kept", "give_file"):
+            with pytest.raises(RemoteError, match="too many streams at once"):
+                await here.call(name)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (here.handler.source.read, here.handler.source.closed) == (0, 1)
+        assert not here.handler.file.closed  # It is the program's.
+        assert here.session.stream_quota.open == 1
+        await stream.aclose()
+
+
+@both_sides
+async def test_a_stream_whose_call_is_cancelled_while_it_waits_for_room_is_closed(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, send_buffer_bytes=BUFFER) as here:
+        scope = trio.CancelScope()
+
+        async def ask() -> None:
+            with scope:
+                await here.call("give_later")
+
+        here.nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        let_go = internals.hold_writing(here.session)
+        for _ in range(8):  # Some leave the buffer for a frame, and the next fill it.
+            here.begin("large")
+            await trio.testing.wait_all_tasks_blocked()
+        assert not here.session.has_room
+        here.handler.give_now.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.handler.source.closed == 0
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (here.handler.source.read, here.handler.source.closed) == (0, 1)
+        let_go.set()
 
 
 @both_sides

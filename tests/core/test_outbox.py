@@ -1,15 +1,19 @@
 """The outbox, in moments that its users cannot hold on to."""
 
 import math
+import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
 from jchannel._core.arguments import pack_call
 from jchannel._core.outgoing import INLINE_BYTES
 from jchannel._core.request import Request
-from tests.core.internals import channel_core, count_entries, start_pipe
+from jchannel._core.session import Session
+from tests.core.internals import channel_core, count_entries, start_call, start_pipe
 from tests.core.memory import open_memory_server
 
 
@@ -54,3 +58,27 @@ async def test_requests_that_another_thread_makes_while_trio_waits_are_sent_in_t
         requests = await trio.to_thread.run_sync(make)
         assert [await request.wait() for request in requests] == [0, -1, -2]
     assert received == [0, 1, 2]
+
+
+async def test_requests_in_line_are_not_sent_by_another_thread_that_makes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    send = Request.send
+
+    def note(request: Request, *args: Any, **more: Any) -> None:
+        threads.append(threading.get_ident())
+        send(request, *args, **more)
+
+    class Page:
+        def record(self, number: int) -> int:
+            return -number
+
+    async with open_memory_server() as memory, memory.open_peer(Page()), memory.server.open_channel("code") as channel:
+        outbox = channel_core(channel).outbox
+        monkeypatch.setattr(Request, "send", note)
+        with monkeypatch.context() as full:
+            full.setattr(Session, "has_room", False)
+            first = start_call(channel, "record", 0)
+        # There is room again, and nobody has looked at the line yet.
+        second = await trio.to_thread.run_sync(lambda: outbox.start(pack_call("record", (1,)), math.inf, parent=None))
+        assert [await first.wait(), await second.wait()] == [0, -1]
+    assert set(threads) == {threading.get_ident()}

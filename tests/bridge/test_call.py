@@ -524,9 +524,3 @@ def test_an_interrupt_behind_the_submission_cancels_the_job_that_no_task_waits_f
 
     asyncio.run(program())
     assert hanging.cancelled.wait(TIMEOUT)
-    assert wait_blocking(job(_nothing)) is None
-    assert not portal.running
-
-
-async def _nothing() -> None:
-    pass

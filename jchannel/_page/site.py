@@ -5,17 +5,21 @@ Starlette serves the files: it handles paths that lead outside, ranges, conditio
 
 from __future__ import annotations
 
+import logging
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote, urlsplit
 
 import trio
+from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from jchannel._core.asgi import AsgiApp, Receive, Send, get_header, with_headers
 from jchannel._core.asgi import Scope as AsgiScope
+from jchannel._guarded import log
 from jchannel._page.markup import find_charset, insert_script
 from jchannel._page.measured import cut_to_length
 
@@ -57,6 +61,15 @@ def open_site(folder: Path) -> AsgiApp:
 
 class _Site(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
+        try:
+            return await self._get_response(path, scope)
+        except OSError as error:
+            # A link to itself, a page that has just been removed, and what else a folder may have: any stranger can ask
+            # for it, as often as it likes, and gets no traceback into the log.
+            log(logging.WARNING, "a file of the application cannot be served: %s", error)
+            raise HTTPException(HTTPStatus.NOT_FOUND) from None
+
+    async def _get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         if isinstance(response, RedirectResponse):
             # It adds a slash to the name of a folder. The URL is relative, because a proxy may serve it at any path.
@@ -90,5 +103,12 @@ def _becomes_document(scope: Scope) -> bool:
         accepted = get_header(scope, b"accept")
         return accepted is None or "text/html" in accepted
     # A service worker fetches pages to answer navigations with them, and is known by its script.
-    referrer = urlsplit(get_header(scope, b"referer") or "").path
-    return purpose in _DOCUMENTS or (purpose == "empty" and referrer.endswith((".js", ".mjs")))
+    return purpose in _DOCUMENTS or (purpose == "empty" and _find_referrer(scope).endswith((".js", ".mjs")))
+
+
+def _find_referrer(scope: Scope) -> str:
+    """Return the path of what asks; empty where the header is missing or no URL, as a stranger may send anything."""
+    try:
+        return urlsplit(get_header(scope, b"referer") or "").path
+    except ValueError:
+        return ""

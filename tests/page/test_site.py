@@ -240,6 +240,24 @@ async def test_a_page_that_a_service_worker_fetches_has_the_client(folder: Path)
     assert (await send(folder, b"<p>part", **page)).body == b"<p>part"
 
 
+@pytest.mark.parametrize("referrer", ["http://[::1", "http://[x", "//[::1:2]]a"])
+async def test_a_referrer_that_is_no_address_is_none(folder: Path, referrer: str) -> None:
+    response = await send(folder, b"<p>part", sec_fetch_dest="empty", referer=referrer)
+    assert (response.status, response.body) == (200, b"<p>part")
+
+
+@pytest.mark.parametrize("name", ["loop", "loop.html"])
+async def test_a_file_that_cannot_be_served_is_missing(
+    folder: Path, site: AsgiApp, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / name).symlink_to(name)
+    response = await call(site, f"/{name}")
+    assert response.status == 404
+    [record] = caplog.records
+    assert record.exc_info is None
+    assert "a file of the application cannot be served" in record.getMessage()
+
+
 @pytest.mark.parametrize(("accept", "has_client"), [("text/html,application/xhtml+xml;q=0.9", True), ("*/*", False)])
 async def test_where_a_browser_does_not_say_what_for_it_is_what_it_accepts_that_counts(
     folder: Path, accept: str, *, has_client: bool

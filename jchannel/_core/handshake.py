@@ -71,6 +71,7 @@ async def greet(link: Link, client: str) -> tuple[Connection, list[Message]]:
     Raises:
         RefusedError: The server does not take this page.
         PageLostError: The connection was lost.
+        ProtocolError: What answers is no jchannel server.
     """
     connection = Connection(Role.PAGE)
     connection.send(Hello(client))
@@ -82,8 +83,6 @@ async def greet(link: Link, client: str) -> tuple[Connection, list[Message]]:
         welcome, *others = connection.receive(await link.receive())
     except LinkClosed as closed:
         raise PageLostError(f"the server went during the handshake: {closed}") from closed
-    except ProtocolError as error:
-        raise PageLostError(f"what answers there speaks another protocol: {error}") from error
     if isinstance(welcome, Goodbye):
         raise RefusedError(welcome.reason, welcome.message)
     return connection, others

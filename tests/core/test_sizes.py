@@ -25,7 +25,7 @@ from jchannel._protocol.messages import (
     StreamInfo,
 )
 from jchannel._protocol.values import Packed, shorten
-from jchannel.errors import PageLostError
+from jchannel.errors import ProtocolError
 from jchannel.trio import Channel, Limits
 from tests.core.internals import session_of
 from tests.core.memory import MemoryServer, Page, open_memory_server
@@ -220,7 +220,7 @@ class SaidLink(Link):
 @pytest.mark.parametrize("frame_limit", ["0", "1", "4095", "-1", "1e400", "true", '"4096"'])
 async def test_a_welcome_in_whose_frames_nothing_could_be_said_is_no_servers(frame_limit: str) -> None:
     welcome = '{"type":"welcome","beat":1,"frame_limit":%s,"cancel_wait":1,"channels":[]}'
-    with pytest.raises(PageLostError, match="speaks another protocol: the field 'frame_limit'"):
+    with pytest.raises(ProtocolError, match="the field 'frame_limit'"):
         await greet(SaidLink("[" + welcome % frame_limit + "]"), "peer")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final, cast
@@ -21,12 +22,12 @@ from jchannel._guarded import text_of
 
 __all__ = ["ForeignError", "RejectedError", "Upgrade", "asks_for_websocket", "check_request", "open_websocket"]
 
-#: The end of an HTTP head. What comes behind it is the link's.
-_HEAD_END: Final = b"\r\n\r\n"
+#: The end of an HTTP head, as h11 knows it. What comes behind it is the link's.
+_HEAD_END: Final = re.compile(rb"\n\r?\n")
 
-#: The status behind which a WebSocket begins.
-_SWITCHING: Final = b"101"
-
+#: The beginning of the head of a response, and the header that says where a redirect leads.
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
+_LOCATION: Final = re.compile(rb"^location:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 
 #: The bytes of a handshake's key.
 _KEY_BYTES: Final = 16
@@ -139,10 +140,7 @@ async def open_websocket(
                 nursery, head.as_stream(), host, path, subprotocols=subprotocols
             )
             nursery.cancel_scope.cancel()
-    except trio_websocket.ConnectionRejected as error:
-        locations = [value for name, value in error.headers or () if name.lower() == b"location"]
-        raise RejectedError(error.status_code, str(b"".join(locations[:1]), "latin-1")) from None
-    except LinkClosed:
+    except (LinkClosed, RejectedError):
         raise
     except Exception as error:  # wsproto's and h11's own come through trio-websocket.
         raise ForeignError(f"what it answered is no HTTP: {text_of(error)}") from error
@@ -191,10 +189,16 @@ class _HeadStream:
                 raise LinkClosed("it ended during the handshake")
         begin = len(self._seen)
         self._seen += data
-        end = self._seen.find(_HEAD_END)
-        if end == -1 or (self._seen.startswith(b"HTTP/") and self._seen.split(b" ", 2)[1] != _SWITCHING):
-            return data  # Behind another status there may be a body, which trio-websocket reads.
-        length = end + len(_HEAD_END) - begin
+        end = _HEAD_END.search(self._seen)
+        if end is None:
+            return data
+        head = self._seen[: end.end()]
+        status = _STATUS.match(head)
+        if status is not None and int(status[1]) != HTTPStatus.SWITCHING_PROTOCOLS:
+            # trio-websocket would read the body first, and that may have no end.
+            location = _LOCATION.search(head)
+            raise RejectedError(int(status[1]), "" if location is None else str(location[1], "latin-1").rstrip())
+        length = len(head) - begin
         self._early = bytes(data[length:])
         return data[:length]
 

@@ -153,6 +153,16 @@ async def test_another_web_server_is_no_jchannel_server(status: bytes) -> None:
         await open_failing(connect=answering(b"HTTP/1.1 %s\r\ncontent-length: 2\r\n\r\nhi" % status))
 
 
+@pytest.mark.parametrize("status", [b"200 OK", b"301 Elsewhere", b"403 Forbidden", b"502 Bad Gateway"])
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\n"])
+async def test_an_answer_whose_body_does_not_end_is_not_waited_for(
+    status: bytes, line_end: bytes, autojump_clock: trio.testing.MockClock
+) -> None:
+    head = line_end.join([b"HTTP/1.1 " + status, b"content-type: text/event-stream", b"", b""])
+    with pytest.raises((ProtocolError, RefusedError, UnreachableError), match=f"HTTP {status[:3].decode()}"):
+        await open_failing(connect=answering(head + b"data: x" * 100_000))
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_a_redirect_is_not_followed_and_where_it_leads_is_said(status: int) -> None:
     answer = b"HTTP/1.1 %d Elsewhere\r\nLocation: https://x.example/\r\ncontent-length: 0\r\n\r\n" % status

@@ -96,16 +96,23 @@ class Dispatcher:
         else:
             self._start(invocation)
 
-    def flush(self) -> None:
-        """Start what answers the oldest request that waits for room, if there is room. Its task starts the next."""
+    def flush(self) -> bool:
+        """Start what answers the oldest request that waits for room, if there is room. Its task starts the next.
+
+        Returns:
+            Whether something was started.
+        """
+        started = False
         while self._held:
             session = self._held[0].session
             if session.alive and not session.has_room:
                 session.flush_when_room(self)
-                return
+                break
             self._start(self._held.popleft())
+            started = True
             if session.alive:
-                return
+                break
+        return started
 
     def _start(self, invocation: Invocation) -> None:
         # trio runs new tasks in any order. Each takes the oldest request, so that methods begin in the order of calls.

@@ -158,19 +158,24 @@ class Outbox:
         """Take requests again, which wait for a session: the channel is being opened."""
         self.session = self._closed = None
 
-    def flush(self) -> None:
-        """Send the requests that wait to be sent, in their order, as far as there is room for them."""
+    def flush(self) -> bool:
+        """Send the requests that wait to be sent, in their order, as far as there is room for them.
+
+        Returns:
+            ``False``: they take the room at once.
+        """
         while self._line:
             session = self.session
             if self._fail_unless_open(self._line[0]):
                 continue
             if session is None or not session.alive:
-                return
-            if not session.has_room:
+                break
+            if not session.has_turn(self):
                 session.flush_when_room(self)
-                return
+                break
             request = self._line.popleft()
             request.send(session, self._channel, more=bool(self._line))
+        return False
 
     def close(self, error: StateError) -> None:
         """End the requests, and those to come, because the channel is closing or its connection has ended.

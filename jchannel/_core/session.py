@@ -84,7 +84,8 @@ SILENT_BEATS: Final = 3
 class _Flushable(Protocol):
     """What has something to send when there is room."""
 
-    def flush(self) -> None: ...
+    def flush(self) -> bool:
+        """Go on. Return whether the room is taken only in the next step of a task, and not yet."""
 
 
 class FrameLoad:
@@ -203,6 +204,10 @@ class Session:
         self._requests: dict[int, Request] = {}
         self._waiting_for_room: dict[_Flushable, None] = {}
         self._room = trio.lowlevel.ParkingLot()
+        self._answers_turn = True
+        # Who may take the room now, before those who come later: who is being flushed, or tasks that were woken.
+        self._having_turn: _Flushable | None = None
+        self._woken = False
         self._reader_waits = trio.lowlevel.ParkingLot()
         # Whether the program wants messages in the log. To ask for each would be a tenth of the work of a call.
         self._traces = is_logged(_WIRE)
@@ -250,6 +255,11 @@ class Session:
     def has_room(self) -> bool:
         """Whether what waits to be sent is below the limit."""
         return self._connection.waiting_bytes <= self.limits.send_buffer_bytes
+
+    def has_turn(self, wanting: _Flushable) -> bool:
+        """Return whether there is room to send for an outbox, and nobody else has waited for it."""
+        waited_for = self._woken or self._room or self._waiting_for_room
+        return self.has_room and (not waited_for or self._having_turn is wanting)
 
     def flush_when_room(self, waiting: _Flushable) -> None:
         """Flush an outbox or a dispatcher when there is room to send, or the session has ended."""
@@ -586,7 +596,11 @@ class Session:
             if self._unsent:
                 await self._link.flush()
                 self._unsent = False
-            self._go_on()
+            woken = self._woken = self._go_on()
+            if woken:  # In the second pass of the scheduler all of them have had their step.
+                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()
+                self._woken = False
             frame = self._connection.next_frame()
             if frame is None and self._pieces.line:
                 frame = self._pieces.next_frame()
@@ -595,7 +609,7 @@ class Session:
             elif self._connection.state is State.ENDED:
                 self._scope.cancel()
                 return
-            else:
+            elif not woken:
                 self._writer_waits = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
 
@@ -603,14 +617,29 @@ class Session:
         self._writer_waits = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _go_on(self) -> None:
-        """Let what waits for room to send go on, if there is some."""
-        if self._room and self.has_room:
-            self._room.unpark(count=_WOKEN)
-        if self._waiting_for_room and self.has_room:
-            self._flush_waiting()
+    def _go_on(self) -> bool:
+        """Let what waits for room to send go on, if there is some: answers, calls and requests in turns.
+
+        Each may take all the room. A program that always has more to request must not keep its answers, or the calls of
+        the far side, from ever having a turn: what it waits for may wait for these.
+
+        Returns:
+            Whether tasks were woken, which take the room in their next step. Nobody else has a turn before that.
+        """
+        woken = False
+        while (self._room or self._waiting_for_room) and not woken and self.has_room:
+            if self._room and (self._answers_turn or not self._waiting_for_room):
+                self._answers_turn, woken = False, True
+                self._room.unpark(count=_WOKEN)
+            else:
+                self._answers_turn = True
+                first = self._having_turn = next(iter(self._waiting_for_room))
+                del self._waiting_for_room[first]  # Where it has to wait again, it is behind the others.
+                woken = first.flush()
+                self._having_turn = None
         if self._reader_waits and self._connection.waiting_unasked <= self._most_unasked:
             self._reader_waits.unpark()
+        return woken
 
     def _flush_waiting(self) -> None:
         waiting, self._waiting_for_room = self._waiting_for_room, {}

@@ -228,6 +228,38 @@ async def test_calls_that_wait_for_room_end_with_their_session(
         assert all(isinstance(outcome, PageLostError) for outcome in here.outcomes)
 
 
+class Taking:
+    """What the other side does."""
+
+    def take(self, _: str) -> None:
+        """Takes something."""
+
+
+@both_sides
+@pytest.mark.parametrize("name", ["large", "large_later", "hold", "echo"])
+async def test_the_far_side_has_its_turns_beside_a_program_that_always_has_more_to_request(
+    side: str, name: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    made, most = 0, 2_000
+    async with limited(side, send_buffer_bytes=BUFFER) as here:
+        internals.endpoint(here.world.near).handler = Taking()
+        here.handler.go.set()
+
+        async def request_on() -> None:
+            nonlocal made
+            while len(here.outcomes) < 30 and made < most:
+                made += 1
+                await here.world.far.call("take", "x" * LARGE, timeout=None)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(request_on)
+            for _ in range(30):
+                here.begin(name)
+        assert (len(here.outcomes), refusals(here)) == (30, [])
+    assert made < most
+
+
 @both_sides
 async def test_errors_are_short_while_there_is_no_room(side: str, autojump_clock: trio.testing.MockClock) -> None:
     async with limited(side, send_buffer_bytes=BUFFER) as here:

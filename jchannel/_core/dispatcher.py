@@ -228,9 +228,10 @@ class Dispatcher:
         """Answer a request with the stream that a method returned, and return the stream."""
         quota = invocation.session.stream_quota
         await quota.wait()
-        with quota.preparing():  # No checkpoint before it: the place is taken.
+        with quota.preparing():
             what = f"result of the {invocation.what}"
-            stream = await self._streams.open(source, what, self._endpoint, quota=quota)
+            with quota.opening():  # No checkpoint before it: the place is taken.
+                stream = await self._streams.open(source, what, self._endpoint, quota=quota)
             try:
                 invocation.succeed_with_stream(stream, await stream.wait_short())
             except BaseException:

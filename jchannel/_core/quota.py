@@ -87,15 +87,22 @@ class StreamQuota:
             await self._changed.park()
 
     @contextmanager
-    def preparing(self) -> Iterator[None]:
-        """Count a stream that may be short for the time of a ``with`` block: as one more, also before it is open."""
-        self._soon_over += 1
+    def opening(self) -> Iterator[None]:
+        """Count a stream for the time of a ``with`` block in which it is opened. Behind it, it counts itself."""
         self.open += 1
         try:
             yield
         finally:
-            self._soon_over -= 1
             self.open -= 1
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Expect for the time of a ``with`` block that a stream is over soon, because it may be short."""
+        self._soon_over += 1
+        try:
+            yield
+        finally:
+            self._soon_over -= 1
             self._wake()
 
     def _wake(self) -> None:

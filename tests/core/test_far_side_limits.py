@@ -68,6 +68,10 @@ class Handler:
         """Gives a stream without an end."""
         return endless()
 
+    def give_nothing(self) -> AsyncIterator[bytes]:
+        """Gives a stream of which nothing comes."""
+        return silent()
+
     def give_some(self) -> AsyncIterator[bytes]:
         """Gives a stream of 40,000 bytes, which is too long to travel inside its message."""
         return pieces(40)
@@ -92,6 +96,12 @@ async def endless() -> AsyncIterator[bytes]:
     while True:
         await trio.lowlevel.checkpoint()
         yield bytes(1_000)
+
+
+async def silent() -> AsyncIterator[bytes]:
+    """A source of which nothing comes."""
+    await trio.sleep_forever()
+    yield b""
 
 
 async def pieces(count: int = 400) -> AsyncIterator[bytes]:
@@ -447,6 +457,19 @@ async def test_of_streams_at_once_no_more_are_open_than_may_be(
         await trio.sleep(1)
         assert len(refusals(here)) == 8
         assert here.session.stream_quota.open == 2
+
+
+@both_sides
+async def test_a_stream_counts_once_while_it_may_still_be_short(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, streams=3) as here:
+        for _ in range(2):
+            here.begin("give_nothing")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (here.outcomes, here.session.stream_quota.open) == ([], 2)
+        await here.world.near.call_with_stream("keep", endless(), timeout=None)
+        assert refusals(here) == []
 
 
 @both_sides

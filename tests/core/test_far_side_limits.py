@@ -100,7 +100,7 @@ async def endless() -> AsyncIterator[bytes]:
 
 async def silent() -> AsyncIterator[bytes]:
     """A source of which nothing comes."""
-    await trio.sleep_forever()
+    await trio.Event().wait()
     yield b""
 
 

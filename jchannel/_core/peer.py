@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import secrets
 import socket
 import ssl
@@ -38,7 +39,7 @@ from jchannel._core.session import Session
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.transport import Link, LinkClosed
 from jchannel._core.upgrade import ForeignError, RejectedError, open_websocket
-from jchannel._guarded import log, text_of, without_locals
+from jchannel._guarded import log, name_of, text_of, without_locals
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import MAX_CLIENT_LENGTH, Close, Error, Message, Open, Result
 from jchannel._protocol.values import pack, shorten
@@ -49,6 +50,9 @@ __all__ = ["OnOpen", "Peer", "PeerChannel", "PeerOptions", "open_peer"]
 
 _HTTP_PORT: Final = 80
 _HTTPS_PORT: Final = 443
+
+#: What a token is made of.
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]*")
 
 _NO_CHANNEL: Final = "the peer has no such channel"
 
@@ -392,17 +396,26 @@ def _split_url(url: str, token: str | None) -> tuple[str, Secret]:
     """Return the server's base URL, and the token: as it is given, or from the fragment of a page URL.
 
     Raises:
-        TypeError, ValueError: The URL is not one.
+        TypeError, ValueError: The URL or the token is not one.
     """
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, and not {url!r}")
-    base, _, fragment = url.partition("#")
+    base, _, fragment = str(url).partition("#")  # Without its fragment a URL is no secret, and errors show it.
     base = check_url(base)
     try:
         str(urlsplit(base).hostname).encode("idna")
     except UnicodeError as error:
         raise ValueError(f"url names a host that cannot be one: {text_of(error)}") from None
-    return base, Secret(parse_qs(fragment).get("jchannel", [""])[0] if token is None else token)
+    return base, _check_token(parse_qs(fragment).get("jchannel", [""])[0] if token is None else token)
+
+
+def _check_token(token: object) -> Secret:
+    """Return a token that can be sent. The error does not show it, and what sends it would show it in its own."""
+    if not isinstance(token, str):
+        raise TypeError(f"token must be a str, and not {name_of(token)}")
+    if not _TOKEN.fullmatch(token):
+        raise ValueError("token has characters that no token has, such as a line break at its end: take server.token")
+    return Secret(token)
 
 
 def _check_ssl(ssl_context: object, url: str, connect: object) -> None:

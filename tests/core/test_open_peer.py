@@ -226,6 +226,30 @@ async def test_a_server_that_greets_in_another_way_is_none_or_broken(frame: str)
         await open_failing(connect=accepting("jchannel.v1", text_frame(frame)))
 
 
+# What is given
+
+
+@pytest.mark.parametrize(
+    "token", [TOKEN + "\n", TOKEN + "\r\nX: y", TOKEN + "\0", TOKEN + "\xfc", TOKEN + ", x", TOKEN + " "]
+)
+async def test_a_token_that_cannot_be_sent_is_a_mistake_and_is_not_shown(token: str) -> None:
+    with pytest.raises(ValueError, match=r"^token has characters that no token has") as caught:
+        async with open_peer(URL, token=token):
+            raise AssertionError
+    assert TOKEN not in str(caught.value)
+
+
+async def test_a_token_that_is_no_text_is_a_mistake_and_is_not_shown() -> None:
+    with pytest.raises(TypeError, match=r"^token must be a str, and not bytes$"):
+        async with open_peer(URL, token=TOKEN.encode()):  # type: ignore[arg-type]
+            raise AssertionError
+
+
+async def test_the_error_of_a_url_that_is_none_shows_it() -> None:
+    with pytest.raises(ValueError, match=r"and not 'localhost:8889'$"):
+        await open_failing("localhost:8889")
+
+
 # Who refuses
 
 

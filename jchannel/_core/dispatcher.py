@@ -125,14 +125,14 @@ class Dispatcher:
         invocation.on_release = self._release
 
     def end(self) -> None:
-        """Cancel all that is running, because the channel is closing."""
+        """Cancel all that is running or waits for room, because the channel is closing."""
+        while self._held:
+            self._start(self._held.popleft())  # They do not begin: their tasks find that they are cancelled.
         for invocation in self._running:
             if not invocation.channel_closed:
                 invocation.channel_closed = True
                 self._closing += 1
                 invocation.cancel()
-        while self._held:
-            self._start(self._held.popleft())
 
     async def wait_ended(self) -> None:
         """Wait until what ``end`` has cancelled has ended. Others may run: the channel may be open again."""

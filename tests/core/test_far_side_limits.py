@@ -220,6 +220,24 @@ async def test_calls_that_wait_for_room_are_answered_when_their_channel_is_close
 
 
 @both_sides
+async def test_calls_that_wait_for_room_do_not_begin_behind_the_end_of_their_channel(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, send_buffer_bytes=BUFFER) as here:
+        let_go = internals.hold_writing(here.session)
+        for name in ["large"] * 20 + ["hold"] * 20:
+            here.begin(name)
+            await trio.testing.wait_all_tasks_blocked()
+        begun = here.handler.begun
+        internals.endpoint(here.world.far).dispatcher.end()
+        let_go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.handler.begun == begun < 20
+        assert len(here.outcomes) == 40
+        assert here.session.running == 0
+
+
+@both_sides
 async def test_calls_that_wait_for_room_end_with_their_session(
     side: str, autojump_clock: trio.testing.MockClock
 ) -> None:

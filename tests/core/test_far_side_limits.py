@@ -220,6 +220,24 @@ async def test_calls_that_wait_for_room_are_answered_when_their_channel_is_close
 
 
 @both_sides
+async def test_calls_that_are_let_go_on_without_room_wait_again(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, send_buffer_bytes=BUFFER) as here:
+        let_go = internals.hold_writing(here.session)
+        for _ in range(20):
+            here.begin("large")
+            await trio.testing.wait_all_tasks_blocked()
+        begun = here.handler.begun
+        assert not internals.endpoint(here.world.far).dispatcher.flush()
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.handler.begun == begun < 20
+        let_go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.outcomes == ["x" * LARGE] * 20
+
+
+@both_sides
 async def test_calls_that_wait_for_room_do_not_begin_behind_the_end_of_their_channel(
     side: str, autojump_clock: trio.testing.MockClock
 ) -> None:

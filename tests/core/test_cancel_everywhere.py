@@ -60,7 +60,7 @@ NOT_CANCELLED = {
     ("dispatcher.py", "Dispatcher._run_next", "invocation.session.wait_room()"): _ROOM,
     ("session.py", "Session._write_frames", "trio.lowlevel.checkpoint()"): _ROOM,
     ("dispatcher.py", "Dispatcher._answer_with_stream", "quota.wait()"): _ROOM,
-    ("peer.py", "Peer._open_channel", "invocation.session.wait_room()"): _ROOM,
+    ("peer.py", "Peer._run_opening", "invocation.session.wait_room()"): _ROOM,
     ("addresses.py", "_open_on", "_resolve(host)"): _SOCKETS,
     ("addresses.py", "_open_on", "trio.open_tcp_listeners(port, host=address)"): _SOCKETS,
     (

@@ -62,7 +62,7 @@ NOT_CANCELLED = {
     ("dispatcher.py", "Dispatcher._answer_with_stream", "quota.wait()"): _ROOM,
     ("dispatcher.py", "Dispatcher._answer_with_stream", "invocation.session.wait_room()"): _ROOM,
     ("dispatcher.py", "Dispatcher._answer_with_stream", "self._streams.open(source, what, self._endpoint)"): _ROOM,
-    ("peer.py", "Peer._open_channel", "invocation.session.wait_room()"): _ROOM,
+    ("peer.py", "Peer._run_opening", "invocation.session.wait_room()"): _ROOM,
     ("addresses.py", "_open_on", "_resolve(host)"): _SOCKETS,
     ("addresses.py", "_open_on", "trio.open_tcp_listeners(port, host=address)"): _SOCKETS,
     (

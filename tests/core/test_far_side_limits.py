@@ -759,3 +759,22 @@ async def test_a_peer_has_as_many_channels_as_may_be_open_and_no_more(autojump_c
                         pass
             async with memory.server.open_channel("third") as channel:
                 assert await channel.echo(1) == [1]
+
+
+@both_sides
+async def test_calls_that_are_let_go_on_without_room_wait_again(
+    side: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with limited(side, send_buffer_bytes=BUFFER) as here:
+        let_go = internals.hold_writing(here.session)
+        for _ in range(20):
+            here.begin("large")
+            await trio.testing.wait_all_tasks_blocked()
+        begun = here.handler.begun
+        assert not internals.endpoint(here.world.far).dispatcher.flush()
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.handler.begun == begun < 20
+        let_go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.outcomes == ["x" * LARGE] * 20
+        assert here.session.running == 0

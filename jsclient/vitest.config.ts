@@ -4,6 +4,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     restoreMocks: true,
+    // A guard against tests that hang, and nothing that a busy machine can exceed.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     unstubGlobals: true,
     coverage: {
       provider: 'v8',

@@ -57,6 +57,11 @@ class HttpConnection:
         self._visitor = visitor
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
 
+    @property
+    def behind(self) -> bytes:
+        """What has been received behind the last request."""
+        return self._http.trailing_data[0]
+
     async def serve(self, is_others: Callable[[h11.Request], bool] = lambda _: False) -> h11.Request | None:
         """Answer requests until the connection ends, and close it, or until there is one that is not for HTTP.
 

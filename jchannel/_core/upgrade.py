@@ -20,7 +20,15 @@ from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.transport import Link, LinkClosed, Side, WebSocketLink
 from jchannel._guarded import text_of
 
-__all__ = ["ForeignError", "RejectedError", "Upgrade", "asks_for_websocket", "check_request", "open_websocket"]
+__all__ = [
+    "ForeignError",
+    "RejectedError",
+    "Upgrade",
+    "asks_for_websocket",
+    "check_request",
+    "make_head",
+    "open_websocket",
+]
 
 #: The end of an HTTP head, as h11 knows it. What comes behind it is the link's.
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
@@ -57,6 +65,24 @@ def check_request(request: h11.Request) -> HTTPStatus | None:
         and all(value.isascii() for value in _values(request, b"sec-websocket-protocol"))
     )
     return None if valid else HTTPStatus.BAD_REQUEST
+
+
+def make_head(request: h11.Request) -> bytes:
+    """Return the head of a request for a WebSocket with nothing but what was checked.
+
+    The rest is of no use here, and wsproto raises errors of Python's for much of it: a Host that is no name of a
+    machine, extensions that are not ASCII.
+    """
+    lines = [
+        b"GET " + request.target + b" HTTP/1.1",
+        b"Host: localhost",
+        b"Connection: Upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Version: 13",
+        b"Sec-WebSocket-Key: " + _values(request, b"sec-websocket-key")[0],
+        *(b"Sec-WebSocket-Protocol: " + value for value in _values(request, b"sec-websocket-protocol")),
+    ]
+    return b"\r\n".join([*lines, b"", b""])
 
 
 def _values(request: h11.Request, name: bytes) -> list[bytes]:

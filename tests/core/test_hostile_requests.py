@@ -157,6 +157,18 @@ ATTEMPTS = {
         + b"\r\n\r\n",
         101,
     ),
+    "a WebSocket with extensions that are not ASCII": (
+        WEBSOCKET + VERSION + KEY + TOKEN + b"sec-websocket-extensions: \x03\xc4\xae\r\n\r\n",
+        101,
+    ),
+    "a WebSocket whose Host is no name of a machine": (
+        WEBSOCKET.replace(b"localhost", b"local..host") + VERSION + KEY + TOKEN + b"\r\n",
+        101,
+    ),
+    "a WebSocket whose Host is too long for one": (
+        WEBSOCKET.replace(b"localhost", b"l" * 100) + VERSION + KEY + TOKEN + b"\r\n",
+        101,
+    ),
     "a WebSocket with extensions that are none": (
         WEBSOCKET + VERSION + KEY + TOKEN + b'sec-websocket-extensions: ;;;=,"\r\n\r\n',
         101,

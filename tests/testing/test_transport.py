@@ -44,7 +44,9 @@ async def test_a_ping_that_comes_in_while_the_peer_closes_does_no_harm(autojump_
         assert not peer.connected
 
 
-async def test_a_failure_while_the_peer_is_connected_comes_out(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_failure_while_the_peer_is_connected_ends_its_session_and_is_logged(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     listener = MemoryListener()
     receivers: list[FailingReceiver] = []
 
@@ -54,11 +56,10 @@ async def test_a_failure_while_the_peer_is_connected_comes_out(autojump_clock: t
         receivers.append(FailingReceiver(client.receive_stream))
         return trio.StapledStream(client.send_stream, receivers[0])
 
-    async def stay(server: jchannel.trio.Server) -> None:
-        async with jchannel.trio.open_peer(server.page_url, connect=connect):
-            receivers[0].fails = True
-            await trio.sleep_forever()
-
     async with jchannel.trio.open_server(listeners=[listener]) as server:
-        with pytest.raises(ZeroDivisionError):
-            await stay(server)
+        async with jchannel.trio.open_peer(server.page_url, connect=connect) as peer:
+            receivers[0].fails = True
+            await trio.sleep(1)  # A beat comes meanwhile.
+            assert not peer.connected
+    assert "an error of jchannel has ended the session with the server" in caplog.text
+    assert "ZeroDivisionError" in caplog.text

@@ -318,3 +318,20 @@ def test_a_plain_loop_is_not_one_with_trio() -> None:
     assert Portal().loop is None
     loop.close()
     assert issubclass(LoopPortal, Portal)
+
+
+def test_an_error_in_a_borrowed_step_is_logged_behind_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        starts_anywhere = True
+
+        def start(self) -> None:
+            raise ZeroDivisionError
+
+    portal = open_thread_portal()
+    monkeypatch.setattr(portal, "borrow_step", lambda: True)
+    monkeypatch.setattr(portal, "give_step_back", lambda: None)
+    broken: Any = Broken()
+    portal.submit(broken)
+    assert "ZeroDivisionError" in caplog.text

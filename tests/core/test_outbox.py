@@ -13,7 +13,7 @@ from jchannel._core.arguments import pack_call
 from jchannel._core.outgoing import INLINE_BYTES
 from jchannel._core.request import Request
 from jchannel._core.session import Session
-from tests.core.internals import channel_core, count_entries, start_call, start_pipe
+from tests.core.internals import channel_core, count_entries, session_of, start_call, start_pipe
 from tests.core.memory import open_memory_server
 
 
@@ -82,3 +82,12 @@ async def test_requests_in_line_are_not_sent_by_another_thread_that_makes_one(mo
         second = await trio.to_thread.run_sync(lambda: outbox.start(pack_call("record", (1,)), math.inf, parent=None))
         assert [await first.wait(), await second.wait()] == [0, -1]
     assert set(threads) == {threading.get_ident()}
+
+
+async def test_an_error_in_a_step_of_another_thread_ends_the_session_in_trio() -> None:
+    async with open_memory_server() as memory, memory.open_peer():
+        session = session_of(memory.server)
+        assert session is not None
+        await trio.to_thread.run_sync(session.break_off, ZeroDivisionError())
+        await session.wait_ended()
+        assert "an error of jchannel" in session.why_ended

@@ -79,7 +79,8 @@ def test_all_that_is_asked_while_it_starts_is_done_in_order_when_it_has() -> Non
         with PeerThread(server.page_url) as peer:
             await asyncio.gather(*tasks)
             assert peer.page.received == [1]
-        assert ended == ["start", "page", "open", "call"]
+        assert ended[:2] == ["start", "page"]
+        assert set(ended[2:]) == {"open", "call"}  # Their outcomes may come in one frame.
         await server.stop()
 
     asyncio.run(program())

@@ -34,6 +34,7 @@ from jchannel._core.invocation import CURRENT, Invocation, pack_result
 from jchannel._core.session import Session
 from jchannel._guarded import log
 from jchannel._protocol.messages import Call, Open, Pipe
+from jchannel._protocol.values import Packed
 from jchannel._streams.blocking import ByteStream, give_away
 from jchannel._streams.sources import open_source
 from jchannel.errors import StateError
@@ -166,8 +167,8 @@ class LoopMethods(BridgedMethods):
             self._under_way.discard(invocation)
         if invocation.result is None:
             raise _explain_closed(name)
-        if invocation.answered:
-            return None
+        if invocation.packed is not None:
+            return invocation.packed
         result = invocation.result.unwrap()
         if isinstance(result, AsyncIterable):
             return LoopSource(result, self._mailbox, self.portal, context)
@@ -219,15 +220,28 @@ class LoopInvocation(Invocation):
         name: The method's name.
         ended: Set in trio, when the method has ended, or its loop was closed under it.
         result: Its outcome; ``None`` while it runs, after it was cancelled from trio, and where its loop was closed.
+        packed: What the method returned, as it is sent; ``None`` where it is none, or cannot be sent.
         task_cancelled: Whether trio has cancelled it.
     """
 
-    __slots__ = ("_args", "_claimed", "_future", "_handler", "_methods", "ended", "name", "result", "task_cancelled")
+    __slots__ = (
+        "_args",
+        "_claimed",
+        "_future",
+        "_handler",
+        "_methods",
+        "ended",
+        "name",
+        "packed",
+        "result",
+        "task_cancelled",
+    )
 
     def __init__(self, session: Session, request: Call | Pipe | Open, deadline: float) -> None:
         super().__init__(session, request, deadline)
         self.ended = trio.Event()
         self.result: outcome.Outcome[Any] | None = None
+        self.packed: Packed | None = None
         self.task_cancelled = False
         self._future: asyncio.Future[Any] | None = None
         # Taken by the loop that begins it, or by trio that cancels it before: a lock says in one step who was first.
@@ -309,13 +323,13 @@ class LoopInvocation(Invocation):
         """Answer with the method's value in a step of trio's, if one can be borrowed. Otherwise its task does it."""
         portal = self._methods.portal
         try:
-            packed = pack_result(value)
+            self.packed = pack_result(value)
         except Exception:  # noqa: BLE001 (its task finds out, too, and reports it)
             return
         if portal.borrow_step():
             try:
                 if self._may_answer_here:
-                    self.succeed_with_packed(packed)
+                    self.succeed(self.packed)
                     self.release()
             finally:
                 portal.give_step_back()

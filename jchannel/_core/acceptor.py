@@ -22,7 +22,7 @@ from jchannel._core.limits import Limits
 from jchannel._core.nursery import aclose_now
 from jchannel._core.routes import find_path
 from jchannel._core.transport import Link, LinkClosed
-from jchannel._core.upgrade import Upgrade, asks_for_websocket, check_request, make_head
+from jchannel._core.upgrade import Upgrade, asks_for_websocket, check_request, find_headers, make_head
 from jchannel._core.visitors import Visitor, Visitors
 from jchannel._guarded import log, text_of, without_locals
 from jchannel._protocol.connection import Connection, Role
@@ -144,10 +144,9 @@ class Acceptor:
 
     def _judge(self, request: h11.Request) -> RefusedError | None:
         """Decide about a WebSocket's request, as ``Gate.judge`` does."""
-        headers: dict[bytes, list[str]] = {}
-        for name, value in request.headers:
-            headers.setdefault(name, []).append(value.decode("latin-1"))
-        offered = [name.strip() for line in headers.get(b"sec-websocket-protocol", ()) for name in line.split(",")]
+        offered = b",".join(find_headers(request, b"sec-websocket-protocol")).decode()
+        origins = find_headers(request, b"origin")
         # Several origins are the one of none: joined, they are not like any.
-        origin = ", ".join(headers[b"origin"]) if b"origin" in headers else None
-        return self.gate.judge(offered, origin, headers[b"host"][0])
+        origin = b", ".join(origins).decode("latin-1") if origins else None
+        host = find_headers(request, b"host")[0].decode()
+        return self.gate.judge([name.strip() for name in offered.split(",")], origin, host)

@@ -198,10 +198,10 @@ class Dispatcher:
 
     def _find_args(self, invocation: Invocation, call: Call) -> Sequence[Any]:
         """Return what a method is called with: the arguments, behind the stream that came with them."""
-        if invocation.stream is None:
-            args: Sequence[Any] = call.args
-            return args
-        return [self._convert_stream(invocation.stream, math.inf), *call.args]
+        args: Sequence[Any] = call.args
+        if invocation.stream is not None:
+            args = [self._convert_stream(invocation.stream, math.inf), *args]
+        return args
 
     def _fail(self, invocation: Invocation, error: BaseException) -> None:
         """Answer a request with what has ended it, or raise what is meant for others. Called where that is handled."""

@@ -50,7 +50,7 @@ class HttpConnection:
 
     def __init__(self, app: AsgiApp, limits: Limits, stream: trio.abc.Stream, visitor: Visitor) -> None:
         #: What has been received since the last request was answered: the head of the next one, and what is behind it.
-        self.received = b""
+        self._received = b""
         self._app = app
         self._limits = limits
         self._stream = stream
@@ -69,7 +69,7 @@ class HttpConnection:
             is_others: Returns whether a request is for somebody else.
 
         Returns:
-            The request that is. What was received of it is in ``received``. ``None`` at the end of the connection.
+            The request that is. What was received behind it is in ``behind``. ``None`` at the end of the connection.
 
         Raises:
             trio.BrokenResourceError: The client has gone while something was sent to it.
@@ -95,8 +95,8 @@ class HttpConnection:
             seconds: The time until it begins. From then on its head has ``Limits.handshake_seconds``.
         """
         limits = self._limits
-        self.received, _ = self._http.trailing_data
-        with trio.move_on_after(limits.handshake_seconds if self.received else seconds) as timer:
+        self._received, _ = self._http.trailing_data
+        with trio.move_on_after(limits.handshake_seconds if self._received else seconds) as timer:
             while True:
                 try:
                     event = self._http.next_event()
@@ -112,12 +112,12 @@ class HttpConnection:
                 if event is not h11.NEED_DATA:
                     return None
                 data = await self._stream.receive_some(limits.head_bytes)
-                if not data and self.received:
+                if not data and self._received:
                     return None  # There is nobody to hear that half a head is none.
-                if not self.received:
+                if not self._received:
                     timer.deadline = trio.current_time() + limits.handshake_seconds
                 self._visitor.note_move()
-                self.received += data
+                self._received += data
                 self._http.receive_data(bytes(data))
         log(logging.DEBUG, "a connection without a request was closed", name=_LOGGER)
         return None
@@ -130,7 +130,7 @@ class HttpConnection:
         """
         if request.http_version not in (b"1.0", b"1.1"):
             raise h11.RemoteProtocolError("another version", HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
-        if len(self.received) - len(self._http.trailing_data[0]) > self._limits.head_bytes:
+        if len(self._received) - len(self._http.trailing_data[0]) > self._limits.head_bytes:
             # h11 measures only what is incomplete.
             raise h11.RemoteProtocolError("too long", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         if not request.target.startswith(b"/"):

@@ -162,19 +162,11 @@ class Invocation:
     # Its answer
 
     def succeed(self, value: object) -> None:
-        """Answer with a value, or with the error that says why the value cannot be sent."""
+        """Answer with a value, which may be packed already, or with the error that says why it cannot be sent."""
         try:
-            packed = pack_result(value)
+            packed = value if isinstance(value, Packed) else pack_result(value)
+            self._answer(Result(self.id, packed), InvocationState.SUCCEEDED)
         except (TypeError, ValueError) as error:
-            self.fail_with(error, kind="value")
-        else:
-            self.succeed_with_packed(packed)
-
-    def succeed_with_packed(self, value: Packed) -> None:
-        """Answer with a value that is packed already, or with the error that says why it cannot be sent."""
-        try:
-            self._answer(Result(self.id, value), InvocationState.SUCCEEDED)
-        except ValueError as error:
             self.fail_with(error, kind="value")
 
     def succeed_with_stream(self, stream: OutgoingStream, data: bytes | None) -> None:

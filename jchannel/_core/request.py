@@ -343,7 +343,7 @@ class Request:
             assert self.session is not None
             assert self.id is not None
             self.session.tell(Cancel(self.id))
-            if not self.done:  # An error of the library ends the session in that step.  # pragma: no branch
+            if not self.done:  # An error of the library ends the session in that step.
                 self._set_due(trio.current_time() + self.session.limits.cancel_seconds)
         else:
             self.settle(result)

@@ -474,7 +474,7 @@ class Server:
     def _open_channels(self, session: Session) -> None:
         """Open the channels in a page that has connected, before anything else is sent."""
         for channel in list(self._channels.values()):
-            if session.alive:  # An error of the library may have ended it.  # pragma: no branch
+            if session.alive:  # An error of the library may have ended it.
                 channel.attach(session)
         self._page_changed.unpark_all()
 

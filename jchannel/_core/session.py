@@ -33,6 +33,7 @@ from jchannel._core.trio_run import TrioRun
 from jchannel._guarded import WIRE, is_logged, log, without_locals
 from jchannel._protocol import messages
 from jchannel._protocol.connection import Connection, State
+from jchannel._protocol.frames import frame_size
 from jchannel._protocol.messages import (
     Ack,
     Answer,
@@ -60,7 +61,7 @@ from jchannel.errors import PageLostError, ProtocolError, RemoteError
 if TYPE_CHECKING:
     from jchannel._core.endpoint import Endpoint
 
-__all__ = ["Session", "frame_size"]
+__all__ = ["Session"]
 
 _T = TypeVar("_T")
 _Sent = TypeVar("_Sent")
@@ -354,19 +355,18 @@ class Session:
             ValueError: The answer is larger than a frame may be.
         """
         self._queue(answer)
-        self._leave(self.invocations.pop(answer.id, None))
+        self._leave(answer.id)
 
     def forget_invocation(self, invocation: Invocation) -> None:
         """Forget an invocation that is over. One that was answered is forgotten already."""
-        self._leave(self.invocations.pop(invocation.id, None))
+        self._leave(invocation.id)
 
-    def _leave(self, invocation: Invocation | None) -> None:
-        """Count what an invocation holds no more, once."""
-        if invocation is not None:  # pragma: no branch
-            load = invocation.load
-            load.requests -= 1
-            if not load.requests:
-                self.running_bytes -= load.size
+    def _leave(self, number: int) -> None:
+        """Count what an invocation holds no more."""
+        load = self.invocations.pop(number).load
+        load.requests -= 1
+        if not load.requests:
+            self.running_bytes -= load.size
 
     def _deadline_of(self, request: messages.Request) -> float:
         """Return when the code that answers is cancelled: when its time, or its parent's on this side, is over."""
@@ -521,7 +521,7 @@ class Session:
                 self._trace("to", message)
         except ValueError:
             raise
-        except Exception as error:  # noqa: BLE001  # pragma: no cover (a bulkhead: tests plant the error)
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
             self.break_off(error)
         return self.alive
 
@@ -717,7 +717,7 @@ class Session:
             if self._traces:
                 self._trace("from", *received)
             for message in received:
-                if self._state is not SessionState.ALIVE:  # pragma: no cover (the connection refuses them first)
+                if self._state is not SessionState.ALIVE:
                     return  # What would begin now would be ended by nobody.
                 self._handle(message)
         except ProtocolError as error:
@@ -825,8 +825,3 @@ class Session:
     def _move(self, state: SessionState) -> None:
         assert state in _FOLLOWING[self._state], (self._state, state)
         self._state = state
-
-
-def frame_size(frame: str | bytes) -> int:
-    """Return the bytes of a frame. A text knows whether it is ASCII: nothing is encoded for that."""
-    return len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode())

@@ -26,6 +26,7 @@ __all__ = [
     "Upgrade",
     "asks_for_websocket",
     "check_request",
+    "find_headers",
     "make_head",
     "open_websocket",
 ]
@@ -43,7 +44,7 @@ _KEY_BYTES: Final = 16
 
 def asks_for_websocket(request: h11.Request) -> bool:
     """Return whether a request asks for a WebSocket, and for nothing else beside it."""
-    return [value.lower() for value in _values(request, b"upgrade")] == [b"websocket"]
+    return [value.lower() for value in find_headers(request, b"upgrade")] == [b"websocket"]
 
 
 def check_request(request: h11.Request) -> HTTPStatus | None:
@@ -52,17 +53,17 @@ def check_request(request: h11.Request) -> HTTPStatus | None:
     What trio-websocket would take or raise an error of its own for is refused here, in words of HTTP: a key that is
     none or not the only one, a body, which would be read as frames, a subprotocol that is no name.
     """
-    if _values(request, b"sec-websocket-version") != [b"13"]:
+    if find_headers(request, b"sec-websocket-version") != [b"13"]:
         return HTTPStatus.UPGRADE_REQUIRED
-    connection = b",".join(_values(request, b"connection")).lower().split(b",")
+    connection = b",".join(find_headers(request, b"connection")).lower().split(b",")
     valid = (
         request.method == b"GET"
         and request.http_version == b"1.1"
         and b"upgrade" in [token.strip() for token in connection]
-        and [_is_key(key) for key in _values(request, b"sec-websocket-key")] == [True]
-        and not _values(request, b"content-length")
-        and not _values(request, b"transfer-encoding")
-        and all(value.isascii() for value in _values(request, b"sec-websocket-protocol"))
+        and [_is_key(key) for key in find_headers(request, b"sec-websocket-key")] == [True]
+        and not find_headers(request, b"content-length")
+        and not find_headers(request, b"transfer-encoding")
+        and all(value.isascii() for value in find_headers(request, b"sec-websocket-protocol"))
     )
     return None if valid else HTTPStatus.BAD_REQUEST
 
@@ -79,13 +80,14 @@ def make_head(request: h11.Request) -> bytes:
         b"Connection: Upgrade",
         b"Upgrade: websocket",
         b"Sec-WebSocket-Version: 13",
-        b"Sec-WebSocket-Key: " + _values(request, b"sec-websocket-key")[0],
-        *(b"Sec-WebSocket-Protocol: " + value for value in _values(request, b"sec-websocket-protocol")),
+        b"Sec-WebSocket-Key: " + find_headers(request, b"sec-websocket-key")[0],
+        *(b"Sec-WebSocket-Protocol: " + value for value in find_headers(request, b"sec-websocket-protocol")),
     ]
     return b"\r\n".join([*lines, b"", b""])
 
 
-def _values(request: h11.Request, name: bytes) -> list[bytes]:
+def find_headers(request: h11.Request, name: bytes) -> list[bytes]:
+    """Return the values of a header, each of its lines, under its name in lower case."""
     return [value for key, value in request.headers if key == name]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Final
 
-from jchannel._protocol.frames import decode_frame, encode_frame
+from jchannel._protocol.frames import decode_frame, encode_frame, frame_size
 from jchannel._protocol.messages import (
     Ack,
     Beat,
@@ -262,9 +262,7 @@ class Connection:
         """
         # A character has four bytes at most: nothing is encoded for what is far below the limit.
         if len(frame) * 4 > BATCH_LIMIT:
-            size = (
-                len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode(errors="surrogatepass"))
-            )
+            size = frame_size(frame)
             if size > self.frame_limit:
                 raise ProtocolError(f"a frame of {size:,} bytes came, and {self.frame_limit:,} are the most")
         else:

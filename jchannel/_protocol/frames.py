@@ -11,7 +11,7 @@ from jchannel._protocol.messages import VALUE_FIELDS, Encoded, Message, parse
 from jchannel._protocol.values import ALIGNMENT, MAX_ATTACHMENTS, MAX_DEPTH, Attachment, check_depth, restore
 from jchannel.errors import ProtocolError
 
-__all__ = ["decode_frame", "encode_frame"]
+__all__ = ["decode_frame", "encode_frame", "frame_size"]
 
 _LENGTH: Final = struct.Struct("<I")
 
@@ -34,6 +34,11 @@ def encode_frame(messages: Sequence[Encoded]) -> str | bytes:
         parts += [bytes(padding), attachment.data]
         offset += padding + len(attachment.data)
     return b"".join(parts)
+
+
+def frame_size(frame: str | bytes) -> int:
+    """Return the bytes of a frame. A text knows whether it is ASCII: nothing is encoded for that."""
+    return len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode(errors="surrogatepass"))
 
 
 def decode_frame(frame: str | bytes) -> list[Message]:

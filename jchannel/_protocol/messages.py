@@ -6,7 +6,6 @@ decided here but in ``connection``.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Callable
@@ -119,7 +118,7 @@ class StreamInfo:
     id: int
     total: int | None = None
     data: bytes | None = None
-    ticket: str | None = dataclasses.field(default=None, repr=False)  # A secret.
+    ticket: str | None = field_of(default=None, repr=False)  # A secret.
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +266,7 @@ class Ticket:
 
     type: ClassVar = "ticket"
     stream: int
-    ticket: str = dataclasses.field(repr=False)  # A secret.
+    ticket: str = field_of(repr=False)  # A secret.
     credit: int | None = None
 
 

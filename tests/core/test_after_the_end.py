@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 import trio
 import trio.testing
 
 from jchannel._core import peer as core_peer
+from jchannel._core.channel import ServerChannel
 from jchannel._core.handshake import greet
+from jchannel._core.session import Session
 from jchannel._core.transport import Link
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.frames import encode_frame
-from jchannel._protocol.messages import Call, Goodbye, Message, Open, Result, StreamInfo, encode
+from jchannel._protocol.messages import Beat, Call, Goodbye, Message, Open, Result, StreamInfo, encode
 from jchannel._protocol.values import Packed
-from tests.core.internals import count_entries, count_in_server, lose, peer_session, session_of
+from jchannel.trio import Channel, Server
+from tests.core.internals import (
+    count_entries,
+    count_in_server,
+    lose,
+    peer_session,
+    receive_frames,
+    session_of,
+    start_call,
+)
 from tests.core.memory import open_memory_server
 
 
@@ -69,3 +82,63 @@ async def test_a_goodbye_that_comes_with_the_welcome_says_why_the_session_ends(
     async with open_memory_server() as memory, memory.open_peer() as peer:
         await peer.wait_ended()
         assert peer_session(peer).why_ended == "the server has closed the connection: it was a mistake"
+
+
+async def test_nothing_of_a_frame_is_handled_behind_what_has_ended_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_memory_server() as memory, memory.open_peer():
+        session = session_of(memory.server)
+        assert session is not None
+        handled: list[object] = []
+
+        def end(message: object) -> None:
+            handled.append(message)
+            session.end("closed", "on purpose")
+
+        monkeypatch.setattr(session, "_handle", end)
+        receive_frames(session, '[{"type":"beat"},{"type":"beat"}]')
+        assert handled == [Beat()]
+
+
+async def test_an_error_in_queueing_ends_the_session_and_what_was_to_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_memory_server() as memory, memory.open_peer(), memory.server.open_channel("code") as channel:
+        session = session_of(memory.server)
+        assert session is not None
+        request = start_call(channel, "nothing")
+        assert request.sent
+
+        def fail(_: object) -> NoReturn:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(session._connection, "send", fail)
+        request.cancel()
+        assert request.done
+        assert session.ending
+        await session.wait_ended()
+
+
+async def test_a_page_whose_session_ends_while_its_channels_open_gets_no_further_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attached: list[object] = []
+
+    def attach(self: ServerChannel, session: Session) -> None:
+        attached.append(self)
+        session.end("closed", "on purpose")
+
+    async with open_memory_server() as memory, trio.open_nursery() as nursery:
+        for _ in range(2):
+            channel = await nursery.start(_hold_channel, memory.server)
+            nursery.start_soon(channel.open, None)
+        await trio.testing.wait_all_tasks_blocked()
+        monkeypatch.setattr(ServerChannel, "attach", attach)
+        async with memory.open_peer() as peer:
+            await trio.testing.wait_all_tasks_blocked()
+            assert not peer.connected
+        assert len(attached) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def _hold_channel(server: Server, *, task_status: trio.TaskStatus[Channel]) -> None:
+    async with server.hold_channel("code") as channel:
+        task_status.started(channel)
+        await trio.sleep_forever()

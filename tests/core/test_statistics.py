@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from jchannel._core.session import frame_size
+from jchannel._protocol.frames import frame_size
 from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import ClosedError, FrontendError, KernelError
 from jchannel.trio import CallTotals, Limits

@@ -338,7 +338,7 @@ class LoopInvocation(Invocation):
     def _may_answer_here(self) -> bool:
         # A stream or a channel that is to be closed would have to wake tasks of trio's, and what has no room waits.
         open_still = not self.answered and not self.channel_closed
-        return open_still and self.stream is None and self.session.has_room
+        return open_still and self.stream is None and self.session.room.free
 
 
 LoopMethods.invocation_type = LoopInvocation

@@ -90,9 +90,9 @@ class Dispatcher:
             session = invocation.session
             quota = session.stream_quota
             invocation.stream = self._streams.accept(request.stream, what, self._endpoint, session, quota)
-        if self._held or not invocation.session.has_room:
+        if self._held or not invocation.session.room.free:
             self._held.append(invocation)
-            invocation.session.flush_when_room(self)
+            invocation.session.room.flush_when_free(self)
         else:
             self._start(invocation)
 
@@ -105,8 +105,8 @@ class Dispatcher:
         started = False
         while self._held:
             session = self._held[0].session
-            if session.alive and not session.has_room:
-                session.flush_when_room(self)
+            if session.alive and not session.room.free:
+                session.room.flush_when_free(self)
                 break
             self._start(self._held.popleft())
             started = True
@@ -157,11 +157,11 @@ class Dispatcher:
         if not self._arrived:
             return None  # They were held back, by a task before this one.
         session = self._arrived[0].session
-        if session.alive and not session.has_room and not self._arrived[0].cancelled:
+        if session.alive and not session.room.free and not self._arrived[0].cancelled:
             # What has just been answered took the room. Of many calls in one frame each would have its result here.
             self._held.extendleft(reversed(self._arrived))
             self._arrived.clear()
-            session.flush_when_room(self)
+            session.room.flush_when_free(self)
             return None
         invocation = self._arrived.popleft()
         if self._held:
@@ -188,7 +188,7 @@ class Dispatcher:
                     if is_stream(value):
                         answer = await self._answer_with_stream(invocation, value)
                     else:
-                        await invocation.session.wait_room()
+                        await invocation.session.room.wait()
                         invocation.succeed(value)
             except BaseException as error:  # noqa: BLE001 (what is not the request's is raised again)
                 self._fail(invocation, error)
@@ -230,7 +230,7 @@ class Dispatcher:
         what = f"result of the {invocation.what}"
         quota = invocation.session.stream_quota
         try:
-            await invocation.session.wait_room()
+            await invocation.session.room.wait()
             await quota.wait()
         except BaseException:
             if not isinstance(source, Path | io.IOBase):  # Of those nothing is open, or it is the program's.

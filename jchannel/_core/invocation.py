@@ -194,7 +194,7 @@ class Invocation:
         """Answer with an error. What is too long for a person to read, or for a frame, is shortened."""
         name = name[:MAX_NAME]
         # Errors do not wait for room: where there is none, they are short.
-        limit = LONG_TEXT if self.session.has_room else SHORT_TEXT
+        limit = LONG_TEXT if self.session.room.free else SHORT_TEXT
         try:
             error = Error(self.id, kind, name, message[:limit], stack and stack[-limit:])
             self._answer(error, InvocationState.FAILED)

@@ -172,8 +172,8 @@ class Outbox:
                 continue
             if session is None or not session.alive:
                 break
-            if not session.has_turn(self):
-                session.flush_when_room(self)
+            if not session.room.has_turn(self):
+                session.room.flush_when_free(self)
                 break
             request = self._line.popleft()
             request.send(session, self._channel, more=bool(self._line))

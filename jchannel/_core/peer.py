@@ -248,7 +248,7 @@ class Peer:
                     value = await value if inspect.isawaitable(value) else value
                 # Its `close` may have come already, behind the `cancel`, and found no channel to close.
                 await trio.lowlevel.checkpoint_if_cancelled()
-                await invocation.session.wait_room()
+                await invocation.session.room.wait()
             except BaseException as raised:
                 error = contain(raised, "on_open", contains=self.options.methods.contains_exits)
                 if not isinstance(error, Exception):

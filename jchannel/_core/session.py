@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
@@ -25,6 +25,7 @@ from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.pieces import Pieces
 from jchannel._core.quota import StreamQuota
 from jchannel._core.request import Request
+from jchannel._core.room import Room
 from jchannel._core.statistics import SocketTally
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.threads import TrioThreads
@@ -70,23 +71,8 @@ _Sent = TypeVar("_Sent")
 #: its hands full with opening its channels.
 FIRST_BEAT_SECONDS: Final = 0.2
 
-#: How many times ``Limits.send_buffer_bytes`` may be taken by messages that do not wait for room before nothing more is
-#: received. Two sides that both waited for the other to read would do so until a beat finds it. So it is far more than
-#: sides come to that take what they are sent: some 40,000 errors.
-UNASKED_FACTOR: Final = 4
-
-#: How many of the answers that wait for room are looked at together: each takes some of it.
-_WOKEN: Final = 64
-
 #: For how many periods of its beats nothing may come from a far side that sends them.
 SILENT_BEATS: Final = 3
-
-
-class _Flushable(Protocol):
-    """What has something to send when there is room."""
-
-    def flush(self) -> bool:
-        """Go on. Return whether the room is taken only in the next step of a task, and not yet."""
 
 
 class FrameLoad:
@@ -153,6 +139,7 @@ class Session:
         since: When it was connected, by trio's clock.
         round_trip: The seconds that the last beat and its answer took; ``None`` before the first has been answered.
         why_ended: Why it has ended, or is ending; empty while it is alive.
+        room: The room to send.
         invocations: The far side's requests that run here, by their ids.
         running_bytes: The bytes of the frames that they came in.
         stream_quota: Counts the streams that the far side causes.
@@ -199,17 +186,10 @@ class Session:
         self._far_beat = far_beat
         self._beat_answered = trio.Event()
         self._requests: dict[int, Request] = {}
-        self._waiting_for_room: dict[_Flushable, None] = {}
-        self._room = trio.lowlevel.ParkingLot()
-        self._answers_turn = True
-        # Who may take the room now, before those who come later: who is being flushed, or tasks that were woken.
-        self._having_turn: _Flushable | None = None
-        self._woken = False
-        self._reader_waits = trio.lowlevel.ParkingLot()
+        self.room = Room(connection, limits)
         # Whether the program wants messages in the log. To ask for each would be a tenth of the work of a call.
         self._traces = is_logged(WIRE)
         self._load = FrameLoad(0)
-        self._most_unasked = UNASKED_FACTOR * limits.send_buffer_bytes
         self.stream_quota = StreamQuota(limits)
         self._writer_waits: trio.lowlevel.Task | None = None
         self._unsent = False
@@ -252,28 +232,6 @@ class Session:
         return self._connection.waiting_bytes
 
     # Requests of this side
-
-    @property
-    def has_room(self) -> bool:
-        """Whether what waits to be sent is below the limit."""
-        return self._connection.waiting_bytes <= self.limits.send_buffer_bytes
-
-    def has_turn(self, wanting: _Flushable) -> bool:
-        """Return whether there is room to send for an outbox, and nobody else has waited for it."""
-        waited_for = self._woken or self._room or self._waiting_for_room
-        return self.has_room and (not waited_for or self._having_turn is wanting)
-
-    def flush_when_room(self, waiting: _Flushable) -> None:
-        """Flush an outbox or a dispatcher when there is room to send, or the session has ended."""
-        self._waiting_for_room[waiting] = None
-
-    async def wait_room(self) -> None:
-        """Wait until there is room to send, or the session has ended. It is no checkpoint where it need not wait.
-
-        Cancelling it does nothing else.
-        """
-        while self.alive and not self.has_room:
-            await self._room.park()
 
     def request(
         self, request: Request, channel: int, stream: StreamInfo | None, timeout: float | None, parent: int | None
@@ -597,11 +555,12 @@ class Session:
             if self._unsent:
                 await self._link.flush()
                 self._unsent = False
-            woken = self._woken = self._go_on()
+            self.room.go_on()
+            woken = self.room.woken
             if woken:  # In the second pass of the scheduler all of them have had their step.
                 await trio.lowlevel.checkpoint()
                 await trio.lowlevel.checkpoint()
-                self._woken = False
+                self.room.woken = False
             frame = self._connection.next_frame()
             if frame is None and self._pieces.line:
                 frame = self._pieces.next_frame()
@@ -617,35 +576,6 @@ class Session:
     def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
         self._writer_waits = None
         return trio.lowlevel.Abort.SUCCEEDED
-
-    def _go_on(self) -> bool:
-        """Let what waits for room to send go on, if there is some: answers, calls and requests in turns.
-
-        Each may take all the room. A program that always has more to request must not keep its answers, or the calls of
-        the far side, from ever having a turn: what it waits for may wait for these.
-
-        Returns:
-            Whether tasks were woken, which take the room in their next step. Nobody else has a turn before that.
-        """
-        woken = False
-        while (self._room or self._waiting_for_room) and not woken and self.has_room:
-            if self._room and (self._answers_turn or not self._waiting_for_room):
-                self._answers_turn, woken = False, True
-                self._room.unpark(count=_WOKEN)
-            else:
-                self._answers_turn = True
-                first = self._having_turn = next(iter(self._waiting_for_room))
-                del self._waiting_for_room[first]  # Where it has to wait again, it is behind the others.
-                woken = first.flush()
-                self._having_turn = None
-        if self._reader_waits and self._connection.waiting_unasked <= self._most_unasked:
-            self._reader_waits.unpark()
-        return woken
-
-    def _flush_waiting(self) -> None:
-        waiting, self._waiting_for_room = self._waiting_for_room, {}
-        for one in waiting:
-            one.flush()
 
     async def _beat(self, period: float) -> None:
         first = min(FIRST_BEAT_SECONDS, period / 2)
@@ -689,8 +619,8 @@ class Session:
         try:
             self._receive_frame(None, early)
             while True:
-                while self._connection.waiting_unasked > self._most_unasked and self.alive:
-                    await self._reader_waits.park()
+                if self.room.overfull:
+                    await self.room.wait_to_receive()
                 self._receive_frame(await self._link.receive())
         except LinkClosed as closed:
             self._lose(closed)
@@ -770,7 +700,7 @@ class Session:
             self.tell(Error(request.id, "busy", "", full))
             if not isinstance(request, Echo) and request.stream is not None and request.stream.data is None:
                 self.stop_stream(request.stream.id)
-        elif isinstance(request, Echo) and self.has_room:
+        elif isinstance(request, Echo) and self.room.free:
             channel.dispatcher.answer_echo(self, request)
         else:
             dispatcher = channel.dispatcher
@@ -805,9 +735,7 @@ class Session:
             else:
                 assert isinstance(stream, IncomingStream)
                 self._finish(stream.fail, PageLostError(f"the stream is not whole: {why}"))
-        self._finish(self._flush_waiting)
-        self._finish(self._room.unpark_all)
-        self._finish(self._reader_waits.unpark_all)
+        self._finish(self.room.end)
 
     def _finish(self, function: Callable[..., _T], *args: object) -> _T | None:
         """Take one step of the end. An error of it is logged, and keeps no other from being taken."""

@@ -347,4 +347,4 @@ def tell(session: Session, *told: messages.Message) -> None:
 
 def receive_nothing_new(session: Session) -> bool:
     """Whether a session does not read, as too much waits to be said."""
-    return bool(session._reader_waits)
+    return session.room.holds_reader

@@ -53,16 +53,17 @@ SOMETIMES_CANCELLED = {("peer_carrier.py", "_Exchange._receive_response", "self.
 
 #: The awaits of the core that no script here cancels, and why not. The last test fails when this is not exact.
 NOT_CANCELLED = {
-    ("session.py", "Session.wait_room", "self._room.park()"): _ROOM,
-    ("session.py", "Session._read", "self._reader_waits.park()"): _ROOM,
+    ("room.py", "Room.wait", "self._answers.park()"): _ROOM,
+    ("room.py", "Room.wait_to_receive", "self._reader.park()"): _ROOM,
+    ("session.py", "Session._read", "self.room.wait_to_receive()"): _ROOM,
     ("quota.py", "StreamQuota.wait", "self._changed.park()"): _ROOM,
     ("outgoing.py", "OutgoingStream._read_source", "self._buffer.wait_changed()"): _ROOM,
-    ("dispatcher.py", "Dispatcher._run_next", "invocation.session.wait_room()"): _ROOM,
+    ("dispatcher.py", "Dispatcher._run_next", "invocation.session.room.wait()"): _ROOM,
     ("session.py", "Session._write_frames", "trio.lowlevel.checkpoint()"): _ROOM,
     ("dispatcher.py", "Dispatcher._answer_with_stream", "quota.wait()"): _ROOM,
-    ("dispatcher.py", "Dispatcher._answer_with_stream", "invocation.session.wait_room()"): _ROOM,
+    ("dispatcher.py", "Dispatcher._answer_with_stream", "invocation.session.room.wait()"): _ROOM,
     ("dispatcher.py", "Dispatcher._answer_with_stream", "self._streams.open(source, what, self._endpoint)"): _ROOM,
-    ("peer.py", "Peer._run_opening", "invocation.session.wait_room()"): _ROOM,
+    ("peer.py", "Peer._run_opening", "invocation.session.room.wait()"): _ROOM,
     ("addresses.py", "_open_on", "_resolve(host)"): _SOCKETS,
     ("addresses.py", "_open_on", "trio.open_tcp_listeners(port, host=address)"): _SOCKETS,
     (

@@ -165,6 +165,12 @@ class Limited:
         """Begins a call of the limited side, whose outcome is entered when it is there."""
         self.nursery.start_soon(self._note, name, args)
 
+    async def begin_all(self, name: str, count: int) -> None:
+        """Begins so many calls in one step, and waits until all has come to rest."""
+        for _ in range(count):
+            self.begin(name)
+        await trio.testing.wait_all_tasks_blocked()
+
     async def _note(self, name: str, args: tuple[object, ...]) -> None:
         near = self.world.near
         try:
@@ -221,14 +227,10 @@ async def test_no_call_begins_while_there_is_no_room_for_its_answer(
 ) -> None:
     async with limited(side, send_buffer_bytes=BUFFER) as here:
         let_go = internals.hold_writing(here.session)
-        for _ in range(50):
-            here.begin("large")
-        await trio.testing.wait_all_tasks_blocked()
+        await here.begin_all("large", 50)
         begun = here.handler.begun
         assert begun <= 5
-        for _ in range(10):
-            here.begin("hold")
-        await trio.testing.wait_all_tasks_blocked()
+        await here.begin_all("hold", 10)
         assert here.handler.begun == begun
         assert here.session.running >= 55
         here.handler.go.set()
@@ -243,9 +245,7 @@ async def test_calls_that_wait_for_room_are_answered_when_their_channel_is_close
 ) -> None:
     async with limited(side, send_buffer_bytes=BUFFER) as here:
         let_go = internals.hold_writing(here.session)
-        for _ in range(20):
-            here.begin("large")
-        await trio.testing.wait_all_tasks_blocked()
+        await here.begin_all("large", 20)
         with trio.move_on_after(5):
             await here.world.channel.close(timeout=None)
         let_go.set()
@@ -260,9 +260,7 @@ async def test_calls_that_wait_for_room_never_begin_when_their_channel_is_closed
 ) -> None:
     async with limited(side, send_buffer_bytes=BUFFER) as here:
         let_go = internals.hold_writing(here.session)
-        for _ in range(20):
-            here.begin("large")
-        await trio.testing.wait_all_tasks_blocked()
+        await here.begin_all("large", 20)
         begun = here.handler.begun
         for _ in range(10):  # They find others that wait.
             here.begin("large")
@@ -329,9 +327,7 @@ async def test_the_far_side_has_its_turns_beside_a_program_that_always_has_more_
 @both_sides
 async def test_errors_are_short_while_there_is_no_room(side: str, autojump_clock: trio.testing.MockClock) -> None:
     async with limited(side, send_buffer_bytes=BUFFER) as here:
-        for _ in range(100):
-            here.begin("fail_later")
-        await trio.testing.wait_all_tasks_blocked()
+        await here.begin_all("fail_later", 100)
         let_go = internals.hold_writing(here.session)
         here.handler.go.set()
         await trio.testing.wait_all_tasks_blocked()
@@ -520,9 +516,7 @@ async def test_a_stream_counts_once_while_it_may_still_be_short(
     side: str, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with limited(side, streams=3) as here:
-        for _ in range(2):
-            here.begin("give_nothing")
-        await trio.testing.wait_all_tasks_blocked()
+        await here.begin_all("give_nothing", 2)
         assert (here.outcomes, here.session.stream_quota.open) == ([], 2)
         await here.world.near.call_with_stream("keep", endless(), timeout=None)
         assert refusals(here) == []
@@ -561,7 +555,7 @@ async def test_a_stream_whose_call_is_cancelled_while_it_waits_for_room_is_close
         for _ in range(8):  # Some leave the buffer for a frame, and the next fill it.
             here.begin("large")
             await trio.testing.wait_all_tasks_blocked()
-        assert not here.session.has_room
+        assert not here.session.room.free
         here.handler.give_now.set()
         await trio.testing.wait_all_tasks_blocked()
         assert here.handler.source.closed == 0

@@ -12,7 +12,7 @@ import trio.testing
 from jchannel._core.arguments import pack_call
 from jchannel._core.outgoing import INLINE_BYTES
 from jchannel._core.request import Request
-from jchannel._core.session import Session
+from jchannel._core.room import Room
 from tests.core.internals import channel_core, count_entries, session_of, start_call, start_pipe
 from tests.core.memory import open_memory_server
 
@@ -76,7 +76,7 @@ async def test_requests_in_line_are_not_sent_by_another_thread_that_makes_one(mo
         outbox = channel_core(channel).outbox
         monkeypatch.setattr(Request, "send", note)
         with monkeypatch.context() as full:
-            full.setattr(Session, "has_room", False)
+            full.setattr(Room, "free", False)
             first = start_call(channel, "record", 0)
         # There is room again, and nobody has looked at the line yet.
         second = await trio.to_thread.run_sync(lambda: outbox.start(pack_call("record", (1,)), math.inf, parent=None))

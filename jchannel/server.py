@@ -13,6 +13,7 @@ from jchannel._bridge.call import in_task, running_loop
 from jchannel._bridge.faces import ServerFace
 from jchannel._bridge.portal import portal_of
 from jchannel._core.limits import Limits
+from jchannel._protocol.values import Default, Nan
 from jchannel.channel import Channel
 
 __all__ = ["Server", "start"]
@@ -55,6 +56,11 @@ class Server(ServerFace):
             interval is put back.
         ssl_context: Lets the server speak TLS, with the certificate of this context (``docs/security.md``). Its URLs
             are of ``https`` then. ``None`` for plain HTTP.
+        default: Called with a value that cannot be sent as it is, such as a date or a data frame; returns what is sent
+            in its place, as that of ``json.dumps`` does, or raises. It is called where the value is passed or returned,
+            and must not call the page. ``None`` refuses such values, with the line that makes each travel.
+        nan: What becomes of NaN and the infinities outside of arrays: ``"refuse"``, or ``"null"`` for a ``null`` in
+            the place of each, which JSON has no form for.
 
     The arguments are checked when the server is started.
     """
@@ -100,6 +106,8 @@ class Server(ServerFace):
         *,
         module: str | None = None,
         handler: object = None,
+        default: Default | None = None,
+        nan: Nan | None = None,
     ) -> asyncio.Task[Channel]:
         """Make a channel and open it.
 
@@ -111,6 +119,8 @@ class Server(ServerFace):
                 Content Security Policy allows that, and code only with ``unsafe-eval``.
             handler: The object that handles calls from the page, which may come while the channel is being opened.
                 ``Channel.handler`` can be set at any time, too.
+            default: As that of the server, for this channel; ``None`` for the server's.
+            nan: As that of the server, for this channel; ``None`` for the server's.
 
         Returns:
             A Task whose result is the channel, open. It raises what the Task of ``Channel.open`` raises, and cancelling
@@ -121,7 +131,7 @@ class Server(ServerFace):
             TypeError, ValueError: The code or the module is not one, there are both or neither, or the timeout is not
                 one.
         """
-        channel = Channel._make(self, code, module, handler)
+        channel = Channel._make(self, code, module, handler, default=default, nan=nan)
         return in_task(channel._enter(timeout), "server.open")  # noqa: SLF001 (the same)
 
     def wait_page(self, timeout: float | None = None) -> asyncio.Task[None]:
@@ -195,6 +205,8 @@ def start(
     notebook: bool | None = None,
     share_interpreter: bool | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    default: Default | None = None,
+    nan: Nan = "refuse",
 ) -> asyncio.Task[Server]:
     """Make a server and start it.
 
@@ -219,5 +231,7 @@ def start(
         notebook=notebook,
         share_interpreter=share_interpreter,
         ssl_context=ssl_context,
+        default=default,
+        nan=nan,
     )
     return server.start()

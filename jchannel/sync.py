@@ -20,6 +20,7 @@ from jchannel._bridge.portal import open_thread_portal
 from jchannel._bridge.requests import Requests
 from jchannel._bridge.streams import ThreadStreams
 from jchannel._core.limits import Limits
+from jchannel._protocol.values import Default, Nan
 from jchannel._streams.blocking import BlockingRecords, ByteStream
 from jchannel._streams.progress import Progress
 
@@ -68,6 +69,8 @@ class Server(ServerFace):
         *,
         module: str | None = None,
         handler: object = None,
+        default: Default | None = None,
+        nan: Nan | None = None,
     ) -> Channel:
         """Make a channel and open it.
 
@@ -79,6 +82,8 @@ class Server(ServerFace):
                 Content Security Policy allows that, and code only with ``unsafe-eval``.
             handler: The object that handles calls from the page, which may come while the channel is being opened.
                 ``Channel.handler`` can be set at any time, too.
+            default: As that of the server, for this channel; ``None`` for the server's.
+            nan: As that of the server, for this channel; ``None`` for the server's.
 
         Returns:
             The channel, open.
@@ -89,7 +94,7 @@ class Server(ServerFace):
 
         An interrupt closes the channel.
         """
-        channel = Channel._make(self, code, module, handler)
+        channel = Channel._make(self, code, module, handler, default=default, nan=nan)
         channel.open(timeout)
         return channel
 
@@ -323,6 +328,8 @@ def start(
     notebook: bool | None = None,
     share_interpreter: bool | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    default: Default | None = None,
+    nan: Nan = "refuse",
 ) -> Server:
     """Make a server and start it. Parameters and exceptions are those of ``Server`` and ``Server.start``."""
     server = Server(
@@ -338,5 +345,7 @@ def start(
         notebook=notebook,
         share_interpreter=share_interpreter,
         ssl_context=ssl_context,
+        default=default,
+        nan=nan,
     )
     return server.start()

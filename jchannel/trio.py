@@ -27,6 +27,7 @@ from jchannel._core.statistics import CallTotals, ChannelStatistics, ServerStati
 from jchannel._core.tree import CallNode, ChannelTree, PageNode, ServerTree, StreamNode
 from jchannel._notebook.figures import ChannelPanel, ServerPanel
 from jchannel._protocol import messages
+from jchannel._protocol.values import Conversion, Default, Nan
 from jchannel._sealed import NoPublicConstructor
 from jchannel._secret import hide
 from jchannel._streams.progress import Progress, check_progress
@@ -106,7 +107,7 @@ class _Calls:
         most ``Limits.cancel_seconds``.
         """
         limit = check_timeout(timeout)
-        return await self._start(pack_call(name, args), limit).wait()
+        return await self._start(pack_call(name, args, self._core.conversion), limit).wait()
 
     async def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None
@@ -133,7 +134,7 @@ class _Calls:
         The rest is as with ``call``. A source that raises gives its reader the error, and fails no call by itself.
         """
         source, limit = check_source(stream), check_timeout(timeout)
-        message = pack_call(name, args)
+        message = pack_call(name, args, self._core.conversion)
         check_progress(progress)
         return await self._start(message, limit, source, progress).wait()
 
@@ -146,7 +147,7 @@ class _Calls:
             The arguments, as a list.
         """
         limit = check_timeout(timeout)
-        echoed: list[Any] = await self._start(pack_echo(args), limit).wait()
+        echoed: list[Any] = await self._start(pack_echo(args, self._core.conversion), limit).wait()
         return echoed
 
     async def pipe(
@@ -373,6 +374,8 @@ class Server(metaclass=NoPublicConstructor):
         module: str | None = None,
         handler: object = None,
         timeout: float | None = 3,
+        default: Default | None = None,
+        nan: Nan | None = None,
     ) -> AsyncIterator[Channel]:
         """Open a channel for the time of an ``async with`` block, and close it afterwards.
 
@@ -384,6 +387,8 @@ class Server(metaclass=NoPublicConstructor):
                 Content Security Policy allows that, and code only with ``unsafe-eval``.
             handler: The object that handles calls from the page; it can be set later, too.
             timeout: Seconds for opening and for closing, each; ``None`` for no limit.
+            default: As that of the server, for this channel; ``None`` for the server's.
+            nan: As that of the server, for this channel; ``None`` for the server's.
 
         Raises:
             What ``Channel.open`` and ``Channel.close`` raise, and what the block raises. When the block raises, it is
@@ -391,7 +396,7 @@ class Server(metaclass=NoPublicConstructor):
 
         Cancelling it closes the channel, and tells the page.
         """
-        async with self.hold_channel(code, module=module, handler=handler) as channel:
+        async with self.hold_channel(code, module=module, handler=handler, default=default, nan=nan) as channel:
             channel.context_timeout = timeout
             await channel.open(timeout)
             try:
@@ -404,7 +409,13 @@ class Server(metaclass=NoPublicConstructor):
 
     @asynccontextmanager
     async def hold_channel(
-        self, code: str | None = None, *, module: str | None = None, handler: object = None
+        self,
+        code: str | None = None,
+        *,
+        module: str | None = None,
+        handler: object = None,
+        default: Default | None = None,
+        nan: Nan | None = None,
     ) -> AsyncIterator[Channel]:
         """Make a channel that is not open, for the time of an ``async with`` block: for who opens and closes it.
 
@@ -412,15 +423,19 @@ class Server(metaclass=NoPublicConstructor):
             code: As in ``open_channel``.
             module: As in ``open_channel``.
             handler: As in ``open_channel``.
+            default: As in ``open_channel``.
+            nan: As in ``open_channel``.
 
         Raises:
-            TypeError: The code or the module is not a str, or there are both or neither.
-            ValueError: The module is empty.
+            TypeError: The code or the module is not a str, or there are both or neither; or ``default`` cannot be
+                called.
+            ValueError: The module is empty, or ``nan`` is not one of its words.
 
         Entering it is no checkpoint. Leaving it waits for what runs in the channel, and cannot be cancelled at that:
         all of it has been.
         """
-        core = ServerChannel(self._core, code, module=module, handler=handler)
+        conversion = self._core.conversion.override(default, nan)
+        core = ServerChannel(self._core, code, module=module, handler=handler, conversion=conversion)
         async with core.own_tasks() as nursery:
             try:
                 yield Channel.create(core, self._assembly)
@@ -513,6 +528,8 @@ async def open_server(
     limits: Limits | None = None,
     listeners: Sequence[trio.abc.Listener[Any]] | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    default: Default | None = None,
+    nan: Nan = "refuse",
 ) -> AsyncIterator[Server]:
     """Open a server for the time of an ``async with`` block.
 
@@ -536,6 +553,11 @@ async def open_server(
             need no sockets. They are closed at the end.
         ssl_context: Lets the server speak TLS, with the certificate of this context (``docs/security.md``). Its URLs
             are of ``https`` then. ``None`` for plain HTTP.
+        default: Called with a value that cannot be sent as it is, such as a date or a data frame; returns what is sent
+            in its place, as that of ``json.dumps`` does, or raises. It is called where the value is passed or returned,
+            and must not call the page. ``None`` refuses such values, with the line that makes each travel.
+        nan: What becomes of NaN and the infinities outside of arrays: ``"refuse"``, or ``"null"`` for a ``null`` in
+            the place of each, which JSON has no form for.
 
     Raises:
         OSError: The port is taken, or the host is not this machine's. The message names it.
@@ -557,6 +579,7 @@ async def open_server(
             limits=limits,
             listeners=listeners,
             ssl_context=ssl_context,
+            conversion=Conversion(default, nan),
         )
     )
     async with assembly.open():

@@ -18,6 +18,7 @@ from jchannel._core.tree import ChannelTree, ServerTree
 from jchannel._notebook.figures import CHANNEL, SERVER, ChannelPanel, ServerPanel
 from jchannel._notebook.output import ADVICE, NotebookFrontend, is_kernel
 from jchannel._notebook.panel import Panel, render
+from jchannel._protocol.values import Conversion, Default, Nan
 
 __all__ = ["ChannelFace", "ServerFace"]
 
@@ -40,7 +41,10 @@ class ServerFace:
         notebook: bool | None = None,
         share_interpreter: bool | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        default: Default | None = None,
+        nan: Nan = "refuse",
     ) -> None:
+        conversion = Conversion(default, nan)
         self._secure = ssl_context is not None
         self._host = host
         self._url = url
@@ -58,9 +62,10 @@ class ServerFace:
             tracebacks=tracebacks,
             limits=limits,
             ssl_context=ssl_context,
+            conversion=conversion,
         )
         shares = is_kernel() if share_interpreter is None else share_interpreter
-        self._handle = ServerHandle(partial(Assembly, options), shares_interpreter=shares)
+        self._handle = ServerHandle(partial(Assembly, options), shares_interpreter=shares, conversion=conversion)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self._handle.describe()}>"
@@ -174,15 +179,28 @@ class ChannelFace:
         self._set_up(ChannelHandle(server._handle, code))  # noqa: SLF001 (the facades hold it for each other)
 
     @classmethod
-    def _make(cls, server: ServerFace, code: str | None, module: str | None, handler: object) -> Self:
-        """Make a channel of code or of a module, with its handler.
+    def _make(
+        cls,
+        server: ServerFace,
+        code: str | None,
+        module: str | None,
+        handler: object,
+        *,
+        default: Default | None = None,
+        nan: Nan | None = None,
+    ) -> Self:
+        """Make a channel of code or of a module, with its handler and its conversion.
 
         Raises:
-            TypeError: The code or the module is not a str, or there are both or neither.
-            ValueError: The module is empty.
+            TypeError: The code or the module is not a str, or there are both or neither; or ``default`` cannot be
+                called.
+            ValueError: The module is empty, or ``nan`` is not one of its words.
         """
         channel = cls.__new__(cls)
-        channel._set_up(ChannelHandle(server._handle, code, module=module, handler=handler))  # noqa: SLF001 (as above)
+        owner = server._handle  # noqa: SLF001 (as above)
+        conversion = owner.conversion.override(default, nan)
+        handle = ChannelHandle(owner, code, module=module, handler=handler, conversion=conversion)
+        channel._set_up(handle)  # noqa: SLF001 (its own)
         return channel
 
     def _set_up(self, handle: ChannelHandle) -> None:

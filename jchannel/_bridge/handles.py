@@ -22,6 +22,7 @@ from jchannel._core.arguments import check_code, check_timeout
 from jchannel._core.channel import ChannelState, Opening, ServerChannel
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.server import Server
+from jchannel._protocol.values import PLAIN, Conversion
 from jchannel.errors import ClosedError, StateError
 
 __all__ = ["ChannelHandle", "ServerHandle"]
@@ -71,15 +72,23 @@ class ServerHandle:
         assemble: Puts a new server together, each time it is started.
         shares_interpreter: Whether busy threads are made to share the interpreter with trio's while it runs.
         portal: The way to the trio that it always runs in; ``None`` for that of whoever starts it.
+        conversion: What becomes of values that JSON has no form for, in channels that have no conversion of their own.
 
     Attributes:
+        conversion: As above.
         current_portal: The way to the trio in which it was started last, or ``None``.
         on_page_wanted: The hook for a request that waits for a page: called in the thread that makes it.
     """
 
     def __init__(
-        self, assemble: Callable[[], Assembly], *, shares_interpreter: bool = False, portal: Portal | None = None
+        self,
+        assemble: Callable[[], Assembly],
+        *,
+        shares_interpreter: bool = False,
+        portal: Portal | None = None,
+        conversion: Conversion = PLAIN,
     ) -> None:
+        self.conversion = conversion
         self.on_page_wanted: Callable[[], None] | None = None
         self._assemble = assemble
         self._shares_interpreter = shares_interpreter
@@ -278,9 +287,11 @@ class ChannelHandle:
         code: JavaScript that evaluates to the initialization function.
         module: The module of the page whose default export it is, in the place of code.
         handler: The object that handles calls from the page, or ``None``.
+        conversion: What becomes of values that JSON has no form for; ``None`` for the server's.
 
     Attributes:
         server: As above.
+        conversion: As above.
         core: The channel of the core, once it has been opened. Outside of trio, it may be looked at only.
         methods: Runs the handler's methods. Before the channel was opened, none is run.
 
@@ -290,10 +301,17 @@ class ChannelHandle:
     """
 
     def __init__(
-        self, server: ServerHandle, code: str | None, *, module: str | None = None, handler: object = None
+        self,
+        server: ServerHandle,
+        code: str | None,
+        *,
+        module: str | None = None,
+        handler: object = None,
+        conversion: Conversion | None = None,
     ) -> None:
         check_code(code, module)
         self.server = server
+        self.conversion = server.conversion if conversion is None else conversion
         self.methods: BridgedMethods = ThreadMethods()
         self._handler = handler
         self._code = code
@@ -390,6 +408,7 @@ class ChannelHandle:
                 module=self._module,
                 handler=self._handler,
                 convert_stream=self._bridge_stream,
+                conversion=self.conversion,
             )
         channel.handler = self._handler  # It may have been set meanwhile, when there was no channel to set it in.
         opening = channel.begin_open()

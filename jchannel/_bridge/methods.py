@@ -30,7 +30,7 @@ from jchannel._bridge.readers import BridgedStream, read_in_threads, read_on_loo
 from jchannel._core.dispatcher import is_stream
 from jchannel._core.exits import explain_exit
 from jchannel._core.handlers import MethodCancelledError, Methods, find_method
-from jchannel._core.invocation import CURRENT, Invocation, pack_result
+from jchannel._core.invocation import CURRENT, Invocation, UnsendableError, pack_result
 from jchannel._core.session import Session
 from jchannel._guarded import log
 from jchannel._protocol.messages import Call, Open, Pipe
@@ -83,7 +83,10 @@ class BridgedMethods(Methods):
     async def _run_in_thread(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         args = _bind_stream(args, read_in_threads)
         threads = invocation.session.threads
-        result = await threads.run_waiting(self._call, handler, name, args, abandon_on_cancel=True)
+        call = partial(self._call, handler, name, args)
+        if invocation.conversion.default is not None:  # It may take long, and trio's own thread has no time for it.
+            call = partial(_call_and_convert, call, invocation)
+        result = await threads.run_waiting(call, abandon_on_cancel=True)
         if isinstance(result, ByteStream):
             return give_away(result)
         if isinstance(result, Iterator) and not isinstance(result, io.IOBase):
@@ -323,8 +326,12 @@ class LoopInvocation(Invocation):
         """Answer with the method's value in a step of trio's, if one can be borrowed. Otherwise its task does it."""
         portal = self._methods.portal
         try:
-            self.packed = pack_result(value)
-        except Exception:  # noqa: BLE001 (its task finds out, too, and reports it)
+            self.packed = pack_result(value, self.conversion)
+        except (TypeError, ValueError) as error:
+            self.result = outcome.Error(UnsendableError(error))
+            return
+        except Exception as error:  # noqa: BLE001 (its task reports it)
+            self.result = outcome.Error(error)
             return
         if portal.borrow_step():
             try:
@@ -364,6 +371,17 @@ def _bind_stream(args: Sequence[Any], read: Callable[[BridgedStream], object]) -
     if args and isinstance(args[0], BridgedStream):
         return [read(args[0]), *args[1:]]
     return args
+
+
+def _call_and_convert(call: Callable[[], Any], invocation: Invocation) -> Any:
+    """Call a method, and convert what it returns, unless that is a stream."""
+    result = call()
+    if is_stream(result) or isinstance(result, Iterator | ByteStream):
+        return result
+    try:
+        return pack_result(result, invocation.conversion)
+    except (TypeError, ValueError) as error:
+        raise UnsendableError(error) from error
 
 
 def _call(handler: object, name: str, args: Sequence[Any]) -> Any:

@@ -107,14 +107,15 @@ class Requests:
     def call(self, name: str, args: tuple[object, ...], timeout: float | None) -> RequestJob:
         """Return a call, checked and packed: its arguments may be changed afterwards."""
         limit = check_timeout(timeout)
-        return self._make(pack_call(name, args), limit)
+        return self._make(pack_call(name, args, self._channel.conversion), limit)
 
     def call_with_stream(
         self, name: str, stream: object, args: tuple[object, ...], timeout: float | None, progress: Progress | None
     ) -> RequestJob:
         """Return a call with a stream, checked and packed."""
         limit = check_timeout(timeout)
-        return self._make_with_stream(pack_call(name, args), stream, limit, progress)
+        message = pack_call(name, args, self._channel.conversion)
+        return self._make_with_stream(message, stream, limit, progress)
 
     def pipe(self, stream: object, timeout: float | None, progress: Progress | None) -> RequestJob:
         """Return a pipe, checked."""
@@ -123,7 +124,7 @@ class Requests:
     def echo(self, args: tuple[object, ...], timeout: float | None) -> RequestJob:
         """Return an echo, checked and packed."""
         limit = check_timeout(timeout)
-        return self._make(pack_echo(args), limit)
+        return self._make(pack_echo(args, self._channel.conversion), limit)
 
     def _find_threads(self) -> TrioThreads:
         return self._channel.channel.server.streams.threads

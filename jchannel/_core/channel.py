@@ -22,6 +22,7 @@ from jchannel._core.request import Request
 from jchannel._core.session import Session
 from jchannel._guarded import log, repr_of
 from jchannel._protocol.messages import UNSENT, Close, Open
+from jchannel._protocol.values import Conversion
 from jchannel.errors import ClosedError, PageLostError, StateError
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class ServerChannel(Endpoint):
         handler: As that of ``Endpoint``.
         methods: As that of ``Endpoint``.
         convert_stream: As that of ``Endpoint``.
+        conversion: As that of ``Endpoint``; ``None`` for the server's.
 
     Attributes:
         server: As above.
@@ -92,6 +94,7 @@ class ServerChannel(Endpoint):
         handler: object = None,
         methods: Methods | None = None,
         convert_stream: ConvertStream = read_in_trio,
+        conversion: Conversion | None = None,
     ) -> None:
         check_code(code, module)
         super().__init__(
@@ -103,6 +106,7 @@ class ServerChannel(Endpoint):
             convert_stream=convert_stream,
             tracebacks=server.tracebacks,
             tally=server.tally,
+            conversion=server.conversion if conversion is None else conversion,
         )
         self.code = code or ""
         self.module = module or ""

@@ -62,7 +62,10 @@ class Server(ServerFace):
         nan: What becomes of NaN and the infinities outside of arrays: ``"refuse"``, or ``"null"`` for a ``null`` in
             the place of each, which JSON has no form for.
 
-    The arguments are checked when the server is started.
+    The arguments are checked when the server is started, but for ``default`` and ``nan``, which are checked at once.
+
+    A server that is dropped while it runs, and all channels with it, is stopped when Python collects it, with a
+    ``ResourceWarning`` that names it.
     """
 
     def start(self) -> asyncio.Task[Self]:
@@ -81,6 +84,12 @@ class Server(ServerFace):
         task = in_task(self._handle.start(portal_of(running_loop()), self), "server.start")
         # Called before those who await the Task continue, in the context of the cell that has started the server.
         task.add_done_callback(self._meet_notebook)
+        return task
+
+    def _start_again(self) -> asyncio.Task[Self]:
+        """Give the server to a cell that has started it before, started. Otherwise as ``start``."""
+        task = in_task(self._handle.enter(portal_of(running_loop()), self), "server.start")
+        task.add_done_callback(self._show_again)
         return task
 
     def stop(self) -> asyncio.Task[None]:
@@ -212,6 +221,9 @@ def start(
 
     Parameters are those of ``Server``.
 
+    In a notebook, a cell that is run again is given the server that it has started before, with its page and its
+    channels, if that still runs and the arguments are the same (and ``open_browser`` is not set). The cell says so.
+
     Returns:
         A Task whose result is the server, listening. It raises what the Task of ``Server.start`` raises.
 
@@ -234,4 +246,6 @@ def start(
         default=default,
         nan=nan,
     )
-    return server.start()
+    running_loop()
+    former = server._find_former()  # noqa: SLF001 (of its own class)
+    return server.start() if former is None else former._start_again()  # noqa: SLF001 (the same)

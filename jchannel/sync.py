@@ -50,6 +50,12 @@ class Server(ServerFace):
         self._meet_notebook()
         return self
 
+    def _start_again(self) -> Self:
+        """Give the server to a cell that has started it before, started. Otherwise as ``start``."""
+        wait_blocking(self._handle.enter(open_thread_portal(), self))
+        self._show_again()
+        return self
+
     def stop(self) -> None:
         """Stop the server: end its channels, say goodbye to the page, and wait until all has ended.
 
@@ -331,7 +337,10 @@ def start(
     default: Default | None = None,
     nan: Nan = "refuse",
 ) -> Server:
-    """Make a server and start it. Parameters and exceptions are those of ``Server`` and ``Server.start``."""
+    """Make a server and start it. Parameters and exceptions are those of ``Server`` and ``Server.start``.
+
+    In a notebook, a cell that is run again is given the server that it has started before, as by ``jchannel.start``.
+    """
     server = Server(
         host,
         port,
@@ -348,4 +357,5 @@ def start(
         default=default,
         nan=nan,
     )
-    return server.start()
+    former = server._find_former()  # noqa: SLF001 (of its own class)
+    return server.start() if former is None else former._start_again()  # noqa: SLF001 (the same)

@@ -6,17 +6,20 @@ import ssl
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from jchannel._assembly import Assembly, ServerOptions
 from jchannel._bridge.handles import ChannelHandle, ServerHandle
+from jchannel._bridge.owner import Owner
 from jchannel._core.arguments import check_timeout
 from jchannel._core.limits import Limits
+from jchannel._core.server import Server
 from jchannel._core.statistics import ChannelStatistics, ServerStatistics
 from jchannel._core.tree import ChannelTree, ServerTree
 from jchannel._notebook.figures import CHANNEL, SERVER, ChannelPanel, ServerPanel
-from jchannel._notebook.output import ADVICE, NotebookFrontend, is_kernel
+from jchannel._notebook.former import Formers
+from jchannel._notebook.output import ADVICE, NotebookFrontend, find_cell, is_kernel
 from jchannel._notebook.panel import Panel, render
 from jchannel._protocol.values import Conversion, Default, Nan
 
@@ -45,6 +48,23 @@ class ServerFace:
         nan: Nan = "refuse",
     ) -> None:
         conversion = Conversion(default, nan)
+        #: What is the same where the same server is asked for again.
+        self._arguments: dict[str, Any] = {
+            "host": host,
+            "port": port,
+            "url": url,
+            "heartbeat": heartbeat,
+            "static": static,
+            "origins": origins,
+            "tracebacks": tracebacks,
+            "limits": limits,
+            "notebook": notebook,
+            "share_interpreter": share_interpreter,
+            "ssl_context": ssl_context,
+            "default": default,
+            "nan": nan,
+        }
+        self._opens_browser = open_browser
         self._secure = ssl_context is not None
         self._host = host
         self._url = url
@@ -92,12 +112,38 @@ class ServerFace:
                 port=urlsplit(server.url).port or 0,
                 # A notebook's page tries plain HTTP by itself; the name in a certificate is that in the server's URL.
                 url=server.url if self._secure else self._url,
-                is_alone=lambda: self._handle.assembly is assembly and self._handle.is_running and not server.session,
+                is_alone=partial(_is_alone, self._handle.started_owner, server),
                 count_pages=lambda: server.pages,
             )
             server.advice = ADVICE
             self._handle.on_page_wanted = self._frontend.show_if_alone
         self._frontend.show_if_alone()
+
+    def _find_former(self) -> Self | None:
+        """Return the server that the present cell has started with the same arguments when it was run before.
+
+        It says in the cell that this one is given. ``None`` where there is none that runs.
+        """
+        cell = None if self._opens_browser else find_cell()
+        if cell is None or not cell.place:
+            return None
+        former = _FORMERS.find(type(self), cell, self._arguments)
+        if former is None:
+            _FORMERS.note(self, cell, self._arguments)
+            return None
+        url = former._handle.server.url  # noqa: SLF001 (its own class's)
+        cell.publish(
+            {
+                "text/plain": f"jchannel: the server at {url}, which this cell has started before, still runs, and is "
+                "given again with its page and its channels. For a new one stop it first, with server.stop()."
+            }
+        )
+        return former
+
+    def _show_again(self, _: object = None) -> None:
+        """Show an output in the present cell, as the one of its former run, which kept the page connected, is gone."""
+        self._meet_notebook()
+        self._show_newest_page_the_way()
 
     def _show_newest_page_the_way(self) -> None:
         """Let the notebook's page that shows the present cell connect, also where another one is connected."""
@@ -164,6 +210,18 @@ class ServerFace:
             ClosedError: The server has not been started.
         """
         return self._handle.server.tree()
+
+
+def _is_running(server: ServerFace) -> bool:
+    return server._handle.is_running  # noqa: SLF001 (the facades hold it for each other)
+
+
+_FORMERS: Final = Formers[ServerFace](_is_running)
+
+
+def _is_alone(owner: Owner[Assembly] | None, server: Server) -> bool:
+    """Return whether a server is started and has no page. It must not lead to its handle, or it would keep that."""
+    return owner is not None and not owner.stopping and not server.forked and not server.session
 
 
 class ChannelFace:

@@ -7,6 +7,8 @@ not. Methods check at once what can be checked at once, and return a job.
 from __future__ import annotations
 
 import math
+import sys
+import warnings
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
@@ -65,8 +67,21 @@ class _Start:
             await self._owner.wait_ended()
 
 
+async def _keep_open(owner: Owner[Assembly], *, shares_interpreter: bool) -> None:
+    # No method of the handle's: what runs in trio must not keep a server that its user has dropped.
+    if shares_interpreter:
+        share_interpreter()
+    try:
+        await owner.run()
+    finally:
+        if shares_interpreter:
+            stop_sharing_interpreter()
+
+
 class ServerHandle:
     """A server that can be started and stopped.
+
+    One that is collected while it is started is stopped, with a ``ResourceWarning``.
 
     Args:
         assemble: Puts a new server together, each time it is started.
@@ -96,6 +111,17 @@ class ServerHandle:
         self.current_portal = portal
         self._assembly: Assembly | None = None
         self._owner: Owner[Assembly] | None = None
+
+    def __del__(self) -> None:
+        if not self._is_started or sys.is_finalizing():
+            return
+        assert self._owner is not None
+        text = f"a jchannel server was dropped without being stopped, and is stopped now: {self.describe()}"
+        try:
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+        finally:
+            # Never at once: this may be trio's thread, between any two lines of trio.
+            self.portal.post_later(self._owner.stop)
 
     @property
     def portal(self) -> Portal:
@@ -218,17 +244,8 @@ class ServerHandle:
         # In a forked process the end of the parent's would be waited for in vain.
         owner = Owner(assembly.open(), "the server", None if self.is_forked else self._owner)
         self._assembly, self._owner = assembly, owner
-        self.portal.start_soon(self._run, owner)
+        self.portal.start_soon(partial(_keep_open, owner, shares_interpreter=self._shares_interpreter))
         return owner
-
-    async def _run(self, owner: Owner[Assembly]) -> None:
-        if self._shares_interpreter:
-            share_interpreter()
-        try:
-            await owner.run()
-        finally:
-            if self._shares_interpreter:
-                stop_sharing_interpreter()
 
     def _begin_stop(self) -> Awaitable[None]:
         if self._owner is None or self.is_forked:
@@ -407,7 +424,7 @@ class ChannelHandle:
                 self._code,
                 module=self._module,
                 handler=self._handler,
-                convert_stream=self._bridge_stream,
+                convert_stream=partial(_bridge_stream, self.portal),
                 conversion=self.conversion,
             )
         channel.handler = self._handler  # It may have been set meanwhile, when there was no channel to set it in.
@@ -423,8 +440,9 @@ class ChannelHandle:
         opening = self.core.opening
         return self.core.wait_closed(self.core.shut("it was closed"), limit, opening)
 
-    def _bridge_stream(self, stream: IncomingStream, limit: float) -> BridgedStream:
-        return BridgedStream(stream, limit, self.portal)
+
+def _bridge_stream(portal: Portal, stream: IncomingStream, limit: float) -> BridgedStream:
+    return BridgedStream(stream, limit, portal)
 
 
 async def _return(value: F) -> F:

@@ -19,6 +19,7 @@ from jchannel._bridge.methods import ThreadMethods
 from jchannel._bridge.portal import open_thread_portal
 from jchannel._bridge.requests import Requests
 from jchannel._bridge.streams import ThreadStreams
+from jchannel._core.channel import BLOCK_LEFT
 from jchannel._core.limits import Limits
 from jchannel._protocol.values import Default, Nan
 from jchannel._streams.blocking import BlockingRecords, ByteStream
@@ -236,7 +237,8 @@ class BlockingCalls:
             timeout: Seconds as ``int`` or ``float`` without progress: in which no part of the stream is read and no
                 answer comes; ``None`` for no limit.
             progress: Called in worker threads, one call after the other, with the number of bytes read of the source,
-                and the total or ``None``. An exception from it ends the stream.
+                and the total or ``None``: about ten times a second, at the beginning and at the end. The source is read
+                up to 1 MiB ahead of the page. An exception from it ends the stream.
 
         Returns:
             What the method returned; a ``ByteStream`` if that is a stream.
@@ -317,7 +319,7 @@ class Channel(ChannelFace, BlockingCalls):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close the channel, with ``context_timeout``. Otherwise like ``close``."""
-        self.close(self.context_timeout)
+        wait_blocking(self._handle.close(self.context_timeout, BLOCK_LEFT))
 
 
 def start(

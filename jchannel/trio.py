@@ -18,7 +18,7 @@ import trio
 from jchannel._assembly import Assembly, ServerOptions
 from jchannel._core import peer as core_peer
 from jchannel._core.arguments import PIPE, check_timeout, pack_call, pack_echo
-from jchannel._core.channel import ChannelState, ServerChannel
+from jchannel._core.channel import BLOCK_LEFT, CLOSED, ChannelState, ServerChannel
 from jchannel._core.endpoint import Endpoint
 from jchannel._core.invocation import CURRENT, time_left
 from jchannel._core.limits import Limits
@@ -70,8 +70,8 @@ class _Calls:
     def handler(self) -> object:
         """The object that handles calls from the far side, or ``None``.
 
-        Its public methods can be called, sync and async ones. It may be set at any time, and counts from the next call
-        on. An exception that a method raises is the answer to its call, and ends nothing else. What is no
+        Its public methods can be called, sync and async ones; of a dict, the functions in it. It may be set at any
+        time, and counts from the next call on. An exception that a method raises is the answer to its call, and ends nothing else. What is no
         ``Exception``, such as ``KeyboardInterrupt`` and ``SystemExit``, is meant for the program: it comes out of the
         block that owns the channel.
         """
@@ -122,7 +122,8 @@ class _Calls:
             *args: The other arguments, as those of ``call``.
             timeout: Seconds without progress: in which no part of the stream is taken and no answer comes; ``None`` for
                 no limit.
-            progress: Called with the number of bytes read of the source, and the total or ``None``.
+            progress: Called with the number of bytes read of the source, and the total or ``None``: about ten times a
+                second, at the beginning and at the end. The source is read up to 1 MiB ahead of the far side.
 
         Returns:
             What the method returned; a ``MetaGenerator`` if that is a stream.
@@ -277,8 +278,11 @@ class Channel(_Calls, metaclass=NoPublicConstructor):
 
         Cancelling it stops the waiting; the channel is closed all the same.
         """
+        await self._close(timeout, CLOSED)
+
+    async def _close(self, timeout: float | None, why: str) -> None:
         limit = check_timeout(timeout)
-        await self._core.wait_closed(self._core.shut("it was closed"), limit)
+        await self._core.wait_closed(self._core.shut(why), limit)
 
 
 @final
@@ -403,9 +407,9 @@ class Server(metaclass=NoPublicConstructor):
                 yield channel
             except BaseException:
                 with trio.move_on_after(self._core.limits.close_seconds, shield=True):
-                    await channel.close(None)
+                    await channel._close(None, BLOCK_LEFT)  # noqa: SLF001 (this module's own)
                 raise
-            await channel.close(channel.context_timeout)
+            await channel._close(channel.context_timeout, BLOCK_LEFT)  # noqa: SLF001 (the same)
 
     @asynccontextmanager
     async def hold_channel(
@@ -440,7 +444,7 @@ class Server(metaclass=NoPublicConstructor):
             try:
                 yield Channel.create(core, self._assembly)
             finally:
-                core.shut("its context was left")
+                core.shut(BLOCK_LEFT)
                 nursery.cancel_scope.cancel()
 
 
@@ -562,10 +566,12 @@ async def open_server(
     Raises:
         OSError: The port is taken, or the host is not this machine's. The message names it.
         TypeError, ValueError: An argument is not of its kind.
+        RuntimeError: trio does not run here. The message says what to use instead.
 
     Leaving the block closes the channels, says goodbye to the page and waits until all has ended. Cancelling it does
     the same within ``Limits.close_seconds``.
     """
+    _check_trio("open_server")
     assembly = Assembly(
         ServerOptions(
             host=host,
@@ -626,6 +632,7 @@ async def open_peer(
         PageLostError: The connection was lost during the handshake.
         ProtocolError: What answers there is no jchannel server, or redirects to another URL, which no peer follows.
         TypeError, ValueError: An argument is not of its kind.
+        RuntimeError: trio does not run here. The message says what to use instead.
 
     Each of their messages names the server's URL, and never the token. What ``connect`` raises besides an ``OSError``
     is raised as it is.
@@ -633,6 +640,7 @@ async def open_peer(
     Leaving the block closes the connection. When it ends before, what is under way raises ``PageLostError``; the peer
     does not connect again by itself.
     """
+    _check_trio("open_peer")
     # A traceback that shows local variables must not show the token. What is no str is refused below.
     url, token = hide(url), hide(token)
 
@@ -644,3 +652,17 @@ async def open_peer(
     )
     async with core_peer.open_peer(url, options, token=token, connect=connect, ssl_context=ssl_context) as core:
         yield Peer.create(core)
+
+
+def _check_trio(name: str) -> None:
+    """Refuse to go on where trio does not run.
+
+    Raises:
+        RuntimeError: It does not.
+    """
+    if not trio.lowlevel.in_trio_task():
+        raise RuntimeError(
+            f"jchannel.trio.{name} is for programs of trio's, which trio.run() starts, and no trio runs here: use "
+            "jchannel.start() from asyncio and in notebooks, jchannel.sync.start() in a script, and "
+            "jchannel.testing.AsyncioKit or SyncKit in their tests"
+        )

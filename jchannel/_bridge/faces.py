@@ -279,7 +279,8 @@ class ChannelFace:
     def handler(self) -> object:
         """The object that handles calls from the page, or ``None``.
 
-        Its public methods can be called and nothing else. It may be set at any time, and counts from the next call on.
+        Its public methods can be called and nothing else; of a dict, the functions in it. It may be set at any time,
+        and counts from the next call on.
         """
         return self._handle.handler
 

@@ -21,7 +21,7 @@ from jchannel._bridge.owner import Owner
 from jchannel._bridge.portal import Portal, open_thread_portal
 from jchannel._bridge.readers import BridgedStream
 from jchannel._core.arguments import check_code, check_timeout
-from jchannel._core.channel import ChannelState, Opening, ServerChannel
+from jchannel._core.channel import CLOSED, ChannelState, Opening, ServerChannel
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.server import Server
 from jchannel._protocol.values import PLAIN, Conversion
@@ -393,9 +393,9 @@ class ChannelHandle:
         opening = _Open(self, methods, limit)
         return TaskJob(self.portal, partial(opening.begin_unless_open, facade), opening.undo)
 
-    def close(self, timeout: float | None) -> TaskJob[None]:
+    def close(self, timeout: float | None, why: str = CLOSED) -> TaskJob[None]:
         """Close the channel. Does nothing when it is not open, or its server not started."""
-        return TaskJob(self.portal, partial(self._begin_close, check_timeout(timeout)), certain=True)
+        return TaskJob(self.portal, partial(self._begin_close, check_timeout(timeout), why), certain=True)
 
     # In trio
 
@@ -434,11 +434,11 @@ class ChannelHandle:
         server.start_soon(channel.hold, opening)
         return channel, opening
 
-    def _begin_close(self, limit: float) -> Awaitable[None]:
+    def _begin_close(self, limit: float, why: str) -> Awaitable[None]:
         if self.core is None or self.server.is_forked:
             return _do_nothing()
         opening = self.core.opening
-        return self.core.wait_closed(self.core.shut("it was closed"), limit, opening)
+        return self.core.wait_closed(self.core.shut(why), limit, opening)
 
 
 def _bridge_stream(portal: Portal, stream: IncomingStream, limit: float) -> BridgedStream:

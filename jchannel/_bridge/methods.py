@@ -12,10 +12,11 @@ import io
 import logging
 import threading
 from abc import abstractmethod
+from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import outcome
 import trio
@@ -40,6 +41,10 @@ from jchannel._streams.sources import open_source
 from jchannel.errors import StateError
 
 __all__ = ["BridgedMethods", "LoopInvocation", "LoopMethods", "ThreadMethods"]
+
+
+#: The most methods that could not begin which an error can name.
+_MOST_NAMED: Final = 10
 
 
 class BridgedMethods(Methods):
@@ -75,6 +80,10 @@ class BridgedMethods(Methods):
 
     def unwatch(self, blocked: BlockedMethods) -> None:
         """Add methods no more. Called in trio."""
+
+    def find_late(self, since: float) -> Sequence[str]:  # noqa: ARG002 (the other's)
+        """Return the names of methods that the loop has not come to since a time of trio's clock. Called in trio."""
+        return ()
 
     @abstractmethod
     async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
@@ -120,6 +129,8 @@ class LoopMethods(BridgedMethods):
         self._under_way: set[LoopInvocation] = set()
         self._watched = False
         self._blocked: set[BlockedMethods] = set()
+        #: The last methods that were given up before the loop had come to them, and when.
+        self._never_begun: deque[tuple[float, str]] = deque(maxlen=_MOST_NAMED)
 
     def watch(self, blocked: BlockedMethods) -> None:
         """Add, from now on, the methods that wait for the loop, if it is its thread that waits."""
@@ -131,6 +142,11 @@ class LoopMethods(BridgedMethods):
     def unwatch(self, blocked: BlockedMethods) -> None:
         """Add methods no more."""
         self._blocked.discard(blocked)
+
+    def find_late(self, since: float) -> Sequence[str]:
+        """Return the names of methods that have not begun, and of those that were given up before since then."""
+        given_up = [name for time, name in self._never_begun if time >= since]
+        return [*given_up, *(invocation.name for invocation in self._under_way if not invocation.begun)]
 
     async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run a method on the loop.
@@ -155,6 +171,7 @@ class LoopMethods(BridgedMethods):
             await invocation.ended.wait()
         except trio.Cancelled:
             if invocation.claim():
+                self._never_begun.append((trio.current_time(), name))
                 raise
             invocation.task_cancelled = True
             seconds = invocation.session.limits.cleanup_seconds

@@ -7,7 +7,7 @@ from typing import Any
 import outcome
 import trio
 
-from jchannel._bridge.blocked import BlockedMethods
+from jchannel._bridge.blocked import BlockedMethods, explain_busy
 from jchannel._bridge.handles import ChannelHandle
 from jchannel._bridge.jobs import Job, OnDone, Running
 from jchannel._bridge.portal import open_thread_portal
@@ -79,10 +79,13 @@ class RequestJob(Job[Any]):
         """Pass the outcome on as the facade's caller gets it."""
         result = request.outcome
         assert result is not None
-        if self._blocked is not None:
-            self._channel.methods.unwatch(self._blocked)
-            if isinstance(result, outcome.Error) and isinstance(result.error, trio.TooSlowError):
-                result = outcome.Error(trio.TooSlowError(f"{result.error}{self._blocked.explain()}"))
+        blocked, methods = self._blocked, self._channel.methods
+        if blocked is not None:
+            methods.unwatch(blocked)
+        if isinstance(result, outcome.Error) and isinstance(result.error, trio.TooSlowError):
+            late = explain_busy(methods.find_late(request.since)) if blocked is None else blocked.explain()
+            if late:
+                result = outcome.Error(trio.TooSlowError(f"{result.error}{late}"))
         if isinstance(result, outcome.Value) and isinstance(result.value, BridgedStream):
             result = outcome.Value(self._streams.read(result.value))
         on_done = self._on_done

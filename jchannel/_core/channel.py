@@ -6,7 +6,7 @@ import enum
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import outcome
 import trio
@@ -28,7 +28,11 @@ from jchannel.errors import ClosedError, PageLostError, StateError
 if TYPE_CHECKING:
     from jchannel._core.server import Server
 
-__all__ = ["ChannelState", "ServerChannel"]
+__all__ = ["BLOCK_LEFT", "CLOSED", "ChannelState", "ServerChannel"]
+
+#: Why a channel was closed, as the end of a sentence: by its user's call, and at the end of its user's block.
+CLOSED: Final = "close() was called, and open() opens it again"
+BLOCK_LEFT: Final = "its block was left"
 
 
 class ChannelState(enum.Enum):

@@ -71,9 +71,9 @@ class _Calls:
         """The object that handles calls from the far side, or ``None``.
 
         Its public methods can be called, sync and async ones; of a dict, the functions in it. It may be set at any
-        time, and counts from the next call on. An exception that a method raises is the answer to its call, and ends nothing else. What is no
-        ``Exception``, such as ``KeyboardInterrupt`` and ``SystemExit``, is meant for the program: it comes out of the
-        block that owns the channel.
+        time, and counts from the next call on. An exception that a method raises is the answer to its call, and ends
+        nothing else. What is no ``Exception``, such as ``KeyboardInterrupt`` and ``SystemExit``, is meant for the
+        program: it comes out of the block that owns the channel.
         """
         return self._core.handler
 

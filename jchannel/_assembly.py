@@ -17,6 +17,7 @@ from jchannel._core.limits import Limits
 from jchannel._core.server import Server
 from jchannel._notebook.desk import Claims
 from jchannel._page.app import PageApp
+from jchannel._protocol.values import PLAIN, Conversion
 from jchannel._secret import Secret
 
 __all__ = ["Assembly", "ServerOptions"]
@@ -37,6 +38,7 @@ class ServerOptions:
     limits: Limits | None = None
     listeners: Sequence[trio.abc.Listener[Any]] | None = None
     ssl_context: ssl.SSLContext | None = None
+    conversion: Conversion = PLAIN
 
     def __post_init__(self) -> None:
         if isinstance(self.origins, Iterator):  # A server that is started again needs them again.
@@ -68,6 +70,7 @@ class Assembly:
             limits=options.limits,
             listeners=options.listeners,
             ssl_context=options.ssl_context,
+            conversion=options.conversion,
         )
         self.desk = Claims(server.token, server.limits.claim_seconds, server.gate.admit)
         self._page = PageApp(options.static, server.prefix, server.gate)

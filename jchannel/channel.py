@@ -13,6 +13,7 @@ from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.methods import LoopMethods
 from jchannel._bridge.requests import Requests
 from jchannel._bridge.streams import LoopStreams
+from jchannel._core.channel import BLOCK_LEFT
 from jchannel._streams.progress import Progress
 from jchannel._streams.reader import MetaGenerator
 from jchannel.sync import BlockingCalls
@@ -155,8 +156,9 @@ class Channel(ChannelFace):
             *args: The other arguments, as those of ``call``.
             timeout: Seconds as ``int`` or ``float`` without progress: in which no part of the stream is read and no
                 answer comes; ``None`` for no limit.
-            progress: Called on the present loop with the number of bytes read of the source, and the total or ``None``.
-                An exception from it ends the stream.
+            progress: Called on the present loop with the number of bytes read of the source, and the total or ``None``:
+                about ten times a second, at the beginning and at the end. The source is read up to 1 MiB ahead of the
+                page. An exception from it ends the stream.
 
         Returns:
             A Task whose result is what the method returned; a ``MetaGenerator`` if that is a stream.
@@ -196,7 +198,7 @@ class Channel(ChannelFace):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close the channel, with ``context_timeout``. Otherwise like ``close``."""
-        await self.close(self.context_timeout)
+        await in_task(self._handle.close(self.context_timeout, BLOCK_LEFT), "channel.close")
 
     def _enter(self, timeout: float | None) -> TaskJob[Self]:
         """Return the job that opens the channel unless it is open, and returns it."""

@@ -13,6 +13,7 @@ from jchannel._bridge.call import in_task, running_loop
 from jchannel._bridge.faces import ServerFace
 from jchannel._bridge.portal import portal_of
 from jchannel._core.limits import Limits
+from jchannel._protocol.values import Default, Nan
 from jchannel.channel import Channel
 
 __all__ = ["Server", "start"]
@@ -55,8 +56,16 @@ class Server(ServerFace):
             interval is put back.
         ssl_context: Lets the server speak TLS, with the certificate of this context (``docs/security.md``). Its URLs
             are of ``https`` then. ``None`` for plain HTTP.
+        default: Called with a value that cannot be sent as it is, such as a date or a data frame; returns what is sent
+            in its place, as that of ``json.dumps`` does, or raises. It is called where the value is passed or returned,
+            and must not call the page. ``None`` refuses such values, with the line that makes each travel.
+        nan: What becomes of NaN and the infinities outside of arrays: ``"refuse"``, or ``"null"`` for a ``null`` in
+            the place of each, which JSON has no form for.
 
-    The arguments are checked when the server is started.
+    The arguments are checked when the server is started, but for ``default`` and ``nan``, which are checked at once.
+
+    A server that is dropped while it runs, and all channels with it, is stopped when Python collects it, with a
+    ``ResourceWarning`` that names it.
     """
 
     def start(self) -> asyncio.Task[Self]:
@@ -75,6 +84,12 @@ class Server(ServerFace):
         task = in_task(self._handle.start(portal_of(running_loop()), self), "server.start")
         # Called before those who await the Task continue, in the context of the cell that has started the server.
         task.add_done_callback(self._meet_notebook)
+        return task
+
+    def _start_again(self) -> asyncio.Task[Self]:
+        """Give the server to a cell that has started it before, started. Otherwise as ``start``."""
+        task = in_task(self._handle.enter(portal_of(running_loop()), self), "server.start")
+        task.add_done_callback(self._show_again)
         return task
 
     def stop(self) -> asyncio.Task[None]:
@@ -100,6 +115,8 @@ class Server(ServerFace):
         *,
         module: str | None = None,
         handler: object = None,
+        default: Default | None = None,
+        nan: Nan | None = None,
     ) -> asyncio.Task[Channel]:
         """Make a channel and open it.
 
@@ -111,6 +128,8 @@ class Server(ServerFace):
                 Content Security Policy allows that, and code only with ``unsafe-eval``.
             handler: The object that handles calls from the page, which may come while the channel is being opened.
                 ``Channel.handler`` can be set at any time, too.
+            default: As that of the server, for this channel; ``None`` for the server's.
+            nan: As that of the server, for this channel; ``None`` for the server's.
 
         Returns:
             A Task whose result is the channel, open. It raises what the Task of ``Channel.open`` raises, and cancelling
@@ -121,7 +140,7 @@ class Server(ServerFace):
             TypeError, ValueError: The code or the module is not one, there are both or neither, or the timeout is not
                 one.
         """
-        channel = Channel._make(self, code, module, handler)
+        channel = Channel._make(self, code, module, handler, default=default, nan=nan)
         return in_task(channel._enter(timeout), "server.open")  # noqa: SLF001 (the same)
 
     def wait_page(self, timeout: float | None = None) -> asyncio.Task[None]:
@@ -195,10 +214,15 @@ def start(
     notebook: bool | None = None,
     share_interpreter: bool | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    default: Default | None = None,
+    nan: Nan = "refuse",
 ) -> asyncio.Task[Server]:
     """Make a server and start it.
 
     Parameters are those of ``Server``.
+
+    In a notebook, a cell that is run again is given the server that it has started before, with its page and its
+    channels, if that still runs and the arguments are the same (and ``open_browser`` is not set). The cell says so.
 
     Returns:
         A Task whose result is the server, listening. It raises what the Task of ``Server.start`` raises.
@@ -219,5 +243,9 @@ def start(
         notebook=notebook,
         share_interpreter=share_interpreter,
         ssl_context=ssl_context,
+        default=default,
+        nan=nan,
     )
-    return server.start()
+    running_loop()
+    former = server._find_former()  # noqa: SLF001 (of its own class)
+    return server.start() if former is None else former._start_again()  # noqa: SLF001 (the same)

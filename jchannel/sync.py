@@ -19,7 +19,9 @@ from jchannel._bridge.methods import ThreadMethods
 from jchannel._bridge.portal import open_thread_portal
 from jchannel._bridge.requests import Requests
 from jchannel._bridge.streams import ThreadStreams
+from jchannel._core.channel import BLOCK_LEFT
 from jchannel._core.limits import Limits
+from jchannel._protocol.values import Default, Nan
 from jchannel._streams.blocking import BlockingRecords, ByteStream
 from jchannel._streams.progress import Progress
 
@@ -49,6 +51,12 @@ class Server(ServerFace):
         self._meet_notebook()
         return self
 
+    def _start_again(self) -> Self:
+        """Give the server to a cell that has started it before, started. Otherwise as ``start``."""
+        wait_blocking(self._handle.enter(open_thread_portal(), self))
+        self._show_again()
+        return self
+
     def stop(self) -> None:
         """Stop the server: end its channels, say goodbye to the page, and wait until all has ended.
 
@@ -68,6 +76,8 @@ class Server(ServerFace):
         *,
         module: str | None = None,
         handler: object = None,
+        default: Default | None = None,
+        nan: Nan | None = None,
     ) -> Channel:
         """Make a channel and open it.
 
@@ -79,6 +89,8 @@ class Server(ServerFace):
                 Content Security Policy allows that, and code only with ``unsafe-eval``.
             handler: The object that handles calls from the page, which may come while the channel is being opened.
                 ``Channel.handler`` can be set at any time, too.
+            default: As that of the server, for this channel; ``None`` for the server's.
+            nan: As that of the server, for this channel; ``None`` for the server's.
 
         Returns:
             The channel, open.
@@ -89,7 +101,7 @@ class Server(ServerFace):
 
         An interrupt closes the channel.
         """
-        channel = Channel._make(self, code, module, handler)
+        channel = Channel._make(self, code, module, handler, default=default, nan=nan)
         channel.open(timeout)
         return channel
 
@@ -225,7 +237,8 @@ class BlockingCalls:
             timeout: Seconds as ``int`` or ``float`` without progress: in which no part of the stream is read and no
                 answer comes; ``None`` for no limit.
             progress: Called in worker threads, one call after the other, with the number of bytes read of the source,
-                and the total or ``None``. An exception from it ends the stream.
+                and the total or ``None``: about ten times a second, at the beginning and at the end. The source is read
+                up to 1 MiB ahead of the page. An exception from it ends the stream.
 
         Returns:
             What the method returned; a ``ByteStream`` if that is a stream.
@@ -306,7 +319,7 @@ class Channel(ChannelFace, BlockingCalls):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close the channel, with ``context_timeout``. Otherwise like ``close``."""
-        self.close(self.context_timeout)
+        wait_blocking(self._handle.close(self.context_timeout, BLOCK_LEFT))
 
 
 def start(
@@ -323,8 +336,13 @@ def start(
     notebook: bool | None = None,
     share_interpreter: bool | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    default: Default | None = None,
+    nan: Nan = "refuse",
 ) -> Server:
-    """Make a server and start it. Parameters and exceptions are those of ``Server`` and ``Server.start``."""
+    """Make a server and start it. Parameters and exceptions are those of ``Server`` and ``Server.start``.
+
+    In a notebook, a cell that is run again is given the server that it has started before, as by ``jchannel.start``.
+    """
     server = Server(
         host,
         port,
@@ -338,5 +356,8 @@ def start(
         notebook=notebook,
         share_interpreter=share_interpreter,
         ssl_context=ssl_context,
+        default=default,
+        nan=nan,
     )
-    return server.start()
+    former = server._find_former()  # noqa: SLF001 (of its own class)
+    return server.start() if former is None else former._start_again()  # noqa: SLF001 (the same)

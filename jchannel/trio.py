@@ -18,7 +18,7 @@ import trio
 from jchannel._assembly import Assembly, ServerOptions
 from jchannel._core import peer as core_peer
 from jchannel._core.arguments import PIPE, check_timeout, pack_call, pack_echo
-from jchannel._core.channel import ChannelState, ServerChannel
+from jchannel._core.channel import BLOCK_LEFT, CLOSED, ChannelState, ServerChannel
 from jchannel._core.endpoint import Endpoint
 from jchannel._core.invocation import CURRENT, time_left
 from jchannel._core.limits import Limits
@@ -27,6 +27,7 @@ from jchannel._core.statistics import CallTotals, ChannelStatistics, ServerStati
 from jchannel._core.tree import CallNode, ChannelTree, PageNode, ServerTree, StreamNode
 from jchannel._notebook.figures import ChannelPanel, ServerPanel
 from jchannel._protocol import messages
+from jchannel._protocol.values import Conversion, Default, Nan
 from jchannel._sealed import NoPublicConstructor
 from jchannel._secret import hide
 from jchannel._streams.progress import Progress, check_progress
@@ -69,10 +70,10 @@ class _Calls:
     def handler(self) -> object:
         """The object that handles calls from the far side, or ``None``.
 
-        Its public methods can be called, sync and async ones. It may be set at any time, and counts from the next call
-        on. An exception that a method raises is the answer to its call, and ends nothing else. What is no
-        ``Exception``, such as ``KeyboardInterrupt`` and ``SystemExit``, is meant for the program: it comes out of the
-        block that owns the channel.
+        Its public methods can be called, sync and async ones; of a dict, the functions in it. It may be set at any
+        time, and counts from the next call on. An exception that a method raises is the answer to its call, and ends
+        nothing else. What is no ``Exception``, such as ``KeyboardInterrupt`` and ``SystemExit``, is meant for the
+        program: it comes out of the block that owns the channel.
         """
         return self._core.handler
 
@@ -106,7 +107,7 @@ class _Calls:
         most ``Limits.cancel_seconds``.
         """
         limit = check_timeout(timeout)
-        return await self._start(pack_call(name, args), limit).wait()
+        return await self._start(pack_call(name, args, self._core.conversion), limit).wait()
 
     async def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None
@@ -121,7 +122,8 @@ class _Calls:
             *args: The other arguments, as those of ``call``.
             timeout: Seconds without progress: in which no part of the stream is taken and no answer comes; ``None`` for
                 no limit.
-            progress: Called with the number of bytes read of the source, and the total or ``None``.
+            progress: Called with the number of bytes read of the source, and the total or ``None``: about ten times a
+                second, at the beginning and at the end. The source is read up to 1 MiB ahead of the far side.
 
         Returns:
             What the method returned; a ``MetaGenerator`` if that is a stream.
@@ -133,7 +135,7 @@ class _Calls:
         The rest is as with ``call``. A source that raises gives its reader the error, and fails no call by itself.
         """
         source, limit = check_source(stream), check_timeout(timeout)
-        message = pack_call(name, args)
+        message = pack_call(name, args, self._core.conversion)
         check_progress(progress)
         return await self._start(message, limit, source, progress).wait()
 
@@ -146,7 +148,7 @@ class _Calls:
             The arguments, as a list.
         """
         limit = check_timeout(timeout)
-        echoed: list[Any] = await self._start(pack_echo(args), limit).wait()
+        echoed: list[Any] = await self._start(pack_echo(args, self._core.conversion), limit).wait()
         return echoed
 
     async def pipe(
@@ -276,8 +278,11 @@ class Channel(_Calls, metaclass=NoPublicConstructor):
 
         Cancelling it stops the waiting; the channel is closed all the same.
         """
+        await self._close(timeout, CLOSED)
+
+    async def _close(self, timeout: float | None, why: str) -> None:
         limit = check_timeout(timeout)
-        await self._core.wait_closed(self._core.shut("it was closed"), limit)
+        await self._core.wait_closed(self._core.shut(why), limit)
 
 
 @final
@@ -373,6 +378,8 @@ class Server(metaclass=NoPublicConstructor):
         module: str | None = None,
         handler: object = None,
         timeout: float | None = 3,
+        default: Default | None = None,
+        nan: Nan | None = None,
     ) -> AsyncIterator[Channel]:
         """Open a channel for the time of an ``async with`` block, and close it afterwards.
 
@@ -384,6 +391,8 @@ class Server(metaclass=NoPublicConstructor):
                 Content Security Policy allows that, and code only with ``unsafe-eval``.
             handler: The object that handles calls from the page; it can be set later, too.
             timeout: Seconds for opening and for closing, each; ``None`` for no limit.
+            default: As that of the server, for this channel; ``None`` for the server's.
+            nan: As that of the server, for this channel; ``None`` for the server's.
 
         Raises:
             What ``Channel.open`` and ``Channel.close`` raise, and what the block raises. When the block raises, it is
@@ -391,20 +400,26 @@ class Server(metaclass=NoPublicConstructor):
 
         Cancelling it closes the channel, and tells the page.
         """
-        async with self.hold_channel(code, module=module, handler=handler) as channel:
+        async with self.hold_channel(code, module=module, handler=handler, default=default, nan=nan) as channel:
             channel.context_timeout = timeout
             await channel.open(timeout)
             try:
                 yield channel
             except BaseException:
                 with trio.move_on_after(self._core.limits.close_seconds, shield=True):
-                    await channel.close(None)
+                    await channel._close(None, BLOCK_LEFT)  # noqa: SLF001 (this module's own)
                 raise
-            await channel.close(channel.context_timeout)
+            await channel._close(channel.context_timeout, BLOCK_LEFT)  # noqa: SLF001 (the same)
 
     @asynccontextmanager
     async def hold_channel(
-        self, code: str | None = None, *, module: str | None = None, handler: object = None
+        self,
+        code: str | None = None,
+        *,
+        module: str | None = None,
+        handler: object = None,
+        default: Default | None = None,
+        nan: Nan | None = None,
     ) -> AsyncIterator[Channel]:
         """Make a channel that is not open, for the time of an ``async with`` block: for who opens and closes it.
 
@@ -412,20 +427,24 @@ class Server(metaclass=NoPublicConstructor):
             code: As in ``open_channel``.
             module: As in ``open_channel``.
             handler: As in ``open_channel``.
+            default: As in ``open_channel``.
+            nan: As in ``open_channel``.
 
         Raises:
-            TypeError: The code or the module is not a str, or there are both or neither.
-            ValueError: The module is empty.
+            TypeError: The code or the module is not a str, or there are both or neither; or ``default`` cannot be
+                called.
+            ValueError: The module is empty, or ``nan`` is not one of its words.
 
         Entering it is no checkpoint. Leaving it waits for what runs in the channel, and cannot be cancelled at that:
         all of it has been.
         """
-        core = ServerChannel(self._core, code, module=module, handler=handler)
+        conversion = self._core.conversion.override(default, nan)
+        core = ServerChannel(self._core, code, module=module, handler=handler, conversion=conversion)
         async with core.own_tasks() as nursery:
             try:
                 yield Channel.create(core, self._assembly)
             finally:
-                core.shut("its context was left")
+                core.shut(BLOCK_LEFT)
                 nursery.cancel_scope.cancel()
 
 
@@ -513,6 +532,8 @@ async def open_server(
     limits: Limits | None = None,
     listeners: Sequence[trio.abc.Listener[Any]] | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    default: Default | None = None,
+    nan: Nan = "refuse",
 ) -> AsyncIterator[Server]:
     """Open a server for the time of an ``async with`` block.
 
@@ -536,14 +557,21 @@ async def open_server(
             need no sockets. They are closed at the end.
         ssl_context: Lets the server speak TLS, with the certificate of this context (``docs/security.md``). Its URLs
             are of ``https`` then. ``None`` for plain HTTP.
+        default: Called with a value that cannot be sent as it is, such as a date or a data frame; returns what is sent
+            in its place, as that of ``json.dumps`` does, or raises. It is called where the value is passed or returned,
+            and must not call the page. ``None`` refuses such values, with the line that makes each travel.
+        nan: What becomes of NaN and the infinities outside of arrays: ``"refuse"``, or ``"null"`` for a ``null`` in
+            the place of each, which JSON has no form for.
 
     Raises:
         OSError: The port is taken, or the host is not this machine's. The message names it.
         TypeError, ValueError: An argument is not of its kind.
+        RuntimeError: trio does not run here. The message says what to use instead.
 
     Leaving the block closes the channels, says goodbye to the page and waits until all has ended. Cancelling it does
     the same within ``Limits.close_seconds``.
     """
+    _check_trio("open_server")
     assembly = Assembly(
         ServerOptions(
             host=host,
@@ -557,6 +585,7 @@ async def open_server(
             limits=limits,
             listeners=listeners,
             ssl_context=ssl_context,
+            conversion=Conversion(default, nan),
         )
     )
     async with assembly.open():
@@ -603,6 +632,7 @@ async def open_peer(
         PageLostError: The connection was lost during the handshake.
         ProtocolError: What answers there is no jchannel server, or redirects to another URL, which no peer follows.
         TypeError, ValueError: An argument is not of its kind.
+        RuntimeError: trio does not run here. The message says what to use instead.
 
     Each of their messages names the server's URL, and never the token. What ``connect`` raises besides an ``OSError``
     is raised as it is.
@@ -610,6 +640,7 @@ async def open_peer(
     Leaving the block closes the connection. When it ends before, what is under way raises ``PageLostError``; the peer
     does not connect again by itself.
     """
+    _check_trio("open_peer")
     # A traceback that shows local variables must not show the token. What is no str is refused below.
     url, token = hide(url), hide(token)
 
@@ -621,3 +652,17 @@ async def open_peer(
     )
     async with core_peer.open_peer(url, options, token=token, connect=connect, ssl_context=ssl_context) as core:
         yield Peer.create(core)
+
+
+def _check_trio(name: str) -> None:
+    """Refuse to go on where trio does not run.
+
+    Raises:
+        RuntimeError: It does not.
+    """
+    if not trio.lowlevel.in_trio_task():
+        raise RuntimeError(
+            f"jchannel.trio.{name} is for programs of trio's, which trio.run() starts, and no trio runs here: use "
+            "jchannel.start() from asyncio and in notebooks, jchannel.sync.start() in a script, and "
+            "jchannel.testing.AsyncioKit or SyncKit in their tests"
+        )

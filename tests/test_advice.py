@@ -1,7 +1,8 @@
 """What errors advise: each test makes the mistake, reads the advice, follows it, and comes through.
 
-The advice about origins is in ``core/test_auth.py``, that of the client in ``browser/test_advice.py`` and in its own
-tests, that of the kernel in ``kernel``, that of notebooks in ``jupyter``.
+What each type of values is told is in ``test_values.py``, the advice about origins in ``core/test_auth.py``, that of
+the client in ``browser/test_advice.py`` and in its own tests, that of the kernel in ``kernel``, that of notebooks in
+``jupyter``.
 """
 
 from __future__ import annotations
@@ -52,15 +53,21 @@ class Page:
     [
         (math.nan, "send None or a str instead", None, None),
         (math.inf, "send None or a str instead", "Infinity", "Infinity"),
+        (math.inf, "or an array of floats", np.array([math.inf]), [math.inf]),
         (10**20 + 1, "send it as a str", str(10**20 + 1), str(10**20 + 1)),
         ({1: 2}, "JSON would make it a str, so make it one", {"1": 2}, {"1": 2}),
         (
             np.ma.masked_array([1, 2], [False, True]),
-            "send filled()",
+            "send value.filled()",
             np.ma.masked_array([1, 2], [False, True]).filled(),
             [1, 999_999],
         ),
-        (np.array([1, 2], "float16"), "convert it with astype()", np.array([1, 2], "float16").astype("f4"), [1, 2]),
+        (
+            np.array([1, 2], "float16"),
+            'send value.astype("float32")',
+            np.array([1, 2], "float16").astype("float32"),
+            [1, 2],
+        ),
     ],
 )
 async def test_a_value_that_cannot_be_sent_can_be_sent_as_the_error_says(
@@ -71,6 +78,19 @@ async def test_a_value_that_cannot_be_sent_can_be_sent_as_the_error_says(
             await channel.call("same", wrong)
         value = await channel.call("same", right)
         assert (value.tolist() if isinstance(value, np.ndarray) else value) == arrives
+
+
+async def test_what_cannot_be_sent_is_converted_or_null_as_the_errors_say(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with jchannel.testing.open_server() as server, jchannel.testing.open_page(server, Page()):
+        async with server.open_channel(CODE) as channel:
+            with pytest.raises(TypeError, match=r", or convert each one with default=$"):
+                await channel.call("same", 1j)
+            with pytest.raises(ValueError, match=r"; nan='null' makes a null of each$"):
+                await channel.call("same", math.nan)
+        async with server.open_channel(CODE, default=str, nan="null") as channel:
+            assert await channel.call("same", [1j, math.nan]) == ["1j", None]
 
 
 async def test_what_is_too_large_at_once_can_be_sent_in_less(autojump_clock: trio.testing.MockClock) -> None:

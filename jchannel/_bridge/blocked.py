@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jchannel._bridge.methods import LoopInvocation
 
-__all__ = ["BlockedMethods"]
+__all__ = ["BlockedMethods", "explain_busy"]
 
 
 class BlockedMethods:
@@ -29,13 +30,29 @@ class BlockedMethods:
 
     def explain(self) -> str:
         """Return what was blocked, and what to do about it, as the end of a sentence; empty when nothing was."""
-        names = list(dict.fromkeys(repr(method.name) for method in self._methods))
-        if not names:
-            return ""
-        methods, it = ("method", "it") if len(names) == 1 else ("methods", "them")
-        return (
-            f"; meanwhile the page called the handler's {methods} {', '.join(names)}, which could not begin: the loop "
-            f"that runs {it} is that of this thread, which waited for the answer. If the page needs {it} for its "
-            f"answer, await the call, mark the {methods} with @jchannel.background, or make the call from another "
-            "thread"
+        return _explain(
+            [method.name for method in self._methods],
+            "is that of this thread, which waited for the answer",
+            "await the call, mark the {methods} with @jchannel.background, or make the call from another thread",
         )
+
+
+def explain_busy(methods: Sequence[str]) -> str:
+    """Return why methods could not begin while a call was awaited, and what to do about it; empty for none."""
+    return _explain(
+        methods,
+        "was busy",
+        "mark the {methods} with @jchannel.background, or let the loop go on: await in between, or compute in another "
+        "thread",
+    )
+
+
+def _explain(methods: Sequence[str], why: str, advice: str) -> str:
+    names = list(dict.fromkeys(map(repr, methods)))
+    if not names:
+        return ""
+    noun, it = ("method", "it") if len(names) == 1 else ("methods", "them")
+    return (
+        f"; meanwhile the page called the handler's {noun} {', '.join(names)}, which could not begin: the loop that "
+        f"runs {it} {why}. If the page needs {it} for its answer, {advice.format(methods=noun)}"
+    )

@@ -6,18 +6,22 @@ import ssl
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from jchannel._assembly import Assembly, ServerOptions
 from jchannel._bridge.handles import ChannelHandle, ServerHandle
+from jchannel._bridge.owner import Owner
 from jchannel._core.arguments import check_timeout
 from jchannel._core.limits import Limits
+from jchannel._core.server import Server
 from jchannel._core.statistics import ChannelStatistics, ServerStatistics
 from jchannel._core.tree import ChannelTree, ServerTree
 from jchannel._notebook.figures import CHANNEL, SERVER, ChannelPanel, ServerPanel
-from jchannel._notebook.output import ADVICE, NotebookFrontend, is_kernel
+from jchannel._notebook.former import Formers
+from jchannel._notebook.output import ADVICE, NotebookFrontend, find_cell, is_kernel
 from jchannel._notebook.panel import Panel, render
+from jchannel._protocol.values import Conversion, Default, Nan
 
 __all__ = ["ChannelFace", "ServerFace"]
 
@@ -40,7 +44,27 @@ class ServerFace:
         notebook: bool | None = None,
         share_interpreter: bool | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        default: Default | None = None,
+        nan: Nan = "refuse",
     ) -> None:
+        conversion = Conversion(default, nan)
+        #: What is the same where the same server is asked for again.
+        self._arguments: dict[str, Any] = {
+            "host": host,
+            "port": port,
+            "url": url,
+            "heartbeat": heartbeat,
+            "static": static,
+            "origins": origins,
+            "tracebacks": tracebacks,
+            "limits": limits,
+            "notebook": notebook,
+            "share_interpreter": share_interpreter,
+            "ssl_context": ssl_context,
+            "default": default,
+            "nan": nan,
+        }
+        self._opens_browser = open_browser
         self._secure = ssl_context is not None
         self._host = host
         self._url = url
@@ -58,9 +82,10 @@ class ServerFace:
             tracebacks=tracebacks,
             limits=limits,
             ssl_context=ssl_context,
+            conversion=conversion,
         )
         shares = is_kernel() if share_interpreter is None else share_interpreter
-        self._handle = ServerHandle(partial(Assembly, options), shares_interpreter=shares)
+        self._handle = ServerHandle(partial(Assembly, options), shares_interpreter=shares, conversion=conversion)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self._handle.describe()}>"
@@ -87,12 +112,38 @@ class ServerFace:
                 port=urlsplit(server.url).port or 0,
                 # A notebook's page tries plain HTTP by itself; the name in a certificate is that in the server's URL.
                 url=server.url if self._secure else self._url,
-                is_alone=lambda: self._handle.assembly is assembly and self._handle.is_running and not server.session,
+                is_alone=partial(_is_alone, self._handle.started_owner, server),
                 count_pages=lambda: server.pages,
             )
             server.advice = ADVICE
             self._handle.on_page_wanted = self._frontend.show_if_alone
         self._frontend.show_if_alone()
+
+    def _find_former(self) -> Self | None:
+        """Return the server that the present cell has started with the same arguments when it was run before.
+
+        It says in the cell that this one is given. ``None`` where there is none that runs.
+        """
+        cell = None if self._opens_browser else find_cell()
+        if cell is None or not cell.place:
+            return None
+        former = _FORMERS.find(type(self), cell, self._arguments)
+        if former is None:
+            _FORMERS.note(self, cell, self._arguments)
+            return None
+        url = former._handle.server.url  # noqa: SLF001 (its own class's)
+        cell.publish(
+            {
+                "text/plain": f"jchannel: the server at {url}, which this cell has started before, still runs, and is "
+                "given again with its page and its channels. For a new one stop it first, with server.stop()."
+            }
+        )
+        return former
+
+    def _show_again(self, _: object = None) -> None:
+        """Show an output in the present cell, as the one of its former run, which kept the page connected, is gone."""
+        self._meet_notebook()
+        self._show_newest_page_the_way()
 
     def _show_newest_page_the_way(self) -> None:
         """Let the notebook's page that shows the present cell connect, also where another one is connected."""
@@ -161,6 +212,18 @@ class ServerFace:
         return self._handle.server.tree()
 
 
+def _is_running(server: ServerFace) -> bool:
+    return server._handle.is_running  # noqa: SLF001 (the facades hold it for each other)
+
+
+_FORMERS: Final = Formers[ServerFace](_is_running)
+
+
+def _is_alone(owner: Owner[Assembly] | None, server: Server) -> bool:
+    """Return whether a server is started and has no page. It must not lead to its handle, or it would keep that."""
+    return owner is not None and not owner.stopping and not server.forked and not server.session
+
+
 class ChannelFace:
     """A channel between Python and whichever page is connected to a server, seen from outside of trio.
 
@@ -174,15 +237,28 @@ class ChannelFace:
         self._set_up(ChannelHandle(server._handle, code))  # noqa: SLF001 (the facades hold it for each other)
 
     @classmethod
-    def _make(cls, server: ServerFace, code: str | None, module: str | None, handler: object) -> Self:
-        """Make a channel of code or of a module, with its handler.
+    def _make(
+        cls,
+        server: ServerFace,
+        code: str | None,
+        module: str | None,
+        handler: object,
+        *,
+        default: Default | None = None,
+        nan: Nan | None = None,
+    ) -> Self:
+        """Make a channel of code or of a module, with its handler and its conversion.
 
         Raises:
-            TypeError: The code or the module is not a str, or there are both or neither.
-            ValueError: The module is empty.
+            TypeError: The code or the module is not a str, or there are both or neither; or ``default`` cannot be
+                called.
+            ValueError: The module is empty, or ``nan`` is not one of its words.
         """
         channel = cls.__new__(cls)
-        channel._set_up(ChannelHandle(server._handle, code, module=module, handler=handler))  # noqa: SLF001 (as above)
+        owner = server._handle  # noqa: SLF001 (as above)
+        conversion = owner.conversion.override(default, nan)
+        handle = ChannelHandle(owner, code, module=module, handler=handler, conversion=conversion)
+        channel._set_up(handle)  # noqa: SLF001 (its own)
         return channel
 
     def _set_up(self, handle: ChannelHandle) -> None:
@@ -203,7 +279,8 @@ class ChannelFace:
     def handler(self) -> object:
         """The object that handles calls from the page, or ``None``.
 
-        Its public methods can be called and nothing else. It may be set at any time, and counts from the next call on.
+        Its public methods can be called and nothing else; of a dict, the functions in it. It may be set at any time,
+        and counts from the next call on.
         """
         return self._handle.handler
 

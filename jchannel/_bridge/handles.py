@@ -7,6 +7,8 @@ not. Methods check at once what can be checked at once, and return a job.
 from __future__ import annotations
 
 import math
+import sys
+import warnings
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
@@ -19,9 +21,10 @@ from jchannel._bridge.owner import Owner
 from jchannel._bridge.portal import Portal, open_thread_portal
 from jchannel._bridge.readers import BridgedStream
 from jchannel._core.arguments import check_code, check_timeout
-from jchannel._core.channel import ChannelState, Opening, ServerChannel
+from jchannel._core.channel import CLOSED, ChannelState, Opening, ServerChannel
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.server import Server
+from jchannel._protocol.values import PLAIN, Conversion
 from jchannel.errors import ClosedError, StateError
 
 __all__ = ["ChannelHandle", "ServerHandle"]
@@ -64,22 +67,43 @@ class _Start:
             await self._owner.wait_ended()
 
 
+async def _keep_open(owner: Owner[Assembly], *, shares_interpreter: bool) -> None:
+    # No method of the handle's: what runs in trio must not keep a server that its user has dropped.
+    if shares_interpreter:
+        share_interpreter()
+    try:
+        await owner.run()
+    finally:
+        if shares_interpreter:
+            stop_sharing_interpreter()
+
+
 class ServerHandle:
     """A server that can be started and stopped.
+
+    One that is collected while it is started is stopped, with a ``ResourceWarning``.
 
     Args:
         assemble: Puts a new server together, each time it is started.
         shares_interpreter: Whether busy threads are made to share the interpreter with trio's while it runs.
         portal: The way to the trio that it always runs in; ``None`` for that of whoever starts it.
+        conversion: What becomes of values that JSON has no form for, in channels that have no conversion of their own.
 
     Attributes:
+        conversion: As above.
         current_portal: The way to the trio in which it was started last, or ``None``.
         on_page_wanted: The hook for a request that waits for a page: called in the thread that makes it.
     """
 
     def __init__(
-        self, assemble: Callable[[], Assembly], *, shares_interpreter: bool = False, portal: Portal | None = None
+        self,
+        assemble: Callable[[], Assembly],
+        *,
+        shares_interpreter: bool = False,
+        portal: Portal | None = None,
+        conversion: Conversion = PLAIN,
     ) -> None:
+        self.conversion = conversion
         self.on_page_wanted: Callable[[], None] | None = None
         self._assemble = assemble
         self._shares_interpreter = shares_interpreter
@@ -87,6 +111,17 @@ class ServerHandle:
         self.current_portal = portal
         self._assembly: Assembly | None = None
         self._owner: Owner[Assembly] | None = None
+
+    def __del__(self) -> None:
+        if not self._is_started or sys.is_finalizing():
+            return
+        assert self._owner is not None
+        text = f"a jchannel server was dropped without being stopped, and is stopped now: {self.describe()}"
+        try:
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+        finally:
+            # Never at once: this may be trio's thread, between any two lines of trio.
+            self.portal.post_later(self._owner.stop)
 
     @property
     def portal(self) -> Portal:
@@ -209,17 +244,8 @@ class ServerHandle:
         # In a forked process the end of the parent's would be waited for in vain.
         owner = Owner(assembly.open(), "the server", None if self.is_forked else self._owner)
         self._assembly, self._owner = assembly, owner
-        self.portal.start_soon(self._run, owner)
+        self.portal.start_soon(partial(_keep_open, owner, shares_interpreter=self._shares_interpreter))
         return owner
-
-    async def _run(self, owner: Owner[Assembly]) -> None:
-        if self._shares_interpreter:
-            share_interpreter()
-        try:
-            await owner.run()
-        finally:
-            if self._shares_interpreter:
-                stop_sharing_interpreter()
 
     def _begin_stop(self) -> Awaitable[None]:
         if self._owner is None or self.is_forked:
@@ -278,9 +304,11 @@ class ChannelHandle:
         code: JavaScript that evaluates to the initialization function.
         module: The module of the page whose default export it is, in the place of code.
         handler: The object that handles calls from the page, or ``None``.
+        conversion: What becomes of values that JSON has no form for; ``None`` for the server's.
 
     Attributes:
         server: As above.
+        conversion: As above.
         core: The channel of the core, once it has been opened. Outside of trio, it may be looked at only.
         methods: Runs the handler's methods. Before the channel was opened, none is run.
 
@@ -290,10 +318,17 @@ class ChannelHandle:
     """
 
     def __init__(
-        self, server: ServerHandle, code: str | None, *, module: str | None = None, handler: object = None
+        self,
+        server: ServerHandle,
+        code: str | None,
+        *,
+        module: str | None = None,
+        handler: object = None,
+        conversion: Conversion | None = None,
     ) -> None:
         check_code(code, module)
         self.server = server
+        self.conversion = server.conversion if conversion is None else conversion
         self.methods: BridgedMethods = ThreadMethods()
         self._handler = handler
         self._code = code
@@ -358,9 +393,9 @@ class ChannelHandle:
         opening = _Open(self, methods, limit)
         return TaskJob(self.portal, partial(opening.begin_unless_open, facade), opening.undo)
 
-    def close(self, timeout: float | None) -> TaskJob[None]:
+    def close(self, timeout: float | None, why: str = CLOSED) -> TaskJob[None]:
         """Close the channel. Does nothing when it is not open, or its server not started."""
-        return TaskJob(self.portal, partial(self._begin_close, check_timeout(timeout)), certain=True)
+        return TaskJob(self.portal, partial(self._begin_close, check_timeout(timeout), why), certain=True)
 
     # In trio
 
@@ -389,7 +424,8 @@ class ChannelHandle:
                 self._code,
                 module=self._module,
                 handler=self._handler,
-                convert_stream=self._bridge_stream,
+                convert_stream=partial(_bridge_stream, self.portal),
+                conversion=self.conversion,
             )
         channel.handler = self._handler  # It may have been set meanwhile, when there was no channel to set it in.
         opening = channel.begin_open()
@@ -398,14 +434,15 @@ class ChannelHandle:
         server.start_soon(channel.hold, opening)
         return channel, opening
 
-    def _begin_close(self, limit: float) -> Awaitable[None]:
+    def _begin_close(self, limit: float, why: str) -> Awaitable[None]:
         if self.core is None or self.server.is_forked:
             return _do_nothing()
         opening = self.core.opening
-        return self.core.wait_closed(self.core.shut("it was closed"), limit, opening)
+        return self.core.wait_closed(self.core.shut(why), limit, opening)
 
-    def _bridge_stream(self, stream: IncomingStream, limit: float) -> BridgedStream:
-        return BridgedStream(stream, limit, self.portal)
+
+def _bridge_stream(portal: Portal, stream: IncomingStream, limit: float) -> BridgedStream:
+    return BridgedStream(stream, limit, portal)
 
 
 async def _return(value: F) -> F:

@@ -100,7 +100,7 @@ def find_place(handler: object, name: str) -> Place | None:
     """
     if not in_use:  # The lookup would be a tenth of the work of a call.
         return None
-    found = inspect.getattr_static(handler, name, None)
+    found = handler.get(name) if type(handler) is dict else inspect.getattr_static(handler, name, None)
     if isinstance(found, types.MemberDescriptorType):  # An attribute in `__slots__`.
         found = getattr(handler, name, None)
     if isinstance(found, staticmethod | classmethod | types.MethodType):

@@ -12,10 +12,11 @@ import io
 import logging
 import threading
 from abc import abstractmethod
+from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import outcome
 import trio
@@ -30,7 +31,7 @@ from jchannel._bridge.readers import BridgedStream, read_in_threads, read_on_loo
 from jchannel._core.dispatcher import is_stream
 from jchannel._core.exits import explain_exit
 from jchannel._core.handlers import MethodCancelledError, Methods, find_method
-from jchannel._core.invocation import CURRENT, Invocation, pack_result
+from jchannel._core.invocation import CURRENT, Invocation, UnsendableError, pack_result
 from jchannel._core.session import Session
 from jchannel._guarded import log
 from jchannel._protocol.messages import Call, Open, Pipe
@@ -40,6 +41,10 @@ from jchannel._streams.sources import open_source
 from jchannel.errors import StateError
 
 __all__ = ["BridgedMethods", "LoopInvocation", "LoopMethods", "ThreadMethods"]
+
+
+#: The most methods that could not begin which an error can name.
+_MOST_NAMED: Final = 10
 
 
 class BridgedMethods(Methods):
@@ -76,6 +81,10 @@ class BridgedMethods(Methods):
     def unwatch(self, blocked: BlockedMethods) -> None:
         """Add methods no more. Called in trio."""
 
+    def find_late(self, since: float) -> Sequence[str]:  # noqa: ARG002 (the other's)
+        """Return the names of methods that the loop has not come to since a time of trio's clock. Called in trio."""
+        return ()
+
     @abstractmethod
     async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run a method that is not marked."""
@@ -83,7 +92,10 @@ class BridgedMethods(Methods):
     async def _run_in_thread(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         args = _bind_stream(args, read_in_threads)
         threads = invocation.session.threads
-        result = await threads.run_waiting(self._call, handler, name, args, abandon_on_cancel=True)
+        call = partial(self._call, handler, name, args)
+        if invocation.conversion.default is not None:  # It may take long, and trio's own thread has no time for it.
+            call = partial(_call_and_convert, call, invocation)
+        result = await threads.run_waiting(call, abandon_on_cancel=True)
         if isinstance(result, ByteStream):
             return give_away(result)
         if isinstance(result, Iterator) and not isinstance(result, io.IOBase):
@@ -117,6 +129,8 @@ class LoopMethods(BridgedMethods):
         self._under_way: set[LoopInvocation] = set()
         self._watched = False
         self._blocked: set[BlockedMethods] = set()
+        #: The last methods that were given up before the loop had come to them, and when.
+        self._never_begun: deque[tuple[float, str]] = deque(maxlen=_MOST_NAMED)
 
     def watch(self, blocked: BlockedMethods) -> None:
         """Add, from now on, the methods that wait for the loop, if it is its thread that waits."""
@@ -128,6 +142,11 @@ class LoopMethods(BridgedMethods):
     def unwatch(self, blocked: BlockedMethods) -> None:
         """Add methods no more."""
         self._blocked.discard(blocked)
+
+    def find_late(self, since: float) -> Sequence[str]:
+        """Return the names of methods that have not begun, and of those that were given up before since then."""
+        given_up = [name for time, name in self._never_begun if time >= since]
+        return [*given_up, *(invocation.name for invocation in self._under_way if not invocation.begun)]
 
     async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run a method on the loop.
@@ -152,6 +171,7 @@ class LoopMethods(BridgedMethods):
             await invocation.ended.wait()
         except trio.Cancelled:
             if invocation.claim():
+                self._never_begun.append((trio.current_time(), name))
                 raise
             invocation.task_cancelled = True
             seconds = invocation.session.limits.cleanup_seconds
@@ -323,8 +343,12 @@ class LoopInvocation(Invocation):
         """Answer with the method's value in a step of trio's, if one can be borrowed. Otherwise its task does it."""
         portal = self._methods.portal
         try:
-            self.packed = pack_result(value)
-        except Exception:  # noqa: BLE001 (its task finds out, too, and reports it)
+            self.packed = pack_result(value, self.conversion)
+        except (TypeError, ValueError) as error:
+            self.result = outcome.Error(UnsendableError(error))
+            return
+        except Exception as error:  # noqa: BLE001 (its task reports it)
+            self.result = outcome.Error(error)
             return
         if portal.borrow_step():
             try:
@@ -364,6 +388,17 @@ def _bind_stream(args: Sequence[Any], read: Callable[[BridgedStream], object]) -
     if args and isinstance(args[0], BridgedStream):
         return [read(args[0]), *args[1:]]
     return args
+
+
+def _call_and_convert(call: Callable[[], Any], invocation: Invocation) -> Any:
+    """Call a method, and convert what it returns, unless that is a stream."""
+    result = call()
+    if is_stream(result) or isinstance(result, Iterator | ByteStream):
+        return result
+    try:
+        return pack_result(result, invocation.conversion)
+    except (TypeError, ValueError) as error:
+        raise UnsendableError(error) from error
 
 
 def _call(handler: object, name: str, args: Sequence[Any]) -> Any:

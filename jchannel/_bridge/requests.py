@@ -7,7 +7,7 @@ from typing import Any
 import outcome
 import trio
 
-from jchannel._bridge.blocked import BlockedMethods
+from jchannel._bridge.blocked import BlockedMethods, explain_busy
 from jchannel._bridge.handles import ChannelHandle
 from jchannel._bridge.jobs import Job, OnDone, Running
 from jchannel._bridge.portal import open_thread_portal
@@ -79,10 +79,13 @@ class RequestJob(Job[Any]):
         """Pass the outcome on as the facade's caller gets it."""
         result = request.outcome
         assert result is not None
-        if self._blocked is not None:
-            self._channel.methods.unwatch(self._blocked)
-            if isinstance(result, outcome.Error) and isinstance(result.error, trio.TooSlowError):
-                result = outcome.Error(trio.TooSlowError(f"{result.error}{self._blocked.explain()}"))
+        blocked, methods = self._blocked, self._channel.methods
+        if blocked is not None:
+            methods.unwatch(blocked)
+        if isinstance(result, outcome.Error) and isinstance(result.error, trio.TooSlowError):
+            late = explain_busy(methods.find_late(request.since)) if blocked is None else blocked.explain()
+            if late:
+                result = outcome.Error(trio.TooSlowError(f"{result.error}{late}"))
         if isinstance(result, outcome.Value) and isinstance(result.value, BridgedStream):
             result = outcome.Value(self._streams.read(result.value))
         on_done = self._on_done
@@ -107,14 +110,15 @@ class Requests:
     def call(self, name: str, args: tuple[object, ...], timeout: float | None) -> RequestJob:
         """Return a call, checked and packed: its arguments may be changed afterwards."""
         limit = check_timeout(timeout)
-        return self._make(pack_call(name, args), limit)
+        return self._make(pack_call(name, args, self._channel.conversion), limit)
 
     def call_with_stream(
         self, name: str, stream: object, args: tuple[object, ...], timeout: float | None, progress: Progress | None
     ) -> RequestJob:
         """Return a call with a stream, checked and packed."""
         limit = check_timeout(timeout)
-        return self._make_with_stream(pack_call(name, args), stream, limit, progress)
+        message = pack_call(name, args, self._channel.conversion)
+        return self._make_with_stream(message, stream, limit, progress)
 
     def pipe(self, stream: object, timeout: float | None, progress: Progress | None) -> RequestJob:
         """Return a pipe, checked."""
@@ -123,7 +127,7 @@ class Requests:
     def echo(self, args: tuple[object, ...], timeout: float | None) -> RequestJob:
         """Return an echo, checked and packed."""
         limit = check_timeout(timeout)
-        return self._make(pack_echo(args), limit)
+        return self._make(pack_echo(args, self._channel.conversion), limit)
 
     def _find_threads(self) -> TrioThreads:
         return self._channel.channel.server.streams.threads

@@ -39,6 +39,12 @@ class CallTask(asyncio.Task[T]):
             self.log_failure()
         super().__del__()
 
+    def __repr__(self) -> str:
+        # What wants a coroutine, such as a TaskGroup, shows it in its error.
+        state = "cancelled" if self.cancelled() else "finished" if self.done() else "pending"
+        advice = "its request is on its way: await it, in a coroutine of your own where one is expected"
+        return f"<{type(self).__name__} {state} name={self.get_name()!r}, {advice}>"
+
     @property
     def failed_unheard(self) -> bool:
         """Whether it has failed, and nobody has asked for the exception."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from jchannel._protocol.messages import MAX_METHOD_LENGTH, UNSENT, Call, Echo, Pipe, StreamInfo
-from jchannel._protocol.values import Packed, pack
+from jchannel._protocol.values import PLAIN, Conversion, Packed, pack
 
 __all__ = ["PIPE", "check_code", "check_name", "check_timeout", "pack_call", "pack_echo"]
 
@@ -76,25 +76,27 @@ def check_code(code: object, module: object) -> None:
         )
 
 
-def pack_call(name: str, args: tuple[object, ...]) -> Call:
+def pack_call(name: str, args: tuple[object, ...], conversion: Conversion = PLAIN) -> Call:
     """Check and encode a call. Its arguments may be changed afterwards.
 
     Raises:
         TypeError, ValueError: The name is not a str, or an argument cannot be sent as it is. The message names its
             place, as in ``args[0]['x']``.
+        What the conversion's ``default`` raises.
     """
     check_name(name)
-    return Call(UNSENT, UNSENT, name, _pack_args(args))
+    return Call(UNSENT, UNSENT, name, _pack_args(args, conversion))
 
 
-def pack_echo(args: tuple[object, ...]) -> Echo:
+def pack_echo(args: tuple[object, ...], conversion: Conversion = PLAIN) -> Echo:
     """Check and encode an echo.
 
     Raises:
         TypeError, ValueError: An argument cannot be sent as it is.
+        What the conversion's ``default`` raises.
     """
-    return Echo(UNSENT, UNSENT, _pack_args(args))
+    return Echo(UNSENT, UNSENT, _pack_args(args, conversion))
 
 
-def _pack_args(args: tuple[object, ...]) -> Packed:
-    return pack(args, field_name="args", shown_as="args")
+def _pack_args(args: tuple[object, ...], conversion: Conversion) -> Packed:
+    return pack(args, field_name="args", shown_as="args", conversion=conversion)

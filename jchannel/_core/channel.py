@@ -6,7 +6,7 @@ import enum
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import outcome
 import trio
@@ -22,12 +22,17 @@ from jchannel._core.request import Request
 from jchannel._core.session import Session
 from jchannel._guarded import log, repr_of
 from jchannel._protocol.messages import UNSENT, Close, Open
+from jchannel._protocol.values import Conversion
 from jchannel.errors import ClosedError, PageLostError, StateError
 
 if TYPE_CHECKING:
     from jchannel._core.server import Server
 
-__all__ = ["ChannelState", "ServerChannel"]
+__all__ = ["BLOCK_LEFT", "CLOSED", "ChannelState", "ServerChannel"]
+
+#: Why a channel was closed, as the end of a sentence: by its user's call, and at the end of its user's block.
+CLOSED: Final = "close() was called, and open() opens it again"
+BLOCK_LEFT: Final = "its block was left"
 
 
 class ChannelState(enum.Enum):
@@ -68,6 +73,7 @@ class ServerChannel(Endpoint):
         handler: As that of ``Endpoint``.
         methods: As that of ``Endpoint``.
         convert_stream: As that of ``Endpoint``.
+        conversion: As that of ``Endpoint``; ``None`` for the server's.
 
     Attributes:
         server: As above.
@@ -92,6 +98,7 @@ class ServerChannel(Endpoint):
         handler: object = None,
         methods: Methods | None = None,
         convert_stream: ConvertStream = read_in_trio,
+        conversion: Conversion | None = None,
     ) -> None:
         check_code(code, module)
         super().__init__(
@@ -103,6 +110,7 @@ class ServerChannel(Endpoint):
             convert_stream=convert_stream,
             tracebacks=server.tracebacks,
             tally=server.tally,
+            conversion=server.conversion if conversion is None else conversion,
         )
         self.code = code or ""
         self.module = module or ""

@@ -15,7 +15,7 @@ import trio
 from jchannel._core.exits import contain
 from jchannel._core.handlers import MethodCancelledError, Methods, NothingToCallError
 from jchannel._core.incoming import read_in_trio
-from jchannel._core.invocation import Invocation, InvocationState
+from jchannel._core.invocation import Invocation, InvocationState, UnsendableError
 from jchannel._core.nursery import split_cancelled
 from jchannel._core.outbox import ConvertStream
 from jchannel._core.outgoing import OutgoingStream
@@ -85,6 +85,7 @@ class Dispatcher:
     def dispatch(self, invocation: Invocation) -> None:
         """Start what answers a request, when there is room to answer it. It does not wait."""
         request = invocation.request
+        invocation.conversion = self._endpoint.conversion
         if isinstance(request, Call | Pipe) and request.stream is not None:
             what = f"argument of the {invocation.what}"
             session = invocation.session
@@ -209,6 +210,8 @@ class Dispatcher:
         error = contain(error, repr(name), contains=self.methods.contains_exits)
         if is_a(error, NothingToCallError):
             invocation.fail(error.kind, "", text_of(error))
+        elif is_a(error, UnsendableError):
+            invocation.fail_with(error.reason, kind="value")
         elif is_a(error, MethodCancelledError):
             invocation.fail("aborted", "", text_of(error))
         elif is_a(error, NoThreadLeftError) or is_a(error, TooManyStreamsError):

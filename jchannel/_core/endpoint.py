@@ -21,6 +21,7 @@ from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.statistics import ChannelStatistics, ChannelTally
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.tree import ChannelTree
+from jchannel._protocol.values import PLAIN, Conversion
 from jchannel.errors import ClosedError
 
 __all__ = ["Endpoint"]
@@ -38,9 +39,11 @@ class Endpoint(ABC):
         convert_stream: Makes what the user gets of an incoming stream.
         tracebacks: Whether the far side gets the traceback of an exception.
         tally: Counts what the channel comes to, beside its own tally; ``None`` for nobody.
+        conversion: What becomes of values that JSON has no form for.
 
     Attributes:
         handler: As above. It may be set at any time, and counts from the next call on.
+        conversion: As above.
         nursery: As above. While it is ``None``, tasks wait to be started.
         outbox: Its requests.
         dispatcher: Answers the far side's requests.
@@ -64,8 +67,10 @@ class Endpoint(ABC):
         convert_stream: ConvertStream,
         tracebacks: bool,
         tally: ChannelTally | None = None,
+        conversion: Conversion = PLAIN,
     ) -> None:
         self.handler = handler
+        self.conversion = conversion
         self.face: object = None
         self.nursery = nursery
         self._waiting_tasks: list[tuple[Callable[..., Any], tuple[object, ...], str | None]] = []

@@ -1,6 +1,6 @@
 """Finding the method of a handler that the far side asks for, and running it.
 
-The far side may call a handler's public methods and nothing else.
+The far side may call a handler's public methods and nothing else; where the handler is a dict, the functions in it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from jchannel._core.invocation import Invocation
 from jchannel._guarded import stack_of
@@ -42,6 +42,17 @@ def find_method(handler: object, name: str) -> Callable[..., Any]:
         raise NothingToCallError("handler", f"cannot call {name!r}: the channel has no handler; set channel.handler")
     if name.startswith("_"):
         raise NothingToCallError("private", f"cannot call {name!r}: names that begin with an underscore are private")
+    if type(handler) is dict:
+        function = handler.get(name, _MISSING)
+        if function is _MISSING:
+            raise NothingToCallError(
+                "method", f"cannot call {name!r}: the handler has no such function{_suggest(handler)}"
+            )
+        if not callable(function):
+            raise NothingToCallError(
+                "callable", f"cannot call {name!r}: it is of type {type(function).__name__} and not a function"
+            )
+        return cast("Callable[..., Any]", function)
     # A property is looked at on the class: reading it on the handler would run its code for whoever asks.
     is_property = isinstance(getattr(type(handler), name, None), property | functools.cached_property)
     method = None if is_property else getattr(handler, name, _MISSING)
@@ -93,6 +104,9 @@ _MISSING = object()
 
 
 def _suggest(handler: object) -> str:
-    """Return the names that could have been meant: those of functions of the class, for which no code has to run."""
-    names = [name for name, _ in inspect.getmembers_static(type(handler), inspect.isfunction) if name[0] != "_"]
+    """Return the names that could have been meant: of functions of the class, for which no code has to run, or keys."""
+    if type(handler) is dict:
+        names = [str.__str__(name) for name in handler if isinstance(name, str) and name[:1] not in ("", "_")]
+    else:
+        names = [name for name, _ in inspect.getmembers_static(type(handler), inspect.isfunction) if name[0] != "_"]
     return f"; it has {', '.join(names)}" if names else ""

@@ -22,6 +22,7 @@ from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import StateError
 
 if TYPE_CHECKING:
+    from jchannel._core.outgoing import OutgoingStream
     from jchannel._core.session import Session
     from jchannel._core.stream_registry import StreamRegistry
 
@@ -61,6 +62,7 @@ class IncomingStream(Stream):
         received: The bytes that have arrived beside the messages.
         begun: Whether somebody has begun to read it.
         broken: Why its source has failed, where there are still parts to ask for.
+        origin: The stream that it answers, of which it may be made; ``None`` where it answers none.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class IncomingStream(Stream):
         self.received = 0
         self.begun = False
         self.broken: Exception | None = None
+        self.origin: OutgoingStream | None = None
         self._session = session
         self._state = IncomingState.UNREAD if data is None else IncomingState.ENDED
         self._error: Exception | None = None
@@ -190,6 +193,8 @@ class IncomingStream(Stream):
     def fail(self, error: Exception) -> None:
         """End the stream with an error, which its reader gets after what has arrived."""
         if not self.over:
+            if self.origin is not None:
+                self.origin.name_cause(error)
             self._error = error
             self._end(IncomingState.FAILED)
 

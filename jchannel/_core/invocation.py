@@ -20,14 +20,22 @@ from jchannel._core.limits import LONG_TEXT, MAX_NAME, SHORT_TEXT
 from jchannel._core.tree import CallNode
 from jchannel._guarded import name_of, text_of
 from jchannel._protocol.messages import Call, Echo, Error, Open, Pipe, Result, StreamInfo
-from jchannel._protocol.values import Packed, pack
+from jchannel._protocol.values import PLAIN, Conversion, Packed, pack
 from jchannel.errors import ClosedError
 
 if TYPE_CHECKING:
     from jchannel._core.outgoing import OutgoingStream
     from jchannel._core.session import FrameLoad, Session
 
-__all__ = ["CURRENT", "Invocation", "InvocationState", "current_invocation", "pack_result", "time_left"]
+__all__ = [
+    "CURRENT",
+    "Invocation",
+    "InvocationState",
+    "UnsendableError",
+    "current_invocation",
+    "pack_result",
+    "time_left",
+]
 
 
 class InvocationState(enum.Enum):
@@ -50,6 +58,14 @@ _FOLLOWING: Final = {
 }
 
 
+class UnsendableError(Exception):
+    """What a method has returned cannot be sent. ``reason`` is the error that says why."""
+
+    def __init__(self, reason: TypeError | ValueError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 class Invocation:
     """A request of the far side that runs here.
 
@@ -70,6 +86,7 @@ class Invocation:
         state: How far it is.
         on_release: Called when it has been answered, at the latest when its block is left; ``None`` after that.
         channel_closed: Whether it was cancelled because its channel was closed.
+        conversion: What becomes of values in its answer that JSON has no form for: that of its channel.
         load: What the session counts for it.
     """
 
@@ -80,6 +97,7 @@ class Invocation:
         "_since",
         "_token",
         "channel_closed",
+        "conversion",
         "id",
         "load",
         "on_release",
@@ -100,6 +118,7 @@ class Invocation:
         self.state = InvocationState.RUNNING
         self.on_release: Callable[[Invocation], None] | None = None
         self.channel_closed = False
+        self.conversion = PLAIN
         self._scope = trio.CancelScope(deadline=deadline)
         self._clock = trio.lowlevel.current_clock()
         self._since = self._clock.current_time()
@@ -164,7 +183,7 @@ class Invocation:
     def succeed(self, value: object) -> None:
         """Answer with a value, which may be packed already, or with the error that says why it cannot be sent."""
         try:
-            packed = value if isinstance(value, Packed) else pack_result(value)
+            packed = value if isinstance(value, Packed) else pack_result(value, self.conversion)
             self._answer(Result(self.id, packed), InvocationState.SUCCEEDED)
         except (TypeError, ValueError) as error:
             self.fail_with(error, kind="value")
@@ -278,13 +297,14 @@ class Invocation:
             self.stream.close_unread(error)
 
 
-def pack_result(value: object) -> Packed:
+def pack_result(value: object, conversion: Conversion = PLAIN) -> Packed:
     """Pack what answers a request.
 
     Raises:
         TypeError, ValueError: It cannot be sent.
+        What the conversion's ``default`` raises.
     """
-    return pack(value, field_name="value", shown_as="result")
+    return pack(value, field_name="value", shown_as="result", conversion=conversion)
 
 
 #: The request that the present code answers, or has answered; ``None`` where there is none.

@@ -209,6 +209,7 @@ class Outbox:
         assert request.session is not None
         assert result.stream is not None
         stream = self._streams.accept(result.stream, f"result of {request.what}", self._sender, request.session)
+        stream.origin = request.stream
         if request.state is RequestState.CANCELLING:
             stream.drop()
             return None

@@ -23,7 +23,7 @@ from jchannel._protocol.messages import Broken
 from jchannel._protocol.parts import Part, PartMark
 from jchannel._streams.progress import Progress, ProgressReporter
 from jchannel._streams.sources import Source
-from jchannel.errors import StateError
+from jchannel.errors import RemoteError, StateError
 
 if TYPE_CHECKING:
     from jchannel._core.quota import StreamQuota
@@ -241,6 +241,11 @@ class OutgoingStream(Stream):
         self.source_state = state
 
     # Its announcement
+
+    def name_cause(self, error: Exception) -> None:
+        """Give an error of the far side its cause, where that is what the source here has raised."""
+        if self.error is not None and isinstance(error, RemoteError):
+            error.__cause__ = self.error
 
     def announced(self, session: Session, number: int) -> None:
         """Remember that a message has announced it. From now on its reader hears of a failure."""

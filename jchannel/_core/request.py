@@ -145,6 +145,11 @@ class Request:
         self._timer: Timer | None = None if limit == math.inf else owner.deadlines.add(self)
 
     @property
+    def since(self) -> float:
+        """When it was made, by trio's clock."""
+        return self._since
+
+    @property
     def what(self) -> str:
         """What it is called in messages for people."""
         message = self.message
@@ -241,6 +246,8 @@ class Request:
             return
         assert self.session is not None
         error = to_exception(answer, self.session)
+        if self.stream is not None:
+            self.stream.name_cause(error)
         if answer.kind == "timeout" and self.deadline < math.inf and self.state is RequestState.SENT:
             # Times travel in whole milliseconds, rounded down, so the far side is often first. This side's scopes and
             # times say what comes of it, in a moment: a `move_on_after` round the call must not see an error instead.

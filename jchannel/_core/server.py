@@ -35,6 +35,7 @@ from jchannel._core.tree import PageNode, ServerTree
 from jchannel._guarded import log, repr_of, text_of
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import Hello, Welcome
+from jchannel._protocol.values import PLAIN, Conversion
 from jchannel.errors import ClosedError, FrontendError, RefusedError
 
 __all__ = ["Server", "ServerState"]
@@ -75,6 +76,7 @@ class Server:
         limits: The limits of what a peer controls; ``None`` for the defaults.
         listeners: Listeners to accept connections from, instead of sockets on ``host`` and ``port``.
         ssl_context: Lets the server speak TLS, with the certificate of this context; ``None`` for plain HTTP.
+        conversion: What becomes of values that JSON has no form for, in channels that have no conversion of their own.
 
     Attributes:
         token: The secret that lets a page connect.
@@ -82,6 +84,7 @@ class Server:
         routes: What answers HTTP requests.
         limits: As above.
         tracebacks: As above.
+        conversion: As above.
         deadlines: Expires the requests of all channels.
         streams: The streams of all channels.
         tally: Counts what the requests and streams of all channels come to.
@@ -105,9 +108,11 @@ class Server:
         limits: Limits | None = None,
         listeners: Sequence[trio.abc.Listener[Any]] | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        conversion: Conversion = PLAIN,
     ) -> None:
         self.limits = _check_limits(limits)
         self.tracebacks = tracebacks
+        self.conversion = conversion
         self.token = make_token()
         self.pages = 0
         self.advice = "open server.page_url in a browser"

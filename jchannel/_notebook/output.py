@@ -47,10 +47,13 @@ class Cell:
     Attributes:
         execution: The ID of this execution of the cell.
         publish: Shows a MIME bundle in the cell's output.
+        place: What is the same when the cell is run again: its ID, or its text where the front end does not tell that;
+            empty where neither is known.
     """
 
     execution: str
     publish: Callable[[dict[str, str]], None]
+    place: str = ""
 
 
 def is_kernel() -> bool:
@@ -66,7 +69,13 @@ def find_cell() -> Cell | None:
     header = shell.display_pub.parent_header
     if header.get("msg_type") != "execute_request":
         return None
-    return Cell(header["msg_id"], shell.display_pub.publish)
+    return Cell(header["msg_id"], shell.display_pub.publish, _find_place(shell))
+
+
+def _find_place(shell: Any) -> str:
+    request = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    metadata, content = request.get("metadata", {}), request.get("content", {})
+    return str(metadata.get("cellId") or content.get("code") or "")
 
 
 def _find_shell() -> Any:

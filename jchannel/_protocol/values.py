@@ -23,8 +23,9 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
+from jchannel._protocol.advice import advise_on, advise_on_array, loaded
 from jchannel.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -35,7 +36,11 @@ __all__ = [
     "MAX_ATTACHMENTS",
     "MAX_DEPTH",
     "MAX_INTEGER",
+    "PLAIN",
     "Attachment",
+    "Conversion",
+    "Default",
+    "Nan",
     "Packed",
     "check_depth",
     "pack",
@@ -146,6 +151,48 @@ class Packed:
     attachments: tuple[Attachment, ...] = ()
 
 
+#: Called with a value that cannot be sent as it is; returns what is sent in its place.
+Default: TypeAlias = Callable[[Any], Any]
+
+#: What becomes of NaN and the infinities where JSON would hold them.
+Nan: TypeAlias = Literal["refuse", "null"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What a channel does with values that JSON has no form for.
+
+    Attributes:
+        default: As ``Default``; ``None`` where such a value is refused.
+        nan: As ``Nan``.
+
+    Raises:
+        TypeError: ``default`` cannot be called.
+        ValueError: ``nan`` is none of its words.
+    """
+
+    default: Default | None = None
+    nan: Nan = "refuse"
+
+    def __post_init__(self) -> None:
+        if self.default is not None and not callable(self.default):
+            raise TypeError(
+                f"default must be callable, or None to refuse what cannot be sent, and not {self.default!r}"
+            )
+        if self.nan not in get_args(Nan):
+            raise ValueError(f"nan must be 'refuse' or 'null', and not {self.nan!r}")
+
+    def override(self, default: Default | None, nan: Nan | None) -> Conversion:
+        """Return a conversion that differs in what is not ``None``."""
+        if default is None and nan is None:
+            return self
+        return Conversion(self.default if default is None else default, self.nan if nan is None else nan)
+
+
+#: The conversion where the user has asked for none.
+PLAIN: Final = Conversion()
+
+
 def to_json(value: object) -> str:
     """Return JSON without white space. Lone surrogates, which UTF-8 cannot encode, are escaped."""
     text = _dumps(value)
@@ -154,7 +201,7 @@ def to_json(value: object) -> str:
     return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def pack(value: object, *, field_name: str, shown_as: str) -> Packed:
+def pack(value: object, *, field_name: str, shown_as: str, conversion: Conversion = PLAIN) -> Packed:
     """Check a value and encode it.
 
     Args:
@@ -162,13 +209,20 @@ def pack(value: object, *, field_name: str, shown_as: str) -> Packed:
         field_name: The field of the message that will hold the value: ``args`` or ``value``. The paths of attachments
             begin with it.
         shown_as: The name of the value in error messages: ``args`` or ``result``.
+        conversion: What becomes of values that JSON has no form for.
 
     Raises:
         TypeError: The value contains something that JSON has no form for. The message names its place.
         ValueError: The value contains a number that JSON would change, or is nested too deep or circular.
+        What the conversion's ``default`` raises.
     """
-    walk = _Walk([field_name], MAX_DEPTH + (field_name == "args"), shown_as)
-    plain = walk.convert(value)
+    if type(value) is tuple and _is_flat(value):  # Most arguments are, and need no walk.
+        return Packed(to_json(value))
+    walk = _Walk([field_name], MAX_DEPTH + (field_name == "args"), shown_as, conversion)
+    try:
+        plain = walk.convert(value)
+    except RecursionError as error:
+        raise ValueError(f"{shown_as} is nested too deep: what default= returns needs it again and again") from error
     return Packed(to_json(plain), tuple(walk.attachments))
 
 
@@ -179,6 +233,7 @@ class _Walk:
     path: list[str | int]
     max_path: int
     shown_as: str
+    conversion: Conversion = PLAIN
     attachments: list[Attachment] = field(default_factory=list)
 
     def convert(self, value: Any) -> Any:
@@ -191,15 +246,21 @@ class _Walk:
                 return value
             return self._check_large(value)
         if kind is float:
-            if math.isfinite(value):
-                return value
-            raise ValueError(f"{self._place()} is {value}, which JSON has no form for: send None or a str instead")
+            return value if math.isfinite(value) else self._convert_nan(value)
         # The types decide, as for ``json``, and not ``isinstance``, which believes what an object says of itself.
         if issubclass(kind, _CONTAINER_TYPES):
             if len(self.path) > self.max_path:
                 raise ValueError(f"{self._place()} is nested deeper than {MAX_DEPTH} levels, or contains itself")
             return self._convert_dict(value) if issubclass(kind, dict) else self._convert_list(value)
         return self._convert_other(value, kind)
+
+    def _convert_nan(self, value: float) -> None:
+        """Return what stands for NaN or an infinity, where it is allowed to."""
+        if self.conversion.nan == "refuse":
+            raise ValueError(
+                f"{self._place()} is {value}, which JSON has no form for: send None or a str instead, or an array of "
+                "floats; nan='null' makes a null of each"
+            )
 
     def _check_large(self, value: int) -> int:
         """Return an int beyond ``MAX_INTEGER`` if it is a number of JavaScript's."""
@@ -264,13 +325,13 @@ class _Walk:
         """Convert a value that is not exactly of one of JSON's types."""
         if issubclass(kind, bytes | bytearray):
             return self._attach("bytes", None, value if kind is bytes else memoryview(value).tobytes())
-        if issubclass(kind, (memoryview, array.array, _loaded("ctypes", "Array"))):
+        if issubclass(kind, (memoryview, array.array, loaded("ctypes", "Array"))):
             return self._attach_buffer(value)
-        if issubclass(kind, _loaded("numpy", "ndarray")):
+        if issubclass(kind, loaded("numpy", "ndarray")):
             return self._attach_array(value)
         # A timedelta64 is a number for NumPy, but means nothing without its unit.
-        if issubclass(kind, (_loaded("numpy", "number"), _loaded("numpy", "bool_"))) and not issubclass(
-            kind, _loaded("numpy", "timedelta64")
+        if issubclass(kind, (loaded("numpy", "number"), loaded("numpy", "bool_"))) and not issubclass(
+            kind, loaded("numpy", "timedelta64")
         ):
             value = value.item()
             kind = type(value)
@@ -280,12 +341,23 @@ class _Walk:
         for base, convert in _CONVERSIONS:
             if issubclass(kind, base):
                 return self.convert(convert(value))
-        raise TypeError(
-            f"{self._place()} is {_type_name(value)}, which cannot be sent: "
-            "send what it holds, as JSON's types, bytes and arrays"
-        )
+        return self._replace(value, f"{_type_name(value)}, which cannot be sent: {advise_on(value)}")
 
-    def _attach_buffer(self, value: Any) -> None:
+    def _replace(self, value: Any, problem: str) -> Any:
+        """Return what the user's ``default`` gives for a value, converted; where there is none, refuse the value."""
+        default = self.conversion.default
+        if default is None:
+            raise TypeError(f"{self._place()} is {problem}, or convert each one with default=")
+        try:
+            replacement = default(value)
+        except Exception as error:
+            error.add_note(f"default= was called because {self._place()} is {problem}")
+            raise
+        if replacement is value:
+            raise TypeError(f"{self._place()} is {problem}; default= has returned the same object")
+        return self.convert(replacement)
+
+    def _attach_buffer(self, value: Any) -> Any:
         try:
             view = memoryview(value)
         except ValueError:
@@ -301,19 +373,17 @@ class _Walk:
         if shown.startswith((">", "!")):
             reason = "which is big-endian: swap its bytes, or make it a NumPy array"
         else:
-            reason = f"{_YOUNG_ARRAY if letter == 'e' else _NO_ARRAY}: convert it, or send its bytes"
-        raise TypeError(f"{self._place()} is a buffer of format {shown!r}, {reason}")
+            reason = f"{_YOUNG_ARRAY if letter == 'e' else _NO_ARRAY}: send bytes(value)"
+        return self._replace(value, f"a buffer of format {shown!r}, {reason}")
 
-    def _attach_array(self, value: np.ndarray[Any, Any]) -> None:
-        if isinstance(value, _loaded("numpy.ma", "MaskedArray")):
-            raise TypeError(
-                f"{self._place()} is a masked array, whose mask would be lost: send filled(), or both parts"
-            )
+    def _attach_array(self, value: np.ndarray[Any, Any]) -> Any:
+        if isinstance(value, loaded("numpy.ma", "MaskedArray")):
+            return self._replace(value, "a masked array, whose mask would be lost: send value.filled()")
         plain = sys.modules["numpy"].asarray(value)
         name = plain.dtype.name
         if name not in _FORMATS:
-            reason = f"{_YOUNG_ARRAY if name == 'float16' else _NO_ARRAY}: convert it with astype()"
-            raise TypeError(f"{self._place()} is a NumPy array of {name}, {reason}")
+            reason = _YOUNG_ARRAY if name == "float16" else _NO_ARRAY
+            return self._replace(value, f"a NumPy array of {name}, {reason}: {advise_on_array(plain)}")
         little = plain.astype(plain.dtype.newbyteorder("<"), copy=False)
         return self._attach(name, plain.shape, little.tobytes())
 
@@ -370,11 +440,6 @@ def _show_key(key: object) -> str:
     except Exception:  # noqa: BLE001 # It is a user's.
         text = object.__repr__(key)
     return text if len(text) <= _MAX_SHOWN_KEY else f"{text[:_MAX_SHOWN_KEY]}…"
-
-
-def _loaded(module: str, name: str) -> Any:
-    """Return a class of a module that may not be imported; where it is not, no type at all."""
-    return getattr(sys.modules.get(module), name, ())
 
 
 def _type_name(value: object) -> str:

@@ -97,6 +97,7 @@ class MetaGenerator:
         self._received = 0
         self._ended = False
         self._closed = False
+        self._joined = False
         self._error: Exception | None = None
         self._reader: str | None = None
         # Bytes that have arrived and are not in the cursor. The iterators refer to the stream, but the stream refers
@@ -144,14 +145,19 @@ class MetaGenerator:
         """Read the rest of the stream.
 
         Returns:
-            The bytes; none at the end of the stream.
+            The bytes; none where the stream was read to its end in another way.
 
         Raises:
-            StateError: Another task is reading; or the stream was closed before its end (``ClosedError``).
+            StateError: Another task is reading; ``join`` has returned the bytes before; or the stream was closed before
+                its end (``ClosedError``).
             Exception: The error that broke the stream.
 
         Cancelling loses nothing. The next read returns the bytes that have arrived by then.
         """
+        if self._joined:
+            raise StateError(
+                "join() has returned the rest of this stream before, and there is no more: keep what it gave"
+            )
         self._begin("join()", None)
         try:
             while chunk := await self._fetch():
@@ -160,6 +166,7 @@ class MetaGenerator:
             self._reader = None
         joined = b"".join(self._buffer)
         self._buffer.clear()
+        self._joined = True
         return joined
 
     def by_limit(self, limit: int = DEFAULT_LIMIT) -> Records[bytes]:

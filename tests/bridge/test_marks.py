@@ -207,3 +207,8 @@ def test_before_anything_is_marked_nothing_is_looked_for(monkeypatch: pytest.Mon
     assert find_place(Handler(), "marked") is None
     background(len)
     assert find_place(Handler(), "marked") is Place.THREAD
+
+
+def test_a_function_of_a_dict_may_be_marked() -> None:
+    handler = {"marked": background(lambda: None), "plain": print}
+    assert [find_place(handler, name) for name in ("marked", "plain", "pop")] == [Place.THREAD, None, None]

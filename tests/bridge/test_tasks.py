@@ -165,3 +165,28 @@ def show(monkeypatch: pytest.MonkeyPatch, task: CallTask[Any]) -> dict[int, Call
     shell = types.SimpleNamespace(user_ns={"_oh": results})
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
     return results
+
+
+def test_one_that_is_taken_for_a_coroutine_says_that_it_is_none() -> None:
+    async def program() -> None:
+        task = start(succeed)
+        with pytest.raises(TypeError) as caught:
+            asyncio.get_running_loop().create_task(task)  # type: ignore[arg-type] # The mistake.
+        assert str(caught.value) == (
+            "a coroutine was expected, got <CallTask pending name=\"channel.call('draw')\", its request is on its way: "
+            "await it, in a coroutine of your own where one is expected>"
+        )
+
+        async def own() -> int:
+            return await task
+
+        async with asyncio.TaskGroup() as group:
+            awaited = group.create_task(own())
+        assert awaited.result() == 3
+        assert repr(task).startswith("<CallTask finished name=")
+        cancelled = start(succeed)
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        assert repr(cancelled).startswith("<CallTask cancelled name=")
+
+    asyncio.run(program())

@@ -625,7 +625,7 @@ class TestEnds:
                     nursery.start_soon(expect, ClosedError, "closed", channel, source)
                     await page.wait_for("window.reading")
                     await channel.close()
-            with pytest.raises(ClosedError, match="the channel is closed: it was closed"):
+            with pytest.raises(ClosedError, match=r"the channel is closed: close\(\) was called"):
                 await own.join()
             await handler.done.wait()
             await source.ended.wait()

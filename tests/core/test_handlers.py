@@ -145,3 +145,50 @@ def test_a_property_is_refused_without_running_its_code(name: str) -> None:
     handler = Handler()
     assert refused(handler, name) == ("callable", f"cannot call '{name}': it is a property and not a method")
     assert handler.reads == 0
+
+
+# A dict in the place of an object
+
+
+async def later(value: int) -> int:
+    await trio.lowlevel.checkpoint()
+    return value
+
+
+FUNCTIONS: dict[Any, Any] = {
+    "double": Handler.double,
+    "later": later,
+    "limit": 3,
+    "_private": later,
+    "": later,
+    5: later,
+}
+
+
+async def test_the_functions_of_a_dict_can_be_called() -> None:
+    assert await run(FUNCTIONS, "double", [2]) == 4
+    assert await run(FUNCTIONS, "later", [2]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("get", "method", "cannot call 'get': the handler has no such function; it has double, later, limit"),
+        ("limit", "callable", "cannot call 'limit': it is of type int and not a function"),
+        ("_private", "private", "cannot call '_private': names that begin with an underscore are private"),
+    ],
+)
+def test_of_a_dict_nothing_else_can_be_called(name: str, kind: str, message: str) -> None:
+    assert refused(FUNCTIONS, name) == (kind, message)
+
+
+def test_a_dict_without_functions_suggests_none() -> None:
+    assert refused({}, "pop") == ("method", "cannot call 'pop': the handler has no such function")
+
+
+def test_a_dict_of_a_class_with_methods_is_an_object_like_any_other() -> None:
+    class Store(dict[str, int]):
+        def double(self, value: int) -> int:
+            return 2 * value
+
+    assert find_method(Store(), "double")(2) == 4

@@ -220,6 +220,27 @@ def test_a_page_that_needs_the_busy_loop_is_an_error_that_names_the_method() -> 
     asyncio.run(program())
 
 
+def test_an_awaited_call_whose_page_needs_the_busy_loop_says_so_too() -> None:
+    async def program() -> None:
+        async with opened(AskingPeer) as (channel, _):
+            call = channel.call("ask", "on_the_loop", timeout=1)
+            while not channel.statistics().calls_made.cancelled:  # The busy cell.
+                pass
+            with pytest.raises(TimeoutError) as caught:
+                await call
+            assert str(caught.value) == (
+                "the call of 'ask' was not answered within 1 s, and has been cancelled; meanwhile the page called the "
+                "handler's method 'on_the_loop', which could not begin: the loop that runs it was busy. If the page "
+                "needs it for its answer, mark the method with @jchannel.background, or let the loop go on: await in "
+                "between, or compute in another thread"
+            )
+            with pytest.raises(TimeoutError, match=r"has been cancelled$"):
+                await channel.call("hang", timeout=0.01)
+            assert await channel.call("ask", "on_the_loop") == [0]
+
+    asyncio.run(program())
+
+
 def test_a_call_from_a_callback_of_the_loop_says_the_same() -> None:
     caught: list[str] = []
 

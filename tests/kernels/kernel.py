@@ -36,11 +36,13 @@ class Cell:
     Attributes:
         status: `ok` or `error`.
         error: The name of the exception that ended it; empty when none did.
+        shown: The texts of what it has shown beside that.
     """
 
     def __init__(self) -> None:
         self.status = ""
         self.error = ""
+        self.shown: list[str] = []
         self._written: list[str] = []
 
     @property
@@ -54,6 +56,8 @@ class Cell:
             self._written.append(content["text"])
         elif kind == "execute_result":
             self._written.append(content["data"]["text/plain"])
+        elif kind == "display_data":
+            self.shown.append(content["data"]["text/plain"])
         elif kind == "error":
             self.error = content["ename"]
 

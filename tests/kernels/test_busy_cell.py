@@ -2,19 +2,11 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import CHECKOUT
 from tests.kernels.kernel import Kernel
-
-
-@pytest.fixture(scope="module")
-def kernel() -> Iterator[Kernel]:
-    with Kernel() as kernel:
-        yield kernel
-
 
 BUSY = {
     "sleeping": "time.sleep(0.01)",

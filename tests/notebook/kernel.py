@@ -14,14 +14,16 @@ class FakeKernel:
 
     def __init__(self) -> None:
         self.published: list[dict[str, Any]] = []
+        self.parent: dict[str, Any] = {}
         publisher = SimpleNamespace(parent_header={}, publish=self.published.append)
-        self.shell = SimpleNamespace(kernel=object(), display_pub=publisher)
+        self.shell = SimpleNamespace(kernel=object(), display_pub=publisher, get_parent=lambda: self.parent)
         self.enter("cell 1")
 
     def get_ipython(self) -> Any:
         """As IPython's."""
         return self.shell
 
-    def enter(self, message: str, kind: str = "execute_request") -> None:
-        """Begins to handle a message of the front end."""
+    def enter(self, message: str, kind: str = "execute_request", **request: Any) -> None:
+        """Begins to handle a message of the front end, with what else is in it."""
+        self.parent = request
         self.shell.display_pub.parent_header = {"msg_id": message, "msg_type": kind}

@@ -26,6 +26,7 @@ from jchannel._protocol.values import (
     MAX_DEPTH,
     MAX_INTEGER,
     Attachment,
+    Conversion,
     Packed,
     pack,
     restore,
@@ -362,7 +363,7 @@ def test_an_object_that_only_says_that_it_is_of_a_type_is_refused_by_its_own(kin
 
 @pytest.mark.parametrize("value", [{}.keys(), {}.values(), {}.items(), iter([]), iter(()), range(3)])
 def test_views_and_iterators_are_refused_as_by_json(value: object) -> None:
-    with pytest.raises(TypeError, match="which cannot be sent: send what it holds"):
+    with pytest.raises(TypeError, match=r"which cannot be sent: send list\(value\), or convert each one with default="):
         pack_result(value)
 
 
@@ -592,7 +593,7 @@ def test_a_long_number_arrives_beside_attachments() -> None:
         ({10**5000: 3}, TypeError, "result has the key <int object at 0x"),
         ({b"k" * 100: 1}, TypeError, f"result has the key b'{'k' * 58}…, which is a bytes: JSON has only str"),
         ({Unshown(): 3}, TypeError, "result has the key <tests.protocol.test_values.Unshown object at "),
-        (decimal.Decimal("1.5"), TypeError, "result is a decimal.Decimal, which cannot be sent: send what it holds"),
+        (decimal.Decimal("1.5"), TypeError, "result is a decimal.Decimal, which cannot be sent: send str(value), or"),
     ],
 )
 def test_what_json_would_change_is_refused_by_its_place(value: object, kind: type[Exception], message: str) -> None:
@@ -679,6 +680,103 @@ def test_the_place_in_an_error_is_that_of_what_was_refused(case: tuple[object, o
     with pytest.raises((TypeError, ValueError)) as caught:
         pack_args(None, value)
     assert evaluate_place(str(caught.value), [None, value]) is leaf
+
+
+# What the user's own function converts, and what becomes of NaN
+
+
+def convert(value: object, **conversion: Any) -> Packed:
+    return pack(value, field_name="value", shown_as="result", conversion=Conversion(**conversion))
+
+
+def test_default_gives_what_is_sent_in_the_place_of_what_would_be_refused() -> None:
+    refused: list[Any] = [{1}, np.zeros(1, "float16"), np.zeros(1, "float16").data, np.ma.masked_array([1])]
+    given: list[Any] = []
+    assert convert([*refused, {"a": 1j}], default=given.append) == Packed('[null,null,null,null,{"a":null}]')
+    assert all(one is other for one, other in zip(given, [*refused, 1j], strict=True))
+
+
+def test_default_is_not_asked_about_what_can_be_sent() -> None:
+    def refuse(value: object) -> object:
+        raise AssertionError(value)
+
+    assert convert([1, "a", b"", Level.HIGH, np.float64(1)], default=refuse) == pack_result(
+        [1, "a", b"", Level.HIGH, np.float64(1)]
+    )
+
+
+def test_what_default_gives_may_hold_what_it_is_asked_about_again() -> None:
+    packed = convert({"a": (1, {2j})}, default=lambda value: [b"", *value] if isinstance(value, set) else str(value))
+    assert packed.text == '{"a":[1,[null,"2j"]]}'
+    assert [attachment.path for attachment in packed.attachments] == [("value", "a", 1, 0)]
+
+
+def test_what_default_raises_says_of_which_value() -> None:
+    def refuse(value: object) -> object:
+        raise TypeError(f"no {value!r}")
+
+    with pytest.raises(TypeError, match=r"^no 1j") as caught:
+        convert([1j], default=refuse)
+    assert caught.value.__notes__ == [
+        "default= was called because result[0] is a complex, which cannot be sent: send [value.real, value.imag]"
+    ]
+
+
+def test_default_that_returns_the_same_object_refuses_it() -> None:
+    with pytest.raises(TypeError, match=r"^result\['a'\] is a set, .*; default= has returned the same object$"):
+        convert({"a": {1}}, default=lambda value: value)
+
+
+def test_default_that_comes_to_no_end_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^result is nested too deep: "):
+        convert(1j, default=lambda value: value + 1)
+    with pytest.raises(ValueError, match=r"^result(\[0\]){12}\[…\] is nested deeper|^result is nested too deep: "):
+        convert(1j, default=lambda value: [value])
+
+
+def test_nan_and_the_infinities_are_null_where_it_is_asked_for() -> None:
+    value = [1, math.nan, (math.inf, {"a": -math.inf}), np.float32(math.nan), Metre(math.nan)]
+    assert convert(value, nan="null") == Packed('[1,null,[null,{"a":null}],null,null]')
+    assert value[0] == 1
+    assert convert([1.5, math.nan], nan="null") == Packed("[1.5,null]")
+    assert convert(math.nan, nan="null") == Packed("null")
+
+
+def test_a_number_that_is_too_large_is_refused_all_the_same() -> None:
+    with pytest.raises(ValueError, match="beyond"):
+        convert(10**400, nan="null")
+
+
+@pytest.mark.parametrize(
+    ("conversion", "kind", "message"),
+    [
+        ({"default": 5}, TypeError, "default must be callable, or None to refuse what cannot be sent, and not 5"),
+        ({"nan": "keep"}, ValueError, "nan must be 'refuse' or 'null', and not 'keep'"),
+        ({"nan": None}, ValueError, "nan must be 'refuse' or 'null', and not None"),
+    ],
+)
+def test_a_conversion_that_is_none_is_refused(conversion: dict[str, Any], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind) as caught:
+        Conversion(**conversion)
+    assert str(caught.value) == message
+
+
+def test_a_conversion_is_overridden_in_what_is_given() -> None:
+    conversion = Conversion(str, "null")
+    assert conversion.override(None, None) is conversion
+    assert conversion.override(repr, None) == Conversion(repr, "null")
+    assert conversion.override(None, "refuse") == Conversion(str)
+
+
+async def wait() -> None:
+    """Something to be awaited."""
+
+
+def test_what_has_to_be_awaited_is_refused_with_that_advice() -> None:
+    waiting = wait()
+    with pytest.raises(TypeError, match="is a coroutine, which cannot be sent: await it first, and send what that"):
+        pack_result(waiting)
+    waiting.close()
 
 
 # The way back

@@ -141,7 +141,29 @@ def test_iteration_gives_the_chunks_as_they_come(chunks: list[bytes]) -> None:
 def test_join_gives_everything(chunks: list[bytes]) -> None:
     far = Far(chunks)
     assert run(far.stream.join()) == b"".join(chunks)
-    assert run(far.stream.join()) == b""
+
+
+def test_a_second_join_is_an_error_as_the_first_one_has_the_bytes() -> None:
+    far = Far([b"abc"])
+    with pytest.raises(StateError, match=r"^join\(\) has returned the rest of this stream before"):
+        run(join_twice(far.stream))
+    assert run(anext_or_none(far.stream)) is None
+    run(far.stream.aclose())
+    with pytest.raises(StateError, match=r"keep what it gave$"):
+        run(far.stream.join())
+
+
+async def join_twice(stream: MetaGenerator) -> None:
+    assert await stream.join() == b"abc"
+    await stream.join()
+
+
+def test_a_join_that_was_cancelled_can_be_made_again() -> None:
+    far = Far([b"abc"])
+    task = Task(far.stream.join())
+    task.step()
+    task.interrupt()
+    assert run(far.stream.join()) == b"abc"
 
 
 @given(chunkings, st.integers(1, 20))

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
+import orjson
+
 from jchannel._protocol.messages import VALUE_FIELDS, Encoded, Message, parse
 from jchannel._protocol.values import ALIGNMENT, MAX_ATTACHMENTS, MAX_DEPTH, Attachment, check_depth, restore
 from jchannel.errors import ProtocolError
@@ -60,7 +62,8 @@ def decode_frame(frame: str | bytes) -> list[Message]:
     for fields in objects:
         if not isinstance(fields, dict):
             raise ProtocolError("a message must be a JSON object")
-        value_fields = VALUE_FIELDS.get(str(fields.get("type")), ())
+        kind = fields.get("type")
+        value_fields = VALUE_FIELDS.get(kind, ()) if isinstance(kind, str) else ()
         if may_be_deep:
             for name in value_fields:
                 check_depth(fields.get(name) if name == "args" else [fields.get(name)])
@@ -139,8 +142,16 @@ def _survey(text: str) -> tuple[int, bool]:
     return brackets, may_be_long
 
 
-_decode_short: Final = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decode_refused: Final = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _decode_long: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_read_whole_number).decode
+
+
+def _decode_short(text: str) -> Any:
+    """Decode JSON without long whole numbers. What orjson refuses, such as a lone surrogate, is left to ``json``."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return _decode_refused(text)
 
 
 def _parse_json(text: str, decode: Callable[[str], Any]) -> Any:

@@ -1,12 +1,16 @@
 """Encoding values as JSON with attachments, and decoding them.
 
-A value is checked and encoded in one walk, before anything is sent. A value that JSON would change is rejected with an
-error that names its place. For flat lists and dicts the walk uses loops in C, so that checking 200,000 numbers costs
-less than encoding them.
+A value is checked before anything is sent. One that JSON would change is rejected with an error that names its place.
+Most values hold nothing but exact types of JSON's, and are looked through level by level, by loops in C. Only where
+that is not sure of a value is it walked through, which finds the place of what cannot be sent, and copies what must be
+replaced.
+
+orjson encodes, as it takes a fourteenth of the time of ``json`` (1 MB of records: 1.0 ms and 14.4 ms). It sees exact
+types only, and what it refuses (integers of more than 64 bits, lone surrogates) is left to ``json``.
 
 What is of a subclass of a JSON type is converted first, once and as ``json`` does it: a dict by its ``items``, a list
-by its iterator, a str or a number by its own data. After that the walk and the encoder see nothing but exact types, in
-which no code of a user's runs.
+by its iterator, a str or a number by its own data. After that the encoder sees nothing but exact types, in which no
+code of a user's runs.
 """
 
 from __future__ import annotations
@@ -22,8 +26,11 @@ import reprlib
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+
+import orjson
 
 from jchannel._protocol.advice import advise_on, advise_on_array, loaded
 from jchannel.errors import ProtocolError
@@ -61,6 +68,7 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 # JSON never changes values of these types.
 _UNCHECKED_TYPES: Final = frozenset({str, bool, NoneType})
 _SCALAR_TYPES: Final = _UNCHECKED_TYPES | {int, float}
+_PLAIN_TYPES: Final = _SCALAR_TYPES | {list, tuple, dict}
 
 # The element types of the protocol, their letters in Python's buffer formats and their sizes in bytes.
 _FORMATS: Final = {
@@ -195,7 +203,10 @@ PLAIN: Final = Conversion()
 
 def to_json(value: object) -> str:
     """Return JSON without white space. Lone surrogates, which UTF-8 cannot encode, are escaped."""
-    text = _dumps(value)
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        text = _dumps(value)
     if text.isascii():
         return text
     return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
@@ -216,9 +227,11 @@ def pack(value: object, *, field_name: str, shown_as: str, conversion: Conversio
         ValueError: The value contains a number that JSON would change, or is nested too deep or circular.
         What the conversion's ``default`` raises.
     """
-    if type(value) is tuple and _is_flat(value):  # Most arguments are, and need no walk.
+    max_depth = MAX_DEPTH + (field_name == "args")
+    # Most arguments are flat: that is the shortest way to know it.
+    if (type(value) is tuple and _is_flat(value)) or _is_plain(value, max_depth):
         return Packed(to_json(value))
-    walk = _Walk([field_name], MAX_DEPTH + (field_name == "args"), shown_as, conversion)
+    walk = _Walk([field_name], max_depth, shown_as, conversion)
     try:
         plain = walk.convert(value)
     except RecursionError as error:
@@ -407,17 +420,46 @@ class _Walk:
         return self.shown_as + shown + ("[…]" if len(keys) > _MAX_SHOWN_KEYS else "")
 
 
+def _is_plain(value: object, max_depth: int) -> bool:
+    """Return whether a value can be encoded as it is; ``False`` if it is not sure.
+
+    Args:
+        value: The value.
+        max_depth: How deep it may be nested.
+    """
+    level: Collection[Any] = (value,)
+    for _ in range(max_depth + 1):
+        kinds = set(map(type, level))
+        if not kinds <= _PLAIN_TYPES or not _are_kept(level, kinds):
+            return False
+        if kinds <= _SCALAR_TYPES:
+            return True
+        # A container is looked into once a level, however many hold it: what contains itself does not grow.
+        containers = {id(item): item for item in level if type(item) in _CONTAINER_TYPES}.values()
+        dicts = [container for container in containers if type(container) is dict]
+        if not _KEY_TYPES.issuperset(map(type, chain.from_iterable(dicts))):
+            return False
+        others = (container for container in containers if type(container) is not dict)
+        level = [*chain.from_iterable(others), *chain.from_iterable(map(dict.values, dicts))]
+    return False
+
+
 def _is_flat(values: Collection[Any]) -> bool:
-    """Return whether all of these are scalars that JSON would not change; ``False`` if it is not sure."""
+    """Return whether all of these are scalars that JSON would not change."""
     kinds = set(map(type, values))
-    if kinds <= _UNCHECKED_TYPES:
-        return True
-    if not kinds <= _SCALAR_TYPES:
-        return False
-    if float not in kinds and bool not in kinds:
-        numbers = [value for value in values if type(value) is int] if kinds & _UNCHECKED_TYPES else values
-        return min(numbers) >= -MAX_INTEGER and max(numbers) <= MAX_INTEGER
-    return kinds == {float} and all(map(math.isfinite, values))
+    return kinds <= _SCALAR_TYPES and _are_kept(values, kinds)
+
+
+def _are_kept(values: Collection[Any], kinds: set[type]) -> bool:
+    """Return whether JSON keeps every number among values of the given types."""
+    if float in kinds:
+        floats = values if len(kinds) == 1 else [value for value in values if type(value) is float]
+        if not all(map(math.isfinite, floats)):
+            return False
+    if int in kinds:
+        numbers = values if len(kinds) == 1 else [value for value in values if type(value) is int]
+        return bool(min(numbers) >= -MAX_INTEGER and max(numbers) <= MAX_INTEGER)
+    return True
 
 
 def shorten(value: object) -> str:
@@ -486,12 +528,8 @@ def check_depth(values: object) -> None:
     """
     level: list[Any] = [values] if isinstance(values, list) else []
     for _ in range(MAX_DEPTH + 1):
-        level = [
-            item
-            for container in level
-            for item in (container.values() if isinstance(container, dict) else container)
-            if isinstance(item, list | dict)
-        ]
+        items = chain.from_iterable(item.values() if type(item) is dict else item for item in level)
+        level = [item for item in items if type(item) in _CONTAINER_TYPES]
         if not level:
             return
     raise ProtocolError(f"a value is nested deeper than {MAX_DEPTH} levels")

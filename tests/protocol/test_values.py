@@ -374,6 +374,13 @@ def test_a_subclass_may_be_nested_as_deep_as_its_type() -> None:
         pack_result(circle)
 
 
+def test_what_holds_itself_twice_is_refused_before_it_has_grown() -> None:
+    value: list[Any] = []
+    value += [value, value]
+    with pytest.raises(ValueError, match="or contains itself"):
+        pack_result(value)
+
+
 @pytest.mark.parametrize("value", [b"\x00\xff", bytearray(b"\x00\xff"), memoryview(b"\x00\xff")])
 def test_bytes_of_every_kind_travel_as_bytes(value: object) -> None:
     assert pack_result(value) == Packed("null", (Attachment(("value",), "bytes", None, b"\x00\xff"),))

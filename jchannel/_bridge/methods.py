@@ -83,7 +83,7 @@ class BridgedMethods(Methods):
     async def _run_in_thread(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         args = _bind_stream(args, read_in_threads)
         threads = invocation.session.threads
-        result = await threads.run_waiting(self._call, handler, name, args, abandon_on_cancel=True)
+        result = await threads.run_users(self._call, handler, name, args, abandon_on_cancel=True)
         if isinstance(result, ByteStream):
             return give_away(result)
         if isinstance(result, Iterator) and not isinstance(result, io.IOBase):

@@ -37,11 +37,11 @@ _SPARED: Final = 8
 #: Blocks are cancelled at one of their first 2**7 steps, the earlier the likelier.
 _MOST_STEPS: Final = 7
 
-#: A page is lost at most twice in a run.
-_MOST_LOSSES: Final = 2
+#: How often a page is lost in a run.
+_LOSSES: Final = (0, 1, 1, 2)
 
 #: What may pass before a page is lost or comes back, in seconds.
-_SPANS: Final = (0.0, 0.001, 0.01, 0.1, 1.0, 10.0, 60.0)
+_SPANS: Final = (0.0, 0.001, 0.01, 0.1, 1.0, 10.0)
 
 
 @final
@@ -111,7 +111,7 @@ class Exploration(metaclass=NoPublicConstructor):
 
     def _draw_losses(self) -> int:
         """Return how often a page is lost."""
-        return self._random.randrange(_MOST_LOSSES + 1)
+        return self._random.choice(_LOSSES)
 
     def _draw_reload(self) -> bool:
         """Return whether a page that was lost is loaded anew."""

@@ -66,11 +66,15 @@ class RequestLine:
         """
         if turn.request is None:
             try:
-                # trio wakes all who wait for a channel, in any order: the first begins the requests of all, in theirs.
-                self._begin_all(await self._wait_channel())
-            finally:
-                if turn in self._turns:
+                channel = await self._wait_channel()
+            except BaseException:
+                if turn.request is None:
                     self._turns.remove(turn)
+                    raise
+                # Another has begun it in the same moment: its outcome counts, and it is what is to be cancelled.
+            else:
+                # trio wakes all who wait for a channel, in any order: the first begins the requests of all, in theirs.
+                self._begin_all(channel)
         assert turn.request is not None
         return await turn.request.wait()
 

@@ -213,7 +213,7 @@ class TestPlantedBugs:
                             pass
 
                 await ask("set_up")
-                for _number in range(5):
+                for _number in range(10):
                     assert await ask("draw")
                     await trio.sleep(1)
 

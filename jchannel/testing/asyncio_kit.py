@@ -53,7 +53,7 @@ class _PageMethods(LoopMethods):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, portal: KitPortal) -> None:
         super().__init__(loop, portal)
-        self.ended: deque[_PageInvocation] = deque()
+        self.ended: deque[Invocation] = deque()
         self._answered = trio.lowlevel.ParkingLot()
 
     def _watch_loop(self) -> None:
@@ -100,7 +100,8 @@ class AsyncioKit(Kit):
     locks. trio runs in a private thread, without sockets, and ends with the block.
 
     The time of the timeouts stands still until the test moves it: ``await kit.advance(3600)`` is an hour. asyncio's own
-    time is not the kit's: wait in the page with ``kit.sleep``, and not with ``asyncio.sleep``.
+    time is not the kit's: wait in the page with ``kit.sleep``, and not with ``asyncio.sleep``. What is awaited and can
+    only come when the test moves the time, or never, is an ``AtRestError`` after a while.
 
     Args:
         static: A folder of static files to serve; ``None`` for a plain page.

@@ -229,7 +229,8 @@ class LoopPage(FacadePage):
     def wait_call(self, name: str | None = None, timeout: float | None = None) -> asyncio.Task[RecordedCall]:
         """Wait until the page has been called, and return the call.
 
-        ``timeout`` is in seconds of the kit's time; without one, there is no limit.
+        ``timeout`` is in seconds of the kit's time. Without one it waits until nothing can happen any more: then it
+        raises an ``AtRestError`` that names the calls that have come.
         """
         return in_task(self._waiting_call(name, timeout), "page.wait_call")
 
@@ -284,7 +285,8 @@ class ThreadPage(FacadePage):
     def wait_call(self, name: str | None = None, timeout: float | None = None) -> RecordedCall:
         """Wait until the page has been called, and return the call.
 
-        ``timeout`` is in seconds of the kit's time; without one, there is no limit.
+        ``timeout`` is in seconds of the kit's time. Without one it waits until nothing can happen any more: then it
+        raises an ``AtRestError`` that names the calls that have come.
         """
         return wait_blocking(self._waiting_call(name, timeout))
 

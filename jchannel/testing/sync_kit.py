@@ -29,7 +29,8 @@ class SyncKit(Kit):
     in worker threads. trio runs in a private thread, without sockets, and ends with the block.
 
     The time of the timeouts stands still until the test moves it with ``advance``. A test that calls the page waits for
-    the answer, so a method of the page moves the time: ``def slow(self): kit.advance(3600)``.
+    the answer, so a method of the page moves the time: ``def slow(self): kit.advance(3600)``. What it waits for and can
+    never come is an ``AtRestError`` after a while.
 
     Args:
         static: A folder of static files to serve; ``None`` for a plain page.

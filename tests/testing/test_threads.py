@@ -59,6 +59,23 @@ def test_time_does_not_jump_while_a_thread_reads_or_writes(tmp_path: Path) -> No
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
+async def test_time_stands_still_until_the_last_thread_is_through(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    (tmp_path / "in").write_bytes(bytes(1_000))
+    over = threading.Event()
+
+    def source() -> Iterator[bytes]:
+        over.wait()
+        yield b"data"
+
+    async with open_pair(Frontend()) as (channel, _), trio.open_nursery() as nursery:
+        nursery.start_soon(channel.call_with_stream, "save", source())
+        assert await channel.call_with_stream("save", tmp_path / "in") == 1_000
+        over.set()
+    assert trio.current_time() < 3
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_a_thread_that_waits_itself_does_not_hold_time_for_ever(
     autojump_clock: trio.testing.MockClock,

@@ -34,8 +34,8 @@ MODULES = {
     "jchannel.server": "Server start",
     "jchannel.sync": "BlockingCalls BlockingRecords ByteStream Channel Server start",
     "jchannel.testing": """
-        AsyncioKit Direction Fault JavaScriptError LoopPage Page RecordedCall SyncKit ThreadPage open_page open_pair
-        open_server
+        AsyncioKit AtRestError Direction Exploration Fault JavaScriptError LoopPage Page RecordedCall SyncKit ThreadPage
+        explore open_page open_pair open_server
     """,
     "jchannel.trio": """
         CallNode CallTotals Channel ChannelStatistics ChannelTree Limits OnOpen PageNode Peer PeerChannel Server
@@ -93,6 +93,7 @@ CLASSES: dict[type, str] = {
     jchannel.testing.SyncKit: "advance open_page open_pair time",
     jchannel.testing.Direction: "drop duplicate hold release reorder set_delay",
     FacadeDirection: "drop duplicate hold release reorder set_delay",
+    jchannel.testing.Exploration: "cancel_somewhere note",
     jchannel.testing.Fault: "done",
     jchannel.testing.RecordedCall: "state",
     # Data
@@ -123,6 +124,7 @@ MAKERS: dict[type, str] = {
     jchannel.trio.Peer: "open_peer",
     jchannel.trio.PeerChannel: "Peer.channels",
     jchannel.testing.Page: "open_page",
+    jchannel.testing.Exploration: "explore",
 }
 
 FINAL = {
@@ -178,7 +180,7 @@ def test_exceptions_have_what_exceptions_have() -> None:
         for name in importlib.import_module(module).__all__
         if inspect.isclass(thing := getattr(importlib.import_module(module), name)) and issubclass(thing, Exception)
     }
-    assert len(exceptions) == 11
+    assert len(exceptions) == 12
     for cls in exceptions:
         assert public(dir(cls)) == public(dir(OSError if issubclass(cls, OSError) else Exception))
 

@@ -36,8 +36,13 @@ class Call(ABC, Generic[T]):
     """A job under way, and who waits for it. Portals start it in trio.
 
     Attributes:
+        name: What it is called; empty where nobody has named it.
+        thread: The thread that it keeps waiting, or ``None``.
         starts_anywhere: As the job's.
     """
+
+    name = ""
+    thread: int | None = None
 
     def __init__(self, job: Job[T]) -> None:
         self._job = job
@@ -296,6 +301,7 @@ def in_task(job: Job[T], name: str, loop: asyncio.AbstractEventLoop | None = Non
     """
     loop = loop or running_loop()
     call = _LoopCall(job, loop)
+    call.name = name
     call.submit()
     waiting: Any = call.wait_in_task()
     # A Task that is cancelled before its first step never enters its coroutine, which then could not pass it on: so the
@@ -327,6 +333,7 @@ class _ThreadCall(Call[T]):
 
     def __init__(self, job: Job[T]) -> None:
         super().__init__(job)
+        self.thread = threading.get_ident()
         self._pending = threading.Lock()
         self._pending.acquire()  # noqa: SIM115, RUF100 (it is released by who brings the outcome)
 

@@ -95,7 +95,7 @@ class BridgedMethods(Methods):
         call = partial(self._call, handler, name, args)
         if invocation.conversion.default is not None:  # It may take long, and trio's own thread has no time for it.
             call = partial(_call_and_convert, call, invocation)
-        result = await threads.run_waiting(call, abandon_on_cancel=True)
+        result = await threads.run_users(call, abandon_on_cancel=True)
         if isinstance(result, ByteStream):
             return give_away(result)
         if isinstance(result, Iterator) and not isinstance(result, io.IOBase):

@@ -94,7 +94,7 @@ class BridgedProgress:
 
     async def _run_in_thread(self, work: Work) -> None:
         try:
-            await self._find_threads().run_waiting(_run_to_its_end, work)
+            await self._find_threads().run_users(_run_to_its_end, work)
         except StateError as error:
             self._called(error)
 

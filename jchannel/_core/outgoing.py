@@ -131,6 +131,11 @@ class OutgoingStream(Stream):
         return self.source_state in (SourceState.EXHAUSTED, SourceState.FAILED)
 
     @property
+    def waits_for_source(self) -> bool:
+        """Whether all that was read of its source has been taken, and the source goes on. Safe in any thread."""
+        return not self._buffer and self.source_state is SourceState.READING
+
+    @property
     def stopped(self) -> bool:
         """Whether it was ended before its end."""
         return self.source_state is SourceState.STOPPED
@@ -139,10 +144,8 @@ class OutgoingStream(Stream):
         """Return what the tree shows of it. Safe in any thread."""
         if self.stopped:
             state = "its source is being closed"
-        elif self._buffer or self.source_state is not SourceState.READING:
-            state = "waits for its reader"
         else:
-            state = "waits for its source"
+            state = "waits for its source" if self.waits_for_source else "waits for its reader"
         return StreamNode(self.what, True, self.taken, self.total, now - self._since, state)  # noqa: FBT003 (a field)
 
     # The source

@@ -11,6 +11,7 @@ import re
 import secrets
 import socket
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -170,6 +171,8 @@ class Peer:
         self.streams = StreamRegistry(options.limits)
         self.nursery = nursery
         self._changed = trio.lowlevel.ParkingLot()
+        #: Channels that a task is on its way for.
+        self._arrived: deque[tuple[Invocation, PeerChannel]] = deque()
         self._opening = 0
 
     async def wait_channel(self) -> PeerChannel:
@@ -222,19 +225,22 @@ class Peer:
                 session.tell(Error(request.id, "busy", "", full))
                 return
             invocation = session.invoke(request, self.options.methods.invocation_type)
+            channel = PeerChannel(self, session, request)
+            # trio runs new tasks in any order. Each opens the oldest, so that they open in the order of a page.
+            self.nursery.start_soon(self._open_next)
+            self._arrived.append((invocation, channel))
             self._opening += 1
-            self.nursery.start_soon(self._open_channel, invocation, PeerChannel(self, session, request))
             return
-        channel = self.channels.pop(request.channel, None)
-        if channel is None:
+        closed = self.channels.pop(request.channel, None)
+        if closed is None:
             session.tell(Error(request.id, "channel", "", _NO_CHANNEL))
         else:
-            channel.end()
+            closed.end()
             session.tell(Result(request.id, pack(None, field_name="value", shown_as="result")))
 
-    async def _open_channel(self, invocation: Invocation, channel: PeerChannel) -> None:
+    async def _open_next(self) -> None:
         try:
-            await self._run_opening(invocation, channel)
+            await self._run_opening(*self._arrived.popleft())
         finally:
             self._opening -= 1
 

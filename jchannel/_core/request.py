@@ -375,8 +375,12 @@ class Request:
 
     def _explain(self) -> str:
         time = f"{self.limit:g} s without progress" if self.has_stream else f"{self.limit:g} s"
+        if self.state is RequestState.OPENING:
+            return f"{self.what} was not sent within {time}: its stream is being opened still"
         if self.state is RequestState.SENT:
-            return f"{self.what} was not answered within {time}, and has been cancelled"
+            stream = self.stream
+            why = "; its stream waits for its source" if stream is not None and stream.waits_for_source else ""
+            return f"{self.what} was not answered within {time}, and has been cancelled{why}"
         return f"{self.what} was not sent within {time}: {self._owner.explain_wait()}"
 
 

@@ -8,23 +8,66 @@ and never queues: what exceeds ``Limits.waiting_threads`` fails at once, with an
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Final, TypeVar, TypeVarTuple
+from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 import trio
 
 from jchannel._core.limits import Limits
 from jchannel.errors import StateError
 
-__all__ = ["NoThreadLeftError", "TrioThreads"]
+__all__ = ["IS_WATCHED", "WATCH", "NoThreadLeftError", "ThreadWatch", "TrioThreads"]
 
 #: How many short functions run at once. Others queue, and not for long.
 _SHORT_THREADS: Final = 40
 
 _Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
+
+
+class ThreadWatch(Protocol):
+    """Is told of what trio waits for in threads: reads and writes, and handler methods and a ``progress`` apart.
+
+    Attributes:
+        short_runs_here: Whether what is short runs in trio's own thread, so that no other decides when it ends.
+    """
+
+    short_runs_here: bool
+
+    def begin(self) -> object:
+        """Note that trio begins to wait for a thread, and return what ``end`` is called with."""
+        ...
+
+    def end(self, wait: object) -> None:
+        """Note that trio waits no more."""
+
+    def wrap(self, function: Callable[[*_Args], _Result]) -> Callable[[*_Args], _Result]:
+        """Return what calls a function of the user's in a thread, and is known to."""
+        ...
+
+
+#: The watch of the present run of trio, or ``None``. The kit for tests has one, which lets no time pass meanwhile.
+WATCH: Final[trio.lowlevel.RunVar[ThreadWatch | None]] = trio.lowlevel.RunVar("jchannel's thread watch", None)
+
+#: Whether the present thread is one that trio waits for, as its watch knows.
+IS_WATCHED: Final = contextvars.ContextVar("IS_WATCHED", default=False)
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    watch = WATCH.get()
+    if watch is None:
+        yield
+        return
+    wait = watch.begin()
+    token = IS_WATCHED.set(True)
+    try:
+        yield
+    finally:
+        IS_WATCHED.reset(token)
+        watch.end(wait)
 
 
 class NoThreadLeftError(StateError):
@@ -49,7 +92,12 @@ class TrioThreads:
 
     async def run_short(self, function: Callable[[*_Args], _Result], /, *args: *_Args) -> _Result:
         """Call a function that ends soon, whatever others do. Cancelling it waits for the function."""
-        return await trio.to_thread.run_sync(function, *args, limiter=self._short)
+        watch = WATCH.get()
+        if watch is not None and watch.short_runs_here:
+            await trio.lowlevel.checkpoint()
+            return function(*args)
+        with _watched():
+            return await trio.to_thread.run_sync(function, *args, limiter=self._short)
 
     async def run_waiting(
         self, function: Callable[[*_Args], _Result], /, *args: *_Args, abandon_on_cancel: bool = False
@@ -59,6 +107,25 @@ class TrioThreads:
         Raises:
             NoThreadLeftError: There is no thread left for it.
         """
+        with _watched():
+            return await self._run_waiting(function, *args, abandon_on_cancel=abandon_on_cancel)
+
+    async def run_users(
+        self, function: Callable[[*_Args], _Result], /, *args: *_Args, abandon_on_cancel: bool = False
+    ) -> _Result:
+        """Call a function of the user's that may wait for ever, such as a handler method, as ``run_waiting`` does.
+
+        Raises:
+            NoThreadLeftError: There is no thread left for it.
+        """
+        watch = WATCH.get()
+        if watch is not None:
+            function = watch.wrap(function)
+        return await self._run_waiting(function, *args, abandon_on_cancel=abandon_on_cancel)
+
+    async def _run_waiting(
+        self, function: Callable[[*_Args], _Result], /, *args: *_Args, abandon_on_cancel: bool
+    ) -> _Result:
         self._check_room()
         return await trio.to_thread.run_sync(
             function, *args, abandon_on_cancel=abandon_on_cancel, limiter=self._waiting
@@ -79,7 +146,9 @@ class TrioThreads:
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(self._waiting.release_on_behalf_of, borrower)
 
-        trio.lowlevel.start_thread_soon(partial(contextvars.copy_context().run, function), end, name)
+        context = contextvars.copy_context()
+        context.run(IS_WATCHED.set, True)  # noqa: FBT003 (a value)
+        trio.lowlevel.start_thread_soon(partial(context.run, function), end, name)
 
     def make_signal(self) -> _Signal:
         """Return a new signal, to wait for in the present run of trio."""
@@ -107,4 +176,5 @@ class _Signal:
 
     async def wait(self) -> None:
         """Wait until it is set. Cancelling it does nothing else."""
-        await self._event.wait()
+        with _watched():
+            await self._event.wait()

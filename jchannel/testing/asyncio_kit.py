@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+import outcome
 import trio
 
 from jchannel._bridge.call import running_loop, wait_in_loop
 from jchannel._bridge.jobs import TaskJob
-from jchannel._bridge.mailbox import LoopMailbox
+from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox
 from jchannel._bridge.methods import LoopInvocation, LoopMethods
 from jchannel._bridge.streams import LoopStreams
+from jchannel._core.invocation import Invocation
 from jchannel.channel import Channel
 from jchannel.server import Server
 from jchannel.testing.clock import KitPortal
-from jchannel.testing.facade import LoopPage
+from jchannel.testing.facade import KitJob, LoopPage
 from jchannel.testing.faults import check_seconds
 from jchannel.testing.kit import Kit, choose_code
+from jchannel.testing.rest import loop_rests
 from jchannel.trio import PeerChannel
 
 __all__ = ["AsyncioKit"]
@@ -29,14 +34,62 @@ __all__ = ["AsyncioKit"]
 _PASSES = 10
 
 
+class _PageInvocation(LoopInvocation):
+    """One whose method enters a line when it has ended, as answers are sent in the order in which they are there."""
+
+    _methods: _PageMethods
+
+    def _end(self, result: outcome.Outcome[Any] | None) -> None:
+        self._methods.portal.post(partial(self._methods.ended.append, self))
+        super()._end(result)
+
+
 class _PageMethods(LoopMethods):
-    """The facade's, without its timer: the kit ends before its loop does."""
+    """The facade's, without its timer: the kit ends before its loop does. Methods are answered in the order of a page.
+
+    Attributes:
+        ended: Those that have ended, and are answered in this order.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, portal: KitPortal) -> None:
+        super().__init__(loop, portal)
+        self.ended: deque[Invocation] = deque()
+        self._answered = trio.lowlevel.ParkingLot()
 
     def _watch_loop(self) -> None:
         pass
 
     async def _wait_to_the_end(self, invocation: LoopInvocation) -> None:
         await invocation.ended.wait()
+
+    async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
+        try:
+            return await super()._run_at_home(invocation, handler, name, args)
+        finally:
+            await self._wait_turn(invocation)
+
+    async def _wait_turn(self, invocation: Invocation) -> None:
+        """Wait until those that have ended before are answered: trio wakes what waits for them in any order."""
+        try:
+            while invocation in self.ended and (first := self.ended[0]) is not invocation:
+                if first.answered:  # It was left to itself when it was cancelled, and has ended since.
+                    self.ended.popleft()
+                else:
+                    await self._answered.park()
+        finally:
+            if invocation in self.ended:
+                self.ended.remove(invocation)
+            self._answered.unpark_all()
+
+
+_PageMethods.invocation_type = _PageInvocation
+
+
+def _ask_loop(loop: asyncio.AbstractEventLoop, mailbox: LoopMailbox, answer: Callable[[bool], None]) -> None:
+    """Ask a loop whether it has nothing to do. One that is closed never answers."""
+    with suppress(LoopClosedError):
+        # In its next pass, when it has read its own wake-up and made what that found.
+        mailbox.post(lambda: loop.call_soon(lambda: answer(loop_rests(loop))))
 
 
 class AsyncioKit(Kit):
@@ -47,7 +100,8 @@ class AsyncioKit(Kit):
     locks. trio runs in a private thread, without sockets, and ends with the block.
 
     The time of the timeouts stands still until the test moves it: ``await kit.advance(3600)`` is an hour. asyncio's own
-    time is not the kit's: wait in the page with ``kit.sleep``, and not with ``asyncio.sleep``.
+    time is not the kit's: wait in the page with ``kit.sleep``, and not with ``asyncio.sleep``. What is awaited and can
+    only come when the test moves the time, or never, is an ``AtRestError`` after a while.
 
     Args:
         static: A folder of static files to serve; ``None`` for a plain page.
@@ -55,6 +109,8 @@ class AsyncioKit(Kit):
         origins: Origins of pages that may connect. The pages of the kit need none.
         tracebacks: Whether the page receives the traceback of an exception that a Python handler raised.
         limits: The limits of what a page controls; ``None`` for the defaults.
+        patience: Seconds of real time. When nothing has happened for so long and something of the kit's is awaited, it
+            raises an ``AtRestError``; ``None`` to wait for ever.
 
     Attributes:
         server: The server, a ``jchannel.server.Server``, started; it is there from the block's beginning.
@@ -65,7 +121,10 @@ class AsyncioKit(Kit):
 
     async def __aenter__(self) -> Self:
         """Start the server. Raise what the Task of ``jchannel.start`` raises, and ``StateError`` the second time."""
-        handle = self._enter()
+        loop = running_loop()  # Before there is a thread: where no loop runs, as under trio, none is left.
+        handle = self._enter(
+            partial(_ask_loop, loop, LoopMailbox.of(loop)), "`await kit.advance({due:g})` lets it happen"
+        )
         self.server = Server(notebook=False)
         self.server._handle = handle
         try:
@@ -157,14 +216,15 @@ class AsyncioKit(Kit):
             StateError: The kit is not entered.
 
         When it returns, trio and the loop wait: what was due has happened, and Tasks that wait for it have ended.
-        Code that waits for anything but the kit (a file, a thread, ``asyncio.sleep``) is not waited for.
+        Files and iterators that jchannel reads in threads for a stream are waited for. Code that waits for anything
+        else (a thread of its own, ``asyncio.sleep``) is not.
 
         Cancelling it leaves the time where it is.
         """
         portal = self._entered
         end = portal.time + check_seconds(seconds, "the time to advance by")
         await self._settle(portal)
-        while not await wait_in_loop(TaskJob(portal, partial(portal.step, end))):
+        while not await wait_in_loop(TaskJob(portal, partial(portal.step, end, portal.settle_threads))):
             await self._settle(portal)
         await self._settle(portal)
 
@@ -178,7 +238,8 @@ class AsyncioKit(Kit):
             TypeError, ValueError: It is not a finite number of seconds.
             StateError: The kit is not entered, or was left meanwhile.
         """
-        await wait_in_loop(TaskJob(self._entered, partial(trio.sleep, check_seconds(seconds, "the time to sleep"))))
+        sleep = partial(trio.sleep, check_seconds(seconds, "the time to sleep"))
+        await wait_in_loop(KitJob(self._entered, sleep, lambda: f"kit.sleep({seconds:g})"))
 
     async def _settle(self, portal: KitPortal) -> None:
         """Wait until neither trio nor the loop has anything to do that the other has requested."""
@@ -186,7 +247,7 @@ class AsyncioKit(Kit):
         while not quiet:
             # Counted before: what trio has posted to the loop before it rested may have posted something to trio again.
             posted = portal.posted + 1
-            await wait_in_loop(TaskJob(portal, portal.settle))
+            await wait_in_loop(TaskJob(portal, portal.settle_threads))
             for _ in range(_PASSES):
                 await asyncio.sleep(0)
             quiet = portal.posted == posted

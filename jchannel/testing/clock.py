@@ -7,14 +7,17 @@ one jump of an hour would end a call and its answer after 10 s at once, in any o
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 import trio.testing
 
 from jchannel._bridge.mailbox import Work
 from jchannel._bridge.portal import Portal
+from jchannel._core.threads import WATCH
 from jchannel._guarded import repr_of
+from jchannel.testing.hold import TimeHold
+from jchannel.testing.rest import RestWatch
 
 __all__ = ["KitPortal"]
 
@@ -22,13 +25,19 @@ __all__ = ["KitPortal"]
 class KitPortal(Portal):
     """The way into a trio whose time a test moves. ``end_soon`` ends it, and its thread.
 
+    Args:
+        make_watch: Makes what ends the waits that nothing will end; ``None`` for nothing.
+
     Attributes:
         posted: The number of times that something was sent into it from outside.
+        hold: What its trio waits for in threads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, make_watch: Callable[[KitPortal], RestWatch] | None = None) -> None:
         super().__init__()
         self.posted = 0
+        self.hold = TimeHold()
+        self._watch = None if make_watch is None else make_watch(self)
         self._clock = trio.testing.MockClock()
         self._on_end: Callable[[], object] = lambda: None
         # A daemon, so that a program that never leaves its kit can end.
@@ -39,6 +48,11 @@ class KitPortal(Portal):
     def time(self) -> float:
         """The seconds that have passed."""
         return self._clock.current_time()
+
+    @property
+    def time_passes(self) -> bool:
+        """Whether time passes by itself: the kit is being left."""
+        return self._clock.rate > 0
 
     def post_later(self, work: Work) -> None:
         """Run work in trio, but never at once in trio's own thread, and count it. Safe in any thread."""
@@ -65,12 +79,30 @@ class KitPortal(Portal):
         self._clock.rate = 1
         await trio.lowlevel.checkpoint()
 
+    async def run_until_cancelled(self) -> None:
+        """Run what comes through the portal."""
+        WATCH.set(self.hold)
+        if self._watch is not None:
+            trio.lowlevel.spawn_system_task(self._watch.run, name="jchannel.testing: looks for rest")
+        await super().run_until_cancelled()
+
     async def settle(self) -> None:
         """Wait until all tasks wait for time, or for something outside of trio."""
         await trio.testing.wait_all_tasks_blocked()
 
-    async def step(self, end: float) -> bool:
+    async def settle_threads(self) -> None:
+        """Wait until all tasks wait for time, or for something outside of trio that is no thread of the library's."""
+        await self.settle()
+        while self.hold.working:
+            await self.hold.wait_idle()
+            await self.settle()
+
+    async def step(self, end: float, settle: Callable[[], Awaitable[None]]) -> bool:
         """Move time to the next deadline, but not beyond ``end``, and wait until all tasks wait again.
+
+        Args:
+            end: The time.
+            settle: Waits for that.
 
         Returns:
             Whether the time is ``end``.
@@ -78,7 +110,7 @@ class KitPortal(Portal):
         wait = trio.lowlevel.current_statistics().seconds_to_next_deadline
         rest = end - trio.current_time()
         self._clock.jump(max(0.0, min(rest, wait)))
-        await self.settle()
+        await settle()
         return rest <= wait
 
     def _cancel(self) -> None:

@@ -15,12 +15,12 @@ from jchannel._bridge.call import in_task, wait_blocking
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.owner import Owner
 from jchannel._bridge.streams import Streams
-from jchannel._core.arguments import PIPE, pack_call, pack_echo
+from jchannel._core.arguments import pack_call, pack_echo
 from jchannel._protocol import messages
 from jchannel._streams.reader import MetaGenerator
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.faults import Direction, Fault
-from jchannel.testing.page import Page
+from jchannel.testing.page import Page, pack_pipe
 from jchannel.testing.page_requests import PageRequest
 from jchannel.testing.script import RecordedCall
 
@@ -43,8 +43,18 @@ async def _run_and_settle(portal: KitPortal, function: Callable[[], T]) -> T:
     return result
 
 
-def _pack_pipe() -> messages.Request:
-    return PIPE
+class KitJob(TaskJob[T]):
+    """A job of the kit's that may wait for as long as its test lets it.
+
+    Args:
+        portal: As that of ``TaskJob``.
+        begin: As that of ``TaskJob``.
+        describe: Returns what it is, in words.
+    """
+
+    def __init__(self, portal: KitPortal, begin: Callable[[], Awaitable[T]], describe: Callable[[], str]) -> None:
+        super().__init__(portal, begin)
+        self.describe = describe
 
 
 class FacadeDirection:
@@ -181,8 +191,21 @@ class FacadePage:
         self._owner.stop()
         return self._owner.wait_ended()
 
-    def _ask(self, ask: Callable[[], Awaitable[T]]) -> TaskJob[T]:
-        return TaskJob(self._portal, ask)
+    def _waiting_call(self, name: str | None, timeout: float | None) -> KitJob[RecordedCall]:
+        record = self._page._record
+        what = "page.wait_call()" if name is None else f"page.wait_call({name!r})"
+        return KitJob(
+            self._portal,
+            lambda: record.wait(record.expect(name), timeout),  # In line at once, and not when its task runs.
+            lambda: f"{what}, and {record.describe()}",
+        )
+
+    def _waiting_end(self, call: RecordedCall) -> KitJob[None]:
+        ask = partial(self._page.wait_ended, call, None)
+        return KitJob(self._portal, ask, lambda: f"page.wait_ended, of the call of {call.name!r}")
+
+    def _ask(self, ask: Callable[[], Awaitable[T]], what: str) -> KitJob[T]:
+        return KitJob(self._portal, ask, lambda: f"page.{what}()")
 
     def _request(
         self, pack: Callable[[], messages.Request], timeout: float | None, source: object = None
@@ -206,13 +229,14 @@ class LoopPage(FacadePage):
     def wait_call(self, name: str | None = None, timeout: float | None = None) -> asyncio.Task[RecordedCall]:
         """Wait until the page has been called, and return the call.
 
-        ``timeout`` is in seconds of the kit's time; without one, there is no limit.
+        ``timeout`` is in seconds of the kit's time. Without one it waits until nothing can happen any more: then it
+        raises an ``AtRestError`` that names the calls that have come.
         """
-        return in_task(self._ask(partial(self._page.wait_call, name, timeout)), "page.wait_call")
+        return in_task(self._waiting_call(name, timeout), "page.wait_call")
 
     def wait_ended(self, call: RecordedCall) -> asyncio.Task[None]:
         """Wait until a call has been answered, has failed or was cancelled."""
-        return in_task(self._ask(partial(self._page.wait_ended, call)), "page.wait_ended")
+        return in_task(self._waiting_end(call), "page.wait_ended")
 
     def call(self, name: str, *args: object, timeout: float | None = 3) -> asyncio.Task[Any]:
         """Call a method of the Python handler of the first open channel, as ``Page.call`` does."""
@@ -231,23 +255,23 @@ class LoopPage(FacadePage):
 
     def pipe(self, stream: object, timeout: float | None = 3) -> asyncio.Task[MetaGenerator]:
         """Send a byte stream to Python and receive it back."""
-        return in_task(self._request_with_stream(_pack_pipe, stream, timeout), "page.pipe")
+        return in_task(self._request_with_stream(pack_pipe, stream, timeout), "page.pipe")
 
     def reconnect(self) -> asyncio.Task[None]:
         """Connect the page again as the same page, as ``Page.reconnect`` does."""
-        return in_task(self._ask(self._page.reconnect), "page.reconnect")
+        return in_task(self._ask(self._page.reconnect, "reconnect"), "page.reconnect")
 
     def reload(self) -> asyncio.Task[None]:
         """Load the page anew, as ``Page.reload`` does."""
-        return in_task(self._ask(self._page.reload), "page.reload")
+        return in_task(self._ask(self._page.reload, "reload"), "page.reload")
 
     def close(self) -> asyncio.Task[None]:
         """Close the connection on purpose, with a goodbye, and wait until it has ended."""
-        return in_task(self._ask(self._page.close), "page.close")
+        return in_task(self._ask(self._page.close, "close"), "page.close")
 
     def wait_lost(self) -> asyncio.Task[None]:
         """Wait until the page's connections have ended on both sides, whoever ended them."""
-        return in_task(self._ask(self._page.wait_lost), "page.wait_lost")
+        return in_task(self._ask(partial(self._page.wait_lost, None), "wait_lost"), "page.wait_lost")
 
 
 class ThreadPage(FacadePage):
@@ -261,13 +285,14 @@ class ThreadPage(FacadePage):
     def wait_call(self, name: str | None = None, timeout: float | None = None) -> RecordedCall:
         """Wait until the page has been called, and return the call.
 
-        ``timeout`` is in seconds of the kit's time; without one, there is no limit.
+        ``timeout`` is in seconds of the kit's time. Without one it waits until nothing can happen any more: then it
+        raises an ``AtRestError`` that names the calls that have come.
         """
-        return wait_blocking(self._ask(partial(self._page.wait_call, name, timeout)))
+        return wait_blocking(self._waiting_call(name, timeout))
 
     def wait_ended(self, call: RecordedCall) -> None:
         """Wait until a call has been answered, has failed or was cancelled."""
-        wait_blocking(self._ask(partial(self._page.wait_ended, call)))
+        wait_blocking(self._waiting_end(call))
 
     def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
         """Call a method of the Python handler of the first open channel, as ``Page.call`` does."""
@@ -283,20 +308,20 @@ class ThreadPage(FacadePage):
 
     def pipe(self, stream: object, timeout: float | None = 3) -> Any:
         """Send a byte stream to Python and receive it back, as a ``ByteStream``."""
-        return wait_blocking(self._request_with_stream(_pack_pipe, stream, timeout))
+        return wait_blocking(self._request_with_stream(pack_pipe, stream, timeout))
 
     def reconnect(self) -> None:
         """Connect the page again as the same page, as ``Page.reconnect`` does."""
-        wait_blocking(self._ask(self._page.reconnect))
+        wait_blocking(self._ask(self._page.reconnect, "reconnect"))
 
     def reload(self) -> None:
         """Load the page anew, as ``Page.reload`` does."""
-        wait_blocking(self._ask(self._page.reload))
+        wait_blocking(self._ask(self._page.reload, "reload"))
 
     def close(self) -> None:
         """Close the connection on purpose, with a goodbye, and wait until it has ended."""
-        wait_blocking(self._ask(self._page.close))
+        wait_blocking(self._ask(self._page.close, "close"))
 
     def wait_lost(self) -> None:
         """Wait until the page's connections have ended on both sides, whoever ended them."""
-        wait_blocking(self._ask(self._page.wait_lost))
+        wait_blocking(self._ask(partial(self._page.wait_lost, None), "wait_lost"))

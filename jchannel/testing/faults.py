@@ -7,13 +7,16 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import trio
 
 from jchannel._core.transport import Link
 from jchannel._protocol.values import ALIGNMENT
 from jchannel.testing.network import Transit
+
+if TYPE_CHECKING:
+    from jchannel.testing.explore import Exploration
 
 __all__ = ["Direction", "Fault", "FaultyLink", "RawMessage", "check_seconds", "join_frame", "split_frame"]
 
@@ -98,6 +101,7 @@ class Direction(Transit):
         super().__init__(changed)
         self._to = to
         self._faults: list[Fault] = []
+        self._exploration: Exploration | None = None
 
     def hold(self) -> None:
         """Let nothing pass from now on, until ``release``.
@@ -152,6 +156,9 @@ class Direction(Transit):
         Args, result and exceptions are those of ``drop``.
         """
         return self._add("reorder", types, count)
+
+    def _draw_delay(self) -> float:
+        return self.delay if self._exploration is None else self.delay + self._exploration._draw_delay()
 
     def _filter(self, frame: str | bytes) -> str | bytes | None:
         """Return what the faults leave of a frame; ``None`` for nothing."""

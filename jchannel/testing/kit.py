@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from jchannel._assembly import Assembly, ServerOptions
 from jchannel._bridge.handles import ServerHandle
@@ -20,13 +23,18 @@ from jchannel._core.limits import Limits
 from jchannel.errors import StateError
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.facade import FacadePage
+from jchannel.testing.faults import check_seconds
 from jchannel.testing.network import MemoryListener
 from jchannel.testing.page import Page, hold_page
+from jchannel.testing.rest import Ask, RestWatch
 from jchannel.trio import PeerChannel
 
 __all__ = ["Kit", "choose_code"]
 
 P = TypeVar("P", bound=FacadePage)
+
+#: The least patience, in seconds: as often the kit looks.
+_LEAST_PATIENCE: Final = 0.01
 
 
 def choose_code(code: str | None, module: str | None) -> str | None:
@@ -37,7 +45,7 @@ def choose_code(code: str | None, module: str | None) -> str | None:
 class Kit:
     """What the kits have in common.
 
-    The arguments are those of ``jchannel.start``.
+    The arguments are those of ``jchannel.start``, and a ``patience``.
     """
 
     #: How it is entered.
@@ -51,7 +59,10 @@ class Kit:
         origins: Iterable[str] = (),
         tracebacks: bool = False,
         limits: Limits | None = None,
+        patience: float | None = 5,
     ) -> None:
+        seconds = math.inf if patience is None else check_seconds(patience, "patience")
+        self._patience = max(_LEAST_PATIENCE, seconds)
         self._options = ServerOptions(
             static=static, heartbeat=heartbeat, origins=origins, tracebacks=tracebacks, limits=limits
         )
@@ -75,10 +86,11 @@ class Kit:
             raise StateError(f"the kit is not entered: use it in a block, with `{self._block}`")
         return self._portal
 
-    def _enter(self) -> ServerHandle:
+    def _enter(self, ask: Ask | None, advice: str) -> ServerHandle:
         if self._portal is not None:
             raise StateError("the kit is entered already, or was left: make one for each test")
-        self._portal = KitPortal()
+        make_watch = partial(RestWatch, thread=threading.get_ident(), ask=ask, patience=self._patience, advice=advice)
+        self._portal = KitPortal(make_watch)
         self._handle = ServerHandle(self._assemble, portal=self._portal)
         return self._handle
 

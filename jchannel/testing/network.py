@@ -38,6 +38,10 @@ class Transit:
         self._changed = trio.lowlevel.ParkingLot() if changed is None else changed
         self._pipes: weakref.WeakSet[_Pipe] = weakref.WeakSet()
 
+    def _draw_delay(self) -> float:
+        """Return the delay of what is sent now."""
+        return self.delay
+
     @property
     def _slows(self) -> bool:
         """Whether what is sent does not arrive at once."""
@@ -90,7 +94,7 @@ class _Pipe:
 
     def put(self, data: bytes) -> None:
         """Append bytes that are sent now."""
-        due = trio.current_time() + self.transit.delay
+        due = trio.current_time() + self.transit._draw_delay()
         if self._pieces:
             due = max(due, self._pieces[-1][0])  # None overtakes another.
         self._pieces.append((due, data))

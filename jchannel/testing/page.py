@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import inspect
+import math
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Literal, final
 
+import outcome
 import trio
 
 from jchannel._core import peer as core_peer
-from jchannel._core.arguments import check_timeout
+from jchannel._core.arguments import PIPE, check_timeout, pack_call, pack_echo
 from jchannel._core.handlers import MethodCancelledError, Methods
 from jchannel._core.incoming import read_in_trio
-from jchannel._core.invocation import Invocation
+from jchannel._core.invocation import CURRENT, Invocation
 from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.outbox import ConvertStream
+from jchannel._core.request import Request
 from jchannel._core.transport import Link
 from jchannel._guarded import text_of
+from jchannel._protocol import messages
 from jchannel._sealed import NoPublicConstructor
 from jchannel._streams.reader import MetaGenerator
-from jchannel.errors import StateError
+from jchannel._streams.sources import check_source
+from jchannel.errors import PageLostError, RefusedError, StateError, UnreachableError
+from jchannel.testing.explore import EXPLORATION, Exploration
 from jchannel.testing.faults import Direction, FaultyLink
+from jchannel.testing.line import RequestLine, Turn
 from jchannel.testing.network import Connection, MemoryListener, MemoryStream
+from jchannel.testing.record import CallRecord
 from jchannel.testing.script import JavaScriptError, RecordedCall, Script
 from jchannel.trio import OnOpen, PeerChannel
 
-__all__ = ["Page", "find_channel", "hold_page", "wait_channel"]
+__all__ = ["Page", "begin_request", "hold_page", "pack_pipe"]
 
 
 @final
@@ -57,10 +66,13 @@ class Page(metaclass=NoPublicConstructor):
         convert_stream: ConvertStream,
     ) -> None:
         self.client = secrets.token_urlsafe(12) if client is None else client
-        self.calls: list[RecordedCall] = []
+        self._record = CallRecord()
+        self.calls = self._record.calls
         passing = trio.lowlevel.ParkingLot()
         self.to_page = Direction("page", passing)
         self.to_python = Direction("python", passing)
+        self._exploration = EXPLORATION.get()
+        self.to_page._exploration = self.to_python._exploration = self._exploration
         self._url = url
         self._listener = listener
         self._nursery = nursery
@@ -77,7 +89,7 @@ class Page(metaclass=NoPublicConstructor):
         self._connections: list[Connection] = []
         # What an open channel has made of its code, by its number, for a page that comes back without a reload.
         self._kept: dict[int, tuple[PeerChannel, Any]] = {}
-        self._changed = trio.lowlevel.ParkingLot()
+        self._line = RequestLine(self._find_channel, self._wait_core_channel)
 
     def __repr__(self) -> str:
         state = "connected" if self.connected else "not connected"
@@ -150,6 +162,8 @@ class Page(metaclass=NoPublicConstructor):
     async def wait_call(self, name: str | None = None, timeout: float | None = 60) -> RecordedCall:
         """Wait until the page has been called, and return the call. Each call is returned once, the oldest first.
 
+        Of several who wait, the first one gets the first call.
+
         Args:
             name: The method's name; ``None`` for any.
             timeout: Seconds; ``None`` for no limit.
@@ -160,52 +174,65 @@ class Page(metaclass=NoPublicConstructor):
 
         Cancelling it does nothing else.
         """
-        limit = check_timeout(timeout)
-        with trio.move_on_after(limit):
-            await trio.lowlevel.checkpoint()
-            while (call := self._next_call(name)) is None:
-                await self._changed.park()
-            return call
-        what = "the page was not called" if name is None else f"{name!r} was not called in the page"
-        come = ", ".join(repr(call.name) for call in self.calls) or "none"
-        raise trio.TooSlowError(f"{what} within {limit:g} s; the calls that have come: {come}")
+        return await self._record.wait(self._record.expect(name), timeout)
 
-    async def wait_ended(self, call: RecordedCall) -> None:
-        """Wait until a call has been answered, has failed or was cancelled. Cancelling it does nothing else."""
-        await trio.lowlevel.checkpoint()
-        while call.state == "running":
-            await self._changed.park()
+    async def wait_ended(self, call: RecordedCall, timeout: float | None = 60) -> None:
+        """Wait until a call has been answered, has failed or was cancelled.
 
-    # What it requests
-
-    async def wait_channel(self) -> PeerChannel:
-        """Wait until the server has opened a channel, and return the first that is open.
+        Args:
+            call: The call.
+            timeout: Seconds; ``None`` for no limit.
 
         Raises:
-            PageLostError: The page is not connected, or was lost meanwhile.
+            trio.TooSlowError: The time ran out.
+            TypeError, ValueError: The timeout is not one.
 
         Cancelling it does nothing else.
         """
-        return PeerChannel.of(await self._peer.wait_channel())
+        await self._record.wait_ended(call, timeout)
 
-    async def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
+    # What it requests
+
+    async def wait_channel(self, timeout: float | None = 60) -> PeerChannel:
+        """Wait until the server has opened a channel, and return the first that is open.
+
+        Args:
+            timeout: Seconds; ``None`` for no limit.
+
+        Raises:
+            trio.TooSlowError: The time ran out.
+            PageLostError: The page is not connected, or was lost meanwhile.
+            TypeError, ValueError: The timeout is not one.
+
+        Cancelling it does nothing else.
+        """
+        return PeerChannel.of(await self._wait_core_channel(timeout))
+
+    def call(self, name: str, *args: object, timeout: float | None = 3) -> Coroutine[Any, Any, Any]:
         """Call a method of the Python handler of the first open channel, as ``PeerChannel.call`` does.
 
-        ``Page.channels`` has the others. The timeout does not limit the waiting for a channel.
+        As in JavaScript the call is made at once, and what is returned waits for its outcome: calls begin in the order
+        in which they are made, also those of ``nursery.start_soon(page.call, …)``, and also where they wait for a
+        channel. For that they have 60 s beside their timeout. ``Page.channels`` has the other channels.
         """
-        return await (await self.wait_channel()).call(name, *args, timeout=timeout)
+        return self._request(partial(pack_call, name, args), timeout)
 
-    async def call_with_stream(self, name: str, stream: object, *args: object, timeout: float | None = 3) -> Any:
-        """Call a method of the Python handler with a byte stream, as ``PeerChannel.call_with_stream`` does."""
-        return await (await self.wait_channel()).call_with_stream(name, stream, *args, timeout=timeout)
+    def call_with_stream(
+        self, name: str, stream: object, *args: object, timeout: float | None = 3
+    ) -> Coroutine[Any, Any, Any]:
+        """Call a method of the Python handler with a byte stream, as ``PeerChannel.call_with_stream`` does.
 
-    async def echo(self, *args: object, timeout: float | None = 3) -> list[Any]:
-        """Send arguments to Python and receive them back, as ``PeerChannel.echo`` does, on the first open channel."""
-        return await (await self.wait_channel()).echo(*args, timeout=timeout)
+        It is made at once, as ``call``, and leaves when its source has shown whether it is short.
+        """
+        return self._request(partial(pack_call, name, args), timeout, partial(check_source, stream))
 
-    async def pipe(self, stream: object, timeout: float | None = 3) -> MetaGenerator:
-        """Send a byte stream to Python and receive it back, as ``PeerChannel.pipe`` does, on the first open channel."""
-        return await (await self.wait_channel()).pipe(stream, timeout)
+    def echo(self, *args: object, timeout: float | None = 3) -> Coroutine[Any, Any, list[Any]]:
+        """Send arguments to Python and receive them back, as ``PeerChannel.echo`` does. It is made at once."""
+        return self._request(partial(pack_echo, args), timeout)
+
+    def pipe(self, stream: object, timeout: float | None = 3) -> Coroutine[Any, Any, MetaGenerator]:
+        """Send a byte stream to Python and receive it back, as ``PeerChannel.pipe`` does. It is made at once."""
+        return self._request(pack_pipe, timeout, partial(check_source, stream))
 
     # What happens to it
 
@@ -251,16 +278,28 @@ class Page(metaclass=NoPublicConstructor):
         A page that is held or delayed is lost instead. Cancelling it stops the waiting.
         """
         self._leave()
-        await self.wait_lost()
+        await self.wait_lost(None)
 
-    async def wait_lost(self) -> None:
+    async def wait_lost(self, timeout: float | None = 60) -> None:
         """Wait until the page's connections have ended on both sides, whoever ended them.
+
+        Args:
+            timeout: Seconds; ``None`` for no limit.
+
+        Raises:
+            trio.TooSlowError: The time ran out.
+            TypeError, ValueError: The timeout is not one.
 
         Cancelling it does nothing else.
         """
-        await self._over.wait()
-        while not all(connection.released for connection in self._connections):
-            await self.to_page._wait_changed()
+        limit = check_timeout(timeout)
+        with trio.move_on_after(limit) as scope:
+            await self._over.wait()
+            while not all(connection.released for connection in self._connections):
+                await self.to_page._wait_changed()
+        if scope.cancelled_caught:
+            state = "is connected" if self.connected else "has connections left"
+            raise trio.TooSlowError(f"the page was not lost within {limit:g} s: it {state}")
 
     def hold(self) -> None:
         """Let nothing pass between page and Python from now on, in either direction: a network that hangs.
@@ -308,6 +347,43 @@ class Page(metaclass=NoPublicConstructor):
             self.lose()
         self._lost = True
         self._staying.cancel()
+
+    # For its requests
+
+    def _request(
+        self,
+        pack: Callable[[], messages.Request],
+        timeout: float | None,
+        check: Callable[[], object] | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Make a request now, and return what waits for its outcome, which what cannot be sent is, too."""
+        turn = outcome.capture(self._stand, pack, timeout, check)
+        return self._wait_outcome(turn)
+
+    def _stand(
+        self, pack: Callable[[], messages.Request], timeout: float | None, check: Callable[[], object] | None
+    ) -> Turn:
+        begin = partial(
+            begin_request,
+            message=pack(),
+            limit=check_timeout(timeout),
+            source=None if check is None else check(),
+            parent=CURRENT.get(),
+            outer_deadline=trio.current_effective_deadline(),
+        )
+        return self._line.stand(begin)
+
+    async def _wait_outcome(self, turn: outcome.Outcome[Turn]) -> Any:
+        return await self._line.wait(turn.unwrap())
+
+    def _find_channel(self) -> core_peer.PeerChannel | None:
+        return next(iter(self._peer.channels.values()), None) if self.connected else None
+
+    async def _wait_core_channel(self, timeout: float | None = 60) -> core_peer.PeerChannel:
+        limit = check_timeout(timeout)
+        with trio.move_on_after(limit):
+            return await self._peer.wait_channel()
+        raise trio.TooSlowError(f"no channel was opened in the page within {limit:g} s")
 
     # For the connection
 
@@ -363,11 +439,11 @@ class Page(metaclass=NoPublicConstructor):
     async def _run_method(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Record a call, and answer it."""
         call = RecordedCall(name, tuple(args), invocation.request.channel)
-        self.calls.append(call)
-        self._changed.unpark_all()
+        self._record.add(call)
+        self._note(f"the page runs {name!r}")
         state: Literal["answered", "failed", "cancelled"] = "cancelled"
         try:
-            value = await self._script.run(invocation, handler, name, args)
+            value = await self._answer(invocation, handler, name, args)
             state = "answered"
         except Exception as error:
             state = "failed"
@@ -378,15 +454,34 @@ class Page(metaclass=NoPublicConstructor):
         else:
             return value
         finally:
-            call.state = state
-            self._changed.unpark_all()
+            self._record.end(call, state)
+            self._note(f"the page has {state} {name!r}")
 
-    def _next_call(self, name: str | None) -> RecordedCall | None:
-        for call in self.calls:
-            if not call._given and name in (None, call.name):
-                call._given = True
-                return call
-        return None
+    async def _answer(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
+        try:
+            return await self._script.run(invocation, handler, name, args)
+        finally:
+            if self._exploration is not None:
+                await self._exploration._delay_answer()
+
+    def _note(self, text: str) -> None:
+        if self._exploration is not None:
+            self._exploration.note(text)
+
+    async def _get_lost(self, exploration: Exploration, losing: trio.CancelScope) -> None:
+        """Be lost now and then, and come back, until that is cancelled."""
+        with losing:
+            for _ in range(exploration._draw_losses()):
+                await exploration._pass_some_time()
+                exploration.note("the page is lost")
+                self.lose()
+                await self.wait_lost(None)
+                await exploration._pass_some_time()
+                reloads = exploration._draw_reload()
+                # The program may have its own way with the page, or with the server.
+                with suppress(StateError, RefusedError, UnreachableError, PageLostError, trio.TooSlowError):
+                    await (self.reload() if reloads else self.reconnect())
+                    exploration.note("the page is back, loaded anew" if reloads else "the page is back, as it was")
 
 
 #: Runs the method that answers a request, like ``Methods.run``.
@@ -414,6 +509,27 @@ class _PageMethods(Methods):
         """Return the stack of an exception that a method raised, or the one that the test has written."""
         own = error.stack if isinstance(error, JavaScriptError) else None
         return super().format_stack(error) if own is None else own
+
+
+def begin_request(
+    channel: core_peer.PeerChannel,
+    *,
+    message: messages.Request,
+    limit: float,
+    source: object,
+    parent: Invocation | None,
+    outer_deadline: float = math.inf,
+    on_done: Callable[[Request], None] | None = None,
+) -> Request:
+    """Make a request in a channel of a page. The arguments are those of ``Outbox.start``."""
+    return channel.outbox.start(
+        message, limit, source=source, parent=parent, outer_deadline=outer_deadline, on_done=on_done
+    )
+
+
+def pack_pipe() -> messages.Request:
+    """Return the message of a pipe."""
+    return PIPE
 
 
 @asynccontextmanager
@@ -450,18 +566,11 @@ async def hold_page(
             convert_stream=convert_stream,
         )
         await page.reconnect()
+        losing = trio.CancelScope()
+        if page._exploration is not None and page._exploration._loses:
+            nursery.start_soon(page._get_lost, page._exploration, losing)
         try:
             yield page
         finally:
+            losing.cancel()
             page._leave()
-
-
-def find_channel(page: Page) -> core_peer.PeerChannel | None:
-    """Return the first channel that is open in a connected page, in the core; ``None`` where there is none."""
-    peer = page._peer if page.connected else None
-    return None if peer is None else next(iter(peer.channels.values()), None)
-
-
-async def wait_channel(page: Page) -> core_peer.PeerChannel:
-    """Wait for the first channel that is open in a page, in the core, as ``Page.wait_channel`` does."""
-    return await page._peer.wait_channel()

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+import outcome
 
 from jchannel._bridge.jobs import Job, OnDone, Running, TaskJob
 from jchannel._bridge.portal import Portal
 from jchannel._core.arguments import check_timeout
 from jchannel._core.invocation import CURRENT
-from jchannel._core.peer import PeerChannel
 from jchannel._core.request import Request
 from jchannel._protocol import messages
-from jchannel.testing.page import Page, find_channel, wait_channel
+from jchannel.testing.page import Page, begin_request
 
 __all__ = ["PageRequest"]
 
 
 class PageRequest(Job[Any]):
-    """A request in a page's first open channel. If there is none yet, it waits for one.
+    """A request in a page's first open channel. If there is none yet, it waits for one, in the order of its making.
 
     Args:
         portal: The way to the kit's trio.
         page: The page.
-        pack: Makes the message. What it raises is the outcome.
+        pack: Makes the message now. What it raises is the outcome.
         timeout: Seconds for the whole; with a stream, without progress. ``None`` for no limit.
         source: What trio reads as the request's stream; ``None`` without one.
     """
@@ -40,25 +42,26 @@ class PageRequest(Job[Any]):
     ) -> None:
         self.portal = portal
         self._page = page
-        self._pack = pack
+        self._message = outcome.capture(pack)
         self._timeout = timeout
         self._source = source
         self._parent = CURRENT.get()
 
     def start(self, on_done: OnDone) -> Running:
-        """Make the request, or start to wait for a channel."""
+        """Make the request, or stand in line for a channel."""
         self._on_done = on_done
-        channel = find_channel(self._page)
-        if channel is None:
-            return TaskJob(self.portal, self._wait).start(on_done)
-        return self._make(channel, self._finish)
-
-    async def _wait(self) -> Any:
-        return await self._make(await wait_channel(self._page), None).wait()
-
-    def _make(self, channel: PeerChannel, on_done: Callable[[Request], None] | None) -> Request:
-        message, limit = self._pack(), check_timeout(self._timeout)
-        return channel.outbox.start(message, limit, source=self._source, parent=self._parent, on_done=on_done)
+        begin = partial(
+            begin_request,
+            message=self._message.unwrap(),
+            limit=check_timeout(self._timeout),
+            source=self._source,
+            parent=self._parent,
+        )
+        line = self._page._line
+        channel = line.find_channel()
+        if channel is not None:
+            return begin(channel, on_done=self._finish)
+        return TaskJob(self.portal, partial(line.wait, line.stand(begin))).start(on_done)
 
     def _finish(self, request: Request) -> None:
         assert request.outcome is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from jchannel._core.limits import Limits
+from jchannel.testing.hold import hold_time
 from jchannel.testing.kit import choose_code
 from jchannel.testing.network import MemoryListener
 from jchannel.testing.page import Page, hold_page
@@ -31,10 +32,12 @@ async def open_server(
 ) -> AsyncIterator[Server]:
     """Open a server without sockets, for the time of an ``async with`` block. ``open_page`` connects pages to it.
 
-    It is a ``jchannel.trio.Server`` like every other, and works under any clock.
+    It is a ``jchannel.trio.Server`` like every other, and works under any clock. One that jumps does not while a thread
+    of jchannel's reads or writes for a stream.
 
     Parameters and exceptions are those of ``jchannel.trio.open_server``, and cancelling it does the same.
     """
+    hold_time()
     listener = MemoryListener()
     async with open_trio_server(
         listeners=[listener],

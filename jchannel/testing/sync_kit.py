@@ -12,6 +12,7 @@ from jchannel._bridge.call import wait_blocking
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.methods import ThreadMethods
 from jchannel._bridge.streams import ThreadStreams
+from jchannel._core.threads import IS_WATCHED
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.facade import ThreadPage
 from jchannel.testing.faults import check_seconds
@@ -28,7 +29,8 @@ class SyncKit(Kit):
     in worker threads. trio runs in a private thread, without sockets, and ends with the block.
 
     The time of the timeouts stands still until the test moves it with ``advance``. A test that calls the page waits for
-    the answer, so a method of the page moves the time: ``def slow(self): kit.advance(3600)``.
+    the answer, so a method of the page moves the time: ``def slow(self): kit.advance(3600)``. What it waits for and can
+    never come is an ``AtRestError`` after a while.
 
     Args:
         static: A folder of static files to serve; ``None`` for a plain page.
@@ -36,6 +38,8 @@ class SyncKit(Kit):
         origins: Origins of pages that may connect. The pages of the kit need none.
         tracebacks: Whether the page receives the traceback of an exception that a Python handler raised.
         limits: The limits of what a page controls; ``None`` for the defaults.
+        patience: Seconds of real time. When nothing has happened for so long and something of the kit's is awaited, it
+            raises an ``AtRestError``; ``None`` to wait for ever.
 
     Attributes:
         server: The server, a ``jchannel.sync.Server``, started; it is there from the block's beginning.
@@ -46,7 +50,7 @@ class SyncKit(Kit):
 
     def __enter__(self) -> Self:
         """Start the server. Raise what ``jchannel.sync.start`` raises, and ``StateError`` the second time."""
-        handle = self._enter()
+        handle = self._enter(None, "`kit.advance({due:g})`, in a method of the page, lets it happen")
         self.server = jchannel.sync.Server(notebook=False)
         self.server._handle = handle
         try:
@@ -136,12 +140,15 @@ class SyncKit(Kit):
             TypeError, ValueError: It is not a finite number of seconds.
             StateError: The kit is not entered.
 
-        When it returns, what was due in trio has happened. Threads that it has woken continue by themselves.
+        When it returns, what was due in trio has happened, and what jchannel reads in threads for a stream has come.
+        Threads that it has woken continue by themselves.
         """
         portal = self._entered
         end = portal.time + check_seconds(seconds, "the time to advance by")
-        wait_blocking(TaskJob(portal, portal.settle))
-        while not wait_blocking(TaskJob(portal, partial(portal.step, end))):
+        # A source that moves the time does not wait for its own thread.
+        settle = portal.settle if IS_WATCHED.get() else portal.settle_threads
+        wait_blocking(TaskJob(portal, settle))
+        while not wait_blocking(TaskJob(portal, partial(portal.step, end, settle))):
             pass
 
     def _end(self, portal: KitPortal) -> None:

@@ -134,9 +134,20 @@ NOT_CANCELLED = {
     ("server_carrier.py", "_send_stream", "trio.open_nursery()"): _WITHIN,
     ("stream_registry.py", "StreamRegistry.open", "open_source(source, self.threads)"): _THREADS,
     ("threads.py", "TrioThreads.run_short", "trio.to_thread.run_sync(function, *args, limiter=self._short)"): _THREADS,
+    ("threads.py", "TrioThreads.run_short", "trio.lowlevel.checkpoint()"): _THREADS,
     (
         "threads.py",
         "TrioThreads.run_waiting",
+        "self._run_waiting(function, *args, abandon_on_cancel=abandon_on_cancel)",
+    ): _THREADS,
+    (
+        "threads.py",
+        "TrioThreads.run_users",
+        "self._run_waiting(function, *args, abandon_on_cancel=abandon_on_cancel)",
+    ): _THREADS,
+    (
+        "threads.py",
+        "TrioThreads._run_waiting",
         "trio.to_thread.run_sync( function, *args, abandon_on_cancel=abandon_on_cancel, limiter=self._waiting )",
     ): _THREADS,
     ("threads.py", "_Signal.wait", "self._event.wait()"): _THREADS,

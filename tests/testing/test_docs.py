@@ -28,6 +28,8 @@ PLUGINS = {
     "test_plain_asyncio.py": NO_PLUGIN,
     "test_pytest_asyncio.py": ("-p", "no:trio", "-o", "asyncio_default_fixture_loop_scope=function"),
     "test_sync.py": NO_PLUGIN,
+    "test_at_rest.py": NO_PLUGIN,
+    "test_explore.py": NO_PLUGIN,
 }
 WITH_TRIO = ("-p", "no:asyncio", "-o", "trio_mode=true")
 

@@ -256,6 +256,19 @@ class TestRecord:
                 await page.wait_ended(call)
                 assert call.state == "answered"
 
+    async def test_the_waits_of_a_page_end(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with open_pair() as (channel, page):
+            page.hang()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(channel.call, "add", timeout=None))
+                call = await page.wait_call()
+                with pytest.raises(trio.TooSlowError, match="the call of 'add' did not end in the page within 60 s"):
+                    await page.wait_ended(call)
+                nursery.cancel_scope.cancel()
+            with pytest.raises(trio.TooSlowError, match="the page was not lost within 5 s: it is connected"):
+                await page.wait_lost(5)
+            assert (await page.wait_channel()).number == page.channels[0].number
+
 
 class TestRequests:
     async def test_the_page_calls_python(self, autojump_clock: trio.testing.MockClock) -> None:

@@ -59,8 +59,8 @@ class Server(ServerFace):
         default: Called with a value that cannot be sent as it is, such as a date or a data frame; returns what is sent
             in its place, as that of ``json.dumps`` does, or raises. It is called where the value is passed or returned,
             and must not call the page. ``None`` refuses such values, with the line that makes each travel.
-        nan: What becomes of NaN and the infinities outside of arrays: ``"refuse"``, or ``"null"`` for a ``null`` in
-            the place of each, which JSON has no form for.
+        nan: What becomes of NaN and the infinities outside of arrays, which JSON has no form for, in what either side
+            sends: ``"refuse"``, ``"null"`` for a ``null`` in the place of each, or ``"keep"``, to let them travel.
 
     The arguments are checked when the server is started, but for ``default`` and ``nan``, which are checked at once.
 

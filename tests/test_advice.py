@@ -87,10 +87,14 @@ async def test_what_cannot_be_sent_is_converted_or_null_as_the_errors_say(
         async with server.open_channel(CODE) as channel:
             with pytest.raises(TypeError, match=r", or convert each one with default=$"):
                 await channel.call("same", 1j)
-            with pytest.raises(ValueError, match=r"; nan='null' makes a null of each$"):
+            with pytest.raises(
+                ValueError, match=r"; nan='null' makes a null of each, and nan='keep' lets them travel$"
+            ):
                 await channel.call("same", math.nan)
         async with server.open_channel(CODE, default=str, nan="null") as channel:
             assert await channel.call("same", [1j, math.nan]) == ["1j", None]
+        async with server.open_channel(CODE, nan="keep") as channel:
+            assert math.isnan(await channel.call("same", math.nan))
 
 
 async def test_what_is_too_large_at_once_can_be_sent_in_less(autojump_clock: trio.testing.MockClock) -> None:

@@ -101,7 +101,7 @@ def rows(first: str) -> Iterator[tuple[str, ...]]:
 
 TRAVELS = list(rows("Python has | JavaScript gets | and gives back"))
 REFUSED = list(rows("Python has | is refused; this travels | as JavaScript's"))
-WITH_NAN = list(rows('Python has | with `nan="null"` JavaScript gets'))
+WITH_NAN = list(rows('Python has | with `nan="null"` JavaScript gets | with `nan="keep"`'))
 FROM_JAVASCRIPT = list(rows("JavaScript has | Python gets | and gives back"))
 REFUSED_IN_JAVASCRIPT = list(rows("JavaScript has | is refused; this travels | Python gets"))
 
@@ -191,14 +191,16 @@ async def test_the_client_gets_and_gives_what_the_tables_say() -> None:
         command = [node, "--experimental-websocket", "--input-type=module", "--eval", program]
         nursery.start_soon(partial(trio.run_process, command, check=False, capture_stdout=True, capture_stderr=True))
         await server.wait_page(20)
-        async with server.open_channel(CODE) as channel, server.open_channel(CODE, nan="null") as lenient:
-            wrong = [row async for row in find_wrong(channel, lenient)]
+        async with server.open_channel(CODE) as channel:
+            wrong = [row async for row in find_wrong(channel)]
             wrong += [row async for row in find_wrong_of_javascript(channel)]
+        async with server.open_channel(CODE, nan="null") as null, server.open_channel(CODE, nan="keep") as keep:
+            wrong += [row async for row in find_wrong_with_nan(null, keep)]
         nursery.cancel_scope.cancel()
     assert wrong == []
 
 
-async def find_wrong(channel: Channel, lenient: Channel) -> AsyncIterator[object]:
+async def find_wrong(channel: Channel) -> AsyncIterator[object]:
     """Each row of which the client says another thing than the table."""
     for value, script, *shape, _ in TRAVELS:
         if not await channel.call("isSame", read(value), script, *shape[1:]):
@@ -206,9 +208,20 @@ async def find_wrong(channel: Channel, lenient: Channel) -> AsyncIterator[object
     for value, line, script in REFUSED:
         if not await channel.call("isSame", read(line, value=read(value)), script):
             yield value
-    for value, script in WITH_NAN:
-        if not await lenient.call("isSame", read(value), script):
+
+
+async def find_wrong_with_nan(null: Channel, keep: Channel) -> AsyncIterator[object]:
+    """Each row of which the client says another thing than the table of NaN, and what it gives back otherwise."""
+    for value, with_null, with_keep in WITH_NAN:
+        if not await null.call("isSame", read(value), with_null):
             yield value
+        if not await keep.call("isSame", read(value), with_keep):
+            yield value
+    for channel, back in ((null, "[None, None]"), (keep, "[nan, inf]")):
+        if str(await channel.call("give", "[NaN, Infinity]")) != back:
+            yield back
+    if str(await keep.echo(math.nan)) != "[nan]":
+        yield "echo"
 
 
 async def find_wrong_of_javascript(channel: Channel) -> AsyncIterator[object]:

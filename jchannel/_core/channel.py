@@ -259,8 +259,9 @@ class ServerChannel(Endpoint):
         """Open the channel in a page that has just connected, before anything else is sent."""
         assert self._id is not None
         code, module = (None, self.module) if self.module else (self.code, None)
+        nan = None if self.conversion.nan == "refuse" else self.conversion.nan
         self._open_request = self.outbox.send_now(
-            Open(UNSENT, UNSENT, code, module), session, self._id, self._handle_opened
+            Open(UNSENT, UNSENT, code, module, nan), session, self._id, self._handle_opened
         )
         if self._open_request.done:
             self._open_request = None

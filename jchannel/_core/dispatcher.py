@@ -144,7 +144,8 @@ class Dispatcher:
     def answer_echo(self, session: Session, echo: Echo) -> None:
         """Answer an echo."""
         try:
-            session.tell(Result(echo.id, pack(echo.args, field_name="value", shown_as="args")))
+            value = pack(echo.args, field_name="value", shown_as="args", conversion=self._endpoint.conversion)
+            session.tell(Result(echo.id, value))
         except (TypeError, ValueError) as error:
             session.tell(Error(echo.id, "value", name_of(error), text_of(error)))
             for tally in self._tallies:

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 from urllib.parse import parse_qs, urlsplit
 
 import trio
@@ -43,7 +43,7 @@ from jchannel._core.upgrade import ForeignError, RejectedError, open_websocket
 from jchannel._guarded import log, name_of, text_of, without_locals
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import MAX_CLIENT_LENGTH, Close, Error, Message, Open, Result
-from jchannel._protocol.values import pack, shorten
+from jchannel._protocol.values import PLAIN, Conversion, Nan, pack, shorten
 from jchannel._secret import Secret
 from jchannel.errors import ClosedError, KernelError, PageLostError, ProtocolError, RefusedError, UnreachableError
 
@@ -86,6 +86,7 @@ class PeerChannel(Endpoint):
             methods=options.methods,
             convert_stream=options.convert_stream,
             tracebacks=options.tracebacks,
+            conversion=PLAIN if request.nan is None else Conversion(nan=cast("Nan", request.nan)),
         )
         self.code = request.code or ""
         self.module = request.module or ""

@@ -362,5 +362,5 @@ def _number(
     if isinstance(request, Echo):
         return Echo(id_, channel, request.args)
     if isinstance(request, Open):
-        return Open(id_, channel, request.code, request.module)
+        return Open(id_, channel, request.code, request.module, request.nan)
     return Close(id_, channel)

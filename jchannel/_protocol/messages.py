@@ -169,7 +169,8 @@ class Beat:
 class Open:
     """Ask the page to open a channel with an initialization function.
 
-    It is given as JavaScript code, or as the module of the page whose default export it is: one of the two.
+    It is given as JavaScript code, or as the module of the page whose default export it is: one of the two. ``nan`` is
+    what the page does with NaN and the infinities, ``null`` or ``keep``; without it the page refuses to send them.
     """
 
     type: ClassVar = "open"
@@ -177,6 +178,7 @@ class Open:
     channel: int
     code: str | None = None
     module: str | None = None
+    nan: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,6 +461,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_nan(value: object) -> bool:
+    return value in ("null", "keep")
+
+
 def _is_method(value: object) -> bool:
     return isinstance(value, str) and len(value) <= MAX_METHOD_LENGTH
 
@@ -568,7 +574,13 @@ _READERS: Final[dict[str, tuple[Callable[..., Message], tuple[_Field, ...]]]] = 
     "beat": (Beat, ()),
     "open": (
         Open,
-        (_ID, _CHANNEL, _Field("code", _is_text, optional=True), _Field("module", _is_text, optional=True)),
+        (
+            _ID,
+            _CHANNEL,
+            _Field("code", _is_text, optional=True),
+            _Field("module", _is_text, optional=True),
+            _Field("nan", _is_nan, optional=True),
+        ),
     ),
     "close": (Close, (_ID, _CHANNEL)),
     "echo": (Echo, (_ID, _CHANNEL, _ARGS)),

@@ -23,6 +23,7 @@ import json
 import math
 import re
 import reprlib
+import struct
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -90,6 +91,9 @@ _INTEGER_FORMATS: Final = (frozenset("bhilqn"), frozenset("BHILQN"))
 # The orders of bytes that may stand before the letter and mean little-endian. ctypes always gives one.
 _LITTLE_ENDIAN: Final = "@=<"
 
+# A number that JSON has no form for, as the bytes of a double.
+_NUMBER: Final = struct.Struct("<d")
+
 _CONTAINER_TYPES: Final = (list, tuple, dict)
 _KEY_TYPES: Final = frozenset({str})
 
@@ -132,7 +136,7 @@ class Attachment:
 
     Attributes:
         path: The keys from the message to the attachment's place, beginning with ``"args"`` or ``"value"``.
-        type: ``bytes`` or the name of an element type, such as ``float32``.
+        type: ``bytes``, ``number`` or the name of an element type, such as ``float32``.
         shape: The dimensions of an array, or ``None`` if there are none.
         data: The bytes, little-endian and contiguous.
     """
@@ -162,8 +166,8 @@ class Packed:
 #: Called with a value that cannot be sent as it is; returns what is sent in its place.
 Default: TypeAlias = Callable[[Any], Any]
 
-#: What becomes of NaN and the infinities where JSON would hold them.
-Nan: TypeAlias = Literal["refuse", "null"]
+#: What becomes of NaN and the infinities where JSON would hold them: they are refused, a ``null`` each, or attachments.
+Nan: TypeAlias = Literal["refuse", "null", "keep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +192,7 @@ class Conversion:
                 f"default must be callable, or None to refuse what cannot be sent, and not {self.default!r}"
             )
         if self.nan not in get_args(Nan):
-            raise ValueError(f"nan must be 'refuse' or 'null', and not {self.nan!r}")
+            raise ValueError(f"nan must be 'refuse', 'null' or 'keep', and not {self.nan!r}")
 
     def override(self, default: Default | None, nan: Nan | None) -> Conversion:
         """Return a conversion that differs in what is not ``None``."""
@@ -272,8 +276,10 @@ class _Walk:
         if self.conversion.nan == "refuse":
             raise ValueError(
                 f"{self._place()} is {value}, which JSON has no form for: send None or a str instead, or an array of "
-                "floats; nan='null' makes a null of each"
+                "floats; nan='null' makes a null of each, and nan='keep' lets them travel"
             )
+        if self.conversion.nan == "keep":
+            self._attach("number", None, _NUMBER.pack(value))
 
     def _check_large(self, value: int) -> int:
         """Return an int beyond ``MAX_INTEGER`` if it is a number of JavaScript's."""
@@ -555,12 +561,16 @@ def _set_at(message: dict[str, Any], field_names: Collection[str], path: object,
 
 
 def _decode(entry: dict[str, Any], data: memoryview) -> object:
-    """Return the value of an attachment: bytes, a NumPy array, or a memoryview if NumPy is not installed."""
+    """Return the value of an attachment: bytes, a number, a NumPy array, or a memoryview where there is no NumPy."""
     kind = entry.get("type")
     if kind == "bytes":
         if "shape" in entry:
             raise ProtocolError("an attachment of type bytes has no shape")
         return bytes(data)
+    if kind == "number":
+        if "shape" in entry or len(data) != _NUMBER.size:
+            raise ProtocolError("an attachment of type number has 8 bytes and no shape")
+        return _NUMBER.unpack(data)[0]
     if not isinstance(kind, str) or kind not in _FORMATS:
         raise ProtocolError(f"{shorten(kind)} is not an attachment's type")
     letter, size = _FORMATS[kind]

@@ -109,6 +109,23 @@ async def test_in_trio_what_default_raises_for_a_result_is_the_answer(caplog: py
     assert "the handler method 'fraction' raised" in caplog.text
 
 
+async def test_what_the_channel_does_with_nan_the_page_does_too() -> None:
+    async with open_server(port=0, nan="keep") as server, open_peer(server.page_url, Page()) as peer:
+        async with server.open_channel("", handler=Page()) as channel:
+            assert str(await channel.call("same", [math.nan, math.inf])) == "[nan, inf]"
+            assert str(await channel.echo(-math.inf)) == "[-inf]"
+            far_side = await peer.wait_channel()
+            assert str(await far_side.call("same", math.nan)) == "nan"
+            assert str(await far_side.echo(math.nan)) == "[nan]"
+        async with server.open_channel("", handler=Page(), nan="null") as channel:
+            far_side = await peer.wait_channel()
+            assert await far_side.call("same", [math.nan]) == [None]
+        async with server.open_channel("", handler=Page(), nan="refuse") as channel:
+            far_side = await peer.wait_channel()
+            with pytest.raises(ValueError, match="is nan, which JSON has no form for"):
+                await far_side.call("same", [math.nan])
+
+
 @pytest.mark.parametrize(
     ("options", "kind"), [({"default": 5}, TypeError), ({"nan": "none"}, ValueError), ({"nan": 1}, ValueError)]
 )

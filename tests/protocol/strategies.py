@@ -34,7 +34,7 @@ from jchannel._protocol.messages import (
     Ticket,
     Welcome,
 )
-from jchannel._protocol.values import MAX_INTEGER, pack
+from jchannel._protocol.values import MAX_INTEGER, Conversion, pack
 
 ELEMENT_TYPES = (
     "int8",
@@ -122,7 +122,8 @@ def packed(message: Any) -> Any:
     name = VALUE_FIELDS.get(message.type, ("stream",))[0]
     if name in ("stream", "data"):
         return message
-    return dataclasses.replace(message, **{name: pack(getattr(message, name), field_name=name, shown_as=name)})
+    value = pack(getattr(message, name), field_name=name, shown_as=name, conversion=Conversion(nan="keep"))
+    return dataclasses.replace(message, **{name: value})
 
 
 def write_as_javascript(number: float) -> str:
@@ -159,4 +160,5 @@ def same(left: object, right: object) -> bool:
         return len(left) == len(right) and all(map(same, left, right))
     if dataclasses.is_dataclass(left) and dataclasses.is_dataclass(right):
         return all(same(getattr(left, field.name), getattr(right, field.name)) for field in dataclasses.fields(left))
-    return left == right
+    both_nan = isinstance(left, float) and isinstance(right, float) and math.isnan(left) and math.isnan(right)
+    return both_nan or left == right

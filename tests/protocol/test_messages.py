@@ -62,6 +62,7 @@ def test_the_size_of_an_encoded_message_is_never_too_small(message: Message) -> 
         (Beat(), '{"type":"beat"}'),
         (Open(1, 2, "x"), '{"type":"open","id":1,"channel":2,"code":"x"}'),
         (Open(1, 2, module="./x.js"), '{"type":"open","id":1,"channel":2,"module":"./x.js"}'),
+        (Open(1, 2, "x", nan="keep"), '{"type":"open","id":1,"channel":2,"code":"x","nan":"keep"}'),
         (Close(1, 2), '{"type":"close","id":1,"channel":2}'),
         (Echo(1, 2, Packed("[]")), '{"type":"echo","id":1,"channel":2,"args":[]}'),
         (Call(1, 2, "f", Packed("[1]")), '{"type":"call","id":1,"channel":2,"name":"f","args":[1]}'),

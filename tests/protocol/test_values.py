@@ -749,6 +749,21 @@ def test_nan_and_the_infinities_are_null_where_it_is_asked_for() -> None:
     assert convert(math.nan, nan="null") == Packed("null")
 
 
+def test_nan_and_the_infinities_travel_as_they_are_where_it_is_asked_for() -> None:
+    packed = convert([1.5, math.nan, {"a": np.float32(-math.inf)}], nan="keep")
+    assert packed.text == '[1.5,null,{"a":null}]'
+    (message,) = decode_frame(encode_frame([encode(Result(1, packed))]))
+    assert isinstance(message, Result)
+    assert same(message.value, [1.5, math.nan, {"a": -math.inf}])
+    assert math.isinf(travel_attached(convert(math.inf, nan="keep").attachments[0]))
+
+
+@pytest.mark.parametrize("fields", [{"size": 16}, {"size": 0}, {"size": 8, "shape": []}])
+def test_a_number_of_another_size_or_with_a_shape_breaks_the_protocol(fields: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError, match="an attachment of type number has 8 bytes and no shape"):
+        restore(message_with([entry(type="number", **fields)]), "value", memoryview(bytes(16)), 0)
+
+
 def test_a_number_that_is_too_large_is_refused_all_the_same() -> None:
     with pytest.raises(ValueError, match="beyond"):
         convert(10**400, nan="null")
@@ -758,8 +773,8 @@ def test_a_number_that_is_too_large_is_refused_all_the_same() -> None:
     ("conversion", "kind", "message"),
     [
         ({"default": 5}, TypeError, "default must be callable, or None to refuse what cannot be sent, and not 5"),
-        ({"nan": "keep"}, ValueError, "nan must be 'refuse' or 'null', and not 'keep'"),
-        ({"nan": None}, ValueError, "nan must be 'refuse' or 'null', and not None"),
+        ({"nan": "drop"}, ValueError, "nan must be 'refuse', 'null' or 'keep', and not 'drop'"),
+        ({"nan": None}, ValueError, "nan must be 'refuse', 'null' or 'keep', and not None"),
     ],
 )
 def test_a_conversion_that_is_none_is_refused(conversion: dict[str, Any], kind: type[Exception], message: str) -> None:

@@ -19,7 +19,7 @@ from jchannel._protocol.values import Packed, pack
 from jchannel.errors import ProtocolError
 from tests.protocol.strategies import packed, same, write_as_javascript
 
-OPTIONAL = ("code", "module", "stack", "stream", "timeout", "parent", "frame_limit", "http_streams", "credit")
+OPTIONAL = ("code", "module", "nan", "stack", "stream", "timeout", "parent", "frame_limit", "http_streams", "credit")
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 
@@ -47,6 +47,8 @@ def revive(value: object) -> object:
     data = base64.b64decode(attachment["base64"], validate=True)
     if attachment["type"] == "bytes":
         return data
+    if attachment["type"] == "number":
+        return struct.unpack("<d", data)[0]
     array = np.frombuffer(data, attachment["type"])
     return array.reshape(attachment["shape"]) if "shape" in attachment else array
 

@@ -2,6 +2,7 @@
 
 import { ClosedError } from '../errors.js';
 import { hasAtMost, MAX_METHOD_LENGTH } from '../protocol/messages.js';
+import type { Nan } from '../protocol/values.js';
 import type { CallOptions } from '../requests/call-options.js';
 import type { StreamArgument, RequestDraft } from '../requests/outbox.js';
 import { outcomeOf, type Outcome } from '../requests/outcome.js';
@@ -21,6 +22,8 @@ export interface CodeSource {
 
 interface Entry {
   readonly channel: Channel;
+  /** What becomes of NaN and the infinities in what it sends. */
+  readonly nan: Nan | undefined;
   /** The result of the initialization function. */
   readonly opened: Promise<Outcome>;
   /** Refuse the requests of the channel from now on. */
@@ -41,6 +44,11 @@ export class ChannelRegistry {
     return this.#entries.get(id)?.channel;
   }
 
+  /** Return what becomes of NaN and the infinities in what a channel sends; `undefined` where they are refused. */
+  nanOf(id: number): Nan | undefined {
+    return this.#entries.get(id)?.nan;
+  }
+
   /** The number of channels that are open, or being opened. */
   get size(): number {
     return this.#entries.size;
@@ -56,11 +64,12 @@ export class ChannelRegistry {
    *
    * @param id - The channel's id.
    * @param source - Where the initialization function comes from.
+   * @param nan - What becomes of NaN and the infinities in what it sends; `undefined` where they are refused.
    * @returns What the initialization function returned. If that, evaluating the code or importing the module throws, it
    *   rejects, and the channel is not open.
    */
-  open(id: number, source: CodeSource): Promise<Outcome> {
-    return (this.#entries.get(id) ?? this.#create(id, source)).opened;
+  open(id: number, source: CodeSource, nan?: Nan): Promise<Outcome> {
+    return (this.#entries.get(id) ?? this.#create(id, source, nan)).opened;
   }
 
   /**
@@ -80,7 +89,7 @@ export class ChannelRegistry {
     }
   }
 
-  #create(id: number, source: CodeSource): Entry {
+  #create(id: number, source: CodeSource, nan: Nan | undefined): Entry {
     let problem: string | undefined;
     const request: MakeRequest = (draft, stream, options) => {
       if (options?.signal?.aborted) {
@@ -93,19 +102,20 @@ export class ChannelRegistry {
       call: (name, args, stream, options) =>
         // JavaScript callers can pass anything.
         typeof (name as unknown) === 'string' && hasAtMost(name, MAX_METHOD_LENGTH)
-          ? request({ type: 'call', channel: id, name, args }, stream, options)
+          ? request({ type: 'call', channel: id, name, args, nan }, stream, options)
           : Promise.reject(
               new TypeError(
                 `The name of the method must be a string of at most ${String(MAX_METHOD_LENGTH)} characters.`,
               ),
             ),
-      echo: (args, options) => request({ type: 'echo', channel: id, args }, undefined, options),
+      echo: (args, options) => request({ type: 'echo', channel: id, args, nan }, undefined, options),
       pipe: (stream, options) => request({ type: 'pipe', channel: id }, stream, options),
     });
     // The entry is added before the code runs, because the code may use the channel at once.
     const { promise: opened, resolve } = makeDeferred();
     const entry: Entry = {
       channel,
+      nan,
       opened,
       end: (message) => {
         problem = message;

@@ -42,6 +42,8 @@ const ELEMENT_TYPES: ReadonlyMap<unknown, ElementType> = new Map<string, Element
   ['uint64', { size: 8, Array: BigUint64Array }],
   ['float32', { size: 4, Array: Float32Array }],
   ['float64', { size: 8, Array: Float64Array }],
+  // A single number that JSON has no form for.
+  ['number', { size: 8, Array: Float64Array }],
 ]);
 
 type Path = readonly (string | number)[];
@@ -50,7 +52,7 @@ type Path = readonly (string | number)[];
 export interface Attachment {
   /** The keys that lead from the message to the attachment's place. The first is `args`, `value`, `stream` or `data`. */
   readonly path: Path;
-  /** `bytes` or the name of an element type, such as `float32`. */
+  /** `bytes`, `number` or the name of an element type, such as `float32`. */
   readonly type: string;
   /** The dimensions, if the sender has set them. */
   readonly shape: readonly number[] | undefined;
@@ -109,6 +111,9 @@ export function restore(
       throw new ProtocolError(`an attachment of type ${String(type)} cannot have the size ${shorten(size)}`);
     }
     const bytes = size as number;
+    if (type === 'number' && (shape !== undefined || bytes !== element.size)) {
+      throw new ProtocolError('an attachment of type number has 8 bytes and no shape');
+    }
     if (shape !== undefined && (type === 'bytes' || !isShape(shape) || countElements(shape) * element.size !== bytes)) {
       throw new ProtocolError(
         `an attachment of type ${String(type)} and size ${String(bytes)} cannot have the shape ${shorten(shape)}`,
@@ -122,7 +127,8 @@ export function restore(
       throw new ProtocolError('the padding before an attachment is not zero');
     }
     end = start + bytes;
-    place(fields, allowed, path, makeArray(element, frame, start, bytes, shape));
+    const array = makeArray(element, frame, start, bytes, shape);
+    place(fields, allowed, path, type === 'number' ? (array as Float64Array)[0] : array);
   }
   return end;
 }
@@ -156,7 +162,7 @@ function place(
   fields: Record<string, unknown>,
   allowed: readonly AttachmentField[],
   path: unknown,
-  array: object,
+  value: unknown,
 ): void {
   const field = allowed.find((name) => Array.isArray(path) && path[0] === name);
   if (!Array.isArray(path) || field === undefined) {
@@ -176,7 +182,7 @@ function place(
     throw new ProtocolError(`the path of an attachment, ${shorten(path)}, leads to something that is not null`);
   }
   // The key exists, so this sets even a key named `__proto__`.
-  container[key] = array;
+  container[key] = value;
 }
 
 function isOwnKey(container: unknown, key: unknown): boolean {

@@ -8,7 +8,7 @@
 import { ProtocolError } from '../errors.js';
 import { ALIGNMENT, type Attachment, type AttachmentField, type ValueField } from './attachments.js';
 import { shorten } from './shorten.js';
-import { pack, Packed } from './values.js';
+import { pack, Packed, type Nan } from './values.js';
 
 /** The two sides of a connection: `server` listens (Python), `page` connects. */
 export type Role = 'page' | 'server';
@@ -82,6 +82,8 @@ export interface Open {
   readonly channel: number;
   readonly code?: string;
   readonly module?: string;
+  /** What becomes of NaN and the infinities in what the page sends in the channel. Without it they are refused. */
+  readonly nan?: Nan;
 }
 
 /** Asks the page to forget a channel. */
@@ -257,6 +259,7 @@ export function hasAtMost(text: string, characters: number): boolean {
 }
 
 const isText = (value: unknown): boolean => typeof value === 'string';
+const isNan = (value: unknown): boolean => value === 'null' || value === 'keep';
 const isMethod = (value: unknown): boolean => typeof value === 'string' && hasAtMost(value, MAX_METHOD_LENGTH);
 const isClient = (value: unknown): boolean => typeof value === 'string' && /^.{1,64}$/su.test(value);
 const isId = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
@@ -335,6 +338,7 @@ const DEFINITIONS: ReadonlyMap<unknown, Definition> = new Map<Message['type'], D
         CHANNEL,
         { name: 'code', check: isText, optional: true },
         { name: 'module', check: isText, optional: true },
+        { name: 'nan', check: isNan, optional: true },
       ],
     },
   ],

@@ -39,6 +39,9 @@ const TYPES_OF_CLASSES: ReadonlyMap<unknown, string> = new Map([
 
 const TYPED_ARRAY = Object.getPrototypeOf(Uint8Array.prototype) as object;
 
+/** What becomes of NaN and the infinities, which JSON has no form for; without it they are refused. */
+export type Nan = 'null' | 'keep';
+
 type ToJson = (key: string) => unknown;
 
 /** A value that has been checked and encoded. Later changes of the original have no effect on it. */
@@ -57,12 +60,13 @@ export class Packed {
  *
  * @param value - The value: the array of arguments, or a result.
  * @param field - The message's field that will hold it, with which the paths of attachments begin.
+ * @param nan - What becomes of NaN and the infinities.
  * @returns The JSON and the attachments, which are copies.
  * @throws TypeError if something inside has a type that cannot be sent. The message says where, as in `args[0].x[3]`.
  * @throws RangeError likewise, if a number cannot be sent or the nesting is too deep.
  */
-export function pack(value: unknown, field: ValueField): Packed {
-  const walk = new Walk(field);
+export function pack(value: unknown, field: ValueField, nan?: Nan): Packed {
+  const walk = new Walk(field, nan);
   const plain = walk.convert(value, 0);
   return new Packed(JSON.stringify(plain ?? null), walk.attachments);
 }
@@ -72,11 +76,13 @@ class Walk {
   readonly attachments: Attachment[] = [];
   readonly #field: ValueField;
   readonly #maxDepth: number;
+  readonly #nan: Nan | undefined;
   readonly #keys: (string | number)[] = [];
   readonly #containers: object[] = [];
 
-  constructor(field: ValueField) {
+  constructor(field: ValueField, nan: Nan | undefined) {
     this.#field = field;
+    this.#nan = nan;
     this.#maxDepth = field === 'args' ? MAX_DEPTH + 1 : MAX_DEPTH;
   }
 
@@ -94,10 +100,7 @@ class Walk {
       case 'undefined':
         return value;
       case 'number':
-        if (Number.isFinite(value)) {
-          return value;
-        }
-        throw new RangeError(`${this.#show(depth)} is ${String(value)}, a number that JSON does not have.`);
+        return Number.isFinite(value) ? value : this.#convertNan(value, depth);
       case 'object':
         return value === null ? null : this.#convertObject(value, depth, converted);
       case 'bigint':
@@ -105,6 +108,16 @@ class Walk {
       default:
         throw new TypeError(`${this.#show(depth)} is a ${typeof value}, which cannot be sent.`);
     }
+  }
+
+  #convertNan(value: number, depth: number): null {
+    if (this.#nan === undefined) {
+      throw new RangeError(`${this.#show(depth)} is ${String(value)}, a number that JSON does not have.`);
+    }
+    if (this.#nan === 'keep') {
+      this.#add('number', undefined, new Uint8Array(Float64Array.of(value).buffer), depth);
+    }
+    return null;
   }
 
   #convertBigInt(value: bigint, depth: number, converted: boolean): unknown {
@@ -198,19 +211,18 @@ class Walk {
   #attach(value: object, depth: number): null {
     const { type, bytes, length } = this.#readBytes(value, depth);
     const shape = length === undefined ? undefined : this.#readShape(value, length, depth);
+    this.#add(shape !== undefined && type === 'bytes' ? 'uint8' : type, shape, bytes.slice(), depth);
+    return null;
+  }
+
+  #add(type: string, shape: readonly number[] | undefined, data: Uint8Array<ArrayBuffer>, depth: number): void {
     if (this.attachments.length >= MAX_ATTACHMENTS) {
       throw new RangeError(
         `${this.#show(depth)} is one array too many: ${String(MAX_ATTACHMENTS)} are the most in one message. ` +
           'Send them as one array, or with several calls.',
       );
     }
-    this.attachments.push({
-      path: [this.#field, ...this.#keys.slice(0, depth)],
-      type: shape !== undefined && type === 'bytes' ? 'uint8' : type,
-      shape,
-      data: bytes.slice(),
-    });
-    return null;
+    this.attachments.push({ path: [this.#field, ...this.#keys.slice(0, depth)], type, shape, data });
   }
 
   /** Return the type and the bytes of an object, and the number of its elements if it has any. */

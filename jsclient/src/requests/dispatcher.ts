@@ -18,6 +18,7 @@ import type {
   Result,
   StreamInfo,
 } from '../protocol/messages.js';
+import { pack } from '../protocol/values.js';
 import type { OutgoingStream } from '../streams/outgoing.js';
 import { MAX_STREAMS, type StreamRegistry } from '../streams/registry.js';
 import { discard, isStream } from '../streams/sources.js';
@@ -122,13 +123,13 @@ export class Dispatcher implements InvocationHost {
     return running;
   }
 
-  #open({ id, channel, code, module }: Open): void {
+  #open({ id, channel, code, module, nan }: Open): void {
     const invocation = new Invocation(id, channel, this);
     if (this.#channels.size >= MAX_CHANNELS && this.#channels.get(channel) === undefined) {
       const message = `The page already has ${String(MAX_CHANNELS)} channels, as many as it takes at the same time.`;
       this.#sendError(invocation, 'busy', 'StateError', message);
     } else if (this.#start(invocation)) {
-      const outcome = this.#channels.open(channel, { code, module });
+      const outcome = this.#channels.open(channel, { code, module }, nan);
       outcome.catch(() => {
         this.#streams.endChannel(channel, `The channel ${String(channel)} could not be opened: its code has failed.`);
       });
@@ -274,8 +275,10 @@ export class Dispatcher implements InvocationHost {
   /** Answer with a value, and return whether it could be sent. */
   #succeed(invocation: Invocation, value: unknown): boolean {
     this.#leave(invocation);
+    const nan = this.#channels.nanOf(invocation.channel);
     try {
-      this.#send(invocation, { type: 'result', id: invocation.id, value });
+      const packed = nan === undefined ? value : pack(value, 'value', nan);
+      this.#send(invocation, { type: 'result', id: invocation.id, value: packed });
       return true;
     } catch (error) {
       this.#sendThrown(invocation, 'value', error);

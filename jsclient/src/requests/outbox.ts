@@ -5,16 +5,22 @@ import type { Writer } from '../connection/writer.js';
 import { ClosedError, KernelError, RemoteCancelledError, StateError } from '../errors.js';
 import type { Connection, RequestBody } from '../protocol/connection.js';
 import { sizeOfPacked, type Call, type Echo, type ErrorAnswer, type Pipe, type Result } from '../protocol/messages.js';
-import { pack, Packed } from '../protocol/values.js';
+import { pack, Packed, type Nan } from '../protocol/values.js';
 import type { StreamRegistry } from '../streams/registry.js';
 import { discard } from '../streams/sources.js';
 import { makeTimeoutError, NO_LIMITS, type Limits } from './deadlines.js';
 import { Request, type RequestHost } from './request.js';
 
+interface Arguments {
+  readonly args?: readonly unknown[];
+  /** What becomes of NaN and the infinities in them. */
+  readonly nan?: Nan | undefined;
+}
+
 /** A request of this page without its id, its stream, its time and its parent. */
 export type RequestDraft =
-  | Omit<Echo, 'id'>
-  | Omit<Call, 'id' | 'stream' | 'timeout' | 'parent'>
+  | (Omit<Echo, 'id'> & Arguments)
+  | (Omit<Call, 'id' | 'stream' | 'timeout' | 'parent'> & Arguments)
   | Omit<Pipe, 'id' | 'stream' | 'timeout' | 'parent'>;
 
 /** What the user wants to send as the stream of a request. */
@@ -57,11 +63,12 @@ export class Outbox implements RequestHost {
       const request = new Request(draft.channel, what, limits, this, resolve, reject);
       if (draft.type === 'echo' || stream === undefined) {
         const isPlain = draft.type === 'echo' || limits === NO_LIMITS;
-        this.#add(this.#connection.request((isPlain ? draft : addContext(draft, request)) as RequestBody), request);
+        const body = packWithNan(draft);
+        this.#add(this.#connection.request((isPlain ? body : addContext(body, request)) as RequestBody), request);
         request.watch();
         return;
       }
-      const body = draft.type === 'call' ? { ...draft, args: pack(draft.args, 'args') } : draft;
+      const body = draft.type === 'call' ? { ...draft, args: pack(draft.args, 'args', draft.nan) } : draft;
       const outgoing = this.#streams.open(draft.channel, stream.source);
       outgoing.onTaken = () => {
         request.markProgress();
@@ -167,6 +174,12 @@ function addContext(body: object, { timeout, parentId }: Request): object {
 }
 
 /** Return what error messages call a request. */
+/** Pack the arguments of a draft where they are to be packed in another way than the others, as messages are encoded. */
+function packWithNan(draft: RequestDraft): object {
+  const { args, nan } = draft as Arguments;
+  return nan === undefined ? draft : { ...draft, args: pack(args, 'args', nan) };
+}
+
 function describeRequest(draft: RequestDraft): string {
   return draft.type === 'call' ? `The call of '${draft.name}'` : `The ${draft.type}`;
 }

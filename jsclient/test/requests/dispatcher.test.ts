@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Channel } from '../../src/channels/channel.js';
 import { ClosedError, StateError } from '../../src/errors.js';
 import type { ErrorKind, Message } from '../../src/protocol/messages.js';
+import { pack } from '../../src/protocol/values.js';
 import { MAX_CHANNELS, MAX_ERROR_LENGTH, MAX_RUNNING } from '../../src/requests/dispatcher.js';
 import { makeConnected, openChannel, reconnect, type FakeServer, type Fixture } from '../fakes.js';
 
@@ -227,6 +228,43 @@ describe('an echo', () => {
       kind: 'value',
       name: 'RangeError',
     });
+  });
+});
+
+describe('NaN in a channel', () => {
+  const code = '(c) => { c.handler = { give: () => [NaN, { a: -Infinity }] }; return Infinity; }';
+
+  test('is kept where Python has asked for that', async () => {
+    expect(await server.ask({ type: 'open', channel: 1, code, nan: 'keep' })).toMatchObject({ value: Infinity });
+    expect(await call('give')).toMatchObject({ value: [NaN, { a: -Infinity }] });
+    const args = pack([NaN], 'args', 'keep') as unknown as unknown[];
+    expect(await server.ask({ type: 'echo', channel: 1, args })).toMatchObject({ value: [NaN] });
+  });
+
+  test('is null where Python has asked for that', async () => {
+    expect(await server.ask({ type: 'open', channel: 1, code, nan: 'null' })).toMatchObject({ value: null });
+    expect(await call('give')).toMatchObject({ value: [null, { a: null }] });
+  });
+
+  test('is refused in any other', async () => {
+    expect(await server.ask({ type: 'open', channel: 1, code })).toMatchObject({ kind: 'value' });
+  });
+
+  test.each([
+    ['keep', NaN],
+    ['null', null],
+  ] as const)('is %s in the calls of the page, too', async (nan, sent) => {
+    await server.ask({ type: 'open', channel: 1, code: '(c) => null', nan });
+    const channel = fixture.client.channels.get(1);
+    const data = new Uint8Array(3);
+    void channel?.call('f', NaN);
+    void channel?.echo(NaN);
+    void channel?.callWithStream('g', data, NaN);
+    expect(await server.settle()).toMatchObject([
+      { type: 'call', name: 'f', args: [sent] },
+      { type: 'echo', args: [sent] },
+      { type: 'call', name: 'g', args: [sent], stream: { data } },
+    ]);
   });
 });
 

@@ -128,7 +128,7 @@ class ServerFace:
         if cell is None or not cell.place:
             return None
         former = _FORMERS.find(type(self), cell, self._arguments)
-        if former is None:
+        if not isinstance(former, type(self)):
             _FORMERS.note(self, cell, self._arguments)
             return None
         url = former._handle.server.url  # noqa: SLF001 (its own class's)

@@ -37,7 +37,6 @@ async def open_server(
 
     Parameters and exceptions are those of ``jchannel.trio.open_server``, and cancelling it does the same.
     """
-    hold_time()
     listener = MemoryListener()
     async with open_trio_server(
         listeners=[listener],
@@ -47,6 +46,7 @@ async def open_server(
         tracebacks=tracebacks,
         limits=limits,
     ) as server:
+        hold_time()
         _listeners[server] = listener
         yield server
 

@@ -177,7 +177,7 @@ def test_one_that_is_taken_for_a_coroutine_says_that_it_is_none() -> None:
             "await it, in a coroutine of your own where one is expected>"
         )
 
-        async def own() -> int:
+        async def own() -> Any:
             return await task
 
         async with asyncio.TaskGroup() as group:

@@ -20,6 +20,7 @@ from jchannel._bridge.streams import Streams
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.invocation import current_invocation
 from jchannel._core.limits import Limits
+from jchannel._protocol.values import Conversion, Default, Nan
 from jchannel.errors import StateError
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.facade import FacadePage
@@ -59,13 +60,22 @@ class Kit:
         origins: Iterable[str] = (),
         tracebacks: bool = False,
         limits: Limits | None = None,
+        default: Default | None = None,
+        nan: Nan = "refuse",
         patience: float | None = 5,
     ) -> None:
         seconds = math.inf if patience is None else check_seconds(patience, "patience")
         self._patience = max(_LEAST_PATIENCE, seconds)
+        conversion = Conversion(default, nan)
         self._options = ServerOptions(
-            static=static, heartbeat=heartbeat, origins=origins, tracebacks=tracebacks, limits=limits
+            static=static,
+            heartbeat=heartbeat,
+            origins=origins,
+            tracebacks=tracebacks,
+            limits=limits,
+            conversion=conversion,
         )
+        self._conversion = conversion
         self._portal: KitPortal | None = None
         self._handle: ServerHandle
         self._listener: MemoryListener
@@ -91,7 +101,7 @@ class Kit:
             raise StateError("the kit is entered already, or was left: make one for each test")
         make_watch = partial(RestWatch, thread=threading.get_ident(), ask=ask, patience=self._patience, advice=advice)
         self._portal = KitPortal(make_watch)
-        self._handle = ServerHandle(self._assemble, portal=self._portal)
+        self._handle = ServerHandle(self._assemble, portal=self._portal, conversion=self._conversion)
         return self._handle
 
     def _assemble(self) -> Assembly:

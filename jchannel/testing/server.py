@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from jchannel._core.limits import Limits
+from jchannel._protocol.values import Default, Nan
 from jchannel.testing.hold import hold_time
 from jchannel.testing.kit import choose_code
 from jchannel.testing.network import MemoryListener
@@ -29,6 +30,8 @@ async def open_server(
     origins: Iterable[str] = (),
     tracebacks: bool = False,
     limits: Limits | None = None,
+    default: Default | None = None,
+    nan: Nan = "refuse",
 ) -> AsyncIterator[Server]:
     """Open a server without sockets, for the time of an ``async with`` block. ``open_page`` connects pages to it.
 
@@ -45,6 +48,8 @@ async def open_server(
         origins=origins,
         tracebacks=tracebacks,
         limits=limits,
+        default=default,
+        nan=nan,
     ) as server:
         hold_time()
         _listeners[server] = listener
@@ -104,6 +109,8 @@ async def open_pair(
     heartbeat: float = 15,
     tracebacks: bool = False,
     limits: Limits | None = None,
+    default: Default | None = None,
+    nan: Nan = "refuse",
 ) -> AsyncIterator[tuple[Channel, Page]]:
     """Connect a channel and a scripted page in memory, for the time of an ``async with`` block.
 
@@ -116,6 +123,8 @@ async def open_pair(
         heartbeat: Seconds between two beats of the page, and the most that its answer may take.
         tracebacks: Whether the page receives the traceback of an exception that a Python handler raised.
         limits: The limits of what the page controls; ``None`` for the defaults.
+        default: As that of ``jchannel.trio.open_server``.
+        nan: As that of ``jchannel.trio.open_server``.
 
     Returns:
         The channel, open, and the page.
@@ -126,7 +135,7 @@ async def open_pair(
     Leaving the block ends the channel, the page and the server. Cancelling it does the same.
     """
     async with (
-        open_server(heartbeat=heartbeat, tracebacks=tracebacks, limits=limits) as server,
+        open_server(heartbeat=heartbeat, tracebacks=tracebacks, limits=limits, default=default, nan=nan) as server,
         open_page(server, page_handler, on_open=on_open) as page,
         server.hold_channel(choose_code(code, module), module=module, handler=handler) as channel,
     ):

@@ -38,6 +38,10 @@ class SyncKit(Kit):
         origins: Origins of pages that may connect. The pages of the kit need none.
         tracebacks: Whether the page receives the traceback of an exception that a Python handler raised.
         limits: The limits of what a page controls; ``None`` for the defaults.
+        default: Called with a value that cannot be sent as it is; returns what is sent in its place, as for
+            ``jchannel.start``.
+        nan: What becomes of NaN and the infinities outside of arrays: ``"refuse"``, ``"null"`` or ``"keep"``, as for
+            ``jchannel.start``.
         patience: Seconds of real time. When nothing has happened for so long and something of the kit's is awaited, it
             raises an ``AtRestError``; ``None`` to wait for ever.
 

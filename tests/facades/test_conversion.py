@@ -8,12 +8,14 @@ import logging
 import math
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 import jchannel
 import jchannel.sync
+import jchannel.testing
 from jchannel.errors import KernelError
 from jchannel.testing import AsyncioKit, SyncKit
 from jchannel.trio import open_peer, open_server
@@ -241,3 +243,20 @@ def test_in_the_blocking_facade_results_are_converted_in_the_method_s_thread() -
         assert converter.threads == handler.threads
         with page.call("stream") as stream:
             assert stream.join() == b"bytes"
+
+
+async def test_the_kit_for_trio_converts_as_its_arguments_say() -> None:
+    async with jchannel.testing.open_pair(default=str, nan="null") as (channel, _):
+        assert await channel.echo(Decimal("1.5"), math.nan) == ["1.5", None]
+
+
+def test_the_kits_for_the_facades_convert_as_their_arguments_say() -> None:
+    async def program() -> None:
+        async with AsyncioKit(default=str, nan="null") as kit:
+            channel, _ = await kit.open_pair()
+            assert await channel.echo(Decimal("1.5"), math.nan) == ["1.5", None]
+
+    asyncio.run(program())
+    with SyncKit(default=str, nan="null") as kit:
+        channel, _ = kit.open_pair()
+        assert channel.echo(Decimal("1.5"), math.nan) == ["1.5", None]

@@ -46,7 +46,7 @@ async def test_a_request_of_a_channel_that_has_not_been_opened_is_refused() -> N
 async def test_closing_a_channel_that_has_not_been_opened_does_nothing() -> None:
     async with open_handle() as handle:
         channel = ChannelHandle(handle, "code")
-        await channel._begin_close(math.inf)
+        await channel._begin_close(math.inf, "it was closed")
         assert not channel.was_opened
 
 

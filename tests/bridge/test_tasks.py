@@ -178,7 +178,8 @@ def test_one_that_is_taken_for_a_coroutine_says_that_it_is_none() -> None:
         )
 
         async def own() -> int:
-            return await task
+            result: int = await task
+            return result
 
         async with asyncio.TaskGroup() as group:
             awaited = group.create_task(own())

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 from urllib.parse import urlsplit
 
 from jchannel._assembly import Assembly, ServerOptions
@@ -127,8 +127,8 @@ class ServerFace:
         cell = None if self._opens_browser else find_cell()
         if cell is None or not cell.place:
             return None
-        former = _FORMERS.find(type(self), cell, self._arguments)
-        if not isinstance(former, type(self)):
+        former = cast("Self | None", _FORMERS.find(type(self), cell, self._arguments))
+        if former is None:
             _FORMERS.note(self, cell, self._arguments)
             return None
         url = former._handle.server.url  # noqa: SLF001 (its own class's)

@@ -336,3 +336,7 @@ def test_cancelling_does_not_wait_for_a_worker_thread() -> None:
     wait_blocking(TaskJob(open_thread_portal(), run))
     assert not handler.let_go.is_set()
     handler.let_go.set()
+
+
+def test_methods_in_worker_threads_wait_for_no_loop() -> None:
+    assert ThreadMethods().find_late(0) == ()

@@ -177,8 +177,9 @@ def test_one_that_is_taken_for_a_coroutine_says_that_it_is_none() -> None:
             "await it, in a coroutine of your own where one is expected>"
         )
 
-        async def own() -> Any:
-            return await task
+        async def own() -> int:
+            result: int = await task
+            return result
 
         async with asyncio.TaskGroup() as group:
             awaited = group.create_task(own())

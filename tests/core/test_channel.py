@@ -667,7 +667,7 @@ class TestOpening:
             async with trio.open_nursery() as nursery:
 
                 async def open_it() -> None:
-                    with pytest.raises(ClosedError, match=r"close\(\) was called|its block was left"):
+                    with pytest.raises(ClosedError, match=r"close\(\) was called"):
                         await channel.open(timeout=None)
 
                 nursery.start_soon(open_it)
@@ -693,7 +693,7 @@ class TestClosing:
         async with open_memory_server() as memory, memory.open_peer(Calculator()) as peer:
             async with memory.server.open_channel("code") as channel:
                 far = await peer.wait_channel()
-            with pytest.raises(ClosedError, match=r"the channel is closed: close\(\) was called"):
+            with pytest.raises(ClosedError, match="the channel is closed: its block was left"):
                 await channel.call("add", 1, 2)
             with pytest.raises(ClosedError, match="the server has closed it"):
                 await far.call("add", 1, 2)

@@ -340,7 +340,7 @@ def test_closing_ends_the_calls_under_way() -> None:
             task = channel.call("hang")
             await asyncio.to_thread(peer.page.hanging.wait, TIMEOUT)
             await channel.close()
-            with pytest.raises(ClosedError, match=r"close\(\) was called|its block was left"):
+            with pytest.raises(ClosedError, match=r"close\(\) was called"):
                 await task
 
     asyncio.run(program())
@@ -358,7 +358,7 @@ def test_a_closing_that_is_cancelled_before_trio_hears_of_it_closes_the_channel_
             go_on.set()
             with pytest.raises(asyncio.CancelledError):
                 await closing
-            with pytest.raises(ClosedError, match=r"close\(\) was called|its block was left"):
+            with pytest.raises(ClosedError, match=r"close\(\) was called"):
                 await channel.echo()
 
     asyncio.run(program())

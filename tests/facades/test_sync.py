@@ -52,7 +52,7 @@ def test_methods_wait_and_return_the_value() -> None:
         assert str(channel.tree()) == "channel 1, open"
         assert str(channel.tree()) in str(server.tree())
         channel.close()
-        with pytest.raises(ClosedError, match=r"close\(\) was called|its block was left"):
+        with pytest.raises(ClosedError, match=r"close\(\) was called"):
             channel.call("add", 2, 3)
 
 
@@ -124,7 +124,7 @@ def test_a_call_of_another_thread_is_no_part_of_what_a_method_in_trio_answers() 
             self.stream.close()
 
     def hang() -> None:
-        with pytest.raises(ClosedError, match=r"close\(\) was called|its block was left"):
+        with pytest.raises(ClosedError, match=r"close\(\) was called"):
             channel.call("hang", timeout=None)
 
     with connected() as (server, peer):

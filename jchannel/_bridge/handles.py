@@ -21,6 +21,8 @@ from jchannel._bridge.readers import BridgedStream
 from jchannel._core.arguments import check_code, check_timeout
 from jchannel._core.channel import ChannelState, Opening, ServerChannel
 from jchannel._core.incoming import IncomingStream
+from jchannel._core.limits import Limits
+from jchannel._core.posts import PostRoom
 from jchannel._core.server import Server
 from jchannel.errors import ClosedError, StateError
 
@@ -283,6 +285,7 @@ class ChannelHandle:
         server: As above.
         core: The channel of the core, once it has been opened. Outside of trio, it may be looked at only.
         methods: Runs the handler's methods. Before the channel was opened, none is run.
+        post_room: The room for its posts.
 
     Raises:
         TypeError: The code or the module is not a str, or there are both or neither.
@@ -299,6 +302,7 @@ class ChannelHandle:
         self._code = code
         self._module = module
         self.core: ServerChannel | None = None
+        self.post_room = PostRoom(self._find_limits)
 
     @property
     def handler(self) -> object:
@@ -331,6 +335,9 @@ class ChannelHandle:
     def was_opened(self) -> bool:
         """Whether there has been a channel of the core. Safe in any thread."""
         return self.core is not None
+
+    def _find_limits(self) -> Limits:
+        return Limits() if self.core is None else self.core.server.limits
 
     def describe(self) -> str:
         """Return its state and server, for a ``repr``."""

@@ -11,6 +11,7 @@ export * from './exports.js';
 export type { CallOptions } from './requests/call-options.js';
 export type { Calls } from './channels/calls.js';
 export type { Initialize } from './channels/evaluate.js';
+export type { LatestOptions, LatestStatistics } from './channels/latest.js';
 export type { ClientState, ConnectOptions, StopReason } from './connection/client.js';
 export type { SocketClass, SocketLike } from './connection/environment.js';
 export type { RecordOptions } from './streams/reader.js';

@@ -3,6 +3,7 @@
 import { checkCallOptions, type CallOptions } from '../requests/call-options.js';
 import { getCurrent } from '../requests/invocation.js';
 import { Calls, type Requester } from './calls.js';
+import type { Latest, LatestOptions } from './latest.js';
 
 /** A channel between this page and Python. The client creates it when Python opens it. */
 export class Channel extends Calls {
@@ -44,6 +45,27 @@ export class Channel extends Calls {
    */
   with(options: CallOptions): Calls {
     return new Calls(this.#requester, checkCallOptions(options));
+  }
+
+  /**
+   * Return the newest value for a method in Python, for what changes faster than Python takes it, such as a pointer or
+   * a slider:
+   *
+   * ```js
+   * canvas.onpointermove = ({ offsetX, offsetY }) => channel.latest('move').set(offsetX, offsetY);
+   * ```
+   *
+   * Setting it never waits: one call is under way at a time, and the next one has the value that is the newest then.
+   * There is one for each method of the channel, until it is closed, and it ends with the channel.
+   *
+   * @param name - The name of the method.
+   * @param options - If they are given, they hold from the next call on.
+   * @throws TypeError if the name is not a string, or an option is unknown or has the wrong type.
+   * @throws RangeError if the timeout is negative or NaN.
+   * @throws ClosedError if the channel is closed.
+   */
+  latest(name: string, options?: LatestOptions): Latest {
+    return this.#requester.latest(name, options);
   }
 
   /**

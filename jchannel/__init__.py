@@ -26,6 +26,7 @@ from jchannel.errors import (
 
 if TYPE_CHECKING:
     from jchannel._bridge.marks import background
+    from jchannel._bridge.watch import Listening
     from jchannel._core.invocation import time_left
     from jchannel._core.latest import Latest
     from jchannel._core.limits import Limits
@@ -42,6 +43,7 @@ __all__ = [
     "KernelError",
     "Latest",
     "Limits",
+    "Listening",
     "MetaGenerator",
     "PageLostError",
     "ProtocolError",
@@ -61,6 +63,7 @@ _HOMES: Final = {
     "Channel": "jchannel.channel",
     "Latest": "jchannel._core.latest",
     "Limits": "jchannel._core.limits",
+    "Listening": "jchannel._bridge.watch",
     "MetaGenerator": "jchannel._streams.reader",
     "Server": "jchannel.server",
     "background": "jchannel._bridge.marks",

@@ -59,6 +59,7 @@ LOGGERS: Final[Mapping[str, str]] = {
     "stream_registry": "jchannel.stream",
     "peer_carrier": "jchannel.stream",
     "progress": "jchannel.stream",
+    "watch": "jchannel.channel",
     "peer": "jchannel.peer",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -16,8 +16,10 @@ from jchannel._bridge.methods import LoopMethods
 from jchannel._bridge.posts import LoopPosts
 from jchannel._bridge.requests import Requests
 from jchannel._bridge.streams import LoopStreams
+from jchannel._bridge.watch import Listening, LoopListening, LoopWatch, check_callback
 from jchannel._core.failures import OnFailure
 from jchannel._core.latest import Latest
+from jchannel._core.watch import ChannelStatus
 from jchannel._streams.progress import Progress
 from jchannel._streams.reader import MetaGenerator
 from jchannel.sync import BlockingCalls
@@ -33,10 +35,11 @@ class Channel(ChannelFace):
     is opened in it again before anything else is sent, and calls made meanwhile wait for that, within their timeouts. A
     channel that was closed can be opened again.
 
-    Every method makes its request at once, in the order of the calls, and returns an ``asyncio.Task`` on the loop that
-    runs in the caller's thread. Cancelling the Task cancels the request, and the Task ends when the request has ended.
-    A Task that fails and that nobody awaits is logged once, with its name, such as ``channel.call('draw')``. Without a
-    running loop, every method raises a ``RuntimeError`` that points to ``channel.sync``.
+    Every method that makes a request makes it at once, in the order of the calls, and returns an ``asyncio.Task`` on
+    the loop that runs in the caller's thread; ``post`` makes one without a Task. Cancelling the Task cancels the
+    request, and the Task ends when the request has ended. A Task that fails and that nobody awaits is logged, with its
+    name, such as ``channel.call('draw')``, and the line that has made it; those that follow within seconds are counted
+    and told together. Without a running loop, these methods raise a ``RuntimeError`` that points to ``channel.sync``.
 
     Args:
         server: The server.
@@ -211,6 +214,38 @@ class Channel(ChannelFace):
             await wait_in_loop(jobs.finish())
         finally:
             await wait_in_loop(jobs.abandon())
+
+    def watch(self) -> AsyncIterator[ChannelStatus]:
+        """Iterate over the states of the channel, the present one first: open, waiting for a page, open again.
+
+        It is the state, and no list of events: who is slow gets the newest one, and ``openings`` tells how many he has
+        missed. It holds nothing, and need not be closed. It ends when the server is stopped.
+
+        Raises:
+            ClosedError: The channel has not been opened.
+
+        Cancelling it does nothing else.
+        """
+        return LoopWatch(self._handle.channel.board, self._handle.portal)
+
+    def listen(self, callback: Callable[[ChannelStatus], object]) -> Listening:
+        """Call a function with each state of the channel, the present one first: for code without a task.
+
+        Args:
+            callback: Called on the present loop with the state, one call after the other. It is the newest state, and
+                no list of events: what comes while a call runs is left out, but for the last. An exception that it
+                raises is logged, and ends nothing.
+
+        Returns:
+            What ends it, with ``close`` or a ``with`` block. It ends with the server, too.
+
+        Raises:
+            ClosedError: The channel has not been opened.
+            TypeError: The function is not callable.
+            RuntimeError: No loop is running.
+        """
+        check_callback(callback)
+        return LoopListening(callback, self._handle.channel.board, self._handle.portal)
 
     def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None

@@ -7,7 +7,7 @@ and leaves everything else working.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +21,11 @@ from jchannel._bridge.portal import open_thread_portal
 from jchannel._bridge.posts import ThreadPosts
 from jchannel._bridge.requests import Requests
 from jchannel._bridge.streams import ThreadStreams
+from jchannel._bridge.watch import Listening, ThreadListening, check_callback
 from jchannel._core.failures import OnFailure
 from jchannel._core.latest import Latest
 from jchannel._core.limits import Limits
+from jchannel._core.watch import ChannelStatus, PageStatus
 from jchannel._streams.blocking import BlockingRecords, ByteStream
 from jchannel._streams.progress import Progress
 
@@ -111,6 +113,25 @@ class Server(ServerFace):
         An interrupt does nothing else.
         """
         wait_blocking(self._handle.wait_page(timeout))
+
+    def listen(self, callback: Callable[[PageStatus], object]) -> Listening:
+        """Call a function with each state of the page, the present one first: for code without a task.
+
+        Args:
+            callback: Called in a worker thread with the state, one call after the other. It is the newest state, and
+                no list of events: what comes while a call runs is left out, but for the last. An exception that it
+                raises is logged, and ends nothing.
+
+        Returns:
+            What ends it, with ``close`` or a ``with`` block. It ends with the server, too.
+
+        Raises:
+            ClosedError: The server has not been started.
+            TypeError: The function is not callable.
+        """
+        check_callback(callback)
+        threads = self._handle.server.streams.threads
+        return ThreadListening(callback, self._handle.server.board, self._handle.portal, threads)
 
     def move_to_newest_page(self, timeout: float | None = 10) -> None:
         """Let the next page that connects take over from the one that is connected, and wait for that.
@@ -365,6 +386,25 @@ class Channel(ChannelFace, BlockingCalls):
         An interrupt closes the channel.
         """
         return wait_blocking(self._handle.open(ThreadMethods(), timeout))
+
+    def listen(self, callback: Callable[[ChannelStatus], object]) -> Listening:
+        """Call a function with each state of the channel, the present one first: for code without a task.
+
+        Args:
+            callback: Called in a worker thread with the state, one call after the other. It is the newest state, and
+                no list of events: what comes while a call runs is left out, but for the last. An exception that it
+                raises is logged, and ends nothing.
+
+        Returns:
+            What ends it, with ``close`` or a ``with`` block. It ends with the server, too.
+
+        Raises:
+            ClosedError: The channel has not been opened.
+            TypeError: The function is not callable.
+        """
+        check_callback(callback)
+        threads = self._handle.channel.server.streams.threads
+        return ThreadListening(callback, self._handle.channel.board, self._handle.portal, threads)
 
     def __enter__(self) -> Self:
         """Open the channel, with ``context_timeout``, unless it is open already. Otherwise like ``open``."""

@@ -8,6 +8,7 @@ context manager executes one when it is entered or when it is left. Where it is 
 from __future__ import annotations
 
 import ssl
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from jchannel._core.posts import Post, PostRoom
 from jchannel._core.request import Request
 from jchannel._core.statistics import CallTotals, ChannelStatistics, ServerStatistics, SocketTotals
 from jchannel._core.tree import CallNode, ChannelTree, PageNode, ServerTree, StreamNode
+from jchannel._core.watch import ChannelStatus, PageStatus, Watch
 from jchannel._notebook.figures import ChannelPanel, ServerPanel
 from jchannel._protocol import messages
 from jchannel._sealed import NoPublicConstructor
@@ -41,6 +43,7 @@ __all__ = [
     "CallTotals",
     "Channel",
     "ChannelStatistics",
+    "ChannelStatus",
     "ChannelTree",
     "Latest",
     "LatestStatistics",
@@ -48,6 +51,7 @@ __all__ = [
     "OnFailure",
     "OnOpen",
     "PageNode",
+    "PageStatus",
     "Peer",
     "PeerChannel",
     "Server",
@@ -72,9 +76,9 @@ class _Calls:
         self._core = core
         self._post_room = PostRoom(self._find_limits)
 
+    @abstractmethod
     def _find_limits(self) -> Limits:
         """Return the limits of what the far side controls."""
-        raise NotImplementedError
 
     @property
     def handler(self) -> object:
@@ -326,6 +330,26 @@ class Channel(_Calls, metaclass=NoPublicConstructor):
         check_timeout(timeout)
         self._context_timeout = timeout
 
+    def watch(self) -> AsyncIterator[ChannelStatus]:
+        """Iterate over the states of the channel, the present one first: it is opened, waits for a page, is open again.
+
+        It is the state, and no list of events: who is slow gets the newest one, and ``openings`` tells how many he has
+        missed. It holds nothing, and need not be closed. It ends with the channel's block.
+
+        A page that comes back has none of what the one before was told, unless the same page has only lost its
+        connection. So a program that keeps a page up to date begins anew with each opening::
+
+            async with trio.open_nursery() as nursery:
+                sending = trio.CancelScope()
+                async for status in channel.watch():
+                    sending.cancel()
+                    if status.is_open:
+                        sending = await nursery.start(send_all, channel)
+
+        Cancelling it does nothing else.
+        """
+        return Watch(self._core.board)
+
     @property
     def is_open(self) -> bool:
         """Whether the channel is open or being opened, with or without a page."""
@@ -420,6 +444,16 @@ class Server(metaclass=NoPublicConstructor):
         Nothing secret is in it.
         """
         return self._core.tree()
+
+    def watch(self) -> AsyncIterator[PageStatus]:
+        """Iterate over the states of the page, the present one first: one has come, is lost, is back.
+
+        It is the state, and no list of events: who is slow gets the newest one, and ``pages`` tells how many he has
+        missed. It holds nothing, and need not be closed. It ends when the server is closed.
+
+        Cancelling it does nothing else.
+        """
+        return Watch(self._core.board)
 
     async def wait_page(self, timeout: float | None = None) -> None:
         """Wait until a page is connected.
@@ -516,6 +550,7 @@ class Server(metaclass=NoPublicConstructor):
                 yield Channel.create(core, self._assembly)
             finally:
                 core.shut("its context was left")
+                core.board.end()
                 nursery.cancel_scope.cancel()
 
 

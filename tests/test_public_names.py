@@ -23,9 +23,9 @@ from jchannel.testing.facade import FacadeDirection
 
 MODULES = {
     "jchannel": """
-        BufferFullError Channel ClosedError FrontendError KernelError Latest Limits MetaGenerator PageLostError
-        ProtocolError RefusedError RemoteCancelledError RemoteError Server StateError UnreachableError background start
-        time_left tqdm_progress
+        BufferFullError Channel ClosedError FrontendError KernelError Latest Limits Listening MetaGenerator
+        PageLostError ProtocolError RefusedError RemoteCancelledError RemoteError Server StateError UnreachableError
+        background start time_left tqdm_progress
     """,
     "jchannel.channel": "Channel",
     "jchannel.errors": """
@@ -39,9 +39,9 @@ MODULES = {
         open_server
     """,
     "jchannel.trio": """
-        CallNode CallTotals Channel ChannelStatistics ChannelTree Latest LatestStatistics Limits OnFailure OnOpen
-        PageNode Peer PeerChannel Server ServerStatistics ServerTree SocketTotals StreamNode open_peer open_server
-        time_left
+        CallNode CallTotals Channel ChannelStatistics ChannelStatus ChannelTree Latest LatestStatistics Limits OnFailure
+        OnOpen PageNode PageStatus Peer PeerChannel Server ServerStatistics ServerTree SocketTotals StreamNode open_peer
+        open_server time_left
     """,
     "jchannel.types": """
         BufferFullError ClosedError FrontendError KernelError MetaGenerator PageLostError ProtocolError RefusedError
@@ -49,9 +49,11 @@ MODULES = {
     """,
 }
 
-_FACADE_SERVER = "issue_browser_url move_to_newest_page open page_url start statistics stop token tree url wait_page"
+_FACADE_SERVER = """
+    issue_browser_url listen move_to_newest_page open page_url start statistics stop token tree url wait_page
+"""
 _FACADE_CHANNEL = """
-    call call_with_stream close context_timeout echo handler open open_latest pipe post statistics tree
+    call call_with_stream close context_timeout echo handler listen open open_latest pipe post statistics tree
 """
 _FACADE_PAGE = """
     answer call call_with_stream calls client close codes connected delay echo fail hang hold lose pipe reconnect
@@ -67,22 +69,27 @@ CLASSES: dict[type, str] = {
     # trio
     jchannel.trio.Server: """
         hold_channel issue_browser_url move_to_newest_page open_channel page_url statistics token tree url wait_page
+        watch
     """,
     jchannel.trio.Channel: """
         call call_with_stream close code context_timeout echo handler is_open module open open_latest pipe post
-        statistics tree
+        statistics tree watch
     """,
     jchannel.trio.Peer: "channels connected wait_channel wait_ended why_ended",
     jchannel.trio.PeerChannel: """
         call call_with_stream code echo handler module number open_latest pipe post statistics tree
     """,
     # asyncio
-    jchannel.Server: _FACADE_SERVER,
-    jchannel.Channel: f"{_FACADE_CHANNEL} sync",
+    jchannel.Server: f"{_FACADE_SERVER} watch",
+    jchannel.Channel: f"{_FACADE_CHANNEL} sync watch",
     # Blocking
     jchannel.sync.Server: _FACADE_SERVER,
     jchannel.sync.Channel: _FACADE_CHANNEL,
     jchannel.sync.BlockingCalls: "call call_with_stream close echo open_latest pipe post",
+    # What has become of the page and of a channel
+    jchannel.Listening: "close",
+    jchannel.trio.ChannelStatus: "is_open openings state why",
+    jchannel.trio.PageStatus: "connected page pages why",
     # The newest value
     jchannel.Latest: "set statistics",
     jchannel.trio.LatestStatistics: "failed sent skipped values",

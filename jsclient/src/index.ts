@@ -10,6 +10,7 @@ import { connectWindow, findBase } from './page.js';
 export * from './exports.js';
 export type { CallOptions } from './requests/call-options.js';
 export type { Calls } from './channels/calls.js';
+export type { ChannelState } from './channels/channel.js';
 export type { Initialize } from './channels/evaluate.js';
 export type { LatestOptions, LatestStatistics } from './channels/latest.js';
 export type { ClientState, ConnectOptions, StopReason } from './connection/client.js';

@@ -303,6 +303,13 @@ async def newest_value(world: World) -> None:
     assert latest.statistics().sent == 2
 
 
+async def state_watched(world: World) -> None:
+    states = world.server.watch()
+    assert (await anext(states)).connected
+    with trio.move_on_after(1):
+        await anext(states)
+
+
 async def end_of_the_page_waited_for(world: World) -> None:
     with trio.move_on_after(1):
         await world.peer.wait_ended()
@@ -387,6 +394,7 @@ CALLS: list[Script] = [
     result_that_is_not_read,
     call_whose_time_no_message_can_say,
     newest_value,
+    state_watched,
     end_of_the_page_waited_for,
     records,
     lines,

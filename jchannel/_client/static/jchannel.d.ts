@@ -241,7 +241,19 @@ declare class Calls {
 
 /** One channel of the page. Its initialization function is called with it. */
 
-/** A channel between this page and Python. The client creates it when Python opens it. */
+/**
+ * The state of a channel.
+ *
+ * - `open`: the page is connected;
+ * - `waiting`: the connection was lost, or the page is left or frozen. The channel goes on when the page is connected again;
+ * - `closed`: it was closed by Python, or the client has stopped. It does not come back: Python opens another one.
+ */
+type ChannelState = 'open' | 'waiting' | 'closed';
+/**
+ * A channel between this page and Python. The client creates it when Python opens it.
+ *
+ * It dispatches a `statechange` event, which has no further fields, after each change of `state`.
+ */
 declare class Channel extends Calls {
     #private;
     /** The number of the channel, the same on both sides. */
@@ -255,6 +267,19 @@ declare class Channel extends Calls {
      * has a method `then`. JavaScript itself calls the `then` of what an `async` function returns.
      */
     handler: object | null;
+    /** The state of the channel. */
+    get state(): ChannelState;
+    /**
+     * Call a function after each change of `state`. An exception that it throws is reported like that of any listener, and
+     * ends nothing.
+     *
+     * @param type - `statechange`.
+     * @param listener - The function.
+     * @param options - Those of every event target: a `signal`, for example, ends it.
+     */
+    addEventListener(type: 'statechange', listener: (event: Event) => void, options?: AddEventListenerOptions | boolean): void;
+    /** Call a function no more that was added with `addEventListener`. */
+    removeEventListener(type: 'statechange', listener: (event: Event) => void, options?: EventListenerOptions | boolean): void;
     /**
      * Return the channel's calls with options:
      *
@@ -477,4 +502,4 @@ declare function connectPage(options?: {
 }): Client;
 
 export { Calls, Channel, Client, ClosedError, ConnectionLostError, KernelError, Latest, MetaGenerator, ProtocolError, RemoteCancelledError, StateError, connect, connectPage };
-export type { Bytes, CallOptions, ClientState, ConnectOptions, Initialize, LatestOptions, LatestStatistics, RecordOptions, RetryPolicy, SocketClass, SocketLike, StopReason, StreamSource };
+export type { Bytes, CallOptions, ChannelState, ClientState, ConnectOptions, Initialize, LatestOptions, LatestStatistics, RecordOptions, RetryPolicy, SocketClass, SocketLike, StopReason, StreamSource };

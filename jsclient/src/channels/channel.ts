@@ -5,7 +5,20 @@ import { getCurrent } from '../requests/invocation.js';
 import { Calls, type Requester } from './calls.js';
 import type { Latest, LatestOptions } from './latest.js';
 
-/** A channel between this page and Python. The client creates it when Python opens it. */
+/**
+ * The state of a channel.
+ *
+ * - `open`: the page is connected;
+ * - `waiting`: the connection was lost, or the page is left or frozen. The channel goes on when the page is connected again;
+ * - `closed`: it was closed by Python, or the client has stopped. It does not come back: Python opens another one.
+ */
+export type ChannelState = 'open' | 'waiting' | 'closed';
+
+/**
+ * A channel between this page and Python. The client creates it when Python opens it.
+ *
+ * It dispatches a `statechange` event, which has no further fields, after each change of `state`.
+ */
 export class Channel extends Calls {
   /** The number of the channel, the same on both sides. */
   readonly id: number;
@@ -21,12 +34,52 @@ export class Channel extends Calls {
   handler: object | null = null;
 
   readonly #requester: Requester;
+  readonly #events = new EventTarget();
+  #state: ChannelState = 'open';
 
   /** @internal */
   constructor(id: number, requester: Requester) {
     super(requester);
     this.id = id;
     this.#requester = requester;
+  }
+
+  /** The state of the channel. */
+  get state(): ChannelState {
+    return this.#state;
+  }
+
+  /**
+   * Call a function after each change of `state`. An exception that it throws is reported like that of any listener, and
+   * ends nothing.
+   *
+   * @param type - `statechange`.
+   * @param listener - The function.
+   * @param options - Those of every event target: a `signal`, for example, ends it.
+   */
+  addEventListener(
+    type: 'statechange',
+    listener: (event: Event) => void,
+    options?: AddEventListenerOptions | boolean,
+  ): void {
+    this.#events.addEventListener(type, listener, options);
+  }
+
+  /** Call a function no more that was added with `addEventListener`. */
+  removeEventListener(
+    type: 'statechange',
+    listener: (event: Event) => void,
+    options?: EventListenerOptions | boolean,
+  ): void {
+    this.#events.removeEventListener(type, listener, options);
+  }
+
+  /** @internal Set the state. */
+  setState(state: ChannelState): void {
+    if (state !== this.#state) {
+      this.#state = state;
+      this.#events.dispatchEvent(new Event('statechange'));
+    }
   }
 
   /**

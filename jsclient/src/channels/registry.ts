@@ -80,8 +80,10 @@ export class ChannelRegistry {
    * @returns Whether it was open.
    */
   forget(id: number, message: string): boolean {
-    this.#entries.get(id)?.end(message);
-    return this.#entries.delete(id);
+    const entry = this.#entries.get(id);
+    this.#entries.delete(id);
+    entry?.end(message);
+    return entry !== undefined;
   }
 
   /** Send the newest values of all channels, because the page is connected again. */
@@ -90,6 +92,14 @@ export class ChannelRegistry {
       for (const one of latest.values()) {
         one.sendAgain();
       }
+    }
+  }
+
+  /** Tell all channels whether the page is connected. */
+  noteState(): void {
+    const state = this.#isConnected() ? 'open' : 'waiting';
+    for (const { channel } of [...this.#entries.values()]) {
+      channel.setState(state);
     }
   }
 
@@ -143,6 +153,7 @@ export class ChannelRegistry {
         for (const one of latest.values()) {
           one.end(message);
         }
+        channel.setState('closed');
       },
     };
     this.#entries.set(id, entry);

@@ -271,6 +271,7 @@ export class Client extends EventTarget {
   #setState(state: ClientState): void {
     if (state !== this.#state) {
       this.#state = state;
+      this.#channels.noteState();
       this.dispatchEvent(new Event('statechange'));
     }
   }

@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from jchannel.errors import (
+    BufferFullError,
     ClosedError,
     FrontendError,
     KernelError,
@@ -25,7 +26,9 @@ from jchannel.errors import (
 
 if TYPE_CHECKING:
     from jchannel._bridge.marks import background
+    from jchannel._bridge.watch import Listening
     from jchannel._core.invocation import time_left
+    from jchannel._core.latest import Latest
     from jchannel._core.limits import Limits
     from jchannel._streams.progress import tqdm_progress
     from jchannel._streams.reader import MetaGenerator
@@ -33,11 +36,14 @@ if TYPE_CHECKING:
     from jchannel.server import Server, start
 
 __all__ = [
+    "BufferFullError",
     "Channel",
     "ClosedError",
     "FrontendError",
     "KernelError",
+    "Latest",
     "Limits",
+    "Listening",
     "MetaGenerator",
     "PageLostError",
     "ProtocolError",
@@ -55,7 +61,9 @@ __all__ = [
 
 _HOMES: Final = {
     "Channel": "jchannel.channel",
+    "Latest": "jchannel._core.latest",
     "Limits": "jchannel._core.limits",
+    "Listening": "jchannel._bridge.watch",
     "MetaGenerator": "jchannel._streams.reader",
     "Server": "jchannel.server",
     "background": "jchannel._bridge.marks",

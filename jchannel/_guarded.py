@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from types import TracebackType
 from typing import Any, Final, TypeGuard, TypeVar
 
@@ -23,6 +23,7 @@ __all__ = [
     "LOGGERS",
     "WIRE",
     "is_a",
+    "is_caused_by_log",
     "is_interrupt",
     "is_logged",
     "log",
@@ -49,8 +50,8 @@ LOGGERS: Final[Mapping[str, str]] = {
     "session": "jchannel.session",
     "channel": "jchannel.channel",
     "dispatcher": "jchannel.call",
+    "failures": "jchannel.call",
     "methods": "jchannel.call",
-    "tasks": "jchannel.call",
     "outbox": "jchannel.call",
     "request": "jchannel.call",
     "deadlines": "jchannel.call",
@@ -58,6 +59,7 @@ LOGGERS: Final[Mapping[str, str]] = {
     "stream_registry": "jchannel.stream",
     "peer_carrier": "jchannel.stream",
     "progress": "jchannel.stream",
+    "watch": "jchannel.channel",
     "peer": "jchannel.peer",
 }
 
@@ -82,6 +84,11 @@ _NAME: Final[Any] = type.__dict__["__name__"]
 
 #: Whether a log handler runs, or what one has started, such as a call of the page that shows the record there.
 _LOGGING: Final[ContextVar[bool]] = ContextVar("_LOGGING", default=False)
+
+
+def is_caused_by_log(context: Context) -> bool:
+    """Return whether what has this context was caused by a log handler: what it logs is printed, and not counted."""
+    return context.get(_LOGGING, False)
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from jchannel._bridge.call import in_task, running_loop
+from jchannel._bridge.call import in_task, running_loop, wait_in_loop
 from jchannel._bridge.faces import ChannelFace
 from jchannel._bridge.handles import ChannelHandle
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.methods import LoopMethods
+from jchannel._bridge.posts import LoopPosts
 from jchannel._bridge.requests import Requests
 from jchannel._bridge.streams import LoopStreams
+from jchannel._bridge.watch import Listening, LoopListening, LoopWatch, check_callback
 from jchannel._core.channel import BLOCK_LEFT
+from jchannel._core.failures import OnFailure
+from jchannel._core.latest import Latest
+from jchannel._core.watch import ChannelStatus
 from jchannel._streams.progress import Progress
 from jchannel._streams.reader import MetaGenerator
 from jchannel.sync import BlockingCalls
@@ -29,10 +36,11 @@ class Channel(ChannelFace):
     is opened in it again before anything else is sent, and calls made meanwhile wait for that, within their timeouts. A
     channel that was closed can be opened again.
 
-    Every method makes its request at once, in the order of the calls, and returns an ``asyncio.Task`` on the loop that
-    runs in the caller's thread. Cancelling the Task cancels the request, and the Task ends when the request has ended.
-    A Task that fails and that nobody awaits is logged once, with its name, such as ``channel.call('draw')``. Without a
-    running loop, every method raises a ``RuntimeError`` that points to ``channel.sync``.
+    Every method that makes a request makes it at once, in the order of the calls, and returns an ``asyncio.Task`` on
+    the loop that runs in the caller's thread; ``post`` makes one without a Task. Cancelling the Task cancels the
+    request, and the Task ends when the request has ended. A Task that fails and that nobody awaits is logged, with its
+    name, such as ``channel.call('draw')``, and the line that has made it; those that follow within seconds are counted
+    and told together. Without a running loop, these methods raise a ``RuntimeError`` that points to ``channel.sync``.
 
     Args:
         server: The server.
@@ -52,6 +60,7 @@ class Channel(ChannelFace):
     def _set_up(self, handle: ChannelHandle) -> None:
         super()._set_up(handle)
         self._requests = Requests(self._handle, LoopStreams(), waits=False)
+        self._posts = LoopPosts(self._handle)
         self._sync = BlockingCalls(self._handle)
 
     @property
@@ -141,6 +150,103 @@ class Channel(ChannelFace):
         """
         loop = running_loop()
         return in_task(self._requests.call(name, args, timeout), f"channel.call({name!r})", loop)
+
+    def post(self, name: str, *args: object, timeout: float | None = 3, on_failure: OnFailure | None = None) -> None:
+        """Call a method of the page's handler without waiting for the answer.
+
+        Posts and calls leave in the order in which they are made, also from a cell that never awaits. What the method
+        returns is dropped.
+
+        Args:
+            name: The method's name.
+            *args: The arguments, as those of ``call``. They may be changed afterwards.
+            timeout: As that of ``call``: while no page is there, a post waits for one that long.
+            on_failure: Called once on the present loop with the error if the post fails: those of the Task of ``call``.
+                An exception that it raises is logged. ``None`` for the log: the first failure of its kind with the line
+                that has posted it, and those that follow within seconds in one record.
+
+        Raises:
+            RuntimeError: No loop is running: use ``channel.sync.post``.
+            BufferFullError: Posts of ``Limits.send_buffer_bytes`` together have no answer yet. Nothing was sent.
+            TypeError, ValueError: As with ``call``. Nothing was sent.
+
+        It never waits. That the channel is closed is a failure like the others, as a closing or an opening may be under
+        way.
+        """
+        self._posts.post(name, args, timeout, on_failure)
+
+    @asynccontextmanager
+    async def open_latest(
+        self, name: str, *, timeout: float | None = 3, on_failure: OnFailure | None = None
+    ) -> AsyncIterator[Latest]:
+        """Keep a method of the page up to date with the newest of many values, for the time of an ``async with`` block.
+
+        For what changes faster than the page takes it, such as a sensor or a training loop: ``latest.set(value)`` never
+        waits, one call is under way at a time, and the next one has the value that is the newest then. It works in any
+        thread, and in a cell that never awaits::
+
+            async with channel.open_latest("draw") as latest:
+                for step in range(100_000):
+                    latest.set(step, train(step))
+
+        Args:
+            name: The method's name. It is called with the newest value.
+            timeout: Seconds for each call, from when it is sent; and at the end of the block for the last value;
+                ``None`` for no limit.
+            on_failure: As that of ``post``: called with the error of each call that fails, because the method has
+                raised or its time is over. A failed call ends nothing: the next value is sent. A call that is lost with
+                its page is none.
+
+        Raises:
+            ClosedError: The channel is not open.
+            TypeError, ValueError: An argument is not of its kind.
+
+        While no page is there the newest value waits for one, without a limit. Each page that comes gets the newest
+        value, also one that another page has had already. Values have no order with calls and posts.
+
+        Leaving the block waits until the last value has arrived. What keeps it from arriving in time is told as the
+        failure of a call is, and not raised. A block that is cancelled or raises does not wait for that: it cancels the
+        call that is under way, and waits until it has ended, at most ``Limits.cancel_seconds``.
+        """
+        jobs = self._posts.open_latest(name, timeout, on_failure)
+        latest = await wait_in_loop(jobs.begin())
+        try:
+            yield latest
+            await wait_in_loop(jobs.finish())
+        finally:
+            await wait_in_loop(jobs.abandon())
+
+    def watch(self) -> AsyncIterator[ChannelStatus]:
+        """Iterate over the states of the channel, the present one first: open, waiting for a page, open again.
+
+        It is the state, and no list of events: who is slow gets the newest one, and ``openings`` tells how many he has
+        missed. It holds nothing, and need not be closed. It ends when the server is stopped.
+
+        Raises:
+            ClosedError: The channel has not been opened.
+
+        Cancelling it does nothing else.
+        """
+        return LoopWatch(self._handle.channel.board, self._handle.portal)
+
+    def listen(self, callback: Callable[[ChannelStatus], object]) -> Listening:
+        """Call a function with each state of the channel, the present one first: for code without a task.
+
+        Args:
+            callback: Called on the present loop with the state, one call after the other. It is the newest state, and
+                no list of events: what comes while a call runs is left out, but for the last. An exception that it
+                raises is logged, and ends nothing.
+
+        Returns:
+            What ends it, with ``close`` or a ``with`` block. It ends with the server, too.
+
+        Raises:
+            ClosedError: The channel has not been opened.
+            TypeError: The function is not callable.
+            RuntimeError: No loop is running.
+        """
+        check_callback(callback)
+        return LoopListening(callback, self._handle.channel.board, self._handle.portal)
 
     def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None

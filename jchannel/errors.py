@@ -7,6 +7,7 @@ A caller's mistake raises ``TypeError`` or ``ValueError``; a timeout raises ``tr
 from __future__ import annotations
 
 __all__ = [
+    "BufferFullError",
     "ClosedError",
     "FrontendError",
     "KernelError",
@@ -26,6 +27,13 @@ class StateError(Exception):
 
 class ClosedError(StateError):
     """The server or the channel is not open: it was closed on this side, or by the program on the far side."""
+
+
+class BufferFullError(StateError):
+    """What is posted is more than the far side takes: so much is under way already that this was not sent.
+
+    Nothing else is lost by it. ``Limits.send_buffer_bytes`` is the limit.
+    """
 
 
 class PageLostError(StateError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,7 +12,9 @@ from typing import Self
 from jchannel._bridge.call import in_task, running_loop
 from jchannel._bridge.faces import ServerFace
 from jchannel._bridge.portal import portal_of
+from jchannel._bridge.watch import Listening, LoopListening, LoopWatch, check_callback
 from jchannel._core.limits import Limits
+from jchannel._core.watch import PageStatus
 from jchannel._protocol.values import Default, Nan
 from jchannel.channel import Channel
 
@@ -161,6 +163,38 @@ class Server(ServerFace):
         """
         running_loop()
         return in_task(self._handle.wait_page(timeout), "server.wait_page")
+
+    def watch(self) -> AsyncIterator[PageStatus]:
+        """Iterate over the states of the page, the present one first: one has come, is lost, is back.
+
+        It is the state, and no list of events: who is slow gets the newest one, and ``pages`` tells how many he has
+        missed. It holds nothing, and need not be closed. It ends when the server is stopped.
+
+        Raises:
+            ClosedError: The server has not been started.
+
+        Cancelling it does nothing else.
+        """
+        return LoopWatch(self._handle.server.board, self._handle.portal)
+
+    def listen(self, callback: Callable[[PageStatus], object]) -> Listening:
+        """Call a function with each state of the page, the present one first: for code without a task.
+
+        Args:
+            callback: Called on the present loop with the state, one call after the other. It is the newest state, and
+                no list of events: what comes while a call runs is left out, but for the last. An exception that it
+                raises is logged, and ends nothing.
+
+        Returns:
+            What ends it, with ``close`` or a ``with`` block. It ends with the server, too.
+
+        Raises:
+            ClosedError: The server has not been started.
+            TypeError: The function is not callable.
+            RuntimeError: No loop is running.
+        """
+        check_callback(callback)
+        return LoopListening(callback, self._handle.server.board, self._handle.portal)
 
     def move_to_newest_page(self, timeout: float | None = 10) -> asyncio.Task[None]:
         """Let the next page that connects take over from the one that is connected, and wait for that.

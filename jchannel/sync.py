@@ -7,7 +7,8 @@ and leaves everything else working.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,10 +18,15 @@ from jchannel._bridge.faces import ChannelFace, ServerFace
 from jchannel._bridge.handles import ChannelHandle
 from jchannel._bridge.methods import ThreadMethods
 from jchannel._bridge.portal import open_thread_portal
+from jchannel._bridge.posts import ThreadPosts
 from jchannel._bridge.requests import Requests
 from jchannel._bridge.streams import ThreadStreams
+from jchannel._bridge.watch import Listening, ThreadListening, check_callback
 from jchannel._core.channel import BLOCK_LEFT
+from jchannel._core.failures import OnFailure
+from jchannel._core.latest import Latest
 from jchannel._core.limits import Limits
+from jchannel._core.watch import ChannelStatus, PageStatus
 from jchannel._protocol.values import Default, Nan
 from jchannel._streams.blocking import BlockingRecords, ByteStream
 from jchannel._streams.progress import Progress
@@ -120,6 +126,25 @@ class Server(ServerFace):
         """
         wait_blocking(self._handle.wait_page(timeout))
 
+    def listen(self, callback: Callable[[PageStatus], object]) -> Listening:
+        """Call a function with each state of the page, the present one first: for code without a task.
+
+        Args:
+            callback: Called in a worker thread with the state, one call after the other. It is the newest state, and
+                no list of events: what comes while a call runs is left out, but for the last. An exception that it
+                raises is logged, and ends nothing.
+
+        Returns:
+            What ends it, with ``close`` or a ``with`` block. It ends with the server, too.
+
+        Raises:
+            ClosedError: The server has not been started.
+            TypeError: The function is not callable.
+        """
+        check_callback(callback)
+        threads = self._handle.server.streams.threads
+        return ThreadListening(callback, self._handle.server.board, self._handle.portal, threads)
+
     def move_to_newest_page(self, timeout: float | None = 10) -> None:
         """Let the next page that connects take over from the one that is connected, and wait for that.
 
@@ -169,6 +194,7 @@ class BlockingCalls:
     def __init__(self, handle: ChannelHandle) -> None:
         self._handle = handle
         self._requests = Requests(handle, ThreadStreams(), waits=True)
+        self._posts = ThreadPosts(handle)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} of a channel {self._handle.describe()}>"
@@ -222,6 +248,69 @@ class BlockingCalls:
         An interrupt, and a time that runs out, cancel the call in the page.
         """
         return wait_blocking(self._requests.call(name, args, timeout))
+
+    def post(self, name: str, *args: object, timeout: float | None = 3, on_failure: OnFailure | None = None) -> None:
+        """Call a method of the page's handler without waiting for the answer.
+
+        The posts and calls of a thread leave in the order in which they are made. What the method returns is dropped.
+
+        Args:
+            name: The method's name.
+            *args: The arguments, as those of ``call``. They may be changed afterwards.
+            timeout: As that of ``call``: while no page is there, a post waits for one that long.
+            on_failure: Called once in a worker thread with the error if the post fails: those of ``call``. An exception
+                that it raises is logged. ``None`` for the log: the first failure of its kind with the line that has
+                posted it, and those that follow within seconds in one record.
+
+        Raises:
+            BufferFullError: Posts of ``Limits.send_buffer_bytes`` together have no answer yet. Nothing was sent.
+            TypeError, ValueError: As with ``call``. Nothing was sent.
+
+        It never waits, in any thread. That the channel is closed is a failure like the others, as a closing or an
+        opening may be under way.
+        """
+        self._posts.post(name, args, timeout, on_failure)
+
+    @contextmanager
+    def open_latest(
+        self, name: str, *, timeout: float | None = 3, on_failure: OnFailure | None = None
+    ) -> Iterator[Latest]:
+        """Keep a method of the page up to date with the newest of many values, for the time of a ``with`` block.
+
+        For what changes faster than the page takes it, such as a sensor or a training loop: ``latest.set(value)`` never
+        waits, one call is under way at a time, and the next one has the value that is the newest then. It works in any
+        thread::
+
+            with channel.open_latest("draw") as latest:
+                for step in range(100_000):
+                    latest.set(step, train(step))
+
+        Args:
+            name: The method's name. It is called with the newest value.
+            timeout: Seconds for each call, from when it is sent; and at the end of the block for the last value;
+                ``None`` for no limit.
+            on_failure: As that of ``post``: called with the error of each call that fails, because the method has
+                raised or its time is over. A failed call ends nothing: the next value is sent. A call that is lost with
+                its page is none.
+
+        Raises:
+            ClosedError: The channel is not open.
+            TypeError, ValueError: An argument is not of its kind.
+
+        While no page is there the newest value waits for one, without a limit. Each page that comes gets the newest
+        value, also one that another page has had already. Values have no order with calls and posts.
+
+        Leaving the block waits until the last value has arrived. What keeps it from arriving in time is told as the
+        failure of a call is, and not raised. A block that raises does not wait for that: it cancels the call that is
+        under way, and waits until it has ended, at most ``Limits.cancel_seconds``. So does an interrupt.
+        """
+        jobs = self._posts.open_latest(name, timeout, on_failure)
+        latest = wait_blocking(jobs.begin())
+        try:
+            yield latest
+            wait_blocking(jobs.finish())
+        finally:
+            wait_blocking(jobs.abandon())
 
     def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None
@@ -310,6 +399,25 @@ class Channel(ChannelFace, BlockingCalls):
         An interrupt closes the channel.
         """
         return wait_blocking(self._handle.open(ThreadMethods(), timeout))
+
+    def listen(self, callback: Callable[[ChannelStatus], object]) -> Listening:
+        """Call a function with each state of the channel, the present one first: for code without a task.
+
+        Args:
+            callback: Called in a worker thread with the state, one call after the other. It is the newest state, and
+                no list of events: what comes while a call runs is left out, but for the last. An exception that it
+                raises is logged, and ends nothing.
+
+        Returns:
+            What ends it, with ``close`` or a ``with`` block. It ends with the server, too.
+
+        Raises:
+            ClosedError: The channel has not been opened.
+            TypeError: The function is not callable.
+        """
+        check_callback(callback)
+        threads = self._handle.channel.server.streams.threads
+        return ThreadListening(callback, self._handle.channel.board, self._handle.portal, threads)
 
     def __enter__(self) -> Self:
         """Open the channel, with ``context_timeout``, unless it is open already. Otherwise like ``open``."""

@@ -8,6 +8,7 @@ context manager executes one when it is entered or when it is left. Where it is 
 from __future__ import annotations
 
 import ssl
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,14 +18,18 @@ import trio
 
 from jchannel._assembly import Assembly, ServerOptions
 from jchannel._core import peer as core_peer
-from jchannel._core.arguments import PIPE, check_timeout, pack_call, pack_echo
+from jchannel._core.arguments import PIPE, check_name, check_timeout, pack_call, pack_echo
 from jchannel._core.channel import BLOCK_LEFT, CLOSED, ChannelState, ServerChannel
 from jchannel._core.endpoint import Endpoint
+from jchannel._core.failures import Listener, OnFailure, TaskListener, check_on_failure
 from jchannel._core.invocation import CURRENT, time_left
+from jchannel._core.latest import Latest, LatestStatistics, LatestValue
 from jchannel._core.limits import Limits
+from jchannel._core.posts import Post, PostRoom
 from jchannel._core.request import Request
 from jchannel._core.statistics import CallTotals, ChannelStatistics, ServerStatistics, SocketTotals
 from jchannel._core.tree import CallNode, ChannelTree, PageNode, ServerTree, StreamNode
+from jchannel._core.watch import ChannelStatus, PageStatus, Watch
 from jchannel._notebook.figures import ChannelPanel, ServerPanel
 from jchannel._protocol import messages
 from jchannel._protocol.values import Conversion, Default, Nan
@@ -39,10 +44,15 @@ __all__ = [
     "CallTotals",
     "Channel",
     "ChannelStatistics",
+    "ChannelStatus",
     "ChannelTree",
+    "Latest",
+    "LatestStatistics",
     "Limits",
+    "OnFailure",
     "OnOpen",
     "PageNode",
+    "PageStatus",
     "Peer",
     "PeerChannel",
     "Server",
@@ -65,6 +75,11 @@ class _Calls:
 
     def __init__(self, core: Endpoint) -> None:
         self._core = core
+        self._post_room = PostRoom(self._find_limits)
+
+    @abstractmethod
+    def _find_limits(self) -> Limits:
+        """Return the limits of what the far side controls."""
 
     @property
     def handler(self) -> object:
@@ -139,6 +154,82 @@ class _Calls:
         check_progress(progress)
         return await self._start(message, limit, source, progress).wait()
 
+    def post(self, name: str, *args: object, timeout: float | None = 3, on_failure: OnFailure | None = None) -> None:
+        """Call a method of the far side's handler without waiting for the answer.
+
+        Posts and calls leave in the order in which they are made. What the method returns is dropped.
+
+        Args:
+            name: The method's name.
+            *args: The arguments, as those of ``call``. They may be changed afterwards.
+            timeout: As that of ``call``: while no page is there, a post waits for one that long.
+            on_failure: Called once with the error if the post fails later: those of ``call``. It runs in a task of the
+                channel's, and an exception that it raises is logged. ``None`` for the log: the first failure of its
+                kind with the line that has posted it, and those that follow within seconds in one record.
+
+        Raises:
+            BufferFullError: Posts of ``Limits.send_buffer_bytes`` together have no answer yet. Nothing was sent.
+            ClosedError: The channel is closed. Nothing was sent.
+            PageLostError: The connection of the Python peer has ended. Nothing was sent.
+            TypeError, ValueError: As with ``call``. Nothing was sent.
+
+        It never waits, and is no checkpoint. It is no part of a call that the present code answers: that one's time and
+        its cancellation are not those of the post.
+        """
+        limit = check_timeout(timeout)
+        listener = self._listen(f"channel.post({name!r})", on_failure)
+        Post(self._core, pack_call(name, args, self._core.conversion), limit, self._post_room, listener).send()
+
+    @asynccontextmanager
+    async def open_latest(
+        self, name: str, *, timeout: float | None = 3, on_failure: OnFailure | None = None
+    ) -> AsyncIterator[Latest]:
+        """Keep a method of the far side up to date with the newest of many values, for the time of a block.
+
+        For what changes faster than the far side takes it, such as a sensor or a training loop: ``latest.set(value)``
+        never waits, one call is under way at a time, and the next one has the value that is the newest then.
+        ::
+
+            async with channel.open_latest("draw") as latest:
+                async for value in sensor:
+                    latest.set(value)
+
+        Args:
+            name: The method's name. It is called with the newest value.
+            timeout: Seconds for each call, from when it is sent; and at the end of the block for the last value;
+                ``None`` for no limit.
+            on_failure: As that of ``post``: called with the error of each call that fails, because the method has
+                raised or its time is over. A failed call ends nothing: the next value is sent. A call that is lost with
+                its page is none.
+
+        Raises:
+            ClosedError: The channel is closed.
+            PageLostError: The connection of the Python peer has ended.
+            TypeError, ValueError: An argument is not of its kind.
+
+        While no page is there the newest value waits for one, without a limit. Each page that comes gets the newest
+        value, also one that another page has had already. Values have no order with calls and posts.
+
+        Leaving the block waits until the last value has arrived. What keeps it from arriving in time is told as the
+        failure of a call is, and not raised. A block that is cancelled or raises does not wait for that: it cancels the
+        call that is under way, and waits until it has ended, at most ``Limits.cancel_seconds``.
+        """
+        check_name(name)
+        limit = check_timeout(timeout)
+        listener = self._listen(f"channel.open_latest({name!r})", on_failure)
+        latest = LatestValue(self._core.outbox, name, limit, listener)
+        latest.begin()
+        try:
+            yield Latest.create(latest, self._core.conversion)
+            await latest.finish()
+        finally:
+            await latest.abandon()
+
+    def _listen(self, what: str, on_failure: OnFailure | None) -> Listener:
+        """Return what hears of failures that nobody waits for."""
+        check_on_failure(on_failure)
+        return Listener(what) if on_failure is None else TaskListener(what, self._core, on_failure)
+
     async def echo(self, *args: object, timeout: float | None = 3) -> list[Any]:
         """Send arguments to the far side and receive them back. It is there for debugging and tests.
 
@@ -207,6 +298,9 @@ class Channel(_Calls, metaclass=NoPublicConstructor):
         self._panel = ChannelPanel(assembly.server, core)
         self._context_timeout: float | None = 3
 
+    def _find_limits(self) -> Limits:
+        return self._core.server.limits
+
     def __repr__(self) -> str:
         return f"<jchannel.trio.Channel {self._core.state.value}, {self._core.server.url}>"
 
@@ -237,6 +331,26 @@ class Channel(_Calls, metaclass=NoPublicConstructor):
     def context_timeout(self, timeout: float | None) -> None:
         check_timeout(timeout)
         self._context_timeout = timeout
+
+    def watch(self) -> AsyncIterator[ChannelStatus]:
+        """Iterate over the states of the channel, the present one first: it is opened, waits for a page, is open again.
+
+        It is the state, and no list of events: who is slow gets the newest one, and ``openings`` tells how many he has
+        missed. It holds nothing, and need not be closed. It ends with the channel's block.
+
+        A page that comes back has none of what the one before was told, unless the same page has only lost its
+        connection. So a program that keeps a page up to date begins anew with each opening::
+
+            async with trio.open_nursery() as nursery:
+                sending = trio.CancelScope()
+                async for status in channel.watch():
+                    sending.cancel()
+                    if status.is_open:
+                        sending = await nursery.start(send_all, channel)
+
+        Cancelling it does nothing else.
+        """
+        return Watch(self._core.board)
 
     @property
     def is_open(self) -> bool:
@@ -335,6 +449,16 @@ class Server(metaclass=NoPublicConstructor):
         Nothing secret is in it.
         """
         return self._core.tree()
+
+    def watch(self) -> AsyncIterator[PageStatus]:
+        """Iterate over the states of the page, the present one first: one has come, is lost, is back.
+
+        It is the state, and no list of events: who is slow gets the newest one, and ``pages`` tells how many he has
+        missed. It holds nothing, and need not be closed. It ends when the server is closed.
+
+        Cancelling it does nothing else.
+        """
+        return Watch(self._core.board)
 
     async def wait_page(self, timeout: float | None = None) -> None:
         """Wait until a page is connected.
@@ -445,6 +569,7 @@ class Server(metaclass=NoPublicConstructor):
                 yield Channel.create(core, self._assembly)
             finally:
                 core.shut(BLOCK_LEFT)
+                core.board.end()
                 nursery.cancel_scope.cancel()
 
 
@@ -453,6 +578,9 @@ class PeerChannel(_Calls, metaclass=NoPublicConstructor):
     """The peer's side of a channel that a server has opened. ``Peer.channels`` has them."""
 
     _core: core_peer.PeerChannel
+
+    def _find_limits(self) -> Limits:
+        return self._core.limits
 
     def __repr__(self) -> str:
         return f"<jchannel.trio.PeerChannel {self.number}, {'closed' if self._core.closed else 'open'}>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import (
+    BufferFullError,
     ClosedError,
     FrontendError,
     KernelError,
@@ -17,6 +18,7 @@ from jchannel.errors import (
 )
 
 __all__ = [
+    "BufferFullError",
     "ClosedError",
     "FrontendError",
     "KernelError",

@@ -3,12 +3,13 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from jchannel._core.failures import FAILURES
 from tests.greenlet_coverage import with_greenlets
 
 CHECKOUT = Path(__file__).parent.parent
@@ -59,3 +60,10 @@ def fresh_python() -> FreshPython:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def _failures_of_its_own() -> Iterator[None]:
+    """No test's failures are counted with those of another."""
+    yield
+    FAILURES.clear()

@@ -5,6 +5,7 @@ import pickle
 import pytest
 
 from jchannel.errors import (
+    BufferFullError,
     ClosedError,
     FrontendError,
     KernelError,
@@ -17,7 +18,7 @@ from jchannel.errors import (
 )
 
 
-@pytest.mark.parametrize("kind", [ClosedError, PageLostError, RefusedError, UnreachableError])
+@pytest.mark.parametrize("kind", [BufferFullError, ClosedError, PageLostError, RefusedError, UnreachableError])
 def test_what_a_state_forbids_is_a_state_error(kind: type[Exception]) -> None:
     assert issubclass(kind, StateError)
 
@@ -48,6 +49,7 @@ def test_a_remote_error_without_a_name_reads_as_its_message() -> None:
         RefusedError("token", "the token is wrong"),
         ProtocolError("wrong"),
         PageLostError("lost"),
+        BufferFullError("full"),
         UnreachableError("not there"),
     ],
 )

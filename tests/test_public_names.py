@@ -23,13 +23,14 @@ from jchannel.testing.facade import FacadeDirection
 
 MODULES = {
     "jchannel": """
-        Channel ClosedError FrontendError KernelError Limits MetaGenerator PageLostError ProtocolError RefusedError
-        RemoteCancelledError RemoteError Server StateError UnreachableError background start time_left tqdm_progress
+        BufferFullError Channel ClosedError FrontendError KernelError Latest Limits Listening MetaGenerator
+        PageLostError ProtocolError RefusedError RemoteCancelledError RemoteError Server StateError UnreachableError
+        background start time_left tqdm_progress
     """,
     "jchannel.channel": "Channel",
     "jchannel.errors": """
-        ClosedError FrontendError KernelError PageLostError ProtocolError RefusedError RemoteCancelledError RemoteError
-        StateError UnreachableError
+        BufferFullError ClosedError FrontendError KernelError PageLostError ProtocolError RefusedError
+        RemoteCancelledError RemoteError StateError UnreachableError
     """,
     "jchannel.server": "Server start",
     "jchannel.sync": "BlockingCalls BlockingRecords ByteStream Channel Server start",
@@ -38,17 +39,22 @@ MODULES = {
         explore open_page open_pair open_server
     """,
     "jchannel.trio": """
-        CallNode CallTotals Channel ChannelStatistics ChannelTree Limits OnOpen PageNode Peer PeerChannel Server
-        ServerStatistics ServerTree SocketTotals StreamNode open_peer open_server time_left
+        CallNode CallTotals Channel ChannelStatistics ChannelStatus ChannelTree Latest LatestStatistics Limits OnFailure
+        OnOpen PageNode PageStatus Peer PeerChannel Server ServerStatistics ServerTree SocketTotals StreamNode open_peer
+        open_server time_left
     """,
     "jchannel.types": """
-        ClosedError FrontendError KernelError MetaGenerator PageLostError ProtocolError RefusedError
+        BufferFullError ClosedError FrontendError KernelError MetaGenerator PageLostError ProtocolError RefusedError
         RemoteCancelledError RemoteError StateError UnreachableError
     """,
 }
 
-_FACADE_SERVER = "issue_browser_url move_to_newest_page open page_url start statistics stop token tree url wait_page"
-_FACADE_CHANNEL = "call call_with_stream close context_timeout echo handler open pipe statistics tree"
+_FACADE_SERVER = """
+    issue_browser_url listen move_to_newest_page open page_url start statistics stop token tree url wait_page
+"""
+_FACADE_CHANNEL = """
+    call call_with_stream close context_timeout echo handler listen open open_latest pipe post statistics tree
+"""
 _FACADE_PAGE = """
     answer call call_with_stream calls client close codes connected delay echo fail hang hold lose pipe reconnect
     release reload restore resume_reading stop_reading wait_call wait_ended wait_lost why_ended
@@ -63,19 +69,30 @@ CLASSES: dict[type, str] = {
     # trio
     jchannel.trio.Server: """
         hold_channel issue_browser_url move_to_newest_page open_channel page_url statistics token tree url wait_page
+        watch
     """,
     jchannel.trio.Channel: """
-        call call_with_stream close code context_timeout echo handler is_open module open pipe statistics tree
+        call call_with_stream close code context_timeout echo handler is_open module open open_latest pipe post
+        statistics tree watch
     """,
     jchannel.trio.Peer: "channels connected wait_channel wait_ended why_ended",
-    jchannel.trio.PeerChannel: "call call_with_stream code echo handler module number pipe statistics tree",
+    jchannel.trio.PeerChannel: """
+        call call_with_stream code echo handler module number open_latest pipe post statistics tree
+    """,
     # asyncio
-    jchannel.Server: _FACADE_SERVER,
-    jchannel.Channel: f"{_FACADE_CHANNEL} sync",
+    jchannel.Server: f"{_FACADE_SERVER} watch",
+    jchannel.Channel: f"{_FACADE_CHANNEL} sync watch",
     # Blocking
     jchannel.sync.Server: _FACADE_SERVER,
     jchannel.sync.Channel: _FACADE_CHANNEL,
-    jchannel.sync.BlockingCalls: "call call_with_stream close echo pipe",
+    jchannel.sync.BlockingCalls: "call call_with_stream close echo open_latest pipe post",
+    # What has become of the page and of a channel
+    jchannel.Listening: "close",
+    jchannel.trio.ChannelStatus: "is_open openings state why",
+    jchannel.trio.PageStatus: "connected page pages why",
+    # The newest value
+    jchannel.Latest: "set statistics",
+    jchannel.trio.LatestStatistics: "failed sent skipped values",
     # Streams
     jchannel.MetaGenerator: f"{_READING} aclose",
     jchannel.sync.ByteStream: f"{_READING} close",
@@ -123,6 +140,7 @@ MAKERS: dict[type, str] = {
     jchannel.trio.Channel: "Server.open_channel",
     jchannel.trio.Peer: "open_peer",
     jchannel.trio.PeerChannel: "Peer.channels",
+    jchannel.Latest: "Channel.open_latest",
     jchannel.testing.Page: "open_page",
     jchannel.testing.Exploration: "explore",
 }
@@ -180,7 +198,7 @@ def test_exceptions_have_what_exceptions_have() -> None:
         for name in importlib.import_module(module).__all__
         if inspect.isclass(thing := getattr(importlib.import_module(module), name)) and issubclass(thing, Exception)
     }
-    assert len(exceptions) == 12
+    assert len(exceptions) == 13
     for cls in exceptions:
         assert public(dir(cls)) == public(dir(OSError if issubclass(cls, OSError) else Exception))
 

@@ -23,6 +23,8 @@ from jchannel._bridge.readers import BridgedStream
 from jchannel._core.arguments import check_code, check_timeout
 from jchannel._core.channel import CLOSED, ChannelState, Opening, ServerChannel
 from jchannel._core.incoming import IncomingStream
+from jchannel._core.limits import Limits
+from jchannel._core.posts import PostRoom
 from jchannel._core.server import Server
 from jchannel._protocol.values import PLAIN, Conversion
 from jchannel.errors import ClosedError, StateError
@@ -311,6 +313,7 @@ class ChannelHandle:
         conversion: As above.
         core: The channel of the core, once it has been opened. Outside of trio, it may be looked at only.
         methods: Runs the handler's methods. Before the channel was opened, none is run.
+        post_room: The room for its posts.
 
     Raises:
         TypeError: The code or the module is not a str, or there are both or neither.
@@ -334,6 +337,7 @@ class ChannelHandle:
         self._code = code
         self._module = module
         self.core: ServerChannel | None = None
+        self.post_room = PostRoom(self._find_limits)
 
     @property
     def handler(self) -> object:
@@ -366,6 +370,9 @@ class ChannelHandle:
     def was_opened(self) -> bool:
         """Whether there has been a channel of the core. Safe in any thread."""
         return self.core is not None
+
+    def _find_limits(self) -> Limits:
+        return Limits() if self.core is None else self.core.server.limits
 
     def describe(self) -> str:
         """Return its state and server, for a ``repr``."""

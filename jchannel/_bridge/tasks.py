@@ -1,4 +1,4 @@
-"""The Tasks that the asyncio facade returns: one that fails and that nobody awaits is logged once, where it is seen.
+"""The Tasks that the asyncio facade returns: one that fails and that nobody awaits is logged, where it is seen.
 
 asyncio calls its loop's exception handler for such Tasks, which is not enough. What is printed outside of a cell's
 context belongs to no cell, and is shown nowhere; IPython keeps the result of a cell for good, so that asyncio never
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from jchannel._guarded import log
+from jchannel._core.failures import FAILURES, find_caller
 
 __all__ = ["CallTask", "watch_failure"]
 
@@ -33,6 +32,7 @@ class CallTask(asyncio.Task[T]):
     def __init__(self, waiting: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, name: str) -> None:
         super().__init__(waiting, loop=loop, name=name)
         self._cell = contextvars.copy_context()
+        self._place = find_caller()
 
     def __del__(self) -> None:
         if self._log_traceback:
@@ -52,12 +52,10 @@ class CallTask(asyncio.Task[T]):
         return self._log_traceback
 
     def log_failure(self) -> None:
-        """Log that it has failed unheard. From now on somebody knows."""
-        self._cell.copy().run(_log, self.get_name(), self.exception())
-
-
-def _log(name: str, error: BaseException | None) -> None:
-    log(logging.ERROR, "%s has failed, and nobody has awaited it", name, error=error)
+        """Log that it has failed unheard, by itself or with others. From now on somebody knows."""
+        error = self.exception()
+        assert error is not None
+        FAILURES.report(self.get_name(), "nobody has awaited it", error, self._place, self._cell)
 
 
 def watch_failure(task: CallTask[Any]) -> None:

@@ -20,6 +20,7 @@ from jchannel._core.nursery import copy_error, open_flat_nursery
 from jchannel._core.outbox import ConvertStream
 from jchannel._core.request import Request
 from jchannel._core.session import Session
+from jchannel._core.watch import Board, ChannelStatus
 from jchannel._guarded import log, repr_of
 from jchannel._protocol.messages import UNSENT, Close, Open
 from jchannel._protocol.values import Conversion
@@ -80,6 +81,7 @@ class ServerChannel(Endpoint):
         code: As above; empty where there is a module.
         module: As above; empty where there is code.
         opening: The present or last opening.
+        board: Shows how far it is.
 
     Raises:
         TypeError: The code or the module is not a str, or there are both or neither.
@@ -120,6 +122,9 @@ class ServerChannel(Endpoint):
         self._session: Session | None = None
         self._open_request: Request | None = None
         self.opening = Opening()
+        self.board = Board(ChannelStatus(state="closed", openings=0, why="it has not been opened: call open() first"))
+        server.channel_boards.add(self.board)
+        self._openings = 0
         self._value: Any = None
         self._changed = trio.lowlevel.ParkingLot()
         self._why_closed = "it has not been opened: call open() first"
@@ -191,6 +196,7 @@ class ServerChannel(Endpoint):
         log(logging.DEBUG, "channel %d is being opened", self._id)
         self.outbox.reopen()
         opening = self.opening = Opening()
+        self.note_state()
         session = self.server.session
         if session is not None:
             try:
@@ -302,6 +308,7 @@ class ServerChannel(Endpoint):
                 opening.cancel()
             opening.fail(ClosedError(f"the channel is closed: {why}"))
         self._changed.unpark_all()
+        self.note_state()
         if session is None or not session.alive or not tell:
             return None
         return self.outbox.send_now(Close(UNSENT, UNSENT), session, channel, None)
@@ -324,6 +331,8 @@ class ServerChannel(Endpoint):
             log(logging.DEBUG, "channel %d is open in a page", self._id)
             self._changed.unpark_all()
             assert request.session is not None
+            self._openings += 1
+            self.note_state()
             self.outbox.connect(request.session, self._id)
             return
         assert isinstance(result, outcome.Error)
@@ -338,6 +347,12 @@ class ServerChannel(Endpoint):
         self.shut("the page could not open it")
 
     # Its state
+
+    def note_state(self) -> None:
+        """Show those who watch how far it is now."""
+        state = self.state
+        why = self._why_closed if state is ChannelState.CLOSED else ""
+        self.board.show(ChannelStatus(state=state.value, openings=self._openings, why=why))
 
     def _describe(self) -> tuple[int | None, str]:
         number, session = self._id, self._session

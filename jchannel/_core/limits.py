@@ -49,6 +49,7 @@ class Limits:
         send_buffer_bytes: The number of bytes that may wait to be sent to one page before new calls and answers wait,
             too: then no further call of the page's begins. When four times as much memory is taken by what has to be
             said all the same (errors, and what streams need), nothing more is read from the page until it takes some.
+            Posts of a channel that have no answer yet may hold as many; any further one is refused with an error.
         http_streams: The number of streams of one page, of both directions, that travel over HTTP at once. Each may
             hold one of the browser's six connections to the server for as long as it lasts. Any further one travels in
             pieces over the WebSocket, which is slower, and leaves the connections to the page's own requests.

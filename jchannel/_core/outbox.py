@@ -30,6 +30,7 @@ from jchannel.errors import PageLostError, StateError
 
 if TYPE_CHECKING:
     from jchannel._core.endpoint import Endpoint
+    from jchannel._core.latest import LatestValue
 
 __all__ = ["ConvertStream", "Outbox"]
 
@@ -50,7 +51,9 @@ class Outbox:
 
     Attributes:
         deadlines: As above.
+        reconnects: As above.
         session: The session in which the channel is open, or the last one; ``None`` before there is one.
+        latest: The newest values that are kept up to date on the far side.
     """
 
     def __init__(
@@ -64,7 +67,8 @@ class Outbox:
         reconnects: bool,
     ) -> None:
         self.deadlines = deadlines
-        self._reconnects = reconnects
+        self.reconnects = reconnects
+        self.latest: dict[LatestValue, None] = {}
         self._sender = sender
         self._convert_stream = convert_stream
         self._streams = streams
@@ -131,6 +135,11 @@ class Outbox:
             self._sender.start_soon(self._open_stream, request, source, progress)
         return request
 
+    def enter(self, request: Request) -> None:
+        """Send a request without a stream that was made elsewhere: it leaves before every one that is made later."""
+        self._under_way[request] = None
+        self._enter_line(request)
+
     def send_now(
         self, message: messages.Request, session: Session, channel: int, on_done: Callable[[Request], None] | None
     ) -> Request:
@@ -155,6 +164,8 @@ class Outbox:
         """
         self.session, self._channel = session, channel
         self.flush()
+        for latest in list(self.latest):
+            latest.send_again()
 
     def reopen(self) -> None:
         """Take requests again, which wait for a session: the channel is being opened."""
@@ -185,6 +196,8 @@ class Outbox:
         A channel that is opened again is another one for them.
         """
         self._closed = error
+        for latest in list(self.latest):
+            latest.end(error)
         self._line.clear()
         for request in list(self._under_way):
             request.fail(copy_error(error))
@@ -192,15 +205,31 @@ class Outbox:
     def disown(self, error: StateError) -> None:
         """Refuse the requests to come, in a forked process. Those that there are belong to its parent's tasks."""
         self._closed = error
+        for latest in self.latest:
+            latest.error = error
+
+    def check_open(self) -> None:
+        """Refuse to go on with a channel that is closed, or whose connection has ended for good.
+
+        Raises:
+            StateError: It is.
+        """
+        error = self._find_end()
+        if error is not None:
+            raise copy_error(error)
 
     def _fail_unless_open(self, request: Request) -> bool:
         """End a request that can never be sent, because the channel is closed or its connection has ended."""
+        error = self._find_end()
+        if error is not None:
+            request.fail(copy_error(error))
+        return error is not None
+
+    def _find_end(self) -> StateError | None:
         session = self.session
-        if self._closed is None and session is not None and not session.alive and not self._reconnects:
+        if self._closed is None and session is not None and not session.alive and not self.reconnects:
             self._closed = PageLostError(f"the request cannot be sent: {session.why_ended}")
-        if self._closed is not None:
-            request.fail(copy_error(self._closed))
-        return self._closed is not None
+        return self._closed
 
     # For the requests
 
@@ -210,7 +239,7 @@ class Outbox:
         assert result.stream is not None
         stream = self._streams.accept(result.stream, f"result of {request.what}", self._sender, request.session)
         stream.origin = request.stream
-        if request.state is RequestState.CANCELLING:
+        if request.state is RequestState.CANCELLING or not request.is_awaited:
             stream.drop()
             return None
         return self._convert_stream(stream, request.limit)

@@ -71,6 +71,7 @@ class PeerChannel(Endpoint):
             module.
         module: The module whose default export it is; empty where it is code.
         number: The channel's number, which no other channel of the server has.
+        limits: The limits of what the server controls.
     """
 
     _far_side = "the server"
@@ -91,6 +92,7 @@ class PeerChannel(Endpoint):
         self.code = request.code or ""
         self.module = request.module or ""
         self.number = request.channel
+        self.limits = options.limits
         self._session = session
         self._closed = False
         self.outbox.connect(session, self.number)

@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import outcome
 import trio
@@ -107,6 +107,9 @@ class Request:
         "stream",
         "stream_data",
     )
+
+    #: Whether somebody gets its value. A stream in the answer that nobody gets is stopped.
+    is_awaited: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import enum
 import logging
 import math
 import ssl
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -32,6 +33,7 @@ from jchannel._core.statistics import ChannelTally, ServerStatistics, SocketTall
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.transport import Link
 from jchannel._core.tree import PageNode, ServerTree
+from jchannel._core.watch import Board, ChannelStatus, PageStatus
 from jchannel._guarded import log, repr_of, text_of
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import Hello, Welcome
@@ -89,6 +91,8 @@ class Server:
         streams: The streams of all channels.
         tally: Counts what the requests and streams of all channels come to.
         pages: How many times a page has connected.
+        board: Shows whether one is connected.
+        channel_boards: Those of all its channels.
         advice: What a person is to do when no page is connected, as the end of a sentence.
         forked: Whether this is the copy of a forked process, in which it cannot be used.
 
@@ -138,6 +142,8 @@ class Server:
         # Those for whom the next page takes over.
         self._movers: set[object] = set()
         self._page_changed = trio.lowlevel.ParkingLot()
+        self.board = Board(PageStatus(connected=False, page="", pages=0, why=""))
+        self.channel_boards = weakref.WeakSet[Board[ChannelStatus]]()
         self._nursery: trio.Nursery | None = None
         self._waiting_tasks: list[tuple[Callable[..., Any], tuple[object, ...]]] = []
         # The channels that are open or opening by their numbers, and those that have tasks.
@@ -302,6 +308,9 @@ class Server:
             await session.wait_ended()
         else:
             await trio.lowlevel.checkpoint()
+        self.board.end()
+        for board in list(self.channel_boards):
+            board.end()
 
     def _move(self, state: ServerState) -> None:
         assert state in _FOLLOWING[self._state], (self._state, state)
@@ -461,6 +470,7 @@ class Server:
             await refuse(link, connection, RefusedError("closed", words), seconds=limits.close_seconds)
             return
         self._session = session
+        session.on_end = partial(self._note_end, session)
         self.pages += 1
         log(
             logging.INFO,
@@ -481,7 +491,15 @@ class Server:
         for channel in list(self._channels.values()):
             if session.alive:  # An error of the library may have ended it.
                 channel.attach(session)
+        if session.alive:
+            self.board.show(PageStatus(connected=True, page=session.client, pages=self.pages, why=""))
         self._page_changed.unpark_all()
+
+    def _note_end(self, session: Session) -> None:
+        """Show those who watch that the page is not connected any more."""
+        self.board.show(PageStatus(connected=False, page=session.client, pages=self.pages, why=session.why_ended))
+        for channel in list(self._channels.values()):
+            channel.note_state()
 
     async def _make_way(self, hello: Hello) -> RefusedError | None:
         """Make room for a page that connects; return why not, where there is none."""

@@ -143,6 +143,7 @@ class Session:
         invocations: The far side's requests that run here, by their ids.
         running_bytes: The bytes of the frames that they came in.
         stream_quota: Counts the streams that the far side causes.
+        on_end: Called when it ends; ``None`` for nobody.
     """
 
     def __init__(
@@ -193,6 +194,7 @@ class Session:
         self.stream_quota = StreamQuota(limits)
         self._writer_waits: trio.lowlevel.Task | None = None
         self._unsent = False
+        self.on_end: Callable[[], None] | None = None
         self._scope = trio.CancelScope()
         self._finished = trio.Event()
 
@@ -736,6 +738,8 @@ class Session:
                 assert isinstance(stream, IncomingStream)
                 self._finish(stream.fail, PageLostError(f"the stream is not whole: {why}"))
         self._finish(self.room.end)
+        if self.on_end is not None:
+            self._finish(self.on_end)
 
     def _finish(self, function: Callable[..., _T], *args: object) -> _T | None:
         """Take one step of the end. An error of it is logged, and keeps no other from being taken."""

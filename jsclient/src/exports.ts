@@ -1,6 +1,7 @@
 /** The public names of both the ES module and the injected script. */
 
 import { Channel } from './channels/channel.js';
+import { Latest } from './channels/latest.js';
 import { Client, connect } from './connection/client.js';
 import {
   ClosedError,
@@ -13,7 +14,7 @@ import {
 import { shareClasses } from './shared-classes.js';
 import { MetaGenerator } from './streams/reader.js';
 
-shareClasses({ Channel, Client, MetaGenerator });
+shareClasses({ Channel, Client, Latest, MetaGenerator });
 shareClasses({ ClosedError, ConnectionLostError, KernelError, ProtocolError, RemoteCancelledError, StateError });
 
 export {
@@ -23,6 +24,7 @@ export {
   connect,
   ConnectionLostError,
   KernelError,
+  Latest,
   MetaGenerator,
   ProtocolError,
   RemoteCancelledError,

@@ -341,9 +341,8 @@ def a_failed_task_that_nobody_awaits_is_logged_and_does_not_end_the_loop() -> No
     logging.getLogger("jchannel").addHandler(Recorder())
     run(program)
     gc.collect()  # From Python 3.12 on the Task of such a loop is part of a cycle.
-    assert [message for message in logged if "awaited" in message] == [
-        "channel.call('fail') has failed, and nobody has awaited it"
-    ]
+    (unheard,) = (message for message in logged if "awaited" in message)
+    assert unheard.startswith("channel.call('fail') has failed, and nobody has awaited it: ")
 
 
 def methods_in_the_background_run_in_a_thread_or_in_trio() -> None:

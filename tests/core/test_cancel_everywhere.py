@@ -117,6 +117,8 @@ NOT_CANCELLED = {
     ("server.py", "Server._close", "session.wait_ended()"): _SHIELDED,
     ("server.py", "Server.open", "self._close()"): _SHIELDED,
     ("trio.py", "Server.open_channel", "channel.close(None)"): _SHIELDED,
+    ("latest.py", "LatestValue.abandon", "self._changed.park()"): _SHIELDED,
+    ("trio.py", "_Calls.open_latest", "latest.abandon()"): _SHIELDED,
     ("outgoing.py", "OutgoingStream.run", "self._close_source()"): _SHIELDED,
     ("outgoing.py", "OutgoingStream._close_source", "self._source.aclose()"): _SHIELDED,
     ("nursery.py", "open_flat_nursery", "trio.open_nursery()"): _WITHIN,
@@ -304,6 +306,21 @@ async def call_whose_time_no_message_can_say(world: World) -> None:
         await world.near.call("hang", timeout=0.0125)
 
 
+async def newest_value(world: World) -> None:
+    """The first value is under way when the block ends, and the last one waits for it."""
+    async with world.near.open_latest("add_slowly") as latest:
+        for number in range(3):
+            latest.set(number, 1)
+    assert latest.statistics().sent == 2
+
+
+async def state_watched(world: World) -> None:
+    states = world.server.watch()
+    assert (await anext(states)).connected
+    with trio.move_on_after(1):
+        await anext(states)
+
+
 async def end_of_the_page_waited_for(world: World) -> None:
     with trio.move_on_after(1):
         await world.peer.wait_ended()
@@ -387,6 +404,8 @@ CALLS: list[Script] = [
     stream_of_a_slow_source,
     result_that_is_not_read,
     call_whose_time_no_message_can_say,
+    newest_value,
+    state_watched,
     end_of_the_page_waited_for,
     records,
     lines,

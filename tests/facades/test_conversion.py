@@ -260,3 +260,36 @@ def test_the_kits_for_the_facades_convert_as_their_arguments_say() -> None:
     with SyncKit(default=str, nan="null") as kit:
         channel, _ = kit.open_pair()
         assert channel.echo(Decimal("1.5"), math.nan) == ["1.5", None]
+
+
+async def test_posts_and_newest_values_are_converted_as_calls_are() -> None:
+    class Frontend:
+        def __init__(self) -> None:
+            self.values: list[object] = []
+
+        def draw(self, *args: object) -> None:
+            self.values += args
+
+    frontend = Frontend()
+    async with jchannel.testing.open_pair(frontend, default=str, nan="null") as (channel, _):
+        channel.post("draw", Decimal("1.5"), math.nan)
+        async with channel.open_latest("draw") as latest:
+            latest.set(Decimal("2.5"))
+    assert frontend.values == ["1.5", None, "2.5"]
+
+
+def test_posts_and_newest_values_of_the_facades_are_converted_as_calls_are() -> None:
+    class Frontend:
+        def __init__(self) -> None:
+            self.values: list[object] = []
+
+        def draw(self, *args: object) -> None:
+            self.values += args
+
+    frontend = Frontend()
+    with SyncKit(default=str, nan="null") as kit:
+        channel, _ = kit.open_pair(frontend)
+        channel.post("draw", Decimal("1.5"), math.nan)
+        with channel.open_latest("draw") as latest:
+            latest.set(Decimal("2.5"))
+    assert frontend.values == ["1.5", None, "2.5"]

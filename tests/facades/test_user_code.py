@@ -308,7 +308,8 @@ class TestLogHandlers:
                         names = [name for name, _ in messages]
                         messages.clear()
                         gc.collect()
-                        assert names == ["channel.call('missing') has failed, and nobody has awaited it"]
+                        (name,) = names
+                        assert name.startswith("channel.call('missing') has failed, and nobody has awaited it")
                         assert messages == []
 
         messages: list[tuple[str, asyncio.Task[Any]]] = []

@@ -1,4 +1,4 @@
-"""The examples of docs/testing.md, run as they stand, each by the plugins that its users have."""
+"""The examples of the documents that are tests, run as they stand, each by the plugins that its users have."""
 
 from __future__ import annotations
 
@@ -13,13 +13,8 @@ import pytest
 from tests.conftest import CHECKOUT
 from tests.jupyter.child import COVERAGE
 
-EXAMPLES = dict(
-    re.findall(
-        r"^```python\n# (test_\w+\.py)\n(.*?)^```$",
-        (CHECKOUT / "docs/testing.md").read_text(),
-        re.MULTILINE | re.DOTALL,
-    )
-)
+TEXT = "".join((CHECKOUT / "docs" / name).read_text() for name in ("testing.md", "coming-and-going.md"))
+EXAMPLES = dict(re.findall(r"^```python\n# (test_\w+\.py)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
 
 #: pytest-trio's mode takes every async test for its own, and pytest-asyncio's fixtures are none of its.
 NO_PLUGIN = ("-p", "no:trio", "-p", "no:asyncio")
@@ -35,8 +30,7 @@ WITH_TRIO = ("-p", "no:asyncio", "-o", "trio_mode=true")
 
 
 def test_every_example_is_found() -> None:
-    text = (CHECKOUT / "docs/testing.md").read_text()
-    assert len(EXAMPLES) == text.count("```python")
+    assert len(EXAMPLES) == TEXT.count("```python")
     assert set(PLUGINS) < set(EXAMPLES)
 
 

@@ -120,6 +120,62 @@ declare class MetaGenerator implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     aclose(): Promise<void>;
 }
 
+/** The newest value wins: of the values that a page sets, faster than Python takes them, Python gets the newest. */
+
+/** The options of `channel.latest`. */
+interface LatestOptions {
+    /** The time in **seconds** for each call, from when it is sent. Default, and with `null`: no limit. */
+    readonly timeout?: number | null;
+    /**
+     * Called with the error of each call that fails, because the method has raised or its time has passed. Default: the
+     * first one after a call that has succeeded is an unhandled rejection, which the browser shows in its console, and
+     * those that follow it are only counted.
+     */
+    readonly onFailure?: (error: unknown) => void;
+}
+/** What has become of the values that were set so far. */
+interface LatestStatistics {
+    /** The number of values that were set. */
+    readonly values: number;
+    /** The number of them that were sent. One that was sent again after a lost connection counts once. */
+    readonly sent: number;
+    /** The number of them that were never sent, because a newer one was set first. */
+    readonly skipped: number;
+    /** The number of calls that have failed. */
+    readonly failed: number;
+}
+/**
+ * The newest value for a method in Python. `channel.latest` creates it.
+ *
+ * However often a value is set, one call is under way at a time, and the next one has the value that is the newest then.
+ * So Python is never behind by more than one call, and nothing waits in line.
+ */
+declare class Latest {
+    #private;
+    /** The name of the method. */
+    readonly name: string;
+    /**
+     * Set the newest value, which replaces every one that has not been sent. It does not wait.
+     *
+     * While the page is not connected, the newest value waits. It is sent again after a lost connection, whether Python
+     * has got it before or not. Values have no order with calls.
+     *
+     * @param args - The value: the arguments of the method, like those of `call`. They may be changed afterwards.
+     * @throws TypeError, RangeError if an argument cannot be sent. The value before is still the newest.
+     * @throws ClosedError if it is closed, or the channel is.
+     */
+    set(...args: unknown[]): void;
+    /** Return what has become of the values so far. */
+    statistics(): LatestStatistics;
+    /**
+     * Close it: no more can be set. `channel.latest` creates another one for the same method.
+     *
+     * @returns A promise that is fulfilled when the last value has arrived, when its call has failed, or when the channel
+     *   is closed. It does not reject.
+     */
+    close(): Promise<void>;
+}
+
 /** Calling Python in a channel. */
 
 /**
@@ -185,7 +241,19 @@ declare class Calls {
 
 /** One channel of the page. Its initialization function is called with it. */
 
-/** A channel between this page and Python. The client creates it when Python opens it. */
+/**
+ * The state of a channel.
+ *
+ * - `open`: the page is connected;
+ * - `waiting`: the connection was lost, or the page is left or frozen. The channel goes on when the page is connected again;
+ * - `closed`: it was closed by Python, or the client has stopped. It does not come back: Python opens another one.
+ */
+type ChannelState = 'open' | 'waiting' | 'closed';
+/**
+ * A channel between this page and Python. The client creates it when Python opens it.
+ *
+ * It dispatches a `statechange` event, which has no further fields, after each change of `state`.
+ */
 declare class Channel extends Calls {
     #private;
     /** The number of the channel, the same on both sides. */
@@ -199,6 +267,19 @@ declare class Channel extends Calls {
      * has a method `then`. JavaScript itself calls the `then` of what an `async` function returns.
      */
     handler: object | null;
+    /** The state of the channel. */
+    get state(): ChannelState;
+    /**
+     * Call a function after each change of `state`. An exception that it throws is reported like that of any listener, and
+     * ends nothing.
+     *
+     * @param type - `statechange`.
+     * @param listener - The function.
+     * @param options - Those of every event target: a `signal`, for example, ends it.
+     */
+    addEventListener(type: 'statechange', listener: (event: Event) => void, options?: AddEventListenerOptions | boolean): void;
+    /** Call a function no more that was added with `addEventListener`. */
+    removeEventListener(type: 'statechange', listener: (event: Event) => void, options?: EventListenerOptions | boolean): void;
     /**
      * Return the channel's calls with options:
      *
@@ -214,6 +295,24 @@ declare class Channel extends Calls {
      * @throws RangeError if the timeout is negative or NaN.
      */
     with(options: CallOptions): Calls;
+    /**
+     * Return the newest value for a method in Python, for what changes faster than Python takes it, such as a pointer or
+     * a slider:
+     *
+     * ```js
+     * canvas.onpointermove = ({ offsetX, offsetY }) => channel.latest('move').set(offsetX, offsetY);
+     * ```
+     *
+     * Setting it never waits: one call is under way at a time, and the next one has the value that is the newest then.
+     * There is one for each method of the channel, until it is closed, and it ends with the channel.
+     *
+     * @param name - The name of the method.
+     * @param options - If they are given, they hold from the next call on.
+     * @throws TypeError if the name is not a string, or an option is unknown or has the wrong type.
+     * @throws RangeError if the timeout is negative or NaN.
+     * @throws ClosedError if the channel is closed.
+     */
+    latest(name: string, options?: LatestOptions): Latest;
     /**
      * The signal of the call that is being handled. It aborts
      * - with an `AbortError` when Python cancels the call, when the channel is closed, or when the connection is lost;
@@ -402,5 +501,5 @@ declare function connectPage(options?: {
     readonly frame?: boolean;
 }): Client;
 
-export { Calls, Channel, Client, ClosedError, ConnectionLostError, KernelError, MetaGenerator, ProtocolError, RemoteCancelledError, StateError, connect, connectPage };
-export type { Bytes, CallOptions, ClientState, ConnectOptions, Initialize, RecordOptions, RetryPolicy, SocketClass, SocketLike, StopReason, StreamSource };
+export { Calls, Channel, Client, ClosedError, ConnectionLostError, KernelError, Latest, MetaGenerator, ProtocolError, RemoteCancelledError, StateError, connect, connectPage };
+export type { Bytes, CallOptions, ChannelState, ClientState, ConnectOptions, Initialize, LatestOptions, LatestStatistics, RecordOptions, RetryPolicy, SocketClass, SocketLike, StopReason, StreamSource };

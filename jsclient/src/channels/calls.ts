@@ -4,12 +4,14 @@ import type { CallOptions } from '../requests/call-options.js';
 import type { StreamArgument } from '../requests/outbox.js';
 import type { MetaGenerator } from '../streams/reader.js';
 import type { StreamSource } from '../streams/sources.js';
+import type { Latest, LatestOptions } from './latest.js';
 
 /** Makes the requests of a channel. */
 export interface Requester {
   call(name: string, args: readonly unknown[], stream?: StreamArgument, options?: CallOptions): Promise<unknown>;
   echo(args: readonly unknown[], options?: CallOptions): Promise<unknown>;
   pipe(stream: StreamArgument, options?: CallOptions): Promise<unknown>;
+  latest(name: string, options: LatestOptions | undefined): Latest;
 }
 
 /**

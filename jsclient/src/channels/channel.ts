@@ -3,8 +3,22 @@
 import { checkCallOptions, type CallOptions } from '../requests/call-options.js';
 import { getCurrent } from '../requests/invocation.js';
 import { Calls, type Requester } from './calls.js';
+import type { Latest, LatestOptions } from './latest.js';
 
-/** A channel between this page and Python. The client creates it when Python opens it. */
+/**
+ * The state of a channel.
+ *
+ * - `open`: the page is connected;
+ * - `waiting`: the connection was lost, or the page is left or frozen. The channel goes on when the page is connected again;
+ * - `closed`: it was closed by Python, or the client has stopped. It does not come back: Python opens another one.
+ */
+export type ChannelState = 'open' | 'waiting' | 'closed';
+
+/**
+ * A channel between this page and Python. The client creates it when Python opens it.
+ *
+ * It dispatches a `statechange` event, which has no further fields, after each change of `state`.
+ */
 export class Channel extends Calls {
   /** The number of the channel, the same on both sides. */
   readonly id: number;
@@ -20,12 +34,52 @@ export class Channel extends Calls {
   handler: object | null = null;
 
   readonly #requester: Requester;
+  readonly #events = new EventTarget();
+  #state: ChannelState = 'open';
 
   /** @internal */
   constructor(id: number, requester: Requester) {
     super(requester);
     this.id = id;
     this.#requester = requester;
+  }
+
+  /** The state of the channel. */
+  get state(): ChannelState {
+    return this.#state;
+  }
+
+  /**
+   * Call a function after each change of `state`. An exception that it throws is reported like that of any listener, and
+   * ends nothing.
+   *
+   * @param type - `statechange`.
+   * @param listener - The function.
+   * @param options - Those of every event target: a `signal`, for example, ends it.
+   */
+  addEventListener(
+    type: 'statechange',
+    listener: (event: Event) => void,
+    options?: AddEventListenerOptions | boolean,
+  ): void {
+    this.#events.addEventListener(type, listener, options);
+  }
+
+  /** Call a function no more that was added with `addEventListener`. */
+  removeEventListener(
+    type: 'statechange',
+    listener: (event: Event) => void,
+    options?: EventListenerOptions | boolean,
+  ): void {
+    this.#events.removeEventListener(type, listener, options);
+  }
+
+  /** @internal Set the state. */
+  setState(state: ChannelState): void {
+    if (state !== this.#state) {
+      this.#state = state;
+      this.#events.dispatchEvent(new Event('statechange'));
+    }
   }
 
   /**
@@ -44,6 +98,27 @@ export class Channel extends Calls {
    */
   with(options: CallOptions): Calls {
     return new Calls(this.#requester, checkCallOptions(options));
+  }
+
+  /**
+   * Return the newest value for a method in Python, for what changes faster than Python takes it, such as a pointer or
+   * a slider:
+   *
+   * ```js
+   * canvas.onpointermove = ({ offsetX, offsetY }) => channel.latest('move').set(offsetX, offsetY);
+   * ```
+   *
+   * Setting it never waits: one call is under way at a time, and the next one has the value that is the newest then.
+   * There is one for each method of the channel, until it is closed, and it ends with the channel.
+   *
+   * @param name - The name of the method.
+   * @param options - If they are given, they hold from the next call on.
+   * @throws TypeError if the name is not a string, or an option is unknown or has the wrong type.
+   * @throws RangeError if the timeout is negative or NaN.
+   * @throws ClosedError if the channel is closed.
+   */
+  latest(name: string, options?: LatestOptions): Latest {
+    return this.#requester.latest(name, options);
   }
 
   /**

@@ -9,6 +9,7 @@ import { outcomeOf, type Outcome } from '../requests/outcome.js';
 import { discard } from '../streams/sources.js';
 import { Channel } from './channel.js';
 import { evaluateCode } from './evaluate.js';
+import { checkLatestOptions, Latest, type LatestHost, type LatestOptions } from './latest.js';
 import { importModule } from './modules.js';
 
 /** Makes a request in the current session. */
@@ -20,10 +21,14 @@ export interface CodeSource {
   readonly module?: string | undefined;
 }
 
+const NAME_PROBLEM = `The name of the method must be a string of at most ${String(MAX_METHOD_LENGTH)} characters.`;
+
 interface Entry {
   readonly channel: Channel;
   /** What becomes of NaN and the infinities in what it sends. */
   readonly nan: Nan | undefined;
+  /** The newest values of its methods, by their names. */
+  readonly latest: Map<string, Latest>;
   /** The result of the initialization function. */
   readonly opened: Promise<Outcome>;
   /** Refuse the requests of the channel from now on. */
@@ -34,9 +39,15 @@ interface Entry {
 export class ChannelRegistry {
   readonly #entries = new Map<number, Entry>();
   readonly #request: MakeRequest;
+  readonly #isConnected: () => boolean;
 
-  constructor(request: MakeRequest) {
+  /**
+   * @param request - Makes a request in the current session.
+   * @param isConnected - Returns whether there is one.
+   */
+  constructor(request: MakeRequest, isConnected: () => boolean) {
     this.#request = request;
+    this.#isConnected = isConnected;
   }
 
   /** Return the channel with this id, if it is open. */
@@ -78,8 +89,27 @@ export class ChannelRegistry {
    * @returns Whether it was open.
    */
   forget(id: number, message: string): boolean {
-    this.#entries.get(id)?.end(message);
-    return this.#entries.delete(id);
+    const entry = this.#entries.get(id);
+    this.#entries.delete(id);
+    entry?.end(message);
+    return entry !== undefined;
+  }
+
+  /** Send the newest values of all channels, because the page is connected again. */
+  sendLatest(): void {
+    for (const { latest } of this.#entries.values()) {
+      for (const one of latest.values()) {
+        one.sendAgain();
+      }
+    }
+  }
+
+  /** Tell all channels whether the page is connected. */
+  noteState(): void {
+    const state = this.#isConnected() ? 'open' : 'waiting';
+    for (const { channel } of [...this.#entries.values()]) {
+      channel.setState(state);
+    }
   }
 
   /** Forget all channels but those with these ids. */
@@ -98,16 +128,27 @@ export class ChannelRegistry {
       }
       return problem === undefined ? this.#request(draft, stream, options) : Promise.reject(new ClosedError(problem));
     };
+    const latest = new Map<string, Latest>();
+    const host: LatestHost = {
+      nan,
+      call: (name, packed, options) => {
+        // The connection takes what is encoded already, too.
+        const args = packed as unknown as readonly unknown[];
+        return request({ type: 'call', channel: id, name, args }, undefined, options);
+      },
+      isConnected: this.#isConnected,
+    };
     const channel = new Channel(id, {
       call: (name, args, stream, options) =>
-        // JavaScript callers can pass anything.
-        typeof (name as unknown) === 'string' && hasAtMost(name, MAX_METHOD_LENGTH)
+        isMethodName(name)
           ? request({ type: 'call', channel: id, name, args, nan }, stream, options)
-          : Promise.reject(
-              new TypeError(
-                `The name of the method must be a string of at most ${String(MAX_METHOD_LENGTH)} characters.`,
-              ),
-            ),
+          : Promise.reject(new TypeError(NAME_PROBLEM)),
+      latest: (name, options) => {
+        if (problem !== undefined) {
+          throw new ClosedError(problem);
+        }
+        return findLatest(latest, name, options, host);
+      },
       echo: (args, options) => request({ type: 'echo', channel: id, args, nan }, undefined, options),
       pipe: (stream, options) => request({ type: 'pipe', channel: id }, stream, options),
     });
@@ -116,9 +157,14 @@ export class ChannelRegistry {
     const entry: Entry = {
       channel,
       nan,
+      latest,
       opened,
       end: (message) => {
         problem = message;
+        for (const one of latest.values()) {
+          one.end(message);
+        }
+        channel.setState('closed');
       },
     };
     this.#entries.set(id, entry);
@@ -143,6 +189,33 @@ export class ChannelRegistry {
       throw error;
     }
   }
+}
+
+// JavaScript callers can pass anything.
+function isMethodName(name: unknown): boolean {
+  return typeof name === 'string' && hasAtMost(name, MAX_METHOD_LENGTH);
+}
+
+/** Return the newest value for a method, and create it if there is none that is open. */
+function findLatest(
+  latest: Map<string, Latest>,
+  name: string,
+  options: LatestOptions | undefined,
+  host: LatestHost,
+): Latest {
+  if (!isMethodName(name)) {
+    throw new TypeError(NAME_PROBLEM);
+  }
+  const checked = options === undefined ? undefined : checkLatestOptions(options);
+  let found = latest.get(name);
+  if (found === undefined || found.isClosed) {
+    found = new Latest(name, host);
+    latest.set(name, found);
+  }
+  if (checked !== undefined) {
+    found.use(checked);
+  }
+  return found;
 }
 
 function makeDeferred(): { promise: Promise<Outcome>; resolve: (outcome: Promise<Outcome>) => void } {

@@ -88,7 +88,10 @@ interface Settings extends Address {
 export class Client extends EventTarget {
   readonly #settings: Settings;
   readonly #environment: Environment;
-  readonly #channels = new ChannelRegistry((...request) => this.#request(...request));
+  readonly #channels = new ChannelRegistry(
+    (...request) => this.#request(...request),
+    () => this.#state === 'connected',
+  );
   readonly #retry: Retry;
   readonly #stopWatching: () => void;
   #state: ClientState = 'connecting';
@@ -187,6 +190,7 @@ export class Client extends EventTarget {
     this.#retry.markConnected();
     this.#channels.keepOnly(new Set(channels), 'The server closed the channel while the page was not connected.');
     this.#setState('connected');
+    this.#channels.sendLatest();
   }
 
   #end(reason: StopReason | null): void {
@@ -267,6 +271,7 @@ export class Client extends EventTarget {
   #setState(state: ClientState): void {
     if (state !== this.#state) {
       this.#state = state;
+      this.#channels.noteState();
       this.dispatchEvent(new Event('statechange'));
     }
   }

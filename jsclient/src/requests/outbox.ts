@@ -173,13 +173,13 @@ function addContext(body: object, { timeout, parentId }: Request): object {
   return { ...body, timeout, parent: parentId };
 }
 
-/** Return what error messages call a request. */
 /** Pack the arguments of a draft where they are to be packed in another way than the others, as messages are encoded. */
 function packWithNan(draft: RequestDraft): object {
   const { args, nan } = draft as Arguments;
   return nan === undefined ? draft : { ...draft, args: pack(args, 'args', nan) };
 }
 
+/** Return what error messages call a request. */
 function describeRequest(draft: RequestDraft): string {
   return draft.type === 'call' ? `The call of '${draft.name}'` : `The ${draft.type}`;
 }

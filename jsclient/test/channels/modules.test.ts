@@ -71,20 +71,20 @@ describe('opening a channel of a module', () => {
   const refuse = (): Promise<unknown> => Promise.reject(new Error('no session'));
 
   test('runs its function with the channel, and gives what it returns', async () => {
-    const registry = new ChannelRegistry(refuse);
+    const registry = new ChannelRegistry(refuse, () => false);
     const module = makeModule('export default (c) => { c.handler = {}; return c.id; };');
     expect(await registry.open(5, { module })).toStrictEqual({ value: 5 });
     expect(registry.get(5)?.handler).toStrictEqual({});
   });
 
   test('fails when the module does', async () => {
-    const registry = new ChannelRegistry(refuse);
+    const registry = new ChannelRegistry(refuse, () => false);
     await expect(registry.open(1, { module: makeModule('export default 5;') })).rejects.toThrow(TypeError);
     expect(registry.get(1)).toBeUndefined();
   });
 
   test('does not run the function of a channel that was closed while its module was loaded', async () => {
-    const registry = new ChannelRegistry(refuse);
+    const registry = new ChannelRegistry(refuse, () => false);
     vi.stubGlobal('ran', false);
     const opened = registry.open(1, { module: makeModule('export default () => { globalThis.ran = true; };') });
     registry.forget(1, 'It was closed.');

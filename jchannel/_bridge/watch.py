@@ -1,0 +1,168 @@
+"""Watching the page and a channel from outside of trio: by iteration on a loop, and by a function that is called."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import trio
+
+from jchannel._bridge.call import running_loop, wait_in_loop
+from jchannel._bridge.jobs import TaskJob
+from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox
+from jchannel._bridge.portal import Portal
+from jchannel._core.threads import TrioThreads
+from jchannel._core.watch import Board
+from jchannel._guarded import log
+from jchannel.errors import StateError
+
+__all__ = ["Listening", "LoopListening", "LoopWatch", "ThreadListening", "check_callback"]
+
+S = TypeVar("S")
+
+
+class LoopWatch(Generic[S]):
+    """Iterates over the states of a board on an asyncio loop, the present one first. It need not be closed.
+
+    Args:
+        board: The board.
+        portal: The way to its trio.
+    """
+
+    def __init__(self, board: Board[S], portal: Portal) -> None:
+        self._board = board
+        self._portal = portal
+        self._seen = -1
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> S:
+        news = await wait_in_loop(TaskJob(self._portal, partial(self._board.wait_after, self._seen)))
+        if news is None:
+            raise StopAsyncIteration
+        self._seen, status = news
+        return status
+
+
+class Listening(ABC):
+    """A function that is called with each state. ``listen`` of a server and of a channel make it.
+
+    ``close`` ends it, and so does leaving a ``with`` block. Otherwise it lasts as long as what it listens to.
+    """
+
+    def __init__(self, callback: Callable[[Any], object], board: Board[Any], portal: Portal) -> None:
+        self._callback = callback
+        self._portal = portal
+        self._closed = False
+        self._scope: trio.CancelScope | None = None
+        self._context = contextvars.copy_context()
+        portal.post(partial(self._start, board))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Call the function no more. One call may still run in a worker thread. Closing it again does nothing."""
+        self._closed = True
+        self._portal.post(self._stop)
+
+    # In trio
+
+    def _start(self, board: Board[Any]) -> None:
+        if not self._portal.ended:
+            self._portal.start_soon(self._run, board)
+
+    def _stop(self) -> None:
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def _run(self, board: Board[Any]) -> None:
+        self._scope = trio.CancelScope()
+        seen = -1
+        with self._scope:
+            while not self._closed:
+                news = await board.wait_after(seen)
+                if news is None:
+                    return
+                seen, status = news
+                await self._deliver(status)
+
+    @abstractmethod
+    async def _deliver(self, status: object) -> None:
+        """Have the function called where its owner lives, and wait until it has returned."""
+
+    # Where the user's function lives
+
+    def _call(self, status: object) -> None:
+        """Call the function, unless this was closed. An exception that it raises is logged, and ends nothing."""
+        if self._closed:
+            return
+        try:
+            self._context.copy().run(self._callback, status)
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            log(logging.ERROR, "a function that listens to states raised", error=error)
+
+
+class LoopListening(Listening):
+    """A function that is called on the asyncio loop from which it was passed."""
+
+    def __init__(self, callback: Callable[[Any], object], board: Board[Any], portal: Portal) -> None:
+        self._mailbox = LoopMailbox.of(running_loop())
+        super().__init__(callback, board, portal)
+
+    async def _deliver(self, status: object) -> None:
+        returned = trio.Event()
+        try:
+            self._mailbox.post(partial(self._call_and_tell, status, returned))
+        except LoopClosedError:
+            self._closed = True
+        else:
+            await returned.wait()
+
+    def _call_and_tell(self, status: object, returned: trio.Event) -> None:
+        try:
+            self._call(status)
+        finally:
+            self._portal.post(returned.set)
+
+
+class ThreadListening(Listening):
+    """A function that is called in a worker thread."""
+
+    def __init__(
+        self, callback: Callable[[Any], object], board: Board[Any], portal: Portal, threads: TrioThreads
+    ) -> None:
+        self._threads = threads
+        super().__init__(callback, board, portal)
+
+    async def _deliver(self, status: object) -> None:
+        try:
+            await self._threads.run_waiting(self._call_to_its_end, status, abandon_on_cancel=True)
+        except StateError as error:  # There is no thread left for it: the next state may find one.
+            log(logging.ERROR, "a function that listens to states could not be called", error=error)
+
+    def _call_to_its_end(self, status: object) -> None:
+        with suppress(BaseException):  # In trio it would end more than the call.
+            self._call(status)
+
+
+def check_callback(callback: object) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        TypeError: It is not callable.
+    """
+    if not callable(callback):
+        raise TypeError(f"the function that listens must be callable, and not {callback!r}")

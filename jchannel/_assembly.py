@@ -58,7 +58,7 @@ class Assembly:
     """
 
     def __init__(self, options: ServerOptions) -> None:
-        self.server = server = Server(
+        server = Server(
             options.host,
             options.port,
             url=options.url,
@@ -69,7 +69,8 @@ class Assembly:
             listeners=options.listeners,
             ssl_context=options.ssl_context,
         )
-        self.desk = Claims(server.token, server.limits.claim_seconds, server.gate.admit)
+        self.server: Server = server
+        self.desk: Claims = Claims(server.token, server.limits.claim_seconds, server.gate.admit)
         self._page = PageApp(options.static, server.prefix, server.gate)
         self._open_browser = options.open_browser
         server.routes.add(self.desk.path, self.desk.serve)

@@ -49,8 +49,8 @@ class Opening:
 
     def __init__(self) -> None:
         self.error: Exception | None = None
-        self.closed = trio.Event()
-        self.released = trio.Event()
+        self.closed: trio.Event = trio.Event()
+        self.released: trio.Event = trio.Event()
 
 
 class ServerChannel(Endpoint):
@@ -104,14 +104,14 @@ class ServerChannel(Endpoint):
             tracebacks=server.tracebacks,
             tally=server.tally,
         )
-        self.code = code or ""
-        self.module = module or ""
+        self.code: str = code or ""
+        self.module: str = module or ""
         self.server = server
         # The channel's number while it is open or opening, and the session in which the page has opened it.
         self._id: int | None = None
         self._session: Session | None = None
         self._open_request: Request | None = None
-        self.opening = Opening()
+        self.opening: Opening = Opening()
         self._value: Any = None
         self._changed = trio.lowlevel.ParkingLot()
         self._why_closed = "it has not been opened: call open() first"

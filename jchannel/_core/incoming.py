@@ -71,8 +71,8 @@ class IncomingStream(Stream):
         super().__init__(what, total, Buffer([data] if data else []), tallies, registry)
         self._buffer.limit += 1  # What fills it exactly holds nobody up.
         self.info = info
-        self.received = 0
-        self.begun = False
+        self.received: int = 0
+        self.begun: bool = False
         self.broken: Exception | None = None
         self._session = session
         self._state = IncomingState.UNREAD if data is None else IncomingState.ENDED

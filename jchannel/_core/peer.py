@@ -86,9 +86,9 @@ class PeerChannel(Endpoint):
             convert_stream=options.convert_stream,
             tracebacks=options.tracebacks,
         )
-        self.code = request.code or ""
-        self.module = request.module or ""
-        self.number = request.channel
+        self.code: str = request.code or ""
+        self.module: str = request.module or ""
+        self.number: int = request.channel
         self._session = session
         self._closed = False
         self.outbox.connect(session, self.number)
@@ -166,8 +166,8 @@ class Peer:
     def __init__(self, options: PeerOptions, nursery: trio.Nursery) -> None:
         self.options = options
         self.channels: dict[int, PeerChannel] = {}
-        self.deadlines = Deadlines()
-        self.streams = StreamRegistry(options.limits)
+        self.deadlines: Deadlines = Deadlines()
+        self.streams: StreamRegistry = StreamRegistry(options.limits)
         self.nursery = nursery
         self._changed = trio.lowlevel.ParkingLot()
         self._opening = 0

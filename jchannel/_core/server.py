@@ -35,6 +35,7 @@ from jchannel._core.tree import PageNode, ServerTree
 from jchannel._guarded import log, repr_of, text_of
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import Hello, Welcome
+from jchannel._secret import Secret
 from jchannel.errors import ClosedError, FrontendError, RefusedError
 
 __all__ = ["Server", "ServerState"]
@@ -106,23 +107,23 @@ class Server:
         listeners: Sequence[trio.abc.Listener[Any]] | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self.limits = _check_limits(limits)
+        self.limits: Limits = _check_limits(limits)
         self.tracebacks = tracebacks
-        self.token = make_token()
-        self.pages = 0
+        self.token: Secret = make_token()
+        self.pages: int = 0
         self.advice = "open server.page_url in a browser"
-        self.deadlines = Deadlines()
-        self.streams = StreamRegistry(self.limits)
-        self.tally = ChannelTally()
+        self.deadlines: Deadlines = Deadlines()
+        self.streams: StreamRegistry = StreamRegistry(self.limits)
+        self.tally: ChannelTally = ChannelTally()
         self._heartbeat = _check_heartbeat(heartbeat)
         self._host = host
         self._port = port
         self._listeners = None if listeners is None else _check_listeners(listeners)
         self._ssl_context = _check_ssl_context(ssl_context)
         self._url = None if url is None else check_url(url)
-        self.prefix = "" if self._url is None else urlsplit(self._url).path
-        self.gate = Gate(self.token, frozenset(), check_origins(origins))
-        self.routes = Routes(self.prefix)
+        self.prefix: str = "" if self._url is None else urlsplit(self._url).path
+        self.gate: Gate = Gate(self.token, frozenset(), check_origins(origins))
+        self.routes: Routes = Routes(self.prefix)
         self._carrier = ServerCarrier(self.streams)
         self.routes.add(STREAMS_PATH, self._carrier.serve)
         self._acceptor = Acceptor(self.gate, self.routes, self.prefix, self.limits, self._serve_page)
@@ -140,7 +141,7 @@ class Server:
         self._held: Counter[ServerChannel] = Counter()
         self._last_channel = 0
         self._failure: Exception | None = None
-        self.forked = False
+        self.forked: bool = False
         disown_when_forked(self)
 
     @property

@@ -75,9 +75,9 @@ class Claims:
         admit: Callable[[str | None, str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.server_id = secrets.token_urlsafe(16)
-        self.path = f"{_NOTEBOOK_PATH}{self.server_id}/"
-        self.panels = Panels(self.server_id)
+        self.server_id: str = secrets.token_urlsafe(16)
+        self.path: str = f"{_NOTEBOOK_PATH}{self.server_id}/"
+        self.panels: Panels = Panels(self.server_id)
         self._token = token
         self._seconds = seconds
         self._admit = admit

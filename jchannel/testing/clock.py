@@ -28,7 +28,7 @@ class KitPortal(Portal):
 
     def __init__(self) -> None:
         super().__init__()
-        self.posted = 0
+        self.posted: int = 0
         self._clock = trio.testing.MockClock()
         self._on_end: Callable[[], object] = lambda: None
         # A daemon, so that a program that never leaves its kit can end.

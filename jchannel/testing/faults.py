@@ -47,7 +47,7 @@ class Fault:
     """
 
     def __init__(self, kind: Literal["drop", "duplicate", "reorder"], types: tuple[str, ...], count: int) -> None:
-        self.hits = 0
+        self.hits: int = 0
         self._kind = kind
         self._types = types
         self._count = count
@@ -93,6 +93,9 @@ class Direction(Transit):
         held: Whether nothing passes.
         delay: Seconds from sending to arriving.
     """
+
+    held: bool
+    delay: float
 
     def __init__(self, to: Literal["page", "python"], changed: trio.lowlevel.ParkingLot | None = None) -> None:
         super().__init__(changed)

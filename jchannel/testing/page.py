@@ -56,11 +56,11 @@ class Page(metaclass=NoPublicConstructor):
         methods: Methods,
         convert_stream: ConvertStream,
     ) -> None:
-        self.client = secrets.token_urlsafe(12) if client is None else client
+        self.client: str = secrets.token_urlsafe(12) if client is None else client
         self.calls: list[RecordedCall] = []
         passing = trio.lowlevel.ParkingLot()
-        self.to_page = Direction("page", passing)
-        self.to_python = Direction("python", passing)
+        self.to_page: Direction = Direction("page", passing)
+        self.to_python: Direction = Direction("python", passing)
         self._url = url
         self._listener = listener
         self._nursery = nursery

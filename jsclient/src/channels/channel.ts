@@ -2,10 +2,15 @@
 
 import { checkCallOptions, type CallOptions } from '../requests/call-options.js';
 import { getCurrent } from '../requests/invocation.js';
+import type { ChannelApi, HandlerOf, PythonOf } from './api.js';
 import { Calls, type Requester } from './calls.js';
 
-/** A channel between this page and Python. The client creates it when Python opens it. */
-export class Channel extends Calls {
+/**
+ * A channel between this page and Python. The client creates it when Python opens it.
+ *
+ * In TypeScript, `Api` says which methods the two sides have: `Channel<{ python: Handler; page: Page }>`.
+ */
+export class Channel<Api extends ChannelApi = ChannelApi> extends Calls<PythonOf<Api>> {
   /** The number of the channel, the same on both sides. */
   readonly id: number;
 
@@ -17,7 +22,7 @@ export class Channel extends Calls {
    * If a method returns a promise, Python receives what that is fulfilled with. No other object is awaited, even if it
    * has a method `then`. JavaScript itself calls the `then` of what an `async` function returns.
    */
-  handler: object | null = null;
+  handler: HandlerOf<Api> | null = null;
 
   readonly #requester: Requester;
 
@@ -42,7 +47,7 @@ export class Channel extends Calls {
    * @throws TypeError if an option is unknown or has the wrong type.
    * @throws RangeError if the timeout is negative or NaN.
    */
-  with(options: CallOptions): Calls {
+  with(options: CallOptions): Calls<PythonOf<Api>> {
     return new Calls(this.#requester, checkCallOptions(options));
   }
 

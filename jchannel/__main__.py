@@ -20,6 +20,7 @@ _COMMANDS = {
         "install, remove or list the Jupyter kernel in which cells await trio and asyncio",
     ),
     "types": ("jchannel._typescript.command", "write the types of a handler for TypeScript, or those of the client"),
+    "doctor": ("jchannel._doctor.command", "find out why no page connects, and what this machine and a browser can do"),
 }
 
 

@@ -17,6 +17,7 @@ from jchannel._core.limits import Limits
 from jchannel._core.server import Server
 from jchannel._notebook.desk import Claims
 from jchannel._page.app import PageApp
+from jchannel._page.status import STATUS_PATH, StatusDesk
 from jchannel._secret import Secret
 
 __all__ = ["Assembly", "ServerOptions"]
@@ -74,6 +75,7 @@ class Assembly:
         self._page = PageApp(options.static, server.prefix, server.gate)
         self._open_browser = options.open_browser
         server.routes.add(self.desk.path, self.desk.serve)
+        server.routes.add(STATUS_PATH, StatusDesk(server).serve)
         server.routes.fallback = self._page
 
     @asynccontextmanager

@@ -38,8 +38,11 @@ from jchannel._protocol.messages import Hello, Welcome
 from jchannel._secret import Secret
 from jchannel.errors import ClosedError, FrontendError, RefusedError
 
-__all__ = ["Server", "ServerState"]
+__all__ = ["TAKEN", "Server", "ServerState"]
 
+
+#: Why a second page is refused.
+TAKEN: Final = "another page is connected to this server, which takes one at a time"
 
 #: The logger of pages that come and go.
 _SESSION: Final = "jchannel.session"
@@ -488,7 +491,7 @@ class Server:
             words = "the page has connected anew"
             if session.alive and session.client != hello.client:
                 if not self._movers:
-                    return RefusedError("taken", "another page is connected to this server, which takes one at a time")
+                    return RefusedError("taken", TAKEN)
                 self._movers.clear()
                 words = "another page has taken over, as server.move_to_newest_page() has asked for"
             session.end("replaced", words)

@@ -35,6 +35,7 @@ def test_without_a_command_it_prints_help(capsys: Capture) -> None:
     assert "demo" in out
     assert "kernel" in out
     assert "types" in out
+    assert "doctor" in out
 
 
 def test_the_demo_has_defaults(runs: list[Options]) -> None:

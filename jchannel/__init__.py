@@ -72,7 +72,7 @@ _HOMES: Final = {
     "tqdm_progress": "jchannel._streams.progress",
 }
 
-_MODULES: Final = ("channel", "errors", "server", "sync", "testing", "trio", "types")
+_MODULES: Final = ("channel", "errors", "kernel", "server", "sync", "testing", "trio", "types")
 
 
 def __getattr__(name: str) -> Any:
@@ -85,4 +85,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_MODULES})
+    return [*__all__, *_MODULES]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,6 +12,16 @@ from pathlib import Path
 __all__ = ["main"]
 
 _MAX_PORT = 65_535
+
+#: The commands that add their arguments themselves: the module of each, and what it does.
+_COMMANDS = {
+    "kernel": (
+        "jchannel.kernel.command",
+        "install, remove or list the Jupyter kernel in which cells await trio and asyncio",
+    ),
+    "types": ("jchannel._typescript.command", "write the types of a handler for TypeScript, or those of the client"),
+    "doctor": ("jchannel._doctor.command", "find out why no page connects, and what this machine and a browser can do"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,15 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_demo(commands)
-    kernel = commands.add_parser(
-        "kernel", help="install, remove or list the Jupyter kernel in which cells await trio and asyncio"
-    )
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["kernel"]:
-        # Imported only then: nobody else waits for what the kernel needs.
-        from jchannel.kernel.command import add_kernel  # noqa: PLC0415
-
-        add_kernel(kernel)
+    for name, (module, text) in _COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if arguments[:1] == [name]:
+            # Imported only then: nobody else waits for what the command needs.
+            importlib.import_module(module).add_arguments(command)
     options = parser.parse_args(arguments)
     if "run" not in options:
         parser.print_help()

@@ -17,6 +17,7 @@ from jchannel._core.limits import Limits
 from jchannel._core.server import Server
 from jchannel._notebook.desk import Claims
 from jchannel._page.app import PageApp
+from jchannel._page.status import STATUS_PATH, StatusDesk
 from jchannel._protocol.values import PLAIN, Conversion
 from jchannel._secret import Secret
 
@@ -60,7 +61,7 @@ class Assembly:
     """
 
     def __init__(self, options: ServerOptions) -> None:
-        self.server = server = Server(
+        server = Server(
             options.host,
             options.port,
             url=options.url,
@@ -72,10 +73,12 @@ class Assembly:
             ssl_context=options.ssl_context,
             conversion=options.conversion,
         )
-        self.desk = Claims(server.token, server.limits.claim_seconds, server.gate.admit)
+        self.server: Server = server
+        self.desk: Claims = Claims(server.token, server.limits.claim_seconds, server.gate.admit)
         self._page = PageApp(options.static, server.prefix, server.gate)
         self._open_browser = options.open_browser
         server.routes.add(self.desk.path, self.desk.serve)
+        server.routes.add(STATUS_PATH, StatusDesk(server).serve)
         server.routes.fallback = self._page
 
     @asynccontextmanager

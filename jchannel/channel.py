@@ -28,6 +28,10 @@ from jchannel.sync import BlockingCalls
 __all__ = ["Channel"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 class Channel(ChannelFace):
     """A channel between Python and whichever page is connected to a server.
 

@@ -21,6 +21,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 class StateError(Exception):
     """The operation is not possible in the current state of the server, the channel or the connection."""
 

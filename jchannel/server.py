@@ -21,6 +21,10 @@ from jchannel.channel import Channel
 __all__ = ["Server", "start"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 class Server(ServerFace):
     """A server that one page at a time can connect to.
 

@@ -34,6 +34,10 @@ from jchannel._streams.progress import Progress
 __all__ = ["BlockingCalls", "BlockingRecords", "ByteStream", "Channel", "Server", "start"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 class Server(ServerFace):
     """A server that one page at a time can connect to. Parameters are those of ``jchannel.server.Server``.
 

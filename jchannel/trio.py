@@ -66,6 +66,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 class _Calls:
     """What both sides of a channel have: calls of the far side, and what is under way.
 

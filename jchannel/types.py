@@ -31,3 +31,7 @@ __all__ = [
     "StateError",
     "UnreachableError",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -54,6 +54,8 @@ const files = {
   'notebook.js': await bundle('notebook/client', 'iife'),
   'notebook-loader.js': await bundle('notebook/loader', 'iife'),
   'jchannel.d.ts': await bundleTypes(),
+  // For `python -m jchannel doctor`, and served by no other server.
+  '../../_doctor/page/doctor.js': await bundle('doctor/page', 'iife'),
 };
 
 if (process.argv.includes('--check')) {

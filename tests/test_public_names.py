@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
+import jchannel.kernel
 import jchannel.sync
 import jchannel.testing
 import jchannel.trio
 from jchannel._bridge.tasks import CallTask
 from jchannel._streams.cursors import RecordBatches, Records
 from jchannel.testing.facade import FacadeDirection
+from tests.conftest import FreshPython
 
 MODULES = {
     "jchannel": """
@@ -32,6 +34,7 @@ MODULES = {
         BufferFullError ClosedError FrontendError KernelError PageLostError ProtocolError RefusedError
         RemoteCancelledError RemoteError StateError UnreachableError
     """,
+    "jchannel.kernel": "KernelNursery current_nursery",
     "jchannel.server": "Server start",
     "jchannel.sync": "BlockingCalls BlockingRecords ByteStream Channel Server start",
     "jchannel.testing": """
@@ -48,6 +51,9 @@ MODULES = {
         RemoteCancelledError RemoteError StateError UnreachableError
     """,
 }
+
+#: The public modules within the package.
+SUBMODULES = [name.partition(".")[2] for name in MODULES if "." in name]
 
 _FACADE_SERVER = """
     issue_browser_url listen move_to_newest_page open page_url start statistics stop token tree url wait_page
@@ -113,6 +119,8 @@ CLASSES: dict[type, str] = {
     jchannel.testing.Exploration: "cancel_somewhere note",
     jchannel.testing.Fault: "done",
     jchannel.testing.RecordedCall: "state",
+    # The trio kernel
+    jchannel.kernel.KernelNursery: "cancel start start_soon",
     # Data
     jchannel.Limits: """
         cancel_seconds channels claim_seconds cleanup_seconds close_seconds connections frame_bytes handshake_seconds
@@ -171,9 +179,19 @@ def test_a_module_has_these_names(module: str) -> None:
         assert hasattr(names, name)
 
 
-def test_the_package_shows_its_names_and_modules_before_they_are_used() -> None:
-    modules = {name.partition(".")[2] for name in MODULES if "." in name}
-    assert {*MODULES["jchannel"].split(), *modules} <= set(dir(jchannel))
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_shows_its_names_and_nothing_that_it_imports(module: str) -> None:
+    shown = dir(importlib.import_module(module))
+    assert sorted(shown) == sorted(
+        MODULES[module].split() if module != "jchannel" else [*jchannel.__all__, *SUBMODULES]
+    )
+
+
+def test_the_package_shows_its_names_and_modules_before_they_are_used(fresh_python: FreshPython) -> None:
+    shown = fresh_python("import jchannel; print(*dir(jchannel))").split()
+    assert shown == sorted([*jchannel.__all__, *SUBMODULES])
+    for name in SUBMODULES:
+        assert getattr(jchannel, name) is importlib.import_module(f"jchannel.{name}")
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=name_of)

@@ -20,7 +20,7 @@ class BlockedMethods:
     """
 
     def __init__(self) -> None:
-        self.thread = threading.get_ident()
+        self.thread: int = threading.get_ident()
         self._methods: list[LoopInvocation] = []
 
     def add(self, method: LoopInvocation) -> None:

@@ -46,7 +46,7 @@ class Call(ABC, Generic[T]):
 
     def __init__(self, job: Job[T]) -> None:
         self._job = job
-        self.starts_anywhere = job.starts_anywhere
+        self.starts_anywhere: bool = job.starts_anywhere
         self._portal = job.portal
         self._started = False
         self._cancelled = False

@@ -259,10 +259,10 @@ class LoopInvocation(Invocation):
 
     def __init__(self, session: Session, request: Call | Pipe | Open, deadline: float) -> None:
         super().__init__(session, request, deadline)
-        self.ended = trio.Event()
+        self.ended: trio.Event = trio.Event()
         self.result: outcome.Outcome[Any] | None = None
         self.packed: Packed | None = None
-        self.task_cancelled = False
+        self.task_cancelled: bool = False
         self._future: asyncio.Future[Any] | None = None
         # Taken by the loop that begins it, or by trio that cancels it before: a lock says in one step who was first.
         # Without it, a cancellation would wait for the busy loop.
@@ -270,7 +270,7 @@ class LoopInvocation(Invocation):
 
     def bind(self, methods: LoopMethods, handler: object, name: str, args: Sequence[Any]) -> None:
         """Say what is to be called, and where."""
-        self.name = name
+        self.name: str = name
         self._methods = methods
         self._handler = handler
         self._args = args

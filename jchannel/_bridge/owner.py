@@ -32,7 +32,7 @@ class Owner(Generic[T]):
 
     def __init__(self, manager: AbstractAsyncContextManager[T], what: str, previous: Owner[Any] | None = None) -> None:
         self.value: T | None = None
-        self.stopping = False
+        self.stopping: bool = False
         self._manager = manager
         self._what = what
         self._previous = previous

@@ -18,6 +18,7 @@ from jchannel._bridge.call import wait_blocking, wait_in_loop
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.portal import Portal
 from jchannel._core.incoming import IncomingStream, read_in_trio
+from jchannel._core.threads import TrioThreads
 from jchannel._streams.blocking import ByteStream
 from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import StateError
@@ -39,8 +40,8 @@ class BridgedStream:
 
     def __init__(self, stream: IncomingStream, limit: float, portal: Portal) -> None:
         self.portal = portal
-        self.total = stream.total
-        self.threads = stream.threads
+        self.total: int | None = stream.total
+        self.threads: TrioThreads = stream.threads
         self._stream = stream
         self._limit = limit
         self._pieces: deque[bytes] = deque()

@@ -7,7 +7,18 @@ from typing import Any, TypeAlias
 
 from jchannel._core.visitors import Visitor
 
-__all__ = ["AsgiApp", "Message", "Receive", "Scope", "Send", "get_header", "respond", "show_token", "with_headers"]
+__all__ = [
+    "AsgiApp",
+    "Message",
+    "Receive",
+    "Scope",
+    "Send",
+    "get_header",
+    "read_body",
+    "respond",
+    "show_token",
+    "with_headers",
+]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -32,6 +43,19 @@ def get_header(scope: Scope, name: bytes) -> str | None:
         if key == name:
             return str(value, "latin-1")
     return None
+
+
+async def read_body(receive: Receive, limit: int) -> str:
+    """Return the body of a request; empty if it has more bytes than the limit, or does not come whole."""
+    body = b""
+    more = True
+    while more and len(body) <= limit:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return ""
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body.decode("latin-1") if len(body) <= limit else ""
 
 
 async def respond(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:

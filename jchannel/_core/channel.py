@@ -55,8 +55,8 @@ class Opening:
 
     def __init__(self) -> None:
         self.error: Exception | None = None
-        self.closed = trio.Event()
-        self.released = trio.Event()
+        self.closed: trio.Event = trio.Event()
+        self.released: trio.Event = trio.Event()
 
 
 class ServerChannel(Endpoint):
@@ -114,14 +114,14 @@ class ServerChannel(Endpoint):
             tally=server.tally,
             conversion=server.conversion if conversion is None else conversion,
         )
-        self.code = code or ""
-        self.module = module or ""
+        self.code: str = code or ""
+        self.module: str = module or ""
         self.server = server
         # The channel's number while it is open or opening, and the session in which the page has opened it.
         self._id: int | None = None
         self._session: Session | None = None
         self._open_request: Request | None = None
-        self.opening = Opening()
+        self.opening: Opening = Opening()
         self.board = Board(ChannelStatus(state="closed", openings=0, why="it has not been opened: call open() first"))
         server.channel_boards.add(self.board)
         self._openings = 0

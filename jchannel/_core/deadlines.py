@@ -9,6 +9,7 @@ import heapq
 import itertools
 import logging
 import math
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import trio
@@ -54,7 +55,7 @@ class Deadlines:
     def __init__(self) -> None:
         self._run = TrioRun()
         #: Returns the time by trio's clock. Safe in any thread.
-        self.now = self._run.now
+        self.now: Callable[[], float] = self._run.now
         # The numbers keep the order of what is due at the same time.
         self._timers: list[tuple[float, int, Timer]] = []
         self._numbers = itertools.count()

@@ -77,7 +77,7 @@ class Endpoint(ABC):
         self._clock = trio.lowlevel.current_clock()
         self.tallies: Sequence[ChannelTally] = [ChannelTally()] if tally is None else [ChannelTally(), tally]
         self._streams = streams
-        self.outbox = Outbox(
+        self.outbox: Outbox = Outbox(
             self,
             convert_stream,
             streams,
@@ -85,7 +85,7 @@ class Endpoint(ABC):
             deadlines,
             reconnects=self._reconnects,
         )
-        self.dispatcher = Dispatcher(
+        self.dispatcher: Dispatcher = Dispatcher(
             self,
             methods,
             convert_stream,

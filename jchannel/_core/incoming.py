@@ -73,8 +73,8 @@ class IncomingStream(Stream):
         super().__init__(what, total, Buffer([data] if data else []), tallies, registry)
         self._buffer.limit += 1  # What fills it exactly holds nobody up.
         self.info = info
-        self.received = 0
-        self.begun = False
+        self.received: int = 0
+        self.begun: bool = False
         self.broken: Exception | None = None
         self.origin: OutgoingStream | None = None
         self._session = session

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import trio
 
@@ -41,7 +41,8 @@ __all__ = [
 class InvocationState(enum.Enum):
     """How far an invocation is: it runs, or how it has been answered."""
 
-    __hash__ = object.__hash__  # That of enums is in Python.
+    # That of enums is in Python.
+    __hash__: ClassVar[Callable[[object], int]] = object.__hash__
 
     RUNNING = enum.auto()
     SUCCEEDED = enum.auto()
@@ -111,14 +112,14 @@ class Invocation:
     load: FrameLoad
 
     def __init__(self, session: Session, request: Call | Pipe | Open | Echo, deadline: float) -> None:
-        self.session = session
-        self.request = request
-        self.id = request.id
+        self.session: Session = session
+        self.request: Call | Pipe | Open | Echo = request
+        self.id: int = request.id
         self.stream: IncomingStream | None = None
-        self.state = InvocationState.RUNNING
+        self.state: InvocationState = InvocationState.RUNNING
         self.on_release: Callable[[Invocation], None] | None = None
-        self.channel_closed = False
-        self.conversion = PLAIN
+        self.channel_closed: bool = False
+        self.conversion: Conversion = PLAIN
         self._scope = trio.CancelScope(deadline=deadline)
         self._clock = trio.lowlevel.current_clock()
         self._since = self._clock.current_time()

@@ -101,9 +101,9 @@ class OutgoingStream(Stream):
         progress: Progress | None = None,
     ) -> None:
         super().__init__(what, source.total, Buffer(), tallies, registry)
-        self.source_state = SourceState.READING
+        self.source_state: SourceState = SourceState.READING
         self.error: Exception | None = None
-        self.taken = 0
+        self.taken: int = 0
         self.consumer: Request | None = None
         self._source = source
         self._close_seconds = close_seconds

@@ -89,10 +89,10 @@ class PeerChannel(Endpoint):
             tracebacks=options.tracebacks,
             conversion=PLAIN if request.nan is None else Conversion(nan=cast("Nan", request.nan)),
         )
-        self.code = request.code or ""
-        self.module = request.module or ""
-        self.number = request.channel
-        self.limits = options.limits
+        self.code: str = request.code or ""
+        self.module: str = request.module or ""
+        self.number: int = request.channel
+        self.limits: Limits = options.limits
         self._session = session
         self._closed = False
         self.outbox.connect(session, self.number)
@@ -170,8 +170,8 @@ class Peer:
     def __init__(self, options: PeerOptions, nursery: trio.Nursery) -> None:
         self.options = options
         self.channels: dict[int, PeerChannel] = {}
-        self.deadlines = Deadlines()
-        self.streams = StreamRegistry(options.limits)
+        self.deadlines: Deadlines = Deadlines()
+        self.streams: StreamRegistry = StreamRegistry(options.limits)
         self.nursery = nursery
         self._changed = trio.lowlevel.ParkingLot()
         #: Channels that a task is on its way for.

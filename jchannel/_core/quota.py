@@ -38,8 +38,8 @@ class StreamQuota:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self.open = 0
-        self.held = 0
+        self.open: int = 0
+        self.held: int = 0
         self._soon_over = 0
         self._changed = trio.lowlevel.ParkingLot()
         self._buffers: dict[Buffer, None] = {}

@@ -37,7 +37,8 @@ _LOST_BY_FLOATS: Final = 1e-3
 class RequestState(enum.Enum):
     """How far a request is. The values are what the tree shows."""
 
-    __hash__ = object.__hash__  # That of enums is in Python, and each move of a request is looked up by two of them.
+    # That of enums is in Python, and each move of a request is looked up by two of them.
+    __hash__: ClassVar[Callable[[object], int]] = object.__hash__
 
     OPENING = "opens its stream"
     QUEUED = "in line"
@@ -123,12 +124,12 @@ class Request:
         on_done: Callable[[Request], None] | None = None,
     ) -> None:
         now = owner.deadlines.now()
-        self.message = message
-        self.limit = limit
-        self.due = now + limit
+        self.message: messages.Request = message
+        self.limit: float = limit
+        self.due: float = now + limit
         #: When its time is over for the far side. That does not see progress.
-        self.deadline = deadline if has_stream else min(deadline, self.due)
-        self.has_stream = has_stream
+        self.deadline: float = deadline if has_stream else min(deadline, self.due)
+        self.has_stream: bool = has_stream
         self.state = RequestState.OPENING if has_stream else RequestState.QUEUED
         self.id: int | None = None
         self.session: Session | None = None

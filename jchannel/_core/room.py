@@ -39,7 +39,7 @@ class Room:
     """
 
     def __init__(self, connection: Connection, limits: Limits) -> None:
-        self.woken = False
+        self.woken: bool = False
         self._connection = connection
         self._limits = limits
         self._most_unasked = UNASKED_FACTOR * limits.send_buffer_bytes

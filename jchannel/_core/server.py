@@ -38,10 +38,14 @@ from jchannel._guarded import log, repr_of, text_of
 from jchannel._protocol.connection import Connection
 from jchannel._protocol.messages import Hello, Welcome
 from jchannel._protocol.values import PLAIN, Conversion
+from jchannel._secret import Secret
 from jchannel.errors import ClosedError, FrontendError, RefusedError
 
-__all__ = ["Server", "ServerState"]
+__all__ = ["TAKEN", "Server", "ServerState"]
 
+
+#: Why a second page is refused.
+TAKEN: Final = "another page is connected to this server, which takes one at a time"
 
 #: The logger of pages that come and go.
 _SESSION: Final = "jchannel.session"
@@ -114,24 +118,24 @@ class Server:
         ssl_context: ssl.SSLContext | None = None,
         conversion: Conversion = PLAIN,
     ) -> None:
-        self.limits = _check_limits(limits)
+        self.limits: Limits = _check_limits(limits)
         self.tracebacks = tracebacks
         self.conversion = conversion
-        self.token = make_token()
-        self.pages = 0
+        self.token: Secret = make_token()
+        self.pages: int = 0
         self.advice = "open server.page_url in a browser"
-        self.deadlines = Deadlines()
-        self.streams = StreamRegistry(self.limits)
-        self.tally = ChannelTally()
+        self.deadlines: Deadlines = Deadlines()
+        self.streams: StreamRegistry = StreamRegistry(self.limits)
+        self.tally: ChannelTally = ChannelTally()
         self._heartbeat = _check_heartbeat(heartbeat)
         self._host = host
         self._port = port
         self._listeners = None if listeners is None else _check_listeners(listeners)
         self._ssl_context = _check_ssl_context(ssl_context)
         self._url = None if url is None else check_url(url)
-        self.prefix = "" if self._url is None else urlsplit(self._url).path
-        self.gate = Gate(self.token, frozenset(), check_origins(origins))
-        self.routes = Routes(self.prefix)
+        self.prefix: str = "" if self._url is None else urlsplit(self._url).path
+        self.gate: Gate = Gate(self.token, frozenset(), check_origins(origins))
+        self.routes: Routes = Routes(self.prefix)
         self._carrier = ServerCarrier(self.streams)
         self.routes.add(STREAMS_PATH, self._carrier.serve)
         self._acceptor = Acceptor(self.gate, self.routes, self.prefix, self.limits, self._serve_page)
@@ -151,7 +155,7 @@ class Server:
         self._held: Counter[ServerChannel] = Counter()
         self._last_channel = 0
         self._failure: Exception | None = None
-        self.forked = False
+        self.forked: bool = False
         disown_when_forked(self)
 
     @property
@@ -510,7 +514,7 @@ class Server:
             words = "the page has connected anew"
             if session.alive and session.client != hello.client:
                 if not self._movers:
-                    return RefusedError("taken", "another page is connected to this server, which takes one at a time")
+                    return RefusedError("taken", TAKEN)
                 self._movers.clear()
                 words = "another page has taken over, as server.move_to_newest_page() has asked for"
             session.end("replaced", words)

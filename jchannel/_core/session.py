@@ -84,8 +84,8 @@ class FrameLoad:
     __slots__ = ("requests", "size")
 
     def __init__(self, size: int) -> None:
-        self.size = size
-        self.requests = 0
+        self.size: int = size
+        self.requests: int = 0
 
 
 #: The most characters of a goodbye's message, where the whole of it does not fit into the far side's frames: at four
@@ -169,12 +169,12 @@ class Session:
         self.limits = limits
         self.remote_error = remote_error
         self._run = TrioRun()
-        self.since = self._run.now()
-        self.tally = SocketTally() if tally is None else tally
+        self.since: float = self._run.now()
+        self.tally: SocketTally = SocketTally() if tally is None else tally
         self.round_trip: float | None = None
-        self.why_ended = ""
+        self.why_ended: str = ""
         self.invocations: dict[int, Invocation] = {}
-        self.running_bytes = 0
+        self.running_bytes: int = 0
         self._state = SessionState.ALIVE
         self._link = link
         self._connection = connection
@@ -187,11 +187,11 @@ class Session:
         self._far_beat = far_beat
         self._beat_answered = trio.Event()
         self._requests: dict[int, Request] = {}
-        self.room = Room(connection, limits)
+        self.room: Room = Room(connection, limits)
         # Whether the program wants messages in the log. To ask for each would be a tenth of the work of a call.
         self._traces = is_logged(WIRE)
         self._load = FrameLoad(0)
-        self.stream_quota = StreamQuota(limits)
+        self.stream_quota: StreamQuota = StreamQuota(limits)
         self._writer_waits: trio.lowlevel.Task | None = None
         self._unsent = False
         self.on_end: Callable[[], None] | None = None

@@ -131,6 +131,13 @@ class SocketTally:
         "messages_sent",
     )
 
+    messages_sent: int
+    messages_received: int
+    frames_sent: int
+    frames_received: int
+    bytes_sent: int
+    bytes_received: int
+
     def __init__(self) -> None:
         self.messages_sent = self.messages_received = 0
         self.frames_sent = self.frames_received = 0
@@ -159,6 +166,10 @@ class CallTally:
 
     __slots__ = ("answered", "cancelled", "failed")
 
+    answered: int
+    failed: int
+    cancelled: int
+
     def __init__(self) -> None:
         self.answered = self.failed = self.cancelled = 0
 
@@ -182,7 +193,10 @@ class ChannelTally:
 
     __slots__ = ("made", "served", "stream_bytes_received", "stream_bytes_sent")
 
+    stream_bytes_sent: int
+    stream_bytes_received: int
+
     def __init__(self) -> None:
-        self.made = CallTally()
-        self.served = CallTally()
+        self.made: CallTally = CallTally()
+        self.served: CallTally = CallTally()
         self.stream_bytes_sent = self.stream_bytes_received = 0

@@ -43,8 +43,8 @@ class Buffer:
     def __init__(self, pieces: Iterable[bytes] = ()) -> None:
         self._pieces = deque(pieces)
         self._changed = trio.lowlevel.ParkingLot()
-        self.size = sum(map(len, self._pieces))
-        self.limit = READ_AHEAD
+        self.size: int = sum(map(len, self._pieces))
+        self.limit: int = READ_AHEAD
         self.on_change: Callable[[], None] | None = None
         self.quota: StreamQuota | None = None
 
@@ -152,7 +152,7 @@ class Stream(ABC):
         self.in_pieces = False
         self.credit = 0
         self.quota: StreamQuota | None = None
-        self.exits = ExitStack()
+        self.exits: ExitStack = ExitStack()
         self.channel: object = None
         self.place: tuple[object, int] | None = None
         self.ticket: str | None = None

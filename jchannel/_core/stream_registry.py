@@ -40,7 +40,7 @@ class StreamRegistry:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self.threads = TrioThreads(limits)
+        self.threads: TrioThreads = TrioThreads(limits)
         self._close_seconds = limits.cleanup_seconds
         self._by_channel: dict[object, dict[Stream, None]] = {}
         self._by_place: dict[tuple[object, bool, int], Stream] = {}

@@ -24,7 +24,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from jchannel._client import read_static
-from jchannel._core.asgi import Receive, Scope, Send, get_header, respond
+from jchannel._core.asgi import Receive, Scope, Send, get_header, read_body, respond
 from jchannel._notebook.panel import Panels
 from jchannel._secret import Secret
 
@@ -75,9 +75,9 @@ class Claims:
         admit: Callable[[str | None, str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.server_id = secrets.token_urlsafe(16)
-        self.path = f"{_NOTEBOOK_PATH}{self.server_id}/"
-        self.panels = Panels(self.server_id)
+        self.server_id: str = secrets.token_urlsafe(16)
+        self.path: str = f"{_NOTEBOOK_PATH}{self.server_id}/"
+        self.panels: Panels = Panels(self.server_id)
         self._token = token
         self._seconds = seconds
         self._admit = admit
@@ -109,10 +109,10 @@ class Claims:
             query = parse_qs(scope["query_string"].decode("latin-1"))
             await _answer(send, self._prove(query.get("nonce", [""])[0], query.get("ticket", [None])[0]))
         elif name == "claim" and method == "POST":
-            ticket = await _read_body(receive, _MAX_TICKET_BYTES)
+            ticket = await read_body(receive, _MAX_TICKET_BYTES)
             await _answer(send, self._claim(ticket, get_header(scope, b"origin"), get_header(scope, b"host") or ""))
         elif name == "panels" and method == "POST":
-            await _answer(send, self._report(await _read_body(receive, _MAX_REPORT_BYTES)))
+            await _answer(send, self._report(await read_body(receive, _MAX_REPORT_BYTES)))
         else:
             await respond(send, HTTPStatus.NOT_FOUND, b"", _HEADERS)
 
@@ -157,16 +157,3 @@ async def _answer(send: Send, answer: dict[str, Any] | None) -> None:
         await respond(
             send, HTTPStatus.OK, json.dumps(answer).encode(), {"content-type": "application/json", **_HEADERS}
         )
-
-
-async def _read_body(receive: Receive, limit: int) -> str:
-    """Return the body of a request; empty if it has more bytes than the limit, or does not come whole."""
-    body = b""
-    more = True
-    while more and len(body) <= limit:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return ""
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return body.decode("latin-1") if len(body) <= limit else ""

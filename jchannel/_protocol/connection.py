@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from jchannel._protocol.frames import decode_frame, encode_frame, frame_size
 from jchannel._protocol.messages import (
@@ -63,7 +63,8 @@ _FRAME_OVERHEAD: Final = 16
 class Role(Enum):
     """Which side of the connection this is."""
 
-    __hash__ = object.__hash__  # That of enums is in Python, and each message is looked up by two of them.
+    # That of enums is in Python, and each message is looked up by two of them.
+    __hash__: ClassVar[Callable[[object], int]] = object.__hash__
 
     SERVER = auto()
     PAGE = auto()
@@ -72,7 +73,7 @@ class Role(Enum):
 class State(Enum):
     """How far the connection is."""
 
-    __hash__ = object.__hash__
+    __hash__: ClassVar[Callable[[object], int]] = object.__hash__
 
     OPENING = auto()
     HELLO = auto()
@@ -113,8 +114,8 @@ class Connection:
 
     def __init__(self, role: Role, *, frame_limit: int = FRAME_LIMIT) -> None:
         self.role = role
-        self.state = State.OPENING
-        self.frame_limit = frame_limit
+        self.state: State = State.OPENING
+        self.frame_limit: int = frame_limit
         self.http_streams: float = math.inf
         self.far_beat: float | None = None
         self._way_limit: float = math.inf
@@ -139,8 +140,8 @@ class Connection:
             Ack: window.receive,
         }
         self._waiting: deque[Encoded] = deque()
-        self.waiting_bytes = 0
-        self.waiting_unasked = 0
+        self.waiting_bytes: int = 0
+        self.waiting_unasked: int = 0
 
     @property
     def unanswered(self) -> int:

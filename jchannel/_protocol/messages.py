@@ -128,7 +128,7 @@ class Hello:
     ``frame_limit`` is the largest frame that its way to the server carries, in bytes; ``None`` where it knows of none.
     """
 
-    type: ClassVar = "hello"
+    type: ClassVar[str] = "hello"
     client: str
     frame_limit: int | None = None
 
@@ -141,7 +141,7 @@ class Welcome:
     the most streams that travel over HTTP at once; ``None`` for no limit.
     """
 
-    type: ClassVar = "welcome"
+    type: ClassVar[str] = "welcome"
     beat: float
     frame_limit: int
     cancel_wait: float
@@ -153,7 +153,7 @@ class Welcome:
 class Goodbye:
     """The last message of a side that ends the connection on purpose."""
 
-    type: ClassVar = "goodbye"
+    type: ClassVar[str] = "goodbye"
     reason: str
     message: str
 
@@ -162,7 +162,7 @@ class Goodbye:
 class Beat:
     """The server's sign of life, and the page's, which answers each: its own code does, and not its browser."""
 
-    type: ClassVar = "beat"
+    type: ClassVar[str] = "beat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class Open:
     what the page does with NaN and the infinities, ``null`` or ``keep``; without it the page refuses to send them.
     """
 
-    type: ClassVar = "open"
+    type: ClassVar[str] = "open"
     id: int
     channel: int
     code: str | None = None
@@ -185,7 +185,7 @@ class Open:
 class Close:
     """Ask the page to forget a channel."""
 
-    type: ClassVar = "close"
+    type: ClassVar[str] = "close"
     id: int
     channel: int
 
@@ -194,7 +194,7 @@ class Close:
 class Echo:
     """Ask for the arguments back."""
 
-    type: ClassVar = "echo"
+    type: ClassVar[str] = "echo"
     id: int
     channel: int
     args: Any
@@ -207,7 +207,7 @@ class Call:
     ``timeout`` is the time left in seconds, and ``parent`` the receiver's own request on whose behalf this one is made.
     """
 
-    type: ClassVar = "call"
+    type: ClassVar[str] = "call"
     id: int
     channel: int
     name: str
@@ -221,7 +221,7 @@ class Call:
 class Pipe:
     """Send a stream, and ask for it back. ``timeout`` and ``parent`` are those of ``Call``."""
 
-    type: ClassVar = "pipe"
+    type: ClassVar[str] = "pipe"
     id: int
     channel: int
     stream: StreamInfo
@@ -233,7 +233,7 @@ class Pipe:
 class Result:
     """The answer to the request ``id``."""
 
-    type: ClassVar = "result"
+    type: ClassVar[str] = "result"
     id: int
     value: Any
     stream: StreamInfo | None = None
@@ -243,7 +243,7 @@ class Result:
 class Error:
     """The answer to a request that has failed."""
 
-    type: ClassVar = "error"
+    type: ClassVar[str] = "error"
     id: int
     kind: str
     name: str
@@ -255,7 +255,7 @@ class Error:
 class Cancel:
     """Ask for the end of the sender's request ``id``, which is answered all the same."""
 
-    type: ClassVar = "cancel"
+    type: ClassVar[str] = "cancel"
     id: int
 
 
@@ -266,7 +266,7 @@ class Ticket:
     ``credit`` is the number of bytes that it may send as pieces instead; ``None`` where it must post.
     """
 
-    type: ClassVar = "ticket"
+    type: ClassVar[str] = "ticket"
     stream: int
     ticket: str = field_of(repr=False)  # A secret.
     credit: int | None = None
@@ -276,7 +276,7 @@ class Ticket:
 class Stop:
     """Tell a stream's source that its reader wants no more."""
 
-    type: ClassVar = "stop"
+    type: ClassVar[str] = "stop"
     stream: int
 
 
@@ -284,7 +284,7 @@ class Stop:
 class Broken:
     """Tell a stream's reader that its source has failed, and with which exception."""
 
-    type: ClassVar = "broken"
+    type: ClassVar[str] = "broken"
     stream: int
     name: str
     message: str
@@ -294,7 +294,7 @@ class Broken:
 class Credit:
     """Allow a stream's source to send so many more bytes as pieces. The first credit begins the stream."""
 
-    type: ClassVar = "credit"
+    type: ClassVar[str] = "credit"
     stream: int
     bytes: int
 
@@ -303,7 +303,7 @@ class Credit:
 class Piece:
     """The next bytes of a stream, at least one, that travels as pieces."""
 
-    type: ClassVar = "piece"
+    type: ClassVar[str] = "piece"
     stream: int
     data: bytes
 
@@ -312,7 +312,7 @@ class Piece:
 class End:
     """Tell a stream's reader that it has had all pieces."""
 
-    type: ClassVar = "end"
+    type: ClassVar[str] = "end"
     stream: int
 
 
@@ -320,7 +320,7 @@ class End:
 class Ack:
     """Tell the far side that so many more bytes of its pieces have arrived."""
 
-    type: ClassVar = "ack"
+    type: ClassVar[str] = "ack"
     bytes: int
 
 

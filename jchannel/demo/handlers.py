@@ -21,7 +21,7 @@ class ChartHandler:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._columns = list(table.columns.values())
-        self.calls = 0
+        self.calls: int = 0
 
     def describe(self) -> dict[str, Any]:
         """Return what there is to draw: everything but the values."""

@@ -10,3 +10,7 @@ from __future__ import annotations
 from jchannel.kernel.background import KernelNursery, current_nursery
 
 __all__ = ["KernelNursery", "current_nursery"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -66,7 +66,7 @@ class TrioShell(ZMQInteractiveShell):
 class TrioKernel(IPythonKernel):
     """An IPython kernel that handles interrupts with ``Interrupts``, and ends what cells have started before itself."""
 
-    shell_class = Type(TrioShell)
+    shell_class: Type[type[TrioShell], type[TrioShell]] = Type(TrioShell)
     ending: ClassVar[_Ending]
 
     def pre_handler_hook(self) -> None:
@@ -98,9 +98,9 @@ class _Ending:
     """
 
     def __init__(self) -> None:
-        self.begun = trio.Event()
-        self.cells_have_ended = threading.Event()
-        self.loop_may_end = trio.Event()
+        self.begun: trio.Event = trio.Event()
+        self.cells_have_ended: threading.Event = threading.Event()
+        self.loop_may_end: trio.Event = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
 
     def begin_from_thread(self) -> None:
@@ -116,7 +116,7 @@ class _Ending:
 class TrioKernelApp(IPKernelApp):
     """ipykernel's application, which runs in trio."""
 
-    ending_seconds = Float(
+    ending_seconds: Float[float, int | float] = Float(
         2.0,
         help="Seconds that what cells have started may take to end, when the kernel is shut down. After that the "
         "process is ended at once. A Jupyter server sends a signal after 2.5 s.",

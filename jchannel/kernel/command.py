@@ -7,10 +7,10 @@ import sys
 
 from jchannel.kernel import spec
 
-__all__ = ["add_kernel"]
+__all__ = ["add_arguments"]
 
 
-def add_kernel(kernel: argparse.ArgumentParser) -> None:
+def add_arguments(kernel: argparse.ArgumentParser) -> None:
     """Add the subcommands to the command's parser."""
     kernel.description = (
         "The trio kernel is an ipykernel that runs on a trio-asyncio loop: its cells await asyncio code and trio code, "

@@ -33,3 +33,7 @@ __all__ = [
     "open_pair",
     "open_server",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

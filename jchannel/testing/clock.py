@@ -35,8 +35,8 @@ class KitPortal(Portal):
 
     def __init__(self, make_watch: Callable[[KitPortal], RestWatch] | None = None) -> None:
         super().__init__()
-        self.posted = 0
-        self.hold = TimeHold()
+        self.posted: int = 0
+        self.hold: TimeHold = TimeHold()
         self._watch = None if make_watch is None else make_watch(self)
         self._clock = trio.testing.MockClock()
         self._on_end: Callable[[], object] = lambda: None

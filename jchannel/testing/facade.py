@@ -98,8 +98,8 @@ class FacadePage:
     """
 
     def __init__(self, portal: KitPortal, owner: Owner[Page], page: Page, streams: Streams) -> None:
-        self.to_page = FacadeDirection(portal, page.to_page)
-        self.to_python = FacadeDirection(portal, page.to_python)
+        self.to_page: FacadeDirection = FacadeDirection(portal, page.to_page)
+        self.to_python: FacadeDirection = FacadeDirection(portal, page.to_python)
         self._portal = portal
         self._owner = owner
         self._page = page

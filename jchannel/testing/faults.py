@@ -50,7 +50,7 @@ class Fault:
     """
 
     def __init__(self, kind: Literal["drop", "duplicate", "reorder"], types: tuple[str, ...], count: int) -> None:
-        self.hits = 0
+        self.hits: int = 0
         self._kind = kind
         self._types = types
         self._count = count
@@ -96,6 +96,9 @@ class Direction(Transit):
         held: Whether nothing passes.
         delay: Seconds from sending to arriving.
     """
+
+    held: bool
+    delay: float
 
     def __init__(self, to: Literal["page", "python"], changed: trio.lowlevel.ParkingLot | None = None) -> None:
         super().__init__(changed)

@@ -33,8 +33,8 @@ class Transit:
     """
 
     def __init__(self, changed: trio.lowlevel.ParkingLot | None = None) -> None:
-        self.held = False
-        self.delay = 0.0
+        self.held: bool = False
+        self.delay: float = 0.0
         self._changed = trio.lowlevel.ParkingLot() if changed is None else changed
         self._pipes: weakref.WeakSet[_Pipe] = weakref.WeakSet()
 
@@ -70,11 +70,11 @@ class _Pipe:
 
     def __init__(self, transit: Transit) -> None:
         self.transit = transit
-        self.moved = trio.lowlevel.ParkingLot()
+        self.moved: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         transit._pipes.add(self)
-        self.broken = False
-        self.sender_closed = False
-        self.receiver_closed = False
+        self.broken: bool = False
+        self.sender_closed: bool = False
+        self.receiver_closed: bool = False
         self._pieces: deque[tuple[float, bytes]] = deque()
         self._size = 0
 

@@ -65,12 +65,12 @@ class Page(metaclass=NoPublicConstructor):
         methods: Methods,
         convert_stream: ConvertStream,
     ) -> None:
-        self.client = secrets.token_urlsafe(12) if client is None else client
+        self.client: str = secrets.token_urlsafe(12) if client is None else client
         self._record = CallRecord()
-        self.calls = self._record.calls
+        self.calls: list[RecordedCall] = self._record.calls
         passing = trio.lowlevel.ParkingLot()
-        self.to_page = Direction("page", passing)
-        self.to_python = Direction("python", passing)
+        self.to_page: Direction = Direction("page", passing)
+        self.to_python: Direction = Direction("python", passing)
         self._exploration = EXPLORATION.get()
         self.to_page._exploration = self.to_python._exploration = self._exploration
         self._url = url

@@ -9,6 +9,7 @@ import { connectWindow, findBase } from './page.js';
 
 export * from './exports.js';
 export type { CallOptions } from './requests/call-options.js';
+export type { ChannelApi } from './channels/api.js';
 export type { Calls } from './channels/calls.js';
 export type { ChannelState } from './channels/channel.js';
 export type { Initialize } from './channels/evaluate.js';

@@ -79,13 +79,14 @@ class BrowserThread:
 
     Args:
         left_out: Flags of Playwright's that Chromium does not get.
+        flags: Flags that it gets in addition.
 
     Attributes:
         sync: The blocking form of the methods.
     """
 
-    def __init__(self, left_out: Sequence[str] = ()) -> None:
-        self._loop_thread = LoopThread(partial(_run_chromium, left_out), name="chromium", timeout=TIMEOUT)
+    def __init__(self, left_out: Sequence[str] = (), flags: Sequence[str] = ()) -> None:
+        self._loop_thread = LoopThread(partial(_run_chromium, left_out, flags), name="chromium", timeout=TIMEOUT)
         self._contexts: set[BrowserContext] = set()
         self._browser: Browser
         self.sync = SyncBrowser(self)
@@ -150,13 +151,13 @@ class BrowserThread:
 
 
 @contextlib.asynccontextmanager
-async def _run_chromium(left_out: Sequence[str]) -> AsyncGenerator[Browser]:
+async def _run_chromium(left_out: Sequence[str], flags: Sequence[str]) -> AsyncGenerator[Browser]:
     # Whoever leaves flags out wants what users have.
     executable = find_chromium(whole=bool(left_out))
     async with (
         async_playwright() as playwright,
         await playwright.chromium.launch(
-            executable_path=executable, args=FLAGS, ignore_default_args=list(left_out)
+            executable_path=executable, args=[*FLAGS, *flags], ignore_default_args=list(left_out)
         ) as browser,
     ):
         yield browser

@@ -34,6 +34,8 @@ def test_without_a_command_it_prints_help(capsys: Capture) -> None:
     out = capsys.readouterr().out
     assert "demo" in out
     assert "kernel" in out
+    assert "types" in out
+    assert "doctor" in out
 
 
 def test_the_demo_has_defaults(runs: list[Options]) -> None:

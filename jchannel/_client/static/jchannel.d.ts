@@ -23,37 +23,6 @@ interface CallOptions {
     readonly timeout?: number | null;
 }
 
-/** What the client needs of its surroundings: sockets, HTTP, time and randomness. Tests replace it. */
-/** The part of a WebSocket that the client uses. */
-interface SocketLike {
-    binaryType: string;
-    readonly readyState: number;
-    readonly bufferedAmount: number;
-    send(data: string | ArrayBuffer | Blob): void;
-    close(): void;
-    addEventListener(type: 'open' | 'close' | 'error', listener: () => void): void;
-    addEventListener(type: 'message', listener: (event: {
-        readonly data: unknown;
-    }) => void): void;
-}
-/** A WebSocket class: the browser's, Node's (from version 22 on), or one of a package such as `ws`. */
-type SocketClass = new (url: string, protocols: string[]) => SocketLike;
-
-/**
- * The messages of the protocol: which types there are, who sends them, and how they are encoded and parsed.
- *
- * The tables here are those of `docs/protocol.md`. `connection.ts` decides whether a message is allowed at a given
- * time.
- */
-
-declare const GOODBYE_REASONS: readonly ["closed", "token", "origin", "version", "taken", "replaced", "protocol", "away"];
-type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
-
-/** An object that holds bytes. */
-type Bytes = ArrayBuffer | ArrayBufferView;
-/** What can be sent as a stream. */
-type StreamSource = AsyncIterable<Bytes> | Iterable<Bytes> | ReadableStream<Bytes> | Blob | Response | ArrayBuffer | ArrayBufferView;
-
 /** Reading a byte stream from Python. */
 /** Options for reading records. */
 interface RecordOptions {
@@ -120,6 +89,87 @@ declare class MetaGenerator implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     aclose(): Promise<void>;
 }
 
+/** An object that holds bytes. */
+type Bytes = ArrayBuffer | ArrayBufferView;
+/** What can be sent as a stream. */
+type StreamSource = AsyncIterable<Bytes> | Iterable<Bytes> | ReadableStream<Bytes> | Blob | Response | ArrayBuffer | ArrayBufferView;
+
+/**
+ * The types of what the two sides of a channel offer each other. They are for the compiler alone: no code of the client
+ * depends on them.
+ */
+
+/**
+ * What is known of the two sides of a channel, as two interfaces of methods. Of a side that is left out nothing is known,
+ * and everything is allowed.
+ *
+ * A method takes and returns what the page sees: `add(a: number, b: number): number` is called as
+ * `await channel.call('add', 2, 3)`. A `MetaGenerator` as its first parameter, or as what it returns, is a byte stream.
+ * `python -m jchannel types` writes the interface of a handler in Python.
+ */
+interface ChannelApi {
+    /** The methods of the handler in Python, which the page calls. */
+    readonly python?: object;
+    /** The methods of `channel.handler` in the page, which Python calls. */
+    readonly page?: object;
+}
+/** Methods of which nothing is known. */
+type AnyMethods = Readonly<Record<string, (...args: unknown[]) => unknown>>;
+/** The methods of the handler in Python. */
+type PythonOf<Api extends ChannelApi> = Api extends {
+    readonly python: infer Python extends object;
+} ? Python : AnyMethods;
+/** The handler of the page: what it may be, and what its methods may return. */
+type HandlerOf<Api extends ChannelApi> = Api extends {
+    readonly page: infer Page extends object;
+} ? {
+    [Name in keyof Page]: Implementation<Page[Name]>;
+} : object;
+type Implementation<Member> = Member extends (...args: infer Args) => infer Result ? (...args: Args) => Sent<Awaited<Result>> | Promise<Sent<Awaited<Result>>> : Member;
+/** What a method returns so that the other side receives a value or a stream. */
+type Sent<Value> = Value extends MetaGenerator ? AsyncIterable<Bytes> | ReadableStream<Bytes> | Blob | Response : Value;
+/** Whether a method is called with a stream as its first argument, without one, or in both ways. */
+type Use<Member> = Member extends (...args: infer Args) => unknown ? unknown extends Args[0] ? 'value' | 'stream' : [NonNullable<Args[0]>] extends [never] ? 'value' : NonNullable<Args[0]> extends MetaGenerator ? 'stream' : 'value' : never;
+type NameOf<Methods, Wanted> = {
+    [Name in keyof Methods & string]: Wanted extends Use<Methods[Name]> ? Name : never;
+}[keyof Methods & string];
+/** The names of the methods that are called without a stream. */
+type CallName<Methods> = NameOf<Methods, 'value'>;
+/** The names of the methods that are called with a stream as their first argument. */
+type StreamCallName<Methods> = NameOf<Methods, 'stream'>;
+/** The arguments of a method. */
+type ArgumentsOf<Member> = Member extends (...args: infer Args) => unknown ? Args : never;
+/** The arguments of a method without the first one, the stream. */
+type OtherArgumentsOf<Member> = ArgumentsOf<Member> extends [unknown?, ...infer Others] ? Others : ArgumentsOf<Member>;
+/** What a call of a method gives. */
+type ResultOf<Member> = Member extends (...args: never[]) => infer Result ? Awaited<Result> : never;
+
+/** What the client needs of its surroundings: sockets, HTTP, time and randomness. Tests replace it. */
+/** The part of a WebSocket that the client uses. */
+interface SocketLike {
+    binaryType: string;
+    readonly readyState: number;
+    readonly bufferedAmount: number;
+    send(data: string | ArrayBuffer | Blob): void;
+    close(): void;
+    addEventListener(type: 'open' | 'close' | 'error', listener: () => void): void;
+    addEventListener(type: 'message', listener: (event: {
+        readonly data: unknown;
+    }) => void): void;
+}
+/** A WebSocket class: the browser's, Node's (from version 22 on), or one of a package such as `ws`. */
+type SocketClass = new (url: string, protocols: string[]) => SocketLike;
+
+/**
+ * The messages of the protocol: which types there are, who sends them, and how they are encoded and parsed.
+ *
+ * The tables here are those of `docs/protocol.md`. `connection.ts` decides whether a message is allowed at a given
+ * time.
+ */
+
+declare const GOODBYE_REASONS: readonly ["closed", "token", "origin", "version", "taken", "replaced", "protocol", "away"];
+type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
+
 /** The newest value wins: of the values that a page sets, faster than Python takes them, Python gets the newest. */
 
 /** The options of `channel.latest`. */
@@ -184,8 +234,10 @@ declare class Latest {
  * A call that a handler method makes before its first `await` is a **child** of the request that the method handles. It
  * has no more time than that request has left, and is cancelled when that request is cancelled or its time has passed,
  * and when its channel is closed. When the request has been answered, its children go on, with the same time.
+ *
+ * In TypeScript, `Methods` is the interface of what can be called.
  */
-declare class Calls {
+declare class Calls<Methods extends object = AnyMethods> {
     #private;
     /**
      * Call a method of the channel's handler in Python.
@@ -207,7 +259,7 @@ declare class Calls {
      *     calls as it takes at the same time. Nothing has run;
      *   - `TypeError` or `RangeError` if an argument cannot be sent. The message says which part of it.
      */
-    call(name: string, ...args: unknown[]): Promise<unknown>;
+    call<Name extends CallName<Methods>>(name: Name, ...args: ArgumentsOf<Methods[Name]>): Promise<ResultOf<Methods[Name]>>;
     /**
      * Call a method of the channel's handler in Python with a byte stream as its first argument.
      *
@@ -222,7 +274,7 @@ declare class Calls {
      * @returns What the method returned. It rejects like `call`, and with a `TypeError` if the stream is none of these or
      *   cannot be read any more. Nothing is sent then.
      */
-    callWithStream(name: string, stream: StreamSource, ...args: unknown[]): Promise<unknown>;
+    callWithStream<Name extends StreamCallName<Methods>>(name: Name, stream: StreamSource, ...args: OtherArgumentsOf<Methods[Name]>): Promise<ResultOf<Methods[Name]>>;
     /**
      * Send a byte stream to Python and receive it back. This is for tests of the connection.
      *
@@ -252,9 +304,11 @@ type ChannelState = 'open' | 'waiting' | 'closed';
 /**
  * A channel between this page and Python. The client creates it when Python opens it.
  *
+ * In TypeScript, `Api` says which methods the two sides have: `Channel<{ python: Handler; page: Page }>`.
+ *
  * It dispatches a `statechange` event, which has no further fields, after each change of `state`.
  */
-declare class Channel extends Calls {
+declare class Channel<Api extends ChannelApi = ChannelApi> extends Calls<PythonOf<Api>> {
     #private;
     /** The number of the channel, the same on both sides. */
     readonly id: number;
@@ -266,7 +320,7 @@ declare class Channel extends Calls {
      * If a method returns a promise, Python receives what that is fulfilled with. No other object is awaited, even if it
      * has a method `then`. JavaScript itself calls the `then` of what an `async` function returns.
      */
-    handler: object | null;
+    handler: HandlerOf<Api> | null;
     /** The state of the channel. */
     get state(): ChannelState;
     /**
@@ -294,7 +348,7 @@ declare class Channel extends Calls {
      * @throws TypeError if an option is unknown or has the wrong type.
      * @throws RangeError if the timeout is negative or NaN.
      */
-    with(options: CallOptions): Calls;
+    with(options: CallOptions): Calls<PythonOf<Api>>;
     /**
      * Return the newest value for a method in Python, for what changes faster than Python takes it, such as a pointer or
      * a slider:
@@ -475,8 +529,10 @@ declare class KernelError extends Error {
  * };
  * export default initialize;
  * ```
+ *
+ * `Initialize<{ python: Handler; page: Page }>` says which methods the two sides have.
  */
-type Initialize = (channel: Channel) => any;
+type Initialize<Api extends ChannelApi = ChannelApi> = (channel: Channel<Api>) => any;
 
 /**
  * The ES module. Importing it does not connect: `connect` connects to any server, `connectPage` to the server that
@@ -502,4 +558,4 @@ declare function connectPage(options?: {
 }): Client;
 
 export { Calls, Channel, Client, ClosedError, ConnectionLostError, KernelError, Latest, MetaGenerator, ProtocolError, RemoteCancelledError, StateError, connect, connectPage };
-export type { Bytes, CallOptions, ChannelState, ClientState, ConnectOptions, Initialize, LatestOptions, LatestStatistics, RecordOptions, RetryPolicy, SocketClass, SocketLike, StopReason, StreamSource };
+export type { Bytes, CallOptions, ChannelApi, ChannelState, ClientState, ConnectOptions, Initialize, LatestOptions, LatestStatistics, RecordOptions, RetryPolicy, SocketClass, SocketLike, StopReason, StreamSource };

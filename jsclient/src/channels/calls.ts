@@ -4,6 +4,7 @@ import type { CallOptions } from '../requests/call-options.js';
 import type { StreamArgument } from '../requests/outbox.js';
 import type { MetaGenerator } from '../streams/reader.js';
 import type { StreamSource } from '../streams/sources.js';
+import type { AnyMethods, ArgumentsOf, CallName, OtherArgumentsOf, ResultOf, StreamCallName } from './api.js';
 import type { Latest, LatestOptions } from './latest.js';
 
 /** Makes the requests of a channel. */
@@ -20,8 +21,10 @@ export interface Requester {
  * A call that a handler method makes before its first `await` is a **child** of the request that the method handles. It
  * has no more time than that request has left, and is cancelled when that request is cancelled or its time has passed,
  * and when its channel is closed. When the request has been answered, its children go on, with the same time.
+ *
+ * In TypeScript, `Methods` is the interface of what can be called.
  */
-export class Calls {
+export class Calls<Methods extends object = AnyMethods> {
   readonly #requester: Requester;
   readonly #options: CallOptions | undefined;
 
@@ -51,8 +54,11 @@ export class Calls {
    *     calls as it takes at the same time. Nothing has run;
    *   - `TypeError` or `RangeError` if an argument cannot be sent. The message says which part of it.
    */
-  call(name: string, ...args: unknown[]): Promise<unknown> {
-    return this.#requester.call(name, args, undefined, this.#options);
+  call<Name extends CallName<Methods>>(
+    name: Name,
+    ...args: ArgumentsOf<Methods[Name]>
+  ): Promise<ResultOf<Methods[Name]>> {
+    return this.#requester.call(name, args, undefined, this.#options) as Promise<ResultOf<Methods[Name]>>;
   }
 
   /**
@@ -69,8 +75,12 @@ export class Calls {
    * @returns What the method returned. It rejects like `call`, and with a `TypeError` if the stream is none of these or
    *   cannot be read any more. Nothing is sent then.
    */
-  callWithStream(name: string, stream: StreamSource, ...args: unknown[]): Promise<unknown> {
-    return this.#requester.call(name, args, { source: stream }, this.#options);
+  callWithStream<Name extends StreamCallName<Methods>>(
+    name: Name,
+    stream: StreamSource,
+    ...args: OtherArgumentsOf<Methods[Name]>
+  ): Promise<ResultOf<Methods[Name]>> {
+    return this.#requester.call(name, args, { source: stream }, this.#options) as Promise<ResultOf<Methods[Name]>>;
   }
 
   /**

@@ -2,6 +2,7 @@
 
 import { checkCallOptions, type CallOptions } from '../requests/call-options.js';
 import { getCurrent } from '../requests/invocation.js';
+import type { ChannelApi, HandlerOf, PythonOf } from './api.js';
 import { Calls, type Requester } from './calls.js';
 import type { Latest, LatestOptions } from './latest.js';
 
@@ -17,9 +18,11 @@ export type ChannelState = 'open' | 'waiting' | 'closed';
 /**
  * A channel between this page and Python. The client creates it when Python opens it.
  *
+ * In TypeScript, `Api` says which methods the two sides have: `Channel<{ python: Handler; page: Page }>`.
+ *
  * It dispatches a `statechange` event, which has no further fields, after each change of `state`.
  */
-export class Channel extends Calls {
+export class Channel<Api extends ChannelApi = ChannelApi> extends Calls<PythonOf<Api>> {
   /** The number of the channel, the same on both sides. */
   readonly id: number;
 
@@ -31,7 +34,7 @@ export class Channel extends Calls {
    * If a method returns a promise, Python receives what that is fulfilled with. No other object is awaited, even if it
    * has a method `then`. JavaScript itself calls the `then` of what an `async` function returns.
    */
-  handler: object | null = null;
+  handler: HandlerOf<Api> | null = null;
 
   readonly #requester: Requester;
   readonly #events = new EventTarget();
@@ -96,7 +99,7 @@ export class Channel extends Calls {
    * @throws TypeError if an option is unknown or has the wrong type.
    * @throws RangeError if the timeout is negative or NaN.
    */
-  with(options: CallOptions): Calls {
+  with(options: CallOptions): Calls<PythonOf<Api>> {
     return new Calls(this.#requester, checkCallOptions(options));
   }
 

@@ -1,5 +1,6 @@
 /** Evaluating the code of a channel, an expression whose value is the initialization function. */
 
+import type { ChannelApi } from './api.js';
 import type { Channel } from './channel.js';
 
 /**
@@ -14,9 +15,11 @@ import type { Channel } from './channel.js';
  * };
  * export default initialize;
  * ```
+ *
+ * `Initialize<{ python: Handler; page: Page }>` says which methods the two sides have.
  */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- with unknown, TypeScript asks each for a return value
-export type Initialize = (channel: Channel) => any;
+export type Initialize<Api extends ChannelApi = ChannelApi> = (channel: Channel<Api>) => any;
 
 // One semicolon after which only white space and comments come. No part of it can match the same text in two ways, so
 // that matching does not take exponential time.

@@ -7,6 +7,7 @@ import { checkNames } from '../options.js';
 import { MIN_FRAME_LIMIT, type GoodbyeReason } from '../protocol/messages.js';
 import { describeThrown } from '../thrown.js';
 import { findEnvironment, type Environment, type SocketClass } from './environment.js';
+import { explainPolicy } from './policy.js';
 import { makeRetryPolicy, Retry, type RetryPolicy } from './retry.js';
 import { HANDSHAKE_TIMEOUT, Session, type Address } from './session.js';
 
@@ -238,9 +239,7 @@ export class Client extends EventTarget {
   #handleBlocked(url: string): void {
     const { socketUrl, streamsUrl } = this.#settings;
     if (this.#state === 'connecting' && url === socketUrl) {
-      const message =
-        `The page's Content Security Policy does not let it connect to the server. Add ${new URL(streamsUrl).origin} and ` +
-        `${new URL(socketUrl).origin} to the policy's connect-src.`;
+      const message = explainPolicy(streamsUrl, socketUrl);
       this.#session?.close({ reason: 'closed', message });
       this.stop({ reason: 'unreachable', message });
     }

@@ -1,0 +1,122 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { findPermission, observe, TIMEOUT, type ObservedPage } from '../../src/doctor/observe.js';
+import { hmac } from '../../src/notebook/sha256.js';
+import { FakeEnvironment } from '../fakes.js';
+
+const URL = 'http://localhost:8889/proxy/#jchannel=the-token';
+const BASE = 'http://localhost:8889/proxy';
+const GOODBYE = '[{"type":"goodbye","reason":"version","message":"no version"}]';
+
+const page: ObservedPage = { location: { href: 'http://localhost:8888/lab' }, navigator: {} };
+
+function pageWith(query: (name: string) => Promise<{ state: string }>): ObservedPage {
+  return {
+    ...page,
+    navigator: { permissions: { query: ({ name }) => query(name) as Promise<PermissionStatus> } },
+  };
+}
+
+/** An environment in which a policy may block connections. */
+class GuardedEnvironment extends FakeEnvironment {
+  block: (url: string) => void = () => undefined;
+
+  override onBlocked(listener?: (url: string) => void): () => void {
+    this.block = (url) => listener?.(url);
+    return () => {
+      this.block = () => undefined;
+    };
+  }
+}
+
+let environment: GuardedEnvironment;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  environment = new GuardedEnvironment();
+});
+
+afterEach(() => {
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+describe('a server', () => {
+  test('is asked for its status with a key, and for a WebSocket that it refuses', async () => {
+    const observed = observe(URL, page, environment);
+    expect(environment.exchange.url).toBe(`${BASE}/jchannel/status`);
+    expect(environment.exchange.method).toBe('POST');
+    expect(environment.exchange.body).toBe(hmac('the-token', 'jchannel status'));
+    environment.exchange.answer(200, '{"jchannel": "status"}');
+    await vi.advanceTimersByTimeAsync(0);
+    expect(environment.socket.url).toBe('ws://localhost:8889/proxy/socket');
+    expect(environment.socket.protocols).toEqual(['jchannel.doctor', 'jchannel.token.the-token']);
+    environment.socket.open();
+    environment.socket.arrive(GOODBYE);
+    expect(await observed).toEqual({
+      page: 'http://localhost:8888/lab',
+      base: BASE,
+      isBlocked: false,
+      permission: null,
+      answer: { status: 200, body: { jchannel: 'status' } },
+      goodbye: { reason: 'version', message: 'no version' },
+    });
+    expect(environment.socket.isClosed).toBe(true);
+  });
+
+  test('may give no answer, and no WebSocket', async () => {
+    const observed = observe('http://localhost:8889', page, environment);
+    environment.exchange.fail(new TypeError('Failed to fetch'));
+    await vi.advanceTimersByTimeAsync(0);
+    environment.socket.lose();
+    expect(await observed).toMatchObject({ base: 'http://localhost:8889', answer: null, goodbye: null });
+  });
+
+  test('has its time for each', async () => {
+    const observed = observe(URL, page, environment);
+    await vi.advanceTimersByTimeAsync(TIMEOUT * 1000);
+    await vi.advanceTimersByTimeAsync(TIMEOUT * 1000);
+    expect(await observed).toMatchObject({ answer: null, goodbye: null });
+  });
+
+  test.each(['{"jchannel"', '[]', '5'])('may say on the WebSocket what is no goodbye: %s', async (frame) => {
+    const observed = observe(URL, page, environment);
+    environment.exchange.answer(404, 'no JSON');
+    await vi.advanceTimersByTimeAsync(0);
+    environment.socket.arrive(frame);
+    const { answer, goodbye } = await observed;
+    expect(answer).toEqual({ status: 404, body: null });
+    expect(goodbye?.reason).toBe(frame === '[]' ? 'undefined' : undefined);
+  });
+
+  test('may be blocked by the policy of the page', async () => {
+    const observed = observe(URL, page, environment);
+    environment.block('http://localhost:9999/another');
+    environment.block(`${BASE}/jchannel/status`);
+    environment.exchange.fail(new TypeError('Failed to fetch'));
+    expect(await observed).toMatchObject({ isBlocked: true, answer: null, goodbye: null });
+    await vi.advanceTimersByTimeAsync(TIMEOUT * 1000);
+  });
+
+  test('may be one that browsers make no WebSocket to', async () => {
+    const Failing = function (): never {
+      throw new DOMException('insecure', 'SecurityError');
+    };
+    const observed = observe(URL, page, Object.assign(environment, { WebSocket: Failing as never }));
+    environment.exchange.fail(new TypeError('Failed to fetch'));
+    expect(await observed).toMatchObject({ answer: null, goodbye: null, isBlocked: false });
+  });
+});
+
+describe('the permission', () => {
+  test('has the newest name that the browser knows', async () => {
+    expect(await findPermission(pageWith((name) => Promise.resolve({ state: name })))).toBe('loopback-network');
+    const older = pageWith((name) =>
+      name === 'local-network-access' ? Promise.resolve({ state: 'prompt' }) : Promise.reject(new TypeError('unknown')),
+    );
+    expect(await findPermission(older)).toBe('prompt');
+  });
+
+  test('is not known to every browser', async () => {
+    expect(await findPermission(pageWith(() => Promise.reject(new TypeError('unknown'))))).toBeNull();
+    expect(await findPermission(page)).toBeNull();
+  });
+});

@@ -13,6 +13,7 @@ from jchannel._bridge.call import in_task, running_loop
 from jchannel._bridge.faces import ServerFace
 from jchannel._bridge.portal import portal_of
 from jchannel._core.limits import Limits
+from jchannel._tracebacks import trimmed
 from jchannel.channel import Channel
 
 __all__ = ["Server", "start"]
@@ -59,6 +60,7 @@ class Server(ServerFace):
     The arguments are checked when the server is started.
     """
 
+    @trimmed
     def start(self) -> asyncio.Task[Self]:
         """Start the server. One that was stopped can be started again.
 
@@ -77,6 +79,7 @@ class Server(ServerFace):
         task.add_done_callback(self._meet_notebook)
         return task
 
+    @trimmed
     def stop(self) -> asyncio.Task[None]:
         """Stop the server: end its channels, say goodbye to the page, and wait until all has ended.
 
@@ -93,6 +96,7 @@ class Server(ServerFace):
         """
         return in_task(self._handle.stop(), "server.stop")
 
+    @trimmed
     def open(
         self,
         code: str | None = None,
@@ -124,6 +128,7 @@ class Server(ServerFace):
         channel = Channel._make(self, code, module, handler)
         return in_task(channel._enter(timeout), "server.open")  # noqa: SLF001 (the same)
 
+    @trimmed
     def wait_page(self, timeout: float | None = None) -> asyncio.Task[None]:
         """Wait until a page is connected.
 
@@ -143,6 +148,7 @@ class Server(ServerFace):
         running_loop()
         return in_task(self._handle.wait_page(timeout), "server.wait_page")
 
+    @trimmed
     def move_to_newest_page(self, timeout: float | None = 10) -> asyncio.Task[None]:
         """Let the next page that connects take over from the one that is connected, and wait for that.
 
@@ -168,12 +174,14 @@ class Server(ServerFace):
         self._show_newest_page_the_way()
         return task
 
+    @trimmed
     async def __aenter__(self) -> Self:
         """Start the server, unless it is started already. Otherwise like ``start``."""
         await in_task(self._handle.enter(portal_of(running_loop()), self), "server.start")
         self._meet_notebook()
         return self
 
+    @trimmed
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -181,6 +189,7 @@ class Server(ServerFace):
         await self.stop()
 
 
+@trimmed
 def start(
     host: str = "localhost",
     port: int | None = None,

@@ -32,6 +32,7 @@ from jchannel._secret import hide
 from jchannel._streams.progress import Progress, check_progress
 from jchannel._streams.reader import MetaGenerator
 from jchannel._streams.sources import check_source
+from jchannel._tracebacks import trimmed, trimmed_context
 
 __all__ = [
     "CallNode",
@@ -80,6 +81,7 @@ class _Calls:
     def handler(self, handler: object) -> None:
         self._core.handler = handler
 
+    @trimmed
     async def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
         """Call a method of the far side's handler.
 
@@ -108,6 +110,7 @@ class _Calls:
         limit = check_timeout(timeout)
         return await self._start(pack_call(name, args), limit).wait()
 
+    @trimmed
     async def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None
     ) -> Any:
@@ -137,6 +140,7 @@ class _Calls:
         check_progress(progress)
         return await self._start(message, limit, source, progress).wait()
 
+    @trimmed
     async def echo(self, *args: object, timeout: float | None = 3) -> list[Any]:
         """Send arguments to the far side and receive them back. It is there for debugging and tests.
 
@@ -149,6 +153,7 @@ class _Calls:
         echoed: list[Any] = await self._start(pack_echo(args), limit).wait()
         return echoed
 
+    @trimmed
     async def pipe(
         self, stream: object, timeout: float | None = 3, *, progress: Progress | None = None
     ) -> MetaGenerator:
@@ -241,6 +246,7 @@ class Channel(_Calls, metaclass=NoPublicConstructor):
         """Whether the channel is open or being opened, with or without a page."""
         return self._core.state is not ChannelState.CLOSED
 
+    @trimmed
     async def open(self, timeout: float | None = 3) -> Any:
         """Open the channel: run its code's initialization function in the page.
 
@@ -263,6 +269,7 @@ class Channel(_Calls, metaclass=NoPublicConstructor):
         limit = check_timeout(timeout)
         return await self._core.wait_open(self._core.begin_open(), limit)
 
+    @trimmed
     async def close(self, timeout: float | None = 3) -> None:
         """Close the channel, on both sides. Calls under way in either direction end.
 
@@ -331,6 +338,7 @@ class Server(metaclass=NoPublicConstructor):
         """
         return self._core.tree()
 
+    @trimmed
     async def wait_page(self, timeout: float | None = None) -> None:
         """Wait until a page is connected.
 
@@ -346,6 +354,7 @@ class Server(metaclass=NoPublicConstructor):
         """
         await self._core.wait_page(timeout)
 
+    @trimmed
     async def move_to_newest_page(self, timeout: float | None = 10) -> None:
         """Let the next page that connects take over from the one that is connected, and wait for that.
 
@@ -365,6 +374,7 @@ class Server(metaclass=NoPublicConstructor):
         limit = check_timeout(timeout)
         await self._core.wait_newest_page(*self._core.begin_move_to_newest_page(), limit)
 
+    @trimmed_context
     @asynccontextmanager
     async def open_channel(
         self,
@@ -402,6 +412,7 @@ class Server(metaclass=NoPublicConstructor):
                 raise
             await channel.close(channel.context_timeout)
 
+    @trimmed_context
     @asynccontextmanager
     async def hold_channel(
         self, code: str | None = None, *, module: str | None = None, handler: object = None
@@ -484,6 +495,7 @@ class Peer(metaclass=NoPublicConstructor):
         """Why the connection has ended; empty while it is there."""
         return self._core.session.why_ended
 
+    @trimmed
     async def wait_channel(self) -> PeerChannel:
         """Wait until the server has opened a channel, and return the first that is open.
 
@@ -499,6 +511,7 @@ class Peer(metaclass=NoPublicConstructor):
         await self._core.session.wait_ended()
 
 
+@trimmed_context
 @asynccontextmanager
 async def open_server(
     host: str = "localhost",
@@ -563,6 +576,7 @@ async def open_server(
         yield Server.create(assembly)
 
 
+@trimmed_context
 @asynccontextmanager
 async def open_peer(
     url: str,

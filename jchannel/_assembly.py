@@ -69,7 +69,9 @@ class Assembly:
             listeners=options.listeners,
             ssl_context=options.ssl_context,
         )
-        self.desk = Claims(server.token, server.limits.claim_seconds, server.gate.admit)
+        self.desk = Claims(
+            server.token, server.limits.claim_seconds, server.gate.admit, run=server.streams.threads.run_short
+        )
         self._page = PageApp(options.static, server.prefix, server.gate)
         self._open_browser = options.open_browser
         server.routes.add(self.desk.path, self.desk.serve)

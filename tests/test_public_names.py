@@ -48,7 +48,7 @@ MODULES = {
 }
 
 _FACADE_SERVER = "issue_browser_url move_to_newest_page open page_url start statistics stop token tree url wait_page"
-_FACADE_CHANNEL = "call call_with_stream close context_timeout echo handler open pipe statistics tree"
+_FACADE_CHANNEL = "call call_with_stream close context_timeout echo handler open pipe show statistics tree"
 _FACADE_PAGE = """
     answer call call_with_stream calls client close codes connected delay echo fail hang hold lose pipe reconnect
     release reload restore resume_reading stop_reading wait_call wait_ended wait_lost why_ended

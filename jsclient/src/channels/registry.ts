@@ -6,6 +6,7 @@ import type { CallOptions } from '../requests/call-options.js';
 import type { StreamArgument, RequestDraft } from '../requests/outbox.js';
 import { outcomeOf, type Outcome } from '../requests/outcome.js';
 import { discard } from '../streams/sources.js';
+import type { Requester } from './calls.js';
 import { Channel } from './channel.js';
 import { evaluateCode } from './evaluate.js';
 import { importModule } from './modules.js';
@@ -19,8 +20,13 @@ export interface CodeSource {
   readonly module?: string | undefined;
 }
 
+/** Returns a new element for a channel to draw in, in its place in the page. */
+export type MakeElement = (channel: number) => HTMLElement;
+
 interface Entry {
   readonly channel: Channel;
+  /** Remove what the channel has drawn. */
+  readonly clear: () => void;
   /** The result of the initialization function. */
   readonly opened: Promise<Outcome>;
   /** Refuse the requests of the channel from now on. */
@@ -31,9 +37,11 @@ interface Entry {
 export class ChannelRegistry {
   readonly #entries = new Map<number, Entry>();
   readonly #request: MakeRequest;
+  readonly #makeElement: MakeElement;
 
-  constructor(request: MakeRequest) {
+  constructor(request: MakeRequest, makeElement: MakeElement) {
     this.#request = request;
+    this.#makeElement = makeElement;
   }
 
   /** Return the channel with this id, if it is open. */
@@ -89,7 +97,8 @@ export class ChannelRegistry {
       }
       return problem === undefined ? this.#request(draft, stream, options) : Promise.reject(new ClosedError(problem));
     };
-    const channel = new Channel(id, {
+    let element: HTMLElement | undefined;
+    const requester: Requester = {
       call: (name, args, stream, options) =>
         // JavaScript callers can pass anything.
         typeof (name as unknown) === 'string' && hasAtMost(name, MAX_METHOD_LENGTH)
@@ -101,11 +110,13 @@ export class ChannelRegistry {
             ),
       echo: (args, options) => request({ type: 'echo', channel: id, args }, undefined, options),
       pipe: (stream, options) => request({ type: 'pipe', channel: id }, stream, options),
-    });
+    };
+    const channel = new Channel(id, requester, () => (element ??= this.#makeElement(id)));
     // The entry is added before the code runs, because the code may use the channel at once.
     const { promise: opened, resolve } = makeDeferred();
     const entry: Entry = {
       channel,
+      clear: () => element?.remove(),
       opened,
       end: (message) => {
         problem = message;
@@ -130,6 +141,7 @@ export class ChannelRegistry {
       if (this.#entries.get(id) === entry) {
         this.forget(id, `The channel ${String(id)} could not be opened: its code has failed.`);
       }
+      entry.clear();
       throw error;
     }
   }

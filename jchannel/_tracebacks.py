@@ -24,7 +24,7 @@ __all__ = ["trim", "trimmed", "trimmed_context"]
 _OUTCOMES: Final = (StateError, RemoteError, ProtocolError, TimeoutError)
 
 #: What is refused, mostly: the line that refuses it stays.
-_REFUSALS: Final = (TypeError, ValueError, OSError)
+_REFUSALS: Final = (TypeError, ValueError, OSError, RuntimeError)
 
 #: The packages that an error passes on its way to the user's line.
 _PASSED: Final = frozenset({"jchannel", "outcome", "trio", "asyncio", "contextlib"})

@@ -122,6 +122,8 @@ def test_what_is_refused_ends_in_the_line_that_refuses_it() -> None:
         channel, _ = kit.open_pair()
         with raises(ValueError, "values.py"):
             channel.call("draw", float("nan"))
+    with raises(RuntimeError, "call.py"):
+        jchannel.Server().stop()  # No loop is running.
 
 
 # Streams

@@ -74,7 +74,9 @@ class Assembly:
             conversion=options.conversion,
         )
         self.server: Server = server
-        self.desk: Claims = Claims(server.token, server.limits.claim_seconds, server.gate.admit)
+        self.desk: Claims = Claims(
+            server.token, server.limits.claim_seconds, server.gate.admit, run=server.streams.threads.run_short
+        )
         self._page = PageApp(options.static, server.prefix, server.gate)
         self._open_browser = options.open_browser
         server.routes.add(self.desk.path, self.desk.serve)

@@ -23,6 +23,7 @@ from jchannel._core.latest import Latest
 from jchannel._core.watch import ChannelStatus
 from jchannel._streams.progress import Progress
 from jchannel._streams.reader import MetaGenerator
+from jchannel._tracebacks import trimmed, trimmed_context
 from jchannel.sync import BlockingCalls
 
 __all__ = ["Channel"]
@@ -76,6 +77,7 @@ class Channel(ChannelFace):
         """
         return self._sync
 
+    @trimmed
     def open(self, timeout: float | None = 3) -> asyncio.Task[Any]:
         """Open the channel: run its code's initialization function in the page.
 
@@ -96,6 +98,7 @@ class Channel(ChannelFace):
         """
         return in_task(self._handle.open(self._make_methods(), timeout), "channel.open")
 
+    @trimmed
     def close(self, timeout: float | None = 3) -> asyncio.Task[None]:
         """Close the channel, on both sides. Calls under way in either direction end.
 
@@ -117,6 +120,7 @@ class Channel(ChannelFace):
         """
         return in_task(self._handle.close(timeout), "channel.close")
 
+    @trimmed
     def echo(self, *args: object, timeout: float | None = 3) -> asyncio.Task[list[Any]]:
         """Send arguments to the page and receive them back. It is there for debugging and tests.
 
@@ -128,6 +132,7 @@ class Channel(ChannelFace):
         loop = running_loop()
         return in_task(self._requests.echo(args, timeout), "channel.echo", loop)
 
+    @trimmed
     def call(self, name: str, *args: object, timeout: float | None = 3) -> asyncio.Task[Any]:
         """Call a method of the page's handler.
 
@@ -155,6 +160,7 @@ class Channel(ChannelFace):
         loop = running_loop()
         return in_task(self._requests.call(name, args, timeout), f"channel.call({name!r})", loop)
 
+    @trimmed
     def post(self, name: str, *args: object, timeout: float | None = 3, on_failure: OnFailure | None = None) -> None:
         """Call a method of the page's handler without waiting for the answer.
 
@@ -179,6 +185,7 @@ class Channel(ChannelFace):
         """
         self._posts.post(name, args, timeout, on_failure)
 
+    @trimmed_context
     @asynccontextmanager
     async def open_latest(
         self, name: str, *, timeout: float | None = 3, on_failure: OnFailure | None = None
@@ -252,6 +259,7 @@ class Channel(ChannelFace):
         check_callback(callback)
         return LoopListening(callback, self._handle.channel.board, self._handle.portal)
 
+    @trimmed
     def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None
     ) -> asyncio.Task[Any]:
@@ -286,6 +294,7 @@ class Channel(ChannelFace):
         job = self._requests.call_with_stream(name, stream, args, timeout, progress)
         return in_task(job, f"channel.call_with_stream({name!r})", loop)
 
+    @trimmed
     def pipe(
         self, stream: object, timeout: float | None = 3, *, progress: Progress | None = None
     ) -> asyncio.Task[MetaGenerator]:
@@ -300,10 +309,12 @@ class Channel(ChannelFace):
         loop = running_loop()
         return in_task(self._requests.pipe(stream, timeout, progress), "channel.pipe", loop)
 
+    @trimmed
     async def __aenter__(self) -> Self:
         """Open the channel, with ``context_timeout``, unless it is open already. Otherwise like ``open``."""
         return await in_task(self._enter(self.context_timeout), "channel.open")
 
+    @trimmed
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:

@@ -99,8 +99,9 @@ class RemoteError(Exception):
         self.message = message
         self.stack = stack
 
-    def __reduce__(self) -> tuple[type[RemoteError], tuple[str, str, str, str | None]]:
-        return type(self), (self.kind, self.name, self.message, self.stack)
+    def __reduce__(self) -> tuple[type[RemoteError], tuple[str, str, str, str | None], dict[str, list[str]] | None]:
+        notes: list[str] = getattr(self, "__notes__", [])
+        return type(self), (self.kind, self.name, self.message, self.stack), {"__notes__": [*notes]} if notes else None
 
 
 class FrontendError(RemoteError):

@@ -16,6 +16,7 @@ from jchannel._bridge.watch import Listening, LoopListening, LoopWatch, check_ca
 from jchannel._core.limits import Limits
 from jchannel._core.watch import PageStatus
 from jchannel._protocol.values import Default, Nan
+from jchannel._tracebacks import trimmed
 from jchannel.channel import Channel
 
 __all__ = ["Server", "start"]
@@ -74,6 +75,7 @@ class Server(ServerFace):
     ``ResourceWarning`` that names it.
     """
 
+    @trimmed
     def start(self) -> asyncio.Task[Self]:
         """Start the server. One that was stopped can be started again.
 
@@ -98,6 +100,7 @@ class Server(ServerFace):
         task.add_done_callback(self._show_again)
         return task
 
+    @trimmed
     def stop(self) -> asyncio.Task[None]:
         """Stop the server: end its channels, say goodbye to the page, and wait until all has ended.
 
@@ -114,6 +117,7 @@ class Server(ServerFace):
         """
         return in_task(self._handle.stop(), "server.stop")
 
+    @trimmed
     def open(
         self,
         code: str | None = None,
@@ -149,6 +153,7 @@ class Server(ServerFace):
         channel = Channel._make(self, code, module, handler, default=default, nan=nan)
         return in_task(channel._enter(timeout), "server.open")  # noqa: SLF001 (the same)
 
+    @trimmed
     def wait_page(self, timeout: float | None = None) -> asyncio.Task[None]:
         """Wait until a page is connected.
 
@@ -200,6 +205,7 @@ class Server(ServerFace):
         check_callback(callback)
         return LoopListening(callback, self._handle.server.board, self._handle.portal)
 
+    @trimmed
     def move_to_newest_page(self, timeout: float | None = 10) -> asyncio.Task[None]:
         """Let the next page that connects take over from the one that is connected, and wait for that.
 
@@ -225,12 +231,14 @@ class Server(ServerFace):
         self._show_newest_page_the_way()
         return task
 
+    @trimmed
     async def __aenter__(self) -> Self:
         """Start the server, unless it is started already. Otherwise like ``start``."""
         await in_task(self._handle.enter(portal_of(running_loop()), self), "server.start")
         self._meet_notebook()
         return self
 
+    @trimmed
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -238,6 +246,7 @@ class Server(ServerFace):
         await self.stop()
 
 
+@trimmed
 def start(
     host: str = "localhost",
     port: int | None = None,

@@ -30,6 +30,7 @@ from jchannel._core.watch import ChannelStatus, PageStatus
 from jchannel._protocol.values import Default, Nan
 from jchannel._streams.blocking import BlockingRecords, ByteStream
 from jchannel._streams.progress import Progress
+from jchannel._tracebacks import trimmed
 
 __all__ = ["BlockingCalls", "BlockingRecords", "ByteStream", "Channel", "Server", "start"]
 
@@ -44,6 +45,7 @@ class Server(ServerFace):
     Making one starts nothing. It is started with ``start`` or with ``with``; ``jchannel.sync.start`` does both.
     """
 
+    @trimmed
     def start(self) -> Self:
         """Start the server. One that was stopped can be started again.
 
@@ -67,6 +69,7 @@ class Server(ServerFace):
         self._show_again()
         return self
 
+    @trimmed
     def stop(self) -> None:
         """Stop the server: end its channels, say goodbye to the page, and wait until all has ended.
 
@@ -79,6 +82,7 @@ class Server(ServerFace):
         """
         wait_blocking(self._handle.stop())
 
+    @trimmed
     def open(
         self,
         code: str | None = None,
@@ -115,6 +119,7 @@ class Server(ServerFace):
         channel.open(timeout)
         return channel
 
+    @trimmed
     def wait_page(self, timeout: float | None = None) -> None:
         """Wait until a page is connected.
 
@@ -149,6 +154,7 @@ class Server(ServerFace):
         threads = self._handle.server.streams.threads
         return ThreadListening(callback, self._handle.server.board, self._handle.portal, threads)
 
+    @trimmed
     def move_to_newest_page(self, timeout: float | None = 10) -> None:
         """Let the next page that connects take over from the one that is connected, and wait for that.
 
@@ -167,12 +173,14 @@ class Server(ServerFace):
         """
         wait_blocking(self._handle.move_to_newest_page(timeout), meanwhile=self._show_newest_page_the_way)
 
+    @trimmed
     def __enter__(self) -> Self:
         """Start the server, unless it is started already. Otherwise like ``start``."""
         wait_blocking(self._handle.enter(open_thread_portal(), self))
         self._meet_notebook()
         return self
 
+    @trimmed
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -203,6 +211,7 @@ class BlockingCalls:
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} of a channel {self._handle.describe()}>"
 
+    @trimmed
     def close(self, timeout: float | None = 3) -> None:
         """Close the channel, on both sides. Calls under way in either direction end.
 
@@ -219,6 +228,7 @@ class BlockingCalls:
         """
         wait_blocking(self._handle.close(timeout))
 
+    @trimmed
     def echo(self, *args: object, timeout: float | None = 3) -> list[Any]:
         """Send arguments to the page and receive them back. It is there for debugging and tests.
 
@@ -229,6 +239,7 @@ class BlockingCalls:
         """
         return wait_blocking(self._requests.echo(args, timeout))
 
+    @trimmed
     def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
         """Call a method of the page's handler.
 
@@ -253,6 +264,7 @@ class BlockingCalls:
         """
         return wait_blocking(self._requests.call(name, args, timeout))
 
+    @trimmed
     def post(self, name: str, *args: object, timeout: float | None = 3, on_failure: OnFailure | None = None) -> None:
         """Call a method of the page's handler without waiting for the answer.
 
@@ -316,6 +328,7 @@ class BlockingCalls:
         finally:
             wait_blocking(jobs.abandon())
 
+    @trimmed
     def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None
     ) -> Any:
@@ -346,6 +359,7 @@ class BlockingCalls:
         """
         return wait_blocking(self._requests.call_with_stream(name, stream, args, timeout, progress))
 
+    @trimmed
     def pipe(self, stream: object, timeout: float | None = 3, *, progress: Progress | None = None) -> ByteStream:
         """Send a byte stream to the page and receive it back. It is there for debugging and tests.
 
@@ -384,6 +398,7 @@ class Channel(ChannelFace, BlockingCalls):
         super()._set_up(handle)
         BlockingCalls.__init__(self, handle)
 
+    @trimmed
     def open(self, timeout: float | None = 3) -> Any:
         """Open the channel: run its code's initialization function in the page.
 
@@ -423,10 +438,12 @@ class Channel(ChannelFace, BlockingCalls):
         threads = self._handle.channel.server.streams.threads
         return ThreadListening(callback, self._handle.channel.board, self._handle.portal, threads)
 
+    @trimmed
     def __enter__(self) -> Self:
         """Open the channel, with ``context_timeout``, unless it is open already. Otherwise like ``open``."""
         return wait_blocking(self._handle.enter(ThreadMethods(), self.context_timeout, self))
 
+    @trimmed
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -434,6 +451,7 @@ class Channel(ChannelFace, BlockingCalls):
         wait_blocking(self._handle.close(self.context_timeout, BLOCK_LEFT))
 
 
+@trimmed
 def start(
     host: str = "localhost",
     port: int | None = None,

@@ -38,6 +38,7 @@ from jchannel._secret import hide
 from jchannel._streams.progress import Progress, check_progress
 from jchannel._streams.reader import MetaGenerator
 from jchannel._streams.sources import check_source
+from jchannel._tracebacks import trimmed, trimmed_context
 
 __all__ = [
     "CallNode",
@@ -100,6 +101,7 @@ class _Calls:
     def handler(self, handler: object) -> None:
         self._core.handler = handler
 
+    @trimmed
     async def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
         """Call a method of the far side's handler.
 
@@ -128,6 +130,7 @@ class _Calls:
         limit = check_timeout(timeout)
         return await self._start(pack_call(name, args, self._core.conversion), limit).wait()
 
+    @trimmed
     async def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3, progress: Progress | None = None
     ) -> Any:
@@ -158,6 +161,7 @@ class _Calls:
         check_progress(progress)
         return await self._start(message, limit, source, progress).wait()
 
+    @trimmed
     def post(self, name: str, *args: object, timeout: float | None = 3, on_failure: OnFailure | None = None) -> None:
         """Call a method of the far side's handler without waiting for the answer.
 
@@ -184,6 +188,7 @@ class _Calls:
         listener = self._listen(f"channel.post({name!r})", on_failure)
         Post(self._core, pack_call(name, args, self._core.conversion), limit, self._post_room, listener).send()
 
+    @trimmed_context
     @asynccontextmanager
     async def open_latest(
         self, name: str, *, timeout: float | None = 3, on_failure: OnFailure | None = None
@@ -234,6 +239,7 @@ class _Calls:
         check_on_failure(on_failure)
         return Listener(what) if on_failure is None else TaskListener(what, self._core, on_failure)
 
+    @trimmed
     async def echo(self, *args: object, timeout: float | None = 3) -> list[Any]:
         """Send arguments to the far side and receive them back. It is there for debugging and tests.
 
@@ -246,6 +252,7 @@ class _Calls:
         echoed: list[Any] = await self._start(pack_echo(args, self._core.conversion), limit).wait()
         return echoed
 
+    @trimmed
     async def pipe(
         self, stream: object, timeout: float | None = 3, *, progress: Progress | None = None
     ) -> MetaGenerator:
@@ -361,6 +368,7 @@ class Channel(_Calls, metaclass=NoPublicConstructor):
         """Whether the channel is open or being opened, with or without a page."""
         return self._core.state is not ChannelState.CLOSED
 
+    @trimmed
     async def open(self, timeout: float | None = 3) -> Any:
         """Open the channel: run its code's initialization function in the page.
 
@@ -383,6 +391,7 @@ class Channel(_Calls, metaclass=NoPublicConstructor):
         limit = check_timeout(timeout)
         return await self._core.wait_open(self._core.begin_open(), limit)
 
+    @trimmed
     async def close(self, timeout: float | None = 3) -> None:
         """Close the channel, on both sides. Calls under way in either direction end.
 
@@ -464,6 +473,7 @@ class Server(metaclass=NoPublicConstructor):
         """
         return Watch(self._core.board)
 
+    @trimmed
     async def wait_page(self, timeout: float | None = None) -> None:
         """Wait until a page is connected.
 
@@ -479,6 +489,7 @@ class Server(metaclass=NoPublicConstructor):
         """
         await self._core.wait_page(timeout)
 
+    @trimmed
     async def move_to_newest_page(self, timeout: float | None = 10) -> None:
         """Let the next page that connects take over from the one that is connected, and wait for that.
 
@@ -498,6 +509,7 @@ class Server(metaclass=NoPublicConstructor):
         limit = check_timeout(timeout)
         await self._core.wait_newest_page(*self._core.begin_move_to_newest_page(), limit)
 
+    @trimmed_context
     @asynccontextmanager
     async def open_channel(
         self,
@@ -539,6 +551,7 @@ class Server(metaclass=NoPublicConstructor):
                 raise
             await channel._close(channel.context_timeout, BLOCK_LEFT)  # noqa: SLF001 (the same)
 
+    @trimmed_context
     @asynccontextmanager
     async def hold_channel(
         self,
@@ -635,6 +648,7 @@ class Peer(metaclass=NoPublicConstructor):
         """Why the connection has ended; empty while it is there."""
         return self._core.session.why_ended
 
+    @trimmed
     async def wait_channel(self) -> PeerChannel:
         """Wait until the server has opened a channel, and return the first that is open.
 
@@ -650,6 +664,7 @@ class Peer(metaclass=NoPublicConstructor):
         await self._core.session.wait_ended()
 
 
+@trimmed_context
 @asynccontextmanager
 async def open_server(
     host: str = "localhost",
@@ -724,6 +739,7 @@ async def open_server(
         yield Server.create(assembly)
 
 
+@trimmed_context
 @asynccontextmanager
 async def open_peer(
     url: str,

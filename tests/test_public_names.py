@@ -59,7 +59,7 @@ _FACADE_SERVER = """
     issue_browser_url listen move_to_newest_page open page_url start statistics stop token tree url wait_page
 """
 _FACADE_CHANNEL = """
-    call call_with_stream close context_timeout echo handler listen open open_latest pipe post statistics tree
+    call call_with_stream close context_timeout echo handler listen open open_latest pipe post show statistics tree
 """
 _FACADE_PAGE = """
     answer call call_with_stream calls client close codes connected delay echo fail hang hold lose pipe reconnect

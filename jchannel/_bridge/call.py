@@ -25,6 +25,7 @@ from jchannel._bridge.jobs import CANCELLED, Job, Running, TaskJob
 from jchannel._bridge.mailbox import Kept, LoopClosedError, LoopMailbox
 from jchannel._bridge.tasks import CallTask, watch_failure
 from jchannel._guarded import is_interrupt
+from jchannel._tracebacks import trim
 from jchannel.errors import StateError
 
 __all__ = ["Call", "in_task", "running_loop", "wait_blocking", "wait_in_loop"]
@@ -87,7 +88,7 @@ class Call(ABC, Generic[T]):
         try:
             return self._outcome.unwrap()
         except trio.TooSlowError as error:
-            raise TimeoutError(*error.args) from error
+            raise TimeoutError(*error.args) from None
 
     # For the portal
 
@@ -171,7 +172,11 @@ class _LoopCall(Call[T]):
 
     async def wait_in_task(self) -> T:
         """Wait in a Task of its own, whose first step was made before it was one."""
-        return await self.wait(_begun())
+        try:
+            return await self.wait(_begun())
+        except Exception as error:
+            trim(error)
+            raise
 
     async def wait(self, first: Awaitable[None] | None = None) -> T:
         """Wait for the outcome. Cancelling it cancels the job and waits until it has ended."""

@@ -117,6 +117,7 @@ class ServerFace:
             )
             server.advice = ADVICE
             self._handle.on_page_wanted = self._frontend.show_if_alone
+            self._handle.make_place = self._frontend.make_place
         self._frontend.show_if_alone()
 
     def _find_former(self) -> Self | None:
@@ -303,6 +304,20 @@ class ChannelFace:
     def context_timeout(self, timeout: float | None) -> None:
         check_timeout(timeout)
         self._context_timeout = timeout
+
+    def show(self) -> None:
+        """Show the channel's element in the output of the present cell of a notebook.
+
+        The element is what the channel's code draws in: ``channel.element`` in JavaScript. Without this it is shown in
+        the output of the cell that has opened the channel. It is in one place at a time, where it was shown last.
+
+        Outside of a notebook's cells it does nothing: there the page has the element in its place already. Safe in any
+        thread and from a busy cell; it never waits for the page.
+
+        Raises:
+            ClosedError: The channel is not open.
+        """
+        self._handle.show()
 
     def statistics(self) -> ChannelStatistics:
         """Return what the channel has under way, and what it had since it was opened first.

@@ -26,6 +26,7 @@ from jchannel._core.incoming import IncomingStream
 from jchannel._core.limits import Limits
 from jchannel._core.posts import PostRoom
 from jchannel._core.server import Server
+from jchannel._notebook.elements import Place
 from jchannel._protocol.values import PLAIN, Conversion
 from jchannel.errors import ClosedError, StateError
 
@@ -35,6 +36,10 @@ _NOT_STARTED: Final = "the server is not started: start it first"
 _NOT_OPENED: Final = "the channel is closed: it has not been opened: call open() first"
 
 F = TypeVar("F")
+
+
+def _find_no_place() -> None:
+    """Return ``None``: where there is no notebook, no cell can show anything."""
 
 
 async def _do_nothing() -> None:
@@ -95,6 +100,7 @@ class ServerHandle:
         conversion: As above.
         current_portal: The way to the trio in which it was started last, or ``None``.
         on_page_wanted: The hook for a request that waits for a page: called in the thread that makes it.
+        make_place: Returns the present cell of a notebook as a place for the element of a channel, or ``None``.
     """
 
     def __init__(
@@ -107,6 +113,7 @@ class ServerHandle:
     ) -> None:
         self.conversion = conversion
         self.on_page_wanted: Callable[[], None] | None = None
+        self.make_place: Callable[[], Place | None] = _find_no_place
         self._assemble = assemble
         self._shares_interpreter = shares_interpreter
         self._only_portal = portal
@@ -276,11 +283,12 @@ class _Open:
         self._handle = handle
         self._methods = methods
         self._limit = limit
+        self._place = handle.server.make_place()
         self._opened: tuple[ServerChannel, Opening] | None = None
 
     def begin(self) -> Awaitable[Any]:
         """Open the channel, and return what is awaited until it is open."""
-        channel, opening = self._opened = self._handle.open_now(self._methods)
+        channel, opening = self._opened = self._handle.open_now(self._methods, self._place)
         return channel.wait_open(opening, self._limit)
 
     def begin_unless_open(self, facade: F) -> Awaitable[F]:
@@ -336,6 +344,7 @@ class ChannelHandle:
         self._handler = handler
         self._code = code
         self._module = module
+        self._place: Place | None = None
         self.core: ServerChannel | None = None
         self.post_room = PostRoom(self._find_limits)
 
@@ -370,6 +379,22 @@ class ChannelHandle:
     def was_opened(self) -> bool:
         """Whether there has been a channel of the core. Safe in any thread."""
         return self.core is not None
+
+    def show(self) -> None:
+        """Show the channel's element in the present cell of a notebook. Elsewhere it does nothing.
+
+        Raises:
+            ClosedError: The channel is not open.
+        """
+        core = self.core
+        number = None if core is None else core.number
+        if core is None or number is None:
+            raise ClosedError("the channel is closed, and shows nothing: call open() first")
+        place = self.server.make_place()
+        if place is not None:
+            self._place = place
+            place.hold(core)
+            place.show(number)
 
     def _find_limits(self) -> Limits:
         return Limits() if self.core is None else self.core.server.limits
@@ -415,8 +440,12 @@ class ChannelHandle:
         self.server.find_server()
         raise ClosedError(_NOT_OPENED)
 
-    def open_now(self, methods: BridgedMethods) -> tuple[ServerChannel, Opening]:
+    def open_now(self, methods: BridgedMethods, place: Place | None) -> tuple[ServerChannel, Opening]:
         """Begin to open the channel, and return it and the opening.
+
+        Args:
+            methods: Runs the handler's methods from then on.
+            place: Where its element is shown, if its code asks for one; ``None`` where that is not a notebook.
 
         Raises:
             ClosedError: The server is not started.
@@ -436,6 +465,9 @@ class ChannelHandle:
             )
         channel.handler = self._handler  # It may have been set meanwhile, when there was no channel to set it in.
         opening = channel.begin_open()
+        self._place = place
+        if place is not None:
+            place.hold(channel)
         self.methods = methods
         channel.dispatcher.methods = methods
         server.start_soon(channel.hold, opening)

@@ -16,6 +16,7 @@ from jchannel._core.endpoint import Endpoint
 from jchannel._core.forked import FORKED
 from jchannel._core.handlers import Methods
 from jchannel._core.incoming import read_in_trio
+from jchannel._core.javascript import explain_stack
 from jchannel._core.nursery import copy_error, open_flat_nursery
 from jchannel._core.outbox import ConvertStream
 from jchannel._core.request import Request
@@ -24,7 +25,7 @@ from jchannel._core.watch import Board, ChannelStatus
 from jchannel._guarded import log, repr_of
 from jchannel._protocol.messages import UNSENT, Close, Open
 from jchannel._protocol.values import Conversion
-from jchannel.errors import ClosedError, PageLostError, StateError
+from jchannel.errors import ClosedError, FrontendError, PageLostError, StateError
 
 if TYPE_CHECKING:
     from jchannel._core.server import Server
@@ -131,6 +132,11 @@ class ServerChannel(Endpoint):
         self._failure: Exception | None = None
         self._last_wait = ""
         self.outbox.close(ClosedError(f"the channel is closed: {self._why_closed}"))
+
+    @property
+    def number(self) -> int | None:
+        """Its number while it is open or opening: another one at each opening. Safe in any thread."""
+        return self._id
 
     @property
     def state(self) -> ChannelState:
@@ -360,6 +366,13 @@ class ServerChannel(Endpoint):
             return None, f"closed: {self._why_closed}"
         is_open = session is not None and session.alive
         return number, "open" if is_open else f"being opened: {self.explain_wait()}"
+
+    def annotate(self, error: Exception) -> None:
+        """Add the stack of an error in JavaScript as a note."""
+        if isinstance(error, FrontendError):
+            note = explain_stack(error.stack, self.code, self._id)
+            if note is not None:
+                error.add_note(note)
 
     def explain_wait(self) -> str:
         """Return what requests that have not been sent wait for, as a sentence. Safe in any thread."""

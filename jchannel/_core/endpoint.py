@@ -155,6 +155,10 @@ class Endpoint(ABC):
         """Return what requests that have not been sent wait for, as a sentence."""
 
     @abstractmethod
+    def annotate(self, error: Exception) -> None:
+        """Add to an error of the far side's what this side knows about it."""
+
+    @abstractmethod
     def _describe(self) -> tuple[int | None, str]:
         """Return the channel's number, ``None`` when it is closed, and its state, for the tree. Safe in any thread."""
 

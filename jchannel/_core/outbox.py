@@ -244,6 +244,10 @@ class Outbox:
             return None
         return self._convert_stream(stream, request.limit)
 
+    def annotate(self, error: Exception) -> None:
+        """Add to an error of the far side's what this side knows about it."""
+        self._sender.annotate(error)
+
     def explain_wait(self) -> str:
         """Return what requests that have not been sent wait for."""
         return self._sender.explain_wait()

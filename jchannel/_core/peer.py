@@ -111,6 +111,9 @@ class PeerChannel(Endpoint):
         """Return what requests that have not been sent wait for, as a sentence."""
         return "the server does not take what waits to be sent"
 
+    def annotate(self, error: Exception) -> None:
+        """Leave an error of Python's as it is."""
+
     def _describe(self) -> tuple[int | None, str]:
         if self._closed:
             return None, "closed: the channel is closed: the server has closed it"

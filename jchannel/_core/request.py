@@ -252,6 +252,7 @@ class Request:
         error = to_exception(answer, self.session)
         if self.stream is not None:
             self.stream.name_cause(error)
+        self._owner.annotate(error)
         if answer.kind == "timeout" and self.deadline < math.inf and self.state is RequestState.SENT:
             # Times travel in whole milliseconds, rounded down, so the far side is often first. This side's scopes and
             # times say what comes of it, in a moment: a `move_on_after` round the call must not see an error instead.

@@ -18,13 +18,16 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+import trio
+
 from jchannel._client import read_static
 from jchannel._core.asgi import Receive, Scope, Send, get_header, read_body, respond
+from jchannel._notebook.elements import Elements
 from jchannel._notebook.panel import Panels
 from jchannel._secret import Secret
 
@@ -34,6 +37,8 @@ __all__ = ["Claims"]
 _NOTEBOOK_PATH: Final = "/jchannel/notebook/"
 
 _NONCE: Final = re.compile(r"[\w-]{16,64}", re.ASCII)
+
+_NUMBER: Final = re.compile(r"[0-9]{1,16}")
 
 _MAX_TICKET_BYTES: Final = 100
 
@@ -61,11 +66,13 @@ class Claims:
         admit: Allows an origin and a host to connect. Called with the headers Origin and Host of a request that has a
             valid ticket. Browsers always send an origin there; other programs may not.
         clock: Returns the current time in seconds.
+        run: Calls a function, which may block for a short time, with its arguments in a thread.
 
     Attributes:
         server_id: The server's public name. It is random, but not secret.
         path: The path of this desk, below the server's base URL, with a slash at its end.
         panels: The server's panels.
+        elements: The elements of the server's channels.
     """
 
     def __init__(
@@ -74,10 +81,13 @@ class Claims:
         seconds: float,
         admit: Callable[[str | None, str], None],
         clock: Callable[[], float] = time.monotonic,
+        run: Callable[..., Awaitable[object]] = trio.to_thread.run_sync,
     ) -> None:
         self.server_id: str = secrets.token_urlsafe(16)
         self.path: str = f"{_NOTEBOOK_PATH}{self.server_id}/"
         self.panels: Panels = Panels(self.server_id)
+        self.elements: Elements = Elements(self.server_id)
+        self._run = run
         self._token = token
         self._seconds = seconds
         self._admit = admit
@@ -113,6 +123,8 @@ class Claims:
             await _answer(send, self._claim(ticket, get_header(scope, b"origin"), get_header(scope, b"host") or ""))
         elif name == "panels" and method == "POST":
             await _answer(send, self._report(await read_body(receive, _MAX_REPORT_BYTES)))
+        elif name == "element" and method == "POST":
+            await _answer(send, await self._show_element(await read_body(receive, _MAX_REPORT_BYTES)))
         else:
             await respond(send, HTTPStatus.NOT_FOUND, b"", _HEADERS)
 
@@ -137,12 +149,26 @@ class Claims:
     def _report(self, body: str) -> dict[str, Any]:
         """Return the contents of panels. The body is a key, which is derived from the token, and names."""
         key, *names = body.split(" ")
+        return {"panels": self.panels.report(names)} if self._is_key(key) else {"refused": "key"}
+
+    async def _show_element(self, body: str) -> dict[str, Any]:
+        """Let a cell show a place for an element. The body is the key, and the number of the channel."""
+        key, _, number = body.partition(" ")
+        if not self._is_key(key):
+            return {"refused": "key"}
+        place = self.elements.find_place(int(number)) if _NUMBER.fullmatch(number) else None
+        if place is None:
+            return {"refused": "element"}
+        # IPython flushes what was printed before it shows anything, and waits for that.
+        await self._run(place.show, int(number))
+        return {"shown": True}
+
+    def _is_key(self, key: str) -> bool:
+        """Return whether a text is the key of pages that are connected, which is good for nothing else."""
         # No nonce makes `_prove` sign this text.
         text = f"jchannel panels {self.server_id}"
         expected = hmac.new(self._token.encode(), text.encode(), hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(expected.encode(), key.encode()):
-            return {"refused": "key"}
-        return {"panels": self.panels.report(names)}
+        return hmac.compare_digest(expected.encode(), key.encode())
 
     def _find_ticket(self, name: str) -> str | None:
         ticket, end = self._tickets.get(name, ("", 0.0))

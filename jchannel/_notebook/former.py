@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, Final, Generic, TypeVar
 
-from jchannel._notebook.output import Cell
+from jchannel._notebook.elements import Cell
 
 __all__ = ["Formers"]
 

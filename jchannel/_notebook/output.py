@@ -6,6 +6,7 @@ It uses IPython if it is loaded, and never imports it.
 from __future__ import annotations
 
 import base64
+import contextvars
 import functools
 import hashlib
 import html
@@ -14,13 +15,14 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from jchannel._client import read_static
 from jchannel._notebook.desk import Claims
+from jchannel._notebook.elements import Cell, Place
 
-__all__ = ["ADVICE", "SETTLE_SECONDS", "Cell", "NotebookFrontend", "find_cell", "is_kernel"]
+__all__ = ["ADVICE", "SETTLE_SECONDS", "NotebookFrontend", "find_cell", "is_kernel"]
 
 #: How long a page may take to connect, in seconds, before another cell shows another output for it. If a whole notebook
 #: is run, its cells follow each other faster than that.
@@ -40,22 +42,6 @@ ADVICE: Final = (
 _STYLE: Final = "color: var(--jp-ui-font-color2, #767676); font-size: var(--jp-ui-font-size1, 13px);"
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """The cell that is running.
-
-    Attributes:
-        execution: The ID of this execution of the cell.
-        publish: Shows a MIME bundle in the cell's output.
-        place: What is the same when the cell is run again: its ID, or its text where the front end does not tell that;
-            empty where neither is known.
-    """
-
-    execution: str
-    publish: Callable[[dict[str, str]], None]
-    place: str = ""
-
-
 def is_kernel() -> bool:
     """Return whether this process is an IPython kernel."""
     return _find_shell() is not None
@@ -69,7 +55,18 @@ def find_cell() -> Cell | None:
     header = shell.display_pub.parent_header
     if header.get("msg_type") != "execute_request":
         return None
-    return Cell(header["msg_id"], shell.display_pub.publish, _find_place(shell))
+    return Cell(
+        header["msg_id"],
+        partial(_publish_in, contextvars.copy_context(), shell.display_pub.publish),
+        _find_place(shell),
+    )
+
+
+def _publish_in(
+    context: contextvars.Context, publish: Callable[[dict[str, str]], None], bundle: dict[str, str]
+) -> None:
+    """Show a MIME bundle in the output of the cell whose context it is. One context cannot be entered twice at once."""
+    context.copy().run(publish, bundle)
 
 
 def _find_place(shell: Any) -> str:
@@ -132,7 +129,13 @@ class NotebookFrontend:
             return
         self._shown_in = cell.execution
         self._expected = self._count_pages(), self._clock() + SETTLE_SECONDS
+        self.claims.elements.note_connecting(cell)
         cell.publish({"text/html": self._render(), "text/plain": _FALLBACK})
+
+    def make_place(self) -> Place | None:
+        """Return the current cell as a place for the element of a channel; ``None`` if there is no cell."""
+        cell = find_cell()
+        return None if cell is None else self.claims.elements.make_place(cell)
 
     def _render(self) -> str:
         config = {

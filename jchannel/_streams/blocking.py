@@ -13,6 +13,7 @@ from typing import Any, Generic, Self, TypeVar, final
 from jchannel._streams.progress import Progress
 from jchannel._streams.reader import DEFAULT_LIMIT, DEFAULT_RECORD_LIMIT, MetaGenerator, RecordBatches, Records
 from jchannel._streams.sinks import BinaryWriter
+from jchannel._tracebacks import trimmed
 
 __all__ = ["BlockingRecords", "ByteStream", "give_away"]
 
@@ -32,6 +33,7 @@ class BlockingRecords(Generic[T]):
     def __iter__(self) -> Self:
         return self
 
+    @trimmed
     def __next__(self) -> T:
         item: T = _next(self._records.__anext__())
         return item
@@ -82,9 +84,11 @@ class ByteStream:
     def __iter__(self) -> Self:
         return self
 
+    @trimmed
     def __next__(self) -> bytes:
         return _next(self._stream.__anext__())
 
+    @trimmed
     def join(self) -> bytes:
         """Read the rest of the stream.
 
@@ -169,6 +173,7 @@ class ByteStream:
         """
         return BlockingRecords(self._stream.lines(encoding, errors, limit=limit))
 
+    @trimmed
     def write_to(self, target: str | os.PathLike[str] | BinaryWriter, progress: Progress | None = None) -> int:
         """Write the rest of the stream to a file, in large pieces. A path gets its file when all has been written.
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Generic, Self, TypeVar, final
 
 from jchannel._streams.records import Splitter
+from jchannel._tracebacks import trim, trimmed
 
 __all__ = ["Cursor", "RecordBatches", "Records"]
 
@@ -89,7 +90,11 @@ class Records(_Reading[_T]):
         # The cheapest way to get one item, if there is one.
         for item in self._items:
             return item
-        self._items = await self._fill()
+        try:
+            self._items = await self._fill()
+        except Exception as error:
+            trim(error)
+            raise
         for item in self._items:
             return item
         raise StopAsyncIteration
@@ -102,6 +107,7 @@ class RecordBatches(_Reading[_T]):
     Cancelling ``anext`` loses nothing. The next call, or another way of reading the same stream, continues there.
     """
 
+    @trimmed
     async def __anext__(self) -> list[_T]:
         batch = list(await self._fill())
         if not batch:

@@ -26,6 +26,7 @@ from jchannel._streams.records import (
 )
 from jchannel._streams.sinks import BinaryWriter, Sink, check_sink, open_sink
 from jchannel._streams.workers import RunSync
+from jchannel._tracebacks import trimmed
 from jchannel.errors import ClosedError, StateError
 
 __all__ = ["DEFAULT_LIMIT", "DEFAULT_RECORD_LIMIT", "MetaGenerator", "RecordBatches", "Records"]
@@ -131,6 +132,7 @@ class MetaGenerator:
     def __aiter__(self) -> Self:
         return self
 
+    @trimmed
     async def __anext__(self) -> bytes:
         self._begin("async for", None)
         try:
@@ -141,6 +143,7 @@ class MetaGenerator:
             raise StopAsyncIteration
         return chunk
 
+    @trimmed
     async def join(self) -> bytes:
         """Read the rest of the stream.
 
@@ -252,6 +255,7 @@ class MetaGenerator:
         splitter = SeparatorSplitter(b"\n", check_record_limit(limit))
         return self._read(Cursor("lines()", splitter, decoder.decode))
 
+    @trimmed
     async def write_to(self, target: str | os.PathLike[str] | BinaryWriter, progress: Progress | None = None) -> int:
         """Write the rest of the stream to a file, in a worker thread and in large pieces.
 

@@ -4,8 +4,7 @@
  */
 
 import type { Client } from './connection/client.js';
-import { checkNames } from './options.js';
-import { connectWindow, findBase } from './page.js';
+import { connectOwnPage, findBase, type PageOptions } from './page.js';
 
 export * from './exports.js';
 export type { CallOptions } from './requests/call-options.js';
@@ -17,12 +16,16 @@ export type { LatestOptions, LatestStatistics } from './channels/latest.js';
 export type { ClientState, ConnectOptions, StopReason } from './connection/client.js';
 export type { SocketClass, SocketLike } from './connection/environment.js';
 export type { RecordOptions } from './streams/reader.js';
+export type { PageOptions } from './page.js';
 export type { RetryPolicy } from './connection/retry.js';
 export type { Bytes, StreamSource } from './streams/sources.js';
 
 /**
  * Connect the page to the server that served it. The token is in the fragment of `server.page_url`; after a reload it
  * is in the tab's session storage.
+ *
+ * It connects when the page has been read and its modules have run, so that the code of channels finds what they define;
+ * at once if that is so already.
  *
  * A page has one client: if it is connected already, also by the script that the server has put into it, that client is
  * returned.
@@ -33,7 +36,6 @@ export type { Bytes, StreamSource } from './streams/sources.js';
  * @returns The client. If it cannot connect it is stopped, and its stop reason says what to do.
  * @throws TypeError if there is no `url` and this module was not served by a jchannel server.
  */
-export function connectPage(options: { readonly url?: string; readonly frame?: boolean } = {}): Client {
-  checkNames('connectPage', options, ['url', 'frame']);
-  return connectWindow(options.url ?? findBase(import.meta.url), globalThis, options.frame);
+export function connectPage(options: PageOptions = {}): Client {
+  return connectOwnPage(options, () => findBase(import.meta.url));
 }

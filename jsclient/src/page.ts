@@ -1,8 +1,9 @@
 /** Connecting a page to the server that served it: finding the server, the token, and the client id before a reload. */
 
-import { Client, connectFrom, type StopReason } from './connection/client.js';
+import { Client, makeClient, type StopReason } from './connection/client.js';
 import { findEnvironment, type Environment } from './connection/environment.js';
 import { DEFAULT_RETRY_POLICY } from './connection/retry.js';
+import { checkNames } from './options.js';
 
 /**
  * The time in seconds between two loads within which the second one has the name of the first. Where the tab shows other
@@ -13,14 +14,29 @@ const LOAD_TIME = 10;
 const TOKEN_PART = 'jchannel=';
 const TOKEN = /^[\w-]+$/u;
 
+/** How a page connects itself. */
+export interface PageOptions {
+  /** The server's base URL. Default: that of the server which served the client's script. */
+  readonly url?: string;
+  /** Whether this window connects also if it is a frame within a page of the server. */
+  readonly frame?: boolean;
+}
+
 /** The part of a window that is needed. */
 export interface PageWindow extends Framed {
   readonly location: Pick<Location, 'href' | 'hash' | 'reload'>;
   readonly history: Pick<History, 'state' | 'replaceState'>;
   readonly sessionStorage: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>;
+  readonly document: Pick<Document, 'readyState'> & Listens<'DOMContentLoaded'>;
+  readonly performance: Pick<Performance, 'getEntriesByType'>;
   /** The clients of the page, by the base URLs of their servers. All scripts of the page share them. */
   [CLIENTS]?: Map<string, Client> | undefined;
   addEventListener(type: 'hashchange' | 'pagehide' | 'pageshow', listener: () => void): void;
+}
+
+/** What can be listened to. */
+interface Listens<Type extends string> {
+  addEventListener(type: Type, listener: () => void): void;
 }
 
 /** A window, which may be in a frame. */
@@ -52,6 +68,8 @@ export function findBase(script: string): string {
  * Connect the page to the server that served it. The token is taken from the page's address and removed there; after a
  * reload it is in the tab's session storage.
  *
+ * It connects when the page's own modules have run, so that the code of channels finds what they define.
+ *
  * A page has one client, whichever script asks for it: if it has one that has not stopped, that is returned. A frame
  * within a page of the same server is a part of that page, and connects only if its own address has the token or
  * `isPage` is true.
@@ -62,14 +80,51 @@ export function findBase(script: string): string {
  * @returns The client. If the page cannot connect it is stopped, and its stop reason says what to do.
  */
 export function connectWindow(base: string, page: PageWindow, isPage = false, environment = findEnvironment()): Client {
+  const client = prepareWindow(base, page, isPage, environment);
+  whenRead(page, () => {
+    client.begin();
+  });
+  return client;
+}
+
+/**
+ * Connect this page, as its own code asks for it.
+ *
+ * @param findDefault - Returns the base URL for a page that names none.
+ */
+export function connectOwnPage(options: PageOptions, findDefault: () => string): Client {
+  checkNames('connectPage', options, ['url', 'frame']);
+  return connectWindow(options.url ?? findDefault(), globalThis, options.frame);
+}
+
+/** Do as `connectWindow`, but do not connect yet. */
+export function prepareWindow(
+  base: string,
+  page: PageWindow,
+  isPage = false,
+  environment = findEnvironment(),
+): Client {
   const url = withoutSlash(base);
   const before = findClient(url, page);
   if (before !== undefined && before.state !== 'stopped') {
     return before;
   }
-  const client = makeClient(url, page, isPage, environment);
+  const client = makePageClient(url, page, isPage, environment);
   (page[CLIENTS] ??= new Map()).set(url, client);
   return client;
+}
+
+/**
+ * Call a function when the page has been read and its own modules have run: what they define is there then.
+ * Those that wait for something, and async ones, may still be under way.
+ */
+export function whenRead({ document, performance }: PageWindow, run: () => void): void {
+  const [navigation] = performance.getEntriesByType('navigation') as PerformanceNavigationTiming[];
+  if (document.readyState === 'complete' || (navigation !== undefined && navigation.domContentLoadedEventStart > 0)) {
+    run();
+  } else {
+    document.addEventListener('DOMContentLoaded', run);
+  }
 }
 
 /** Return the page's client of a server, if there is one. */
@@ -82,7 +137,7 @@ function withoutSlash(url: unknown): string {
   return String(url).replace(/\/+$/u, '');
 }
 
-function makeClient(base: string, page: PageWindow, isPage: boolean, environment: Environment): Client {
+function makePageClient(base: string, page: PageWindow, isPage: boolean, environment: Environment): Client {
   const storage = new TabStorage(page, base);
   const wasGiven = takeToken(page, storage);
   // The page URL of a restarted server may differ only in its fragment. Browsers do not reload the page then.
@@ -106,7 +161,7 @@ function makeClient(base: string, page: PageWindow, isPage: boolean, environment
       message: `The page has no token of the server at ${base}. Open the address that server.page_url gives in Python.`,
     });
   }
-  return connectFrom(environment, { url: base, token, clientId: holdName(page, storage, environment) });
+  return makeClient(environment, { url: base, token, clientId: holdName(page, storage, environment) });
 }
 
 /**

@@ -155,6 +155,7 @@ export class FakeEnvironment implements Environment {
   readonly WebSocket: Environment['WebSocket'];
   Blob: typeof Blob | null = null;
   luck = 0.5;
+  readonly elements: { readonly channel: number; isRemoved: boolean }[] = [];
   watchers: LifeEvents[] = [];
 
   constructor() {
@@ -212,6 +213,12 @@ export class FakeEnvironment implements Environment {
 
   newName(): string {
     return 'random-name';
+  }
+
+  makeElement(channel: number): HTMLElement {
+    const element = { channel, isRemoved: false, remove: () => (element.isRemoved = true) };
+    this.elements.push(element);
+    return element as unknown as HTMLElement;
   }
 
   watchLife(events: LifeEvents): () => void {

@@ -27,9 +27,15 @@ const foreign: Framed = {
   },
 };
 
+/** The state of a document that has been read. */
+const READ: { readonly readyState: DocumentReadyState } = { readyState: 'complete' };
+
 /** The parts of a window that the client uses. */
 class FakePage implements PageWindow {
   readonly location: { readonly href: string; hash: string; reload: () => void };
+  readonly document = Object.assign(new EventTarget(), READ);
+  readonly performance = { getEntriesByType: (): PerformanceEntry[] => this.navigations };
+  navigations: PerformanceEntry[] = [];
   readonly history;
   readonly stored = new Map<string, string>();
   readonly listeners = new Map<string, (() => void)[]>();
@@ -114,6 +120,38 @@ describe('the base URL', () => {
     ['file:///tmp/jchannel/inject.js', 'is file:///tmp'],
   ])('is not found from others: %s', (script, message) => {
     expect(() => findBase(script)).toThrow(message);
+  });
+});
+
+describe('a page that is being read', () => {
+  const read = { domContentLoadedEventStart: 5 } as unknown as PerformanceEntry;
+  const unread = { domContentLoadedEventStart: 0 } as unknown as PerformanceEntry;
+
+  test.each([
+    ['loading', [unread], false],
+    ['interactive', [unread], false],
+    ['interactive', [], false],
+    ['interactive', [read], true],
+    ['complete', [unread], true],
+  ] as const)('connects when its modules have run: %s, %s', (readyState, navigations, connects) => {
+    const page = new FakePage('#jchannel=secret');
+    Object.assign(page.document, { readyState });
+    page.navigations = [...navigations];
+    const environment = new FakeEnvironment();
+    const client = connectWindow(BASE, page, false, environment);
+    expect(environment.sockets).toHaveLength(connects ? 1 : 0);
+    expect(client.state).toBe('connecting');
+    page.document.dispatchEvent(new Event('DOMContentLoaded'));
+    expect(environment.sockets).toHaveLength(1);
+  });
+
+  test('does not connect when its client was closed meanwhile', () => {
+    const page = new FakePage('#jchannel=secret');
+    Object.assign(page.document, { readyState: 'loading' });
+    const environment = new FakeEnvironment();
+    connectWindow(BASE, page, false, environment).close();
+    page.document.dispatchEvent(new Event('DOMContentLoaded'));
+    expect(environment.sockets).toHaveLength(0);
   });
 });
 
@@ -305,14 +343,24 @@ describe('in a browser', () => {
   let page: FakePage;
   let sockets: FakeSocket[];
   let events: EventTarget;
-  let pageDocument: EventTarget & { visibilityState: string; currentScript: { src: string } | null };
+  let pageDocument: EventTarget & {
+    visibilityState: string;
+    readyState: string;
+    currentScript: { src: string } | null;
+    querySelector: (selector: string) => unknown;
+  };
 
   beforeEach(() => {
     vi.useFakeTimers();
     sockets = [];
     page = new FakePage('#jchannel=secret');
     events = new EventTarget();
-    pageDocument = Object.assign(new EventTarget(), { visibilityState: 'visible', currentScript: null });
+    pageDocument = Object.assign(new EventTarget(), {
+      visibilityState: 'visible',
+      readyState: 'complete',
+      currentScript: null,
+      querySelector: () => null,
+    });
     vi.stubGlobal('document', pageDocument);
     vi.stubGlobal('location', page.location);
     vi.stubGlobal('history', page.history);
@@ -343,9 +391,37 @@ describe('in a browser', () => {
     const { jchannel } = globalThis as unknown as { jchannel: typeof names & { client: names.Client } };
     expect(sockets.map(({ url }) => url)).toStrictEqual(['ws://localhost:8889/socket']);
     expect(jchannel.client.state).toBe('connecting');
-    const { connectPage, ...others } = names;
-    expect(connectPage).toBeTypeOf('function');
-    expect(Object.keys(jchannel).sort()).toStrictEqual([...Object.keys(others), 'client'].sort());
+    expect(Object.keys(jchannel).sort()).toStrictEqual([...Object.keys(names), 'client'].sort());
+    expect(jchannel.connectPage()).toBe(jchannel.client);
+    expect(sockets).toHaveLength(1);
+  });
+
+  test('the injected script connects when the page’s own modules have run', async () => {
+    pageDocument.currentScript = { src: `${BASE}/jchannel/inject.js` };
+    pageDocument.readyState = 'loading';
+    await import('../src/inject.js');
+    const { jchannel } = globalThis as unknown as { jchannel: typeof names & { client: names.Client } };
+    expect(jchannel.client.state).toBe('connecting');
+    pageDocument.readyState = 'interactive';
+    expect(names.connectPage({ url: BASE })).toBe(jchannel.client);
+    expect(sockets).toHaveLength(0);
+    expect(page.stored.get(TOKEN)).toBe('secret');
+    pageDocument.dispatchEvent(new Event('DOMContentLoaded'));
+    expect(sockets).toHaveLength(1);
+  });
+
+  test('the injected script lets a page connect itself that wants to', async () => {
+    pageDocument.currentScript = { src: `${BASE}/jchannel/inject.js` };
+    pageDocument.querySelector = (selector) => (selector === 'meta[name="jchannel"][content="manual"]' ? {} : null);
+    await import('../src/inject.js');
+    const { jchannel } = globalThis as unknown as { jchannel: typeof names & { client: names.Client } };
+    const { client } = jchannel;
+    events.dispatchEvent(new Event('pagehide'));
+    events.dispatchEvent(new Event('pageshow'));
+    expect(sockets).toHaveLength(0);
+    expect(jchannel.connectPage()).toBe(client);
+    expect(sockets).toHaveLength(1);
+    expect(client.state).toBe('connecting');
   });
 
   test('the injected script says what is wrong when it was not served by a server', async () => {

@@ -85,14 +85,13 @@ def test_first_steps(notebooks: Notebooks) -> None:
     assert example.run("error") == "TypeError: bytes.reduce is not a function\n"
     assert "0.5 s" in example.run("timeout")
     example.run("handler")
-
-    example.start("choose")
-    plot = example.page.locator("#first-steps-plot")
+    plot = example.output("handler")
     expect(plot.locator("output")).to_have_text("4")
     before = plot.locator("polyline").get_attribute("points")
     plot.locator("input").fill("9")
     expect(plot.locator("output")).to_have_text("9")
     assert plot.locator("polyline").get_attribute("points") != before
+    example.start("choose")
     plot.get_by_role("button", name="Done").click()
     assert example.finish("choose").endswith("9")
 
@@ -109,14 +108,14 @@ def test_streams(notebooks: Notebooks, tmp_path: Path) -> None:
     example.run("start")
     example.run("upload")
     example.start("pick")
-    example.page.locator("#streams-upload input").set_input_files(file)
+    example.output("upload").locator("input").set_input_files(file)
     expected = f"picked.bin: 1,024,000 bytes, SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()}\n"
     assert example.finish("pick").endswith(expected)
-    expect(example.page.locator("#streams-upload output")).to_have_text("Python has received 1,024,000 bytes")
+    expect(example.output("upload").locator("output")).to_have_text("Python has received 1,024,000 bytes")
 
     example.run("picture")
     assert " bytes\n" in example.run("show")
-    picture = example.page.locator("#streams-picture img")
+    picture = example.output("show").locator("img")
     assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [480, 270]
 
     assert example.run("film").endswith("100 frames\n")
@@ -124,7 +123,7 @@ def test_streams(notebooks: Notebooks, tmp_path: Path) -> None:
         const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
         return [canvas.width, canvas.height, new Set(new Uint32Array(data.buffer)).size > 100];
     }"""
-    assert example.page.locator("#streams-film canvas").evaluate(colours) == [160, 90, True]
+    assert example.output("film").locator("canvas").evaluate(colours) == [160, 90, True]
     example.run("snapshot")
     shown = example.output("snapshot").locator("img")
     expect(shown).to_be_visible()
@@ -141,7 +140,7 @@ def test_a_busy_cell(notebooks: Notebooks) -> None:
         example.run(cell)
 
     example.start("loop")
-    plot = example.page.locator("#busy-cell-plot")
+    plot = example.output("loop")
     expect(plot.locator("circle")).to_have_count(61)
     curve = plot.locator("polyline")
     expect(plot.locator("output")).to_contain_text("loss")
@@ -169,11 +168,11 @@ def test_a_trio_notebook(trio_kernel: None, notebooks: Notebooks) -> None:
     example.run("start")
     assert example.run("scope") == "cancelled: True\ncalls aborted in the page: 1\n"
     assert " has won\n" in example.run("race")
-    lanes = example.page.locator("#trio-race progress").evaluate_all("lanes => lanes.map(lane => lane.value)")
+    lanes = example.output("race").locator("progress").evaluate_all("lanes => lanes.map(lane => lane.value)")
     assert len(lanes) == 5
     assert max(lanes) == 30
     example.run("clock")
-    expect(example.page.locator("#trio-clock")).to_contain_text(":")
+    expect(example.output("clock")).to_contain_text(":")
     assert "1 task" in example.run("elsewhere")
 
     example.run("stop")

@@ -321,6 +321,17 @@ declare class Channel<Api extends ChannelApi = ChannelApi> extends Calls<PythonO
      * has a method `then`. JavaScript itself calls the `then` of what an `async` function returns.
      */
     handler: HandlerOf<Api> | null;
+    /**
+     * The element in which the channel's code draws, an empty `<div>` at first, always the same one.
+     *
+     * In a notebook it is in the output of the cell that has opened the channel, or of the one in which Python has called
+     * `channel.show()` last; the output may appear a moment later. In a page of the server's it is in the page's element
+     * with the attribute `data-jchannel-elements`, or at the end of its body. It can be moved anywhere else. It stays when
+     * the channel is closed.
+     *
+     * @throws StateError where there is no page, as in Node.
+     */
+    get element(): HTMLElement;
     /** The state of the channel. */
     get state(): ChannelState;
     /**
@@ -409,7 +420,7 @@ interface RetryPolicy {
 /**
  * The state of a client.
  *
- * - `connecting`: an attempt is under way;
+ * - `connecting`: an attempt is under way, or will be as soon as the page's own modules have run;
  * - `connected`: calls can be made;
  * - `waiting`: the connection was lost or could not be made, and there will be another attempt; or the page is left or
  *   frozen, and there will be one when it is shown again;
@@ -477,6 +488,16 @@ declare class Client extends EventTarget {
  */
 declare function connect(options: ConnectOptions): Client;
 
+/** Connecting a page to the server that served it: finding the server, the token, and the client id before a reload. */
+
+/** How a page connects itself. */
+interface PageOptions {
+    /** The server's base URL. Default: that of the server which served the client's script. */
+    readonly url?: string;
+    /** Whether this window connects also if it is a frame within a page of the server. */
+    readonly frame?: boolean;
+}
+
 /** The errors of the client. Values that cannot be sent are a TypeError or a RangeError. */
 /** The operation is not possible in the current state of the connection or the channel. */
 declare class StateError extends Error {
@@ -543,6 +564,9 @@ type Initialize<Api extends ChannelApi = ChannelApi> = (channel: Channel<Api>) =
  * Connect the page to the server that served it. The token is in the fragment of `server.page_url`; after a reload it
  * is in the tab's session storage.
  *
+ * It connects when the page has been read and its modules have run, so that the code of channels finds what they define;
+ * at once if that is so already.
+ *
  * A page has one client: if it is connected already, also by the script that the server has put into it, that client is
  * returned.
  *
@@ -552,10 +576,7 @@ type Initialize<Api extends ChannelApi = ChannelApi> = (channel: Channel<Api>) =
  * @returns The client. If it cannot connect it is stopped, and its stop reason says what to do.
  * @throws TypeError if there is no `url` and this module was not served by a jchannel server.
  */
-declare function connectPage(options?: {
-    readonly url?: string;
-    readonly frame?: boolean;
-}): Client;
+declare function connectPage(options?: PageOptions): Client;
 
 export { Calls, Channel, Client, ClosedError, ConnectionLostError, KernelError, Latest, MetaGenerator, ProtocolError, RemoteCancelledError, StateError, connect, connectPage };
-export type { Bytes, CallOptions, ChannelApi, ChannelState, ClientState, ConnectOptions, Initialize, LatestOptions, LatestStatistics, RecordOptions, RetryPolicy, SocketClass, SocketLike, StopReason, StreamSource };
+export type { Bytes, CallOptions, ChannelApi, ChannelState, ClientState, ConnectOptions, Initialize, LatestOptions, LatestStatistics, PageOptions, RecordOptions, RetryPolicy, SocketClass, SocketLike, StopReason, StreamSource };

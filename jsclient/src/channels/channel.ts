@@ -39,12 +39,28 @@ export class Channel<Api extends ChannelApi = ChannelApi> extends Calls<PythonOf
   readonly #requester: Requester;
   readonly #events = new EventTarget();
   #state: ChannelState = 'open';
+  readonly #findElement: () => HTMLElement;
 
   /** @internal */
-  constructor(id: number, requester: Requester) {
+  constructor(id: number, requester: Requester, findElement: () => HTMLElement) {
     super(requester);
     this.id = id;
     this.#requester = requester;
+    this.#findElement = findElement;
+  }
+
+  /**
+   * The element in which the channel's code draws, an empty `<div>` at first, always the same one.
+   *
+   * In a notebook it is in the output of the cell that has opened the channel, or of the one in which Python has called
+   * `channel.show()` last; the output may appear a moment later. In a page of the server's it is in the page's element
+   * with the attribute `data-jchannel-elements`, or at the end of its body. It can be moved anywhere else. It stays when
+   * the channel is closed.
+   *
+   * @throws StateError where there is no page, as in Node.
+   */
+  get element(): HTMLElement {
+    return this.#findElement();
   }
 
   /** The state of the channel. */

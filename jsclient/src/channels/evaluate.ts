@@ -2,6 +2,8 @@
 
 import type { ChannelApi } from './api.js';
 import type { Channel } from './channel.js';
+import { evaluateHere, findEvaluator } from './evaluators.js';
+import { locateSyntaxError } from './syntax.js';
 
 /**
  * The initialization function of a channel: its code, or the default export of its module. Python receives what it
@@ -25,9 +27,6 @@ export type Initialize<Api extends ChannelApi = ChannelApi> = (channel: Channel<
 // that matching does not take exponential time.
 const TRAILING_SEMICOLON = /;(?=(?:\s|\/\/[^\n]*(?:\n|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)*$)/u;
 
-// Called by another name, eval sees the global scope and not this module's.
-const evaluateGlobally = eval;
-
 /**
  * Evaluate the code of a channel in the global scope, as an expression.
  *
@@ -38,7 +37,7 @@ const evaluateGlobally = eval;
  * @throws SyntaxError if the code cannot be parsed; and whatever the code itself throws.
  */
 export function evaluateCode(code: string, id: number): Initialize {
-  const value = evaluateAllowed(code, `//# sourceURL=jchannel-channel-${String(id)}.js`);
+  const value = evaluateAllowed(code, `jchannel-channel-${String(id)}.js`);
   if (typeof value !== 'function') {
     const given = value === null ? 'null' : `a value of the type ${typeof value}`;
     throw new TypeError(
@@ -48,9 +47,9 @@ export function evaluateCode(code: string, id: number): Initialize {
   return value as Initialize;
 }
 
-function evaluateAllowed(code: string, footer: string): unknown {
+function evaluateAllowed(code: string, name: string): unknown {
   try {
-    return evaluateExpression(code, footer);
+    return evaluateExpression(code, name);
   } catch (error) {
     const refusal = findRefusal();
     throw refusal === undefined
@@ -73,20 +72,27 @@ function adviseOn(refusal: string): string {
 /** Return what the browser says when a page may not evaluate anything. */
 function findRefusal(): string | undefined {
   try {
-    evaluateGlobally('0');
+    evaluateHere('0');
     return undefined;
   } catch (error) {
     return String(error);
   }
 }
 
-function evaluateExpression(code: string, footer: string): unknown {
-  const wrap = (expression: string): string => `(${expression}\n)\n${footer}`;
+function evaluateExpression(code: string, name: string): unknown {
+  const wrap = (expression: string): string => `(${expression}\n)\n//# sourceURL=${name}`;
   const shorter = code.replace(TRAILING_SEMICOLON, '');
-  if (shorter === code || isExpression(wrap(code))) {
-    return evaluateGlobally(wrap(code)) as unknown;
+  const expression = shorter === code || isExpression(wrap(code)) ? code : shorter;
+  const text = wrap(expression);
+  try {
+    return findEvaluator(text)(text);
+  } catch (error) {
+    // What the code throws itself has a stack that leads into it.
+    if (!isExpression(text)) {
+      locateSyntaxError(error, name, `(${expression}`);
+    }
+    throw error;
   }
-  return evaluateGlobally(wrap(shorter)) as unknown;
 }
 
 /** Return whether a text can be parsed, without running it. */

@@ -1,6 +1,10 @@
 /** Importing the module of a channel, whose default export is the initialization function. */
 
 import type { Initialize } from './evaluate.js';
+import { locateSyntaxError } from './syntax.js';
+
+/** What a stack has in it that leads anywhere. */
+const PLACE = /:\d+:\d+/u;
 
 /**
  * Import the module of a channel, as an inline script of the page would: a relative URL is relative to the page's, and
@@ -11,7 +15,7 @@ import type { Initialize } from './evaluate.js';
  * @throws TypeError if the module cannot be loaded, or its default export is not a function; and whatever it throws.
  */
 export async function importModule(module: string): Promise<{ readonly initialize: Initialize }> {
-  const { default: initialize } = (await import(/* @vite-ignore */ resolve(module))) as { default?: unknown };
+  const { default: initialize } = await importLocated(resolve(module));
   if (typeof initialize !== 'function') {
     throw new TypeError(
       `The default export of the module ${module} must be a function that takes the channel, such as ` +
@@ -19,6 +23,18 @@ export async function importModule(module: string): Promise<{ readonly initializ
     );
   }
   return { initialize: initialize as Initialize };
+}
+
+async function importLocated(url: string): Promise<{ readonly default?: unknown }> {
+  try {
+    return (await import(/* @vite-ignore */ url)) as { default?: unknown };
+  } catch (error) {
+    // What a module throws itself has a stack that leads into it.
+    if (!PLACE.test(String((error as Partial<Error> | undefined)?.stack))) {
+      locateSyntaxError(error, url);
+    }
+    throw error;
+  }
 }
 
 /** Return a specifier that does not depend on where this script comes from. */

@@ -7,6 +7,7 @@ import type { CallOptions } from '../requests/call-options.js';
 import type { StreamArgument, RequestDraft } from '../requests/outbox.js';
 import { outcomeOf, type Outcome } from '../requests/outcome.js';
 import { discard } from '../streams/sources.js';
+import type { Requester } from './calls.js';
 import { Channel } from './channel.js';
 import { evaluateCode } from './evaluate.js';
 import { checkLatestOptions, Latest, type LatestHost, type LatestOptions } from './latest.js';
@@ -23,12 +24,17 @@ export interface CodeSource {
 
 const NAME_PROBLEM = `The name of the method must be a string of at most ${String(MAX_METHOD_LENGTH)} characters.`;
 
+/** Returns a new element for a channel to draw in, in its place in the page. */
+export type MakeElement = (channel: number) => HTMLElement;
+
 interface Entry {
   readonly channel: Channel;
   /** What becomes of NaN and the infinities in what it sends. */
   readonly nan: Nan | undefined;
   /** The newest values of its methods, by their names. */
   readonly latest: Map<string, Latest>;
+  /** Remove what the channel has drawn. */
+  readonly clear: () => void;
   /** The result of the initialization function. */
   readonly opened: Promise<Outcome>;
   /** Refuse the requests of the channel from now on. */
@@ -40,14 +46,17 @@ export class ChannelRegistry {
   readonly #entries = new Map<number, Entry>();
   readonly #request: MakeRequest;
   readonly #isConnected: () => boolean;
+  readonly #makeElement: MakeElement;
 
   /**
    * @param request - Makes a request in the current session.
    * @param isConnected - Returns whether there is one.
+   * @param makeElement - Makes the element of a channel.
    */
-  constructor(request: MakeRequest, isConnected: () => boolean) {
+  constructor(request: MakeRequest, isConnected: () => boolean, makeElement: MakeElement) {
     this.#request = request;
     this.#isConnected = isConnected;
+    this.#makeElement = makeElement;
   }
 
   /** Return the channel with this id, if it is open. */
@@ -138,7 +147,8 @@ export class ChannelRegistry {
       },
       isConnected: this.#isConnected,
     };
-    const channel = new Channel(id, {
+    let element: HTMLElement | undefined;
+    const requester: Requester = {
       call: (name, args, stream, options) =>
         isMethodName(name)
           ? request({ type: 'call', channel: id, name, args, nan }, stream, options)
@@ -151,13 +161,15 @@ export class ChannelRegistry {
       },
       echo: (args, options) => request({ type: 'echo', channel: id, args, nan }, undefined, options),
       pipe: (stream, options) => request({ type: 'pipe', channel: id }, stream, options),
-    });
+    };
+    const channel = new Channel(id, requester, () => (element ??= this.#makeElement(id)));
     // The entry is added before the code runs, because the code may use the channel at once.
     const { promise: opened, resolve } = makeDeferred();
     const entry: Entry = {
       channel,
       nan,
       latest,
+      clear: () => element?.remove(),
       opened,
       end: (message) => {
         problem = message;
@@ -186,6 +198,7 @@ export class ChannelRegistry {
       if (this.#entries.get(id) === entry) {
         this.forget(id, `The channel ${String(id)} could not be opened: its code has failed.`);
       }
+      entry.clear();
       throw error;
     }
   }

@@ -24,7 +24,7 @@ const MAX_REASON_LENGTH = 500;
 /**
  * The state of a client.
  *
- * - `connecting`: an attempt is under way;
+ * - `connecting`: an attempt is under way, or will be as soon as the page's own modules have run;
  * - `connected`: calls can be made;
  * - `waiting`: the connection was lost or could not be made, and there will be another attempt; or the page is left or
  *   frozen, and there will be one when it is shown again;
@@ -92,11 +92,13 @@ export class Client extends EventTarget {
   readonly #channels = new ChannelRegistry(
     (...request) => this.#request(...request),
     () => this.#state === 'connected',
+    (channel) => this.#environment.makeElement(channel),
   );
   readonly #retry: Retry;
   readonly #stopWatching: () => void;
   #state: ClientState = 'connecting';
   #stopReason: StopReason | null = null;
+  #hasBegun = false;
   #session: Session | undefined;
   #since: number;
   #wait: { readonly timer: unknown; readonly delay: number } | undefined;
@@ -153,8 +155,16 @@ export class Client extends EventTarget {
     }
   }
 
+  /** @internal Try to connect for the first time, unless that has been done, or the client has stopped. */
+  begin(): void {
+    if (!this.#hasBegun && this.#state !== 'stopped') {
+      this.start();
+    }
+  }
+
   /** @internal Try to connect. */
   start(): void {
+    this.#hasBegun = true;
     this.#wait = undefined;
     this.#since = this.#environment.now();
     const events = {
@@ -247,6 +257,9 @@ export class Client extends EventTarget {
 
   /** Leave the server because the page is left or frozen, and wait until the page is awake. */
   #leave(): void {
+    if (!this.#hasBegun) {
+      return;
+    }
     this.#session?.leave();
     this.#session = undefined;
     this.#environment.clearTimeout(this.#wait?.timer);
@@ -290,6 +303,13 @@ export function connect(options: ConnectOptions): Client {
 
 /** Connect to a server in this environment. See `connect`. */
 export function connectFrom(environment: Environment, options: ConnectOptions): Client {
+  const client = makeClient(environment, options);
+  client.begin();
+  return client;
+}
+
+/** Return a client that has not begun to connect. See `connect`. */
+export function makeClient(environment: Environment, options: ConnectOptions): Client {
   checkNames('connect', options, CONNECT_OPTIONS);
   const { token, clientId = environment.newName() } = options;
   // JavaScript callers can pass anything.
@@ -311,9 +331,7 @@ export function connectFrom(environment: Environment, options: ConnectOptions): 
   }
   const retry = makeRetryPolicy(options.reconnect ?? {});
   const settings = { socketUrl, streamsUrl, segmented, frameLimit, token, clientId, retry };
-  const client = new Client(settings, environment);
-  client.start();
-  return client;
+  return new Client(settings, environment);
 }
 
 function makeUrl(base: unknown, name: string): string {

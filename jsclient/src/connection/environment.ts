@@ -1,5 +1,7 @@
 /** What the client needs of its surroundings: sockets, HTTP, time and randomness. Tests replace it. */
 
+import { StateError } from '../errors.js';
+
 /** The part of a WebSocket that the client uses. */
 export interface SocketLike {
   binaryType: string;
@@ -30,6 +32,12 @@ export interface Environment {
   random(): number;
   /** Return a unique name. */
   newName(): string;
+  /**
+   * Return a new element for a channel to draw in, in its place in the page.
+   *
+   * @throws StateError if there is no page here.
+   */
+  makeElement(channel: number): HTMLElement;
   /**
    * Watch what the browser does with the page.
    *
@@ -79,6 +87,7 @@ export function findEnvironment(WebSocketClass?: SocketClass): Environment {
     clock: () => performance.now(),
     random: () => Math.random(),
     newName: () => Array.from(crypto.getRandomValues(new Uint8Array(16)), toHex).join(''),
+    makeElement: () => makeElement(scope.document),
     watchLife: (events) => watchLife(scope.document, events),
     onBlocked: (listener) => watchBlocked(scope.document, listener),
   };
@@ -86,6 +95,17 @@ export function findEnvironment(WebSocketClass?: SocketClass): Environment {
 
 function toHex(byte: number): string {
   return byte.toString(16).padStart(2, '0');
+}
+
+function makeElement(page: Document | undefined): HTMLElement {
+  if (page === undefined) {
+    throw new StateError('channel.element is a part of a page, and there is no page here.');
+  }
+  const element = page.createElement('div');
+  // A page whose body is still to come has none.
+  const body = page.body as HTMLElement | null;
+  (page.querySelector('[data-jchannel-elements]') ?? body ?? page.documentElement).append(element);
+  return element;
 }
 
 function watchBlocked(page: Document | undefined, listener: (url: string) => void): () => void {

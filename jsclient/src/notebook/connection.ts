@@ -9,6 +9,7 @@ import type { RetryPolicy } from '../connection/retry.js';
 import { findBases, isLoopback } from './bases.js';
 import { readStorage, storageKeyOf, type OutputConfig } from './config.js';
 import { Desk, type ProofResult } from './desk.js';
+import { Elements } from './elements.js';
 import { holdName, type HeldName } from './names.js';
 import { Output, type OutputState } from './output.js';
 import { Panels } from './panels.js';
@@ -59,8 +60,10 @@ export class NotebookConnection extends EventTarget {
   readonly #outputs = new Set<Output>();
   readonly #observer = new MutationObserver(() => {
     this.#checkOutputs();
+    this.#elements.update();
   });
   readonly #panels: Panels;
+  readonly #elements: Elements;
   #config: OutputConfig | undefined;
   #tried = 0;
   #trying = false;
@@ -76,6 +79,9 @@ export class NotebookConnection extends EventTarget {
     this.server = server;
     this.#environment = environment;
     this.#panels = new Panels(server, environment);
+    this.#elements = new Elements(server, (channel) => {
+      void new Desk(this.#base, server, environment).requestPlace(this.#token, channel);
+    });
   }
 
   /** The client; `null` if there is none. A new attempt to connect replaces it. */
@@ -177,6 +183,7 @@ export class NotebookConnection extends EventTarget {
     };
     const environment = Object.assign(Object.create(this.#environment) as Environment, {
       WebSocket: makeProvenSocket(prove, this.#environment.WebSocket),
+      makeElement: (channel: number) => this.#elements.make(channel),
     });
     const client = connectFrom(environment, {
       url: base,

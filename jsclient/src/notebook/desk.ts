@@ -56,9 +56,17 @@ export class Desk {
    * @returns The reports; `null` if there is no answer or the server refuses.
    */
   async reportPanels(token: string, names: readonly string[]): Promise<Readonly<Record<string, PanelReport>> | null> {
-    const key = hmac(token, `jchannel panels ${this.#server}`);
-    const answer = await this.#ask('panels', { method: 'POST', body: [key, ...names].join(' ') });
+    const answer = await this.#ask('panels', { method: 'POST', body: [this.#deriveKey(token), ...names].join(' ') });
     return (answer?.['panels'] as Readonly<Record<string, PanelReport>> | undefined) ?? null;
+  }
+
+  /** Ask for an output that is a place for the element of a channel. It comes later, or never. */
+  async requestPlace(token: string, channel: number): Promise<void> {
+    await this.#ask('element', { method: 'POST', body: `${this.#deriveKey(token)} ${String(channel)}` });
+  }
+
+  #deriveKey(token: string): string {
+    return hmac(token, `jchannel panels ${this.#server}`);
   }
 
   async #prove(key: string, query: string): Promise<ProofResult> {

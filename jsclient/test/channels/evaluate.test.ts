@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { evaluateCode } from '../../src/channels/evaluate.js';
 
 describe('the code of a channel', () => {
@@ -56,6 +56,120 @@ describe('the code of a channel', () => {
       stack = (error as Error).stack;
     }
     expect(stack).toContain('jchannel-channel-7.js:2:');
+  });
+});
+
+describe('code that cannot be parsed', () => {
+  /** Stub a browser that tells where the last SyntaxError was. */
+  function stubBrowser(place: Partial<ErrorEvent>): Event[] {
+    const target = new EventTarget();
+    const events: Event[] = [];
+    vi.stubGlobal('addEventListener', target.addEventListener.bind(target));
+    vi.stubGlobal('removeEventListener', target.removeEventListener.bind(target));
+    vi.stubGlobal('reportError', () => {
+      const event = Object.assign(new Event('error', { cancelable: true }), place);
+      target.dispatchEvent(event);
+      events.push(event);
+    });
+    return events;
+  }
+
+  function stackOf(code: string): string | undefined {
+    try {
+      evaluateCode(code, 7);
+    } catch (error) {
+      return (error as Error).stack;
+    }
+    return undefined;
+  }
+
+  test('has its place in the stack, as the browser tells, and is no error of the page’s', () => {
+    const events = stubBrowser({ lineno: 2, colno: 9, filename: 'x' });
+    expect(stackOf('c => {\n  let a = ;\n}')).toMatch(/^SyntaxError: .*\n {4}at jchannel-channel-7.js:2:9$/u);
+    expect(events.map(({ defaultPrevented }) => defaultPrevented)).toStrictEqual([true]);
+  });
+
+  test.each([
+    ['c => {', 2, 1, '1:8'],
+    ['c => {\n  f(', 9, 1, '2:5'],
+    ['c => {', 1, 99, '1:8'],
+    ['', 2, 1, '1:2'],
+  ])('that ends too early is wrong at its end: %s', (code, lineno, colno, place) => {
+    stubBrowser({ lineno, colno, filename: '' });
+    expect(stackOf(code)).toContain(`at jchannel-channel-7.js:${place}`);
+  });
+
+  test('has no place where the browser knows none', () => {
+    expect(stackOf('c => {')).not.toContain('jchannel-channel-7.js:');
+    stubBrowser({ lineno: 0, colno: 0, filename: '' });
+    expect(stackOf('c => {')).not.toContain('jchannel-channel-7.js:');
+    vi.stubGlobal('reportError', () => undefined);
+    expect(stackOf('c => {')).not.toContain('jchannel-channel-7.js:');
+  });
+
+  test('is not what throws a SyntaxError when it runs', () => {
+    const events = stubBrowser({ lineno: 2, colno: 9, filename: '' });
+    expect(stackOf('JSON.parse("{")')).toContain('at JSON.parse');
+    expect(events).toStrictEqual([]);
+  });
+});
+
+describe('code that imports', () => {
+  const importing = '() => ({ where: globalThis.where, load: () => import("./x.js") })';
+
+  afterEach(() => {
+    Reflect.deleteProperty(globalThis, Symbol.for('jchannel.evaluate'));
+  });
+
+  /** Stub a page, and return the scripts that were put into it. */
+  function stubPage(run: (text: string) => void, nonce?: string): { textContent: string; nonce: string }[] {
+    const scripts: { textContent: string; nonce: string }[] = [];
+    vi.stubGlobal('document', {
+      createElement: () => ({ remove: () => undefined }),
+      querySelector: () => (nonce === undefined ? null : { nonce }),
+      documentElement: {
+        append: (script: { textContent: string; nonce: string }) => {
+          scripts.push(script);
+          run(script.textContent);
+        },
+      },
+    });
+    return scripts;
+  }
+
+  test.each([
+    [undefined, ''],
+    ['secret', 'secret'],
+  ])('is evaluated by a script of the page, once there is one: nonce %s', (nonce, expected) => {
+    const scripts = stubPage((text) => {
+      (0, eval)(text);
+    }, nonce);
+    expect(evaluateCode(importing, 1)({} as never)).toMatchObject({ where: undefined });
+    evaluateCode(importing, 2);
+    expect(scripts.map((script) => script.nonce)).toStrictEqual([expected]);
+  });
+
+  test.each([
+    ['that does not run it', () => undefined],
+    [
+      'that refuses it',
+      () => {
+        throw new TypeError('This document requires TrustedScript assignment.');
+      },
+    ],
+  ])('is evaluated by the client in a page %s', (_, run) => {
+    stubPage(run);
+    expect(evaluateCode(importing, 1)).toBeTypeOf('function');
+  });
+
+  test('is evaluated by the client where there is no page', () => {
+    expect(evaluateCode(importing, 1)).toBeTypeOf('function');
+  });
+
+  test('is the only one that needs it', () => {
+    const scripts = stubPage(() => undefined);
+    evaluateCode('() => "important"', 1);
+    expect(scripts).toStrictEqual([]);
   });
 });
 

@@ -36,6 +36,33 @@ describe('the module of a channel', () => {
     await expect(importModule(makeModule('throw new RangeError("no");'))).rejects.toThrow(new RangeError('no'));
   });
 
+  test.each([
+    ['', 'http://localhost/x.js', 'http://localhost/x.js'],
+    ['the browser has no name for', '', undefined],
+  ])('that cannot be parsed has its place in the stack, as the browser tells %s', async (_, filename, expected) => {
+    const target = new EventTarget();
+    vi.stubGlobal('addEventListener', target.addEventListener.bind(target));
+    vi.stubGlobal('removeEventListener', target.removeEventListener.bind(target));
+    vi.stubGlobal('reportError', () => {
+      target.dispatchEvent(Object.assign(new Event('error'), { lineno: 2, colno: 9, filename }));
+    });
+    // As Chromium's, which lead nowhere.
+    const error = Object.assign(new SyntaxError('bad'), { stack: 'SyntaxError: bad' });
+    vi.stubGlobal('parseError', error);
+    const module = makeModule(`throw globalThis.parseError; // ${filename}`);
+    await expect(importModule(module)).rejects.toThrow(error);
+    expect(error.stack).toBe(`SyntaxError: bad\n    at ${expected ?? module}:2:9`);
+  });
+
+  test('that throws has the stack that leads to where', async () => {
+    vi.stubGlobal('reportError', () => {
+      throw new Error('not to be asked');
+    });
+    const module = makeModule('JSON.parse("{");');
+    await expect(importModule(module)).rejects.toThrow(SyntaxError);
+    await expect(importModule(makeModule('throw undefined;'))).rejects.toBe(undefined);
+  });
+
   test('may not be relative where there is no page, but may be a file or a package', async () => {
     const words =
       'The module ./channel.js is relative to a page, and there is none here. Open the channel with the URL of a file, ' +
@@ -69,22 +96,25 @@ test('the type of a module’s function fits those that return nothing, a value 
 
 describe('opening a channel of a module', () => {
   const refuse = (): Promise<unknown> => Promise.reject(new Error('no session'));
+  const noElement = (): never => {
+    throw new Error('no page');
+  };
 
   test('runs its function with the channel, and gives what it returns', async () => {
-    const registry = new ChannelRegistry(refuse, () => false);
+    const registry = new ChannelRegistry(refuse, () => false, noElement);
     const module = makeModule('export default (c) => { c.handler = {}; return c.id; };');
     expect(await registry.open(5, { module })).toStrictEqual({ value: 5 });
     expect(registry.get(5)?.handler).toStrictEqual({});
   });
 
   test('fails when the module does', async () => {
-    const registry = new ChannelRegistry(refuse, () => false);
+    const registry = new ChannelRegistry(refuse, () => false, noElement);
     await expect(registry.open(1, { module: makeModule('export default 5;') })).rejects.toThrow(TypeError);
     expect(registry.get(1)).toBeUndefined();
   });
 
   test('does not run the function of a channel that was closed while its module was loaded', async () => {
-    const registry = new ChannelRegistry(refuse, () => false);
+    const registry = new ChannelRegistry(refuse, () => false, noElement);
     vi.stubGlobal('ran', false);
     const opened = registry.open(1, { module: makeModule('export default () => { globalThis.ran = true; };') });
     registry.forget(1, 'It was closed.');

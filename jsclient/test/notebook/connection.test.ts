@@ -51,6 +51,21 @@ function addNewer(config: Partial<OutputConfig> = {}): FakeElement {
   return add(config);
 }
 
+describe('the element of a channel', () => {
+  test('is in the output that the server shows for it', async () => {
+    add();
+    const server = await desk.welcome();
+    vi.stubGlobal('drawn', undefined);
+    await server.ask({ type: 'open', channel: 2, code: '(c) => { globalThis.drawn = c.element; }' });
+    await desk.settle();
+    expect(desk.places).toStrictEqual(['2']);
+
+    const place = page.addPlace('server 2');
+    page.change();
+    expect(place.children).toStrictEqual([(globalThis as { drawn?: unknown }).drawn]);
+  });
+});
+
 describe('a page', () => {
   test('connects by the ticket of its first output', async () => {
     expect(connection.state).toBe('idle');

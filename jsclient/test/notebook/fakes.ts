@@ -35,6 +35,11 @@ export class FakeElement {
   replaceChildren(...children: unknown[]): void {
     this.#text = '';
     this.children = children;
+    for (const child of children) {
+      if (child instanceof FakeElement) {
+        child.parentNode = this;
+      }
+    }
   }
 }
 
@@ -64,6 +69,8 @@ export class FakePage {
   readonly locks = new FakeLocks();
   observers: FakeObserver[] = [];
   readonly panels: FakePanel[] = [];
+  /** The outputs that are places for elements. */
+  readonly places: FakeElement[] = [];
   sight: FakeSight | undefined;
   document: { hidden: boolean };
   mayStore = true;
@@ -121,6 +128,16 @@ export class FakePage {
     return element;
   }
 
+  /** Add an output that is a place for the element of a channel. */
+  addPlace(name?: string): FakeElement {
+    const place = new FakeElement();
+    if (name !== undefined) {
+      place.dataset['jchannelElement'] = name;
+    }
+    this.places.push(place);
+    return place;
+  }
+
   /** Notify the observers that the page has changed. */
   change(): void {
     for (const observer of this.observers) {
@@ -139,13 +156,14 @@ export class FakePage {
     const document = {
       body: this.body,
       hidden: false,
-      getElementsByClassName: () => this.panels,
+      getElementsByClassName: (name: string) => (name === 'jchannel-element' ? this.places : this.panels),
       currentScript,
       head: { append: (script: FakeScript) => this.scripts.push(script) },
       getElementById: (id: string) =>
         id === 'jupyter-config-data' && this.labConfig !== null ? { textContent: this.labConfig } : null,
       querySelectorAll: () => this.outputs,
-      createElement: (name: string) => (name === 'script' ? new FakeScript() : new FakeElement()),
+      createElement: (name: string) => 
+        name === 'script' ? new FakeScript() : Object.assign(new FakeElement(), { parentNode: null }),
     };
     return document;
   }
@@ -261,6 +279,8 @@ export class FakeDesk {
   /** The secrets that the desk can prove to know. */
   token = TOKEN;
   tickets = new Set([TICKET]);
+  /** The channels for which a place was asked for. */
+  readonly places: string[] = [];
   /** The base URLs at which it is reached. */
   bases = ['http://localhost:8889'];
   #answered = 0;
@@ -306,6 +326,11 @@ export class FakeDesk {
       const known = createHmac('sha256', this.token).update('jchannel panels server').digest('hex');
       const panels = Object.fromEntries(names.map((name) => [name, { mood: 'good', texts: { calls: '2' }, note: 'as of one' }]));
       exchange.answer(200, JSON.stringify(key === known ? { panels } : { refused: 'key' }));
+    } else if (url.pathname.endsWith('/element')) {
+      const [key, channel = ''] = (exchange.body as unknown as string).split(' ');
+      const known = createHmac('sha256', this.token).update('jchannel panels server').digest('hex');
+      this.places.push(key === known ? channel : 'refused');
+      exchange.answer(200, '{"shown": true}');
     } else {
       const ticket = exchange.body as unknown as string;
       exchange.answer(200, JSON.stringify(this.tickets.delete(ticket) ? { token: this.token } : { refused: 'ticket' }));

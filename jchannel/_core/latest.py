@@ -132,11 +132,14 @@ class LatestValue:
             if self.error is not None:
                 raise copy_error(self.error)
         elif not self._woken:
-            self._woken = True
             try:
+                self._woken = True
                 self._run.run_soon(self._wake)
             except trio.RunFinishedError:
                 raise ClosedError(f"the newest value of {self.name!r} cannot be sent: its trio has ended") from None
+            except BaseException:  # An interrupt: nobody else would wake it.
+                self._woken = False
+                raise
 
     def statistics(self) -> LatestStatistics:
         """Return what has become of the values so far. It never waits."""

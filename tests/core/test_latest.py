@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -342,6 +343,24 @@ async def test_values_are_set_from_other_threads(page: Page) -> None:
         assert latest.statistics().values == 1_000
         with pytest.raises(ClosedError):
             await trio.to_thread.run_sync(latest.set, 1)
+
+
+async def test_an_interrupt_while_a_value_is_set_leaves_the_next_one_to_be_sent(page: Page) -> None:
+    page.seconds = 0
+    async with jchannel.testing.open_pair(page) as (channel, _):
+        async with channel.open_latest("draw") as latest:
+            core = latest._core
+            run = core._run
+
+            def interrupt(_: object) -> None:
+                raise KeyboardInterrupt
+
+            core._run = SimpleNamespace(is_here=False, run_soon=interrupt)  # type: ignore[assignment]
+            with pytest.raises(KeyboardInterrupt):
+                latest.set(1)
+            core._run = SimpleNamespace(is_here=False, run_soon=run.run_soon)  # type: ignore[assignment]
+            latest.set(2)
+        assert page.got == [2]
 
 
 def test_a_value_that_another_thread_sets_when_trio_has_ended_is_refused() -> None:

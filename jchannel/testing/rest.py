@@ -146,10 +146,14 @@ def _describe(call: Call[Any]) -> str:
 
 
 def loop_rests(loop: asyncio.AbstractEventLoop) -> bool:
-    """Return whether a loop has nothing to do and no timer. Called in it.
+    """Return whether a loop has nothing to do, no timer, and no thread that works for it. Called in it.
 
     asyncio has no question for that. The attributes are those of its own loops; another loop rests when it answers.
     """
     timers: Iterable[asyncio.TimerHandle] = getattr(loop, "_scheduled", ())
     late = loop.time() + _LONG
-    return not getattr(loop, "_ready", ()) and all(timer.cancelled() or timer.when() > late for timer in timers)
+    if getattr(loop, "_ready", ()) or any(not timer.cancelled() and timer.when() <= late for timer in timers):
+        return False
+    executor = getattr(loop, "_default_executor", None)  # That of `asyncio.to_thread`.
+    idle: int = getattr(getattr(executor, "_idle_semaphore", None), "_value", 0)
+    return len(getattr(executor, "_threads", ())) <= idle

@@ -130,6 +130,15 @@ def test_what_a_loop_does_is_seen() -> None:
         late = loop.call_later(86_400, print)
         assert loop_rests(loop)
         late.cancel()
+        over = threading.Event()
+        working = asyncio.create_task(asyncio.to_thread(over.wait))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not loop_rests(loop)
+        over.set()
+        await working
+        while not loop_rests(loop):  # noqa: ASYNC110 (a thread says a little later that it is idle, and to nobody)
+            await asyncio.sleep(0)
 
     run(main)
 

@@ -205,8 +205,10 @@ async def _repeat(worker: Worker) -> None:
         await worker.work()
 
 
-async def run(seconds: float = 1_200, seed: int = 1, *, browser: bool = True) -> Soak:
-    """Soaks for some time, and returns what was done and what the process was like."""
+async def run(
+    seconds: float = 1_200, seed: int = 1, *, browser: bool = True, least: frozenset[str] = frozenset()
+) -> Soak:
+    """Soaks for some time, and until each act of `least` was done. Returns that and what the process was like."""
     soak = Soak()
     began = time.monotonic()
 
@@ -218,15 +220,16 @@ async def run(seconds: float = 1_200, seed: int = 1, *, browser: bool = True) ->
         servers = [await stack.enter_async_context(open_server(port=0)) for _ in range(2)]
         await trio.testing.wait_all_tasks_blocked()  # The servers listen.
         note()
-        with trio.move_on_after(seconds):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(soak_peers, dice, servers[0], soak.done)
-                if browser:
-                    nursery.start_soon(soak_page, dice, servers[1], soak.done)
-                for _ in range(LOOKS):
-                    await trio.sleep(seconds / (LOOKS + 0.5))
-                    note()
-                await trio.sleep_forever()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(soak_peers, dice, servers[0], soak.done)
+            if browser:
+                nursery.start_soon(soak_page, dice, servers[1], soak.done)
+            for _ in range(LOOKS):
+                await trio.sleep(seconds / LOOKS)
+                note()
+            while not least <= soak.done.keys():  # noqa: ASYNC110 (there is no event)
+                await trio.sleep(0.05)
+            nursery.cancel_scope.cancel()
         # The last connections are kept for some seconds, as HTTP's are.
         with trio.move_on_after(30):
             while any(server.statistics().connections for server in servers):  # noqa: ASYNC110 (there is no event)

@@ -12,8 +12,6 @@ async def test_load_has_everything_under_way_at_once_and_leaves_nothing() -> Non
 
 
 async def test_soak_does_something_of_each_kind() -> None:
-    soaked = await soak.run(1, browser=False)
-    assert soaked.done["peers"] > 0
-    assert soaked.done["call"] > 0
+    soaked = await soak.run(0.5, browser=False, least=frozenset({"peers", "call", "cancel", "send"}))
     (_, start), *_, (_, end) = soaked.looks
     assert (end.tasks, end.descriptors) == (start.tasks, start.descriptors)

@@ -21,7 +21,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from tests.browser.loop_thread import LoopThread
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 """Seconds that Chromium has for whatever is asked of it."""
 
 FLAGS = (
@@ -52,6 +52,24 @@ class ChromiumMissingError(Exception):
 
     def __init__(self) -> None:
         super().__init__("there is no command `chromium` on this machine: scripts/setup installs it")
+
+
+def find_chromium(*, whole: bool = False) -> str:
+    """Return the path of Chromium.
+
+    Args:
+        whole: The browser that users have. Otherwise, where the machine has it, Debian's `chromium-headless-shell`: the
+            same engine without tabs, menus and what else a window shows, which takes half as much CPU for a notebook
+            (1.1 s for NbClassic instead of 2.2 s, 2.5 s for JupyterLab instead of 3.8 s).
+
+    Raises:
+        ChromiumMissingError: There is none on this machine.
+    """
+    found = None if whole else shutil.which("chromium-headless-shell")
+    found = found or shutil.which("chromium")
+    if found is None:
+        raise ChromiumMissingError
+    return found
 
 
 class BrowserThread:
@@ -133,9 +151,8 @@ class BrowserThread:
 
 @contextlib.asynccontextmanager
 async def _run_chromium(left_out: Sequence[str]) -> AsyncGenerator[Browser]:
-    executable = shutil.which("chromium")
-    if executable is None:
-        raise ChromiumMissingError
+    # Whoever leaves flags out wants what users have.
+    executable = find_chromium(whole=bool(left_out))
     async with (
         async_playwright() as playwright,
         await playwright.chromium.launch(

@@ -27,7 +27,7 @@ async def test_a_page_of_a_file_is_told_the_origin_that_lets_it_in(browser: Brow
     async with open_server(port=0, origins=ast.literal_eval(setting)) as server:
         page.write_text(text.format(url=server.url, token=server.token))
         await browser.open(page.as_uri())
-        async with server.open_channel(CODE, timeout=20) as channel:
+        async with server.open_channel(CODE, timeout=60) as channel:
             assert await channel.call("add", 2, 3) == 5
 
 
@@ -49,13 +49,13 @@ async def test_a_page_of_a_server_that_has_ended_is_told_to_open_the_address_of_
         await page.wait_for("jchannel.client.state === 'stopped'")
         assert "open the address of the present one" in await page.evaluate("jchannel.client.stopReason.message")
         await page.evaluate(f"location.href = '{server.page_url}'")
-        await server.wait_page(20)
+        await server.wait_page(60)
 
 
 async def test_a_second_page_is_told_to_close_the_first_one_and_to_reload(browser: BrowserThread) -> None:
     async with open_server(port=0) as server:
         first = await browser.open(server.page_url)
-        await server.wait_page(20)
+        await server.wait_page(60)
         second = await browser.open(server.page_url)
         await second.wait_for("document.querySelector('#status').dataset.state === 'stopped'")
         text = await second.evaluate("document.querySelector('#status').innerText")

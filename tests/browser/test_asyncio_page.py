@@ -56,7 +56,7 @@ def run(
     async def main() -> None:
         async with await jchannel.start(port=0) as server:
             page = await asyncio.to_thread(browser.sync.open, server.page_url)
-            channel = await server.open(CODE, timeout=20)
+            channel = await server.open(CODE, timeout=60)
             async with channel:
                 channel.handler = Handler()
                 await test(server, channel, page)
@@ -115,7 +115,7 @@ def test_a_call_that_times_out_is_a_timeout_error(browser: BrowserThread) -> Non
 def test_after_a_reload_the_channel_is_open_again(browser: BrowserThread) -> None:
     async def test(server: jchannel.Server, channel: jchannel.Channel, page: PageHandle) -> None:
         await asyncio.to_thread(page.sync.reload)
-        assert await channel.call("add", 1, 1, timeout=20) == 2
+        assert await channel.call("add", 1, 1, timeout=60) == 2
 
     run(browser, test)
 
@@ -147,7 +147,7 @@ async def use(profile):
             browser_command(server.page_url, profile), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            channel = await server.open(CODE, timeout=30)
+            channel = await server.open(CODE, timeout=60)
             channel.handler = Handler()
             task = channel.call("add", 2, 3)
             answers["loop"] = type(task.get_loop()).__name__

@@ -44,8 +44,8 @@ async def open_demo(browser: BrowserThread, table: Table) -> AsyncIterator[tuple
     ):
         nursery.start_soon(open_page, server.page_url)
         async with (
-            server.open_channel(read_code("chart.js"), handler=ChartHandler(table), timeout=20) as chart,
-            server.open_channel(read_code("live.js"), handler=LiveHandler(), timeout=20) as live,
+            server.open_channel(read_code("chart.js"), handler=ChartHandler(table), timeout=60) as chart,
+            server.open_channel(read_code("live.js"), handler=LiveHandler(), timeout=60) as live,
         ):
             await live.call("show", await measure(live, 3, 20), 20)
             await loaded.wait()
@@ -65,7 +65,7 @@ def test_the_demo_saves_the_chart_and_a_screenshot(tmp_path: Path, capsys: pytes
 
 async def test_the_page_draws_measures_and_shows_the_figures(browser: BrowserThread) -> None:
     async with open_demo(browser, read_table(DATA)) as (chart, live, page):
-        picture = await chart.call("draw", timeout=20)
+        picture = await chart.call("draw", timeout=60)
         figures = await measure(live, 4, 30)
         await live.call("show", figures, 30)
         shown = await page.evaluate("document.querySelector('#live').textContent")
@@ -103,7 +103,7 @@ async def test_the_page_draws_tables_of_every_kind(
 ) -> None:
     table = Table("t.csv", kind, "axis", array("d", positions), {"a": array("d", values)})
     async with open_demo(browser, table) as (chart, _, page):
-        assert (await chart.call("draw", timeout=20)).startswith(PNG)
+        assert (await chart.call("draw", timeout=60)).startswith(PNG)
         assert page.console == []
 
 

@@ -41,7 +41,7 @@ class Site:
     async def count_runs(self) -> int:
         """How often the channel's code has run in the document that is connected."""
         await self.opened.wait()
-        count: int = await self._channel.call("opened", timeout=20)
+        count: int = await self._channel.call("opened", timeout=60)
         return count
 
 

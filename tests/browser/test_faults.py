@@ -71,7 +71,7 @@ async def open_page(browser: BrowserThread) -> AsyncIterator[tuple[Server, Proxy
         async with server.hold_channel(CODE, handler=handler) as channel:
             handler.channel = channel
             page = await browser.open(server.page_url.replace(f":{port}", f":{listeners[0].socket.getsockname()[1]}"))
-            await channel.open(timeout=20)
+            await channel.open(timeout=60)
             yield server, proxy, channel, page
         nursery.cancel_scope.cancel()
 
@@ -103,7 +103,7 @@ async def play(dice: random.Random, proxy: Proxy, channel: Channel, ended: Count
 
 async def wait_works(channel: Channel) -> None:
     """Waits until the page has come back by itself, and everything works."""
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         while True:
             try:
                 assert await channel.call("add", 1, 2, timeout=5) == 3

@@ -47,7 +47,7 @@ async def test_a_page_that_is_left_is_not_connected_and_comes_back_with_its_chan
         # A heartbeat that would not notice within the time of the test.
         async with open_server(port=0, heartbeat=1_000) as server:
             page = await usual_browser.open(server.page_url)
-            async with server.open_channel(CODE, timeout=20) as channel:
+            async with server.open_channel(CODE, timeout=60) as channel:
                 await page.evaluate("globalThis.mark = 1")
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(wait_left, server)
@@ -55,7 +55,7 @@ async def test_a_page_that_is_left_is_not_connected_and_comes_back_with_its_chan
                 with pytest.raises(trio.TooSlowError, match="no page is connected"):
                     await channel.call("opened", timeout=0.1)
                 await page.go_back()
-                assert await channel.call("opened", timeout=20) == 1
+                assert await channel.call("opened", timeout=60) == 1
                 assert await page.evaluate("globalThis.mark") == 1  # It came out of the browser's cache.
 
 
@@ -63,7 +63,7 @@ async def test_a_call_to_a_page_that_is_left_fails_at_once(usual_browser: Browse
     with trio.fail_after(GUARD):
         async with open_server(port=0, heartbeat=1_000) as server:
             page = await usual_browser.open(server.page_url)
-            async with server.open_channel(CODE, timeout=20) as channel, trio.open_nursery() as nursery:
+            async with server.open_channel(CODE, timeout=60) as channel, trio.open_nursery() as nursery:
 
                 @nursery.start_soon
                 async def _() -> None:
@@ -77,12 +77,12 @@ async def test_another_page_can_connect_when_one_is_left(usual_browser: BrowserT
     with trio.fail_after(GUARD):
         async with open_server(port=0, heartbeat=1_000) as server:
             first = await usual_browser.open(server.page_url)
-            await server.wait_page(20)
+            await server.wait_page(60)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(wait_left, server)
                 await first.go_to(ELSEWHERE)
             second = await usual_browser.open(server.page_url)
-            await server.wait_page(20)
+            await server.wait_page(60)
             await first.go_back()
             assert await first.wait_for("jchannel.client.stopReason?.reason") == "taken"
             assert await second.evaluate("jchannel.client.state") == "connected"
@@ -104,20 +104,20 @@ async def test_a_page_whose_process_is_stopped_is_lost_within_two_heartbeats(bro
     with trio.fail_after(GUARD):
         async with open_server(port=0, heartbeat=1) as server:
             await browser.open(server.page_url)
-            async with server.open_channel(CODE, timeout=20) as channel:
+            async with server.open_channel(CODE, timeout=60) as channel:
                 with stopped(await browser.find_renderers()):
                     with pytest.raises(PageLostError, match="did not answer a beat within 1 s"):
                         await channel.call("hang", timeout=None)
                     assert not server.statistics().page_connected
-                assert await channel.call("opened", timeout=20) == 1
+                assert await channel.call("opened", timeout=60) == 1
 
 
 async def test_a_page_that_computes_for_less_than_a_heartbeat_is_not_lost(browser: BrowserThread) -> None:
     with trio.fail_after(GUARD):
         async with open_server(port=0, heartbeat=4) as server:
             await browser.open(server.page_url)
-            async with server.open_channel(CODE, timeout=20) as channel:
+            async with server.open_channel(CODE, timeout=60) as channel:
                 began = time.monotonic()
-                assert await channel.call("compute", 3, timeout=20) == 3
+                assert await channel.call("compute", 3, timeout=60) == 3
                 assert time.monotonic() - began >= 3
-                assert await channel.call("opened", timeout=20) == 1
+                assert await channel.call("opened", timeout=60) == 1

@@ -29,13 +29,13 @@ async def broken_resource() -> AsyncGenerator[str]:
 
 
 def test_starting_returns_the_resource() -> None:
-    thread = LoopThread(resource, name="test", timeout=20)
+    thread = LoopThread(resource, name="test", timeout=60)
     assert thread.start() == "the resource"
     thread.stop()
 
 
 def test_a_resource_that_cannot_be_opened_raises_from_starting() -> None:
-    thread = LoopThread(broken_resource, name="test", timeout=20)
+    thread = LoopThread(broken_resource, name="test", timeout=60)
     with pytest.raises(LookupError, match="not found"):
         thread.start()
     thread.stop()
@@ -59,7 +59,7 @@ async def test_trio_work_that_takes_too_long_is_cancelled() -> None:
 
 
 async def test_an_error_of_the_work_is_raised_in_trio() -> None:
-    thread = LoopThread(resource, name="test", timeout=20)
+    thread = LoopThread(resource, name="test", timeout=60)
     thread.start()
     with pytest.raises(LookupError, match="not found"):
         await thread.wait_in_trio(fail())

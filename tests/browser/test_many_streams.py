@@ -79,10 +79,10 @@ async def open_page(browser: BrowserThread, *, proxied: bool) -> AsyncIterator[t
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
     url = f"http://127.0.0.1:{port}" + ("/way" if proxied else "")
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         async with open_server(url=url, listeners=listeners) as server:
             page = await browser.open(server.page_url)
-            async with server.open_channel(CODE, handler=gate, timeout=20) as channel:
+            async with server.open_channel(CODE, handler=gate, timeout=60) as channel:
                 yield channel, page, gate
             await browser.close_pages()
 

@@ -72,7 +72,7 @@ async def open_page(browser: BrowserThread, handler: object = None) -> AsyncIter
     port = listeners[0].socket.getsockname()[1]
     async with open_server(url=f"http://127.0.0.1:{port}/way", listeners=listeners) as server:
         page = await browser.open(server.page_url)
-        async with server.open_channel(CODE, handler=handler, timeout=20) as channel:
+        async with server.open_channel(CODE, handler=handler, timeout=60) as channel:
             yield channel, page
         await browser.close_pages()
 
@@ -80,7 +80,7 @@ async def open_page(browser: BrowserThread, handler: object = None) -> AsyncIter
 async def test_a_stream_arrives_whole_in_parts(browser: BrowserThread) -> None:
     data = hashlib.shake_128(b"parts").digest(20_000_000)
     async with open_page(browser) as (channel, page):
-        answer = await channel.call_with_stream("digest", data, timeout=20)
+        answer = await channel.call_with_stream("digest", data, timeout=60)
         assert answer == [len(data), hashlib.sha256(data).hexdigest()]
         requests = await page.evaluate(REQUESTS)
         assert requests[0] == "?offset=0"
@@ -91,7 +91,7 @@ async def test_a_stream_arrives_whole_in_parts(browser: BrowserThread) -> None:
 async def test_a_stream_that_waits_for_its_reader_goes_on(browser: BrowserThread) -> None:
     steps = Steps()
     async with open_page(browser, steps) as (channel, page):
-        assert await channel.call_with_stream("answerEach", steps.give(20), timeout=20) == 20
+        assert await channel.call_with_stream("answerEach", steps.give(20), timeout=60) == 20
         assert page.console == []
 
 
@@ -109,7 +109,7 @@ async def test_what_a_source_gave_before_it_failed_arrives_and_nothing_is_writte
         outcomes: list[object] = []
 
         async def call() -> None:
-            outcomes.append(await channel.call_with_stream("readToError", fail(), timeout=20))
+            outcomes.append(await channel.call_with_stream("readToError", fail(), timeout=60))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call)
@@ -131,7 +131,7 @@ async def test_a_reader_that_leaves_stops_the_source(browser: BrowserThread) -> 
             ended.set()
 
     async with open_page(browser) as (channel, page):
-        assert await channel.call_with_stream("leave", endless(), timeout=20) > 0
+        assert await channel.call_with_stream("leave", endless(), timeout=60) > 0
         await ended.wait()
         assert page.console == []
 

@@ -33,7 +33,7 @@ async def test_it_says_that_it_is_empty_until_python_fills_it(browser: BrowserTh
 async def test_it_says_why_and_what_to_do_when_the_server_has_closed(browser: BrowserThread) -> None:
     async with open_server(port=0) as server:
         page = await browser.open(server.page_url)
-        await server.wait_page(20)
+        await server.wait_page(60)
     reason, advice = await read_status(page, "stopped")
     assert "closed" in reason
     assert advice == "Start the program again, and open the address that it gives."
@@ -42,7 +42,7 @@ async def test_it_says_why_and_what_to_do_when_the_server_has_closed(browser: Br
 async def test_it_says_why_and_what_to_do_when_another_page_is_connected(browser: BrowserThread) -> None:
     async with open_server(port=0) as server:
         await browser.open(server.page_url)
-        await server.wait_page(20)
+        await server.wait_page(60)
         page = await browser.open(server.page_url)
         reason, advice = await read_status(page, "stopped")
     assert "another page is connected" in reason.lower()

@@ -73,7 +73,7 @@ async def opened(
 async def test_a_channel_of_a_module_works_with_a_strict_policy(browser: BrowserThread, tmp_path: Path) -> None:
     write(tmp_path, STRICT)
     async with opened(browser, tmp_path) as (server, page):
-        async with server.open_channel(module="./channel.js", handler=Handler(), timeout=20) as channel:
+        async with server.open_channel(module="./channel.js", handler=Handler(), timeout=60) as channel:
             assert await channel.call("add", 2, 3) == 5
             assert await channel.call("ask") == "Python"
             pieces = itertools.repeat(b"x" * 2**16, 64)
@@ -87,7 +87,7 @@ async def test_a_page_whose_policy_has_a_nonce_loads_the_client_with_it(browser:
     policy = "default-src 'none'; script-src 'nonce-once'; connect-src 'self'; img-src 'self'"
     write(tmp_path, policy, attributes='nonce="once"')
     async with opened(browser, tmp_path) as (server, page):
-        async with server.open_channel(module="./channel.js", handler=Handler(), timeout=20) as channel:
+        async with server.open_channel(module="./channel.js", handler=Handler(), timeout=60) as channel:
             assert await channel.call("add", 2, 3) == 5
         assert page.console == []
 
@@ -102,7 +102,7 @@ async def test_a_module_answers_with_what_its_function_returns_and_is_loaded_onc
             await channel.close()
             assert await channel.open(20) == [2, "Python"]
             await page.reload()
-            assert await channel.call("add", 2, 3, timeout=20) == 5
+            assert await channel.call("add", 2, 3, timeout=60) == 5
             await channel.close()
             assert await channel.open(20) == [2, "Python"]
 
@@ -119,7 +119,7 @@ async def test_a_module_answers_with_what_its_function_returns_and_is_loaded_onc
 async def test_a_module_is_relative_to_the_page(browser: BrowserThread, tmp_path: Path, path: str, module: str) -> None:
     write(tmp_path, None, path)
     async with opened(browser, tmp_path, path) as (server, _):
-        async with server.open_channel(module=module, handler=Handler(), timeout=20) as channel:
+        async with server.open_channel(module=module, handler=Handler(), timeout=60) as channel:
             assert await channel.call("add", 2, 3) == 5
 
 
@@ -131,14 +131,14 @@ async def test_a_module_may_have_a_whole_address_or_a_name_of_the_import_map(
         page.write('<script type="importmap">{"imports": {"channels/first": "./channel.js"}}</script>')
     async with opened(browser, tmp_path) as (server, _):
         for module in (f"{server.url}/channel.js", "channels/first"):
-            async with server.open_channel(module=module, handler=Handler(), timeout=20) as channel:
+            async with server.open_channel(module=module, handler=Handler(), timeout=60) as channel:
                 assert await channel.call("add", 2, 3) == 5
 
 
 async def test_an_error_in_a_module_has_the_place_in_its_file(browser: BrowserThread, tmp_path: Path) -> None:
     write(tmp_path, None)
     async with opened(browser, tmp_path) as (server, _):
-        async with server.open_channel(module="./channel.js", handler=Handler(), timeout=20) as channel:
+        async with server.open_channel(module="./channel.js", handler=Handler(), timeout=60) as channel:
             with pytest.raises(FrontendError, match="RangeError: too far") as caught:
                 await channel.call("fail")
             line = MODULE[: MODULE.index("throw new RangeError")].count("\n") + 1
@@ -176,12 +176,12 @@ async def test_the_error_of_a_page_that_may_not_evaluate_code_names_two_ways_out
             with pytest.raises(FrontendError, match=r"^EvalError: The page's Content Security Policy ") as caught:
                 await channel.open(20)
         assert 'open(module="./channel.js")' in str(caught.value)
-        async with server.open_channel(module="./channel.js", handler=Handler(), timeout=20) as channel:
+        async with server.open_channel(module="./channel.js", handler=Handler(), timeout=60) as channel:
             assert await channel.call("add", 2, 3) == 5
     assert "or add 'unsafe-eval' to the policy's script-src" in str(caught.value)
     write(tmp_path, STRICT.replace("script-src 'self'", "script-src 'self' 'unsafe-eval'"))
     async with opened(browser, tmp_path) as (server, _):
-        async with server.open_channel(CODE, timeout=20) as channel:
+        async with server.open_channel(CODE, timeout=60) as channel:
             assert await channel.call("add", 2, 3) == 5
 
 
@@ -199,7 +199,7 @@ async def test_the_client_of_a_page_that_may_not_connect_names_what_to_add_and_t
         (sources,) = re.findall(r"Add (\S+ and \S+) to the policy's connect-src\.$", message)
         write(tmp_path, policy.replace("connect-src 'none'", f"connect-src {sources.replace(' and ', ' ')}"))
         await browser.open(address)
-        async with server.open_channel(module="./channel.js", handler=Handler(), timeout=20) as channel:
+        async with server.open_channel(module="./channel.js", handler=Handler(), timeout=60) as channel:
             assert await channel.call_with_stream("upload", itertools.repeat(b"x" * 2**16, 64)) == 2**22
 
 

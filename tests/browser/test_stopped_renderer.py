@@ -69,7 +69,7 @@ async def open_page(browser: BrowserThread) -> AsyncIterator[tuple[Channel, Hand
     handler = Handler()
     async with open_server(port=0, limits=LIMITS) as server:
         await browser.open(server.page_url)
-        async with server.open_channel(CODE, handler=handler, timeout=20) as channel:
+        async with server.open_channel(CODE, handler=handler, timeout=60) as channel:
             yield channel, handler
 
 
@@ -80,7 +80,7 @@ async def test_one_that_was_stopped_for_a_while_goes_on(browser: BrowserThread) 
                 await stop()
                 with pytest.raises(trio.TooSlowError):
                     await channel.call("hang", timeout=0.1)
-            assert await channel.echo(1, timeout=20) == [1]
+            assert await channel.echo(1, timeout=60) == [1]
 
 
 async def test_a_call_to_it_can_be_cancelled(browser: BrowserThread) -> None:

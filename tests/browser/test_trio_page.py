@@ -98,7 +98,7 @@ async def open_page(browser: BrowserThread, **options: Any) -> AsyncIterator[tup
     """A server with a page connected."""
     async with open_server(port=0, **options) as server:
         page = await browser.open(server.page_url)
-        await server.wait_page(20)
+        await server.wait_page(60)
         yield server, page
 
 
@@ -415,7 +415,7 @@ class TestLostPages:
         async with open_channel(browser) as (channel, page):
             await page.evaluate("void (window.opened = 100)")
             await page.reload()
-            assert await channel.call("add", 1, 1, timeout=20) == 2
+            assert await channel.call("add", 1, 1, timeout=60) == 2
             assert await page.evaluate("window.opened") == 1
 
     async def test_a_call_under_way_during_a_reload_is_lost_and_says_so(self, browser: BrowserThread) -> None:
@@ -436,7 +436,7 @@ class TestLostPages:
             await page.evaluate("void (window.channel.handler.factor = 7)")
             for _ in range(3):
                 await cut_connection(channel)
-                assert await channel.call("scale", 6, timeout=20) == 42
+                assert await channel.call("scale", 6, timeout=60) == 42
             assert await page.evaluate("window.opened") == 1
             assert await page.evaluate("window.channel.call('add', 1, 2)") == 3
 

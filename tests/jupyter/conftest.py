@@ -8,7 +8,6 @@ Nothing here sleeps. A kernel is ended by the server after its test, which lets 
 
 import os
 import re
-import shutil
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
-from tests.browser.chromium import FLAGS, ChromiumMissingError
+from tests.browser.chromium import FLAGS, ChromiumMissingError, find_chromium
 from tests.jupyter.classic import ClassicNotebook
 from tests.jupyter.driver import TIMEOUT, Notebook
 from tests.jupyter.lab import LabNotebook
@@ -57,9 +56,10 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Headless Chromium, driven by Playwright's blocking API."""
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.fail(str(ChromiumMissingError()), pytrace=False)
+    try:
+        executable = find_chromium()
+    except ChromiumMissingError as error:
+        pytest.fail(str(error), pytrace=False)
     expect.set_options(timeout=TIMEOUT * 1000)
     # Host names that end so stand for other machines.
     flags = [*FLAGS, "--host-resolver-rules=MAP *.test 127.0.0.1"]

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import nbformat
 import pytest
 from playwright.sync_api import expect
 
@@ -11,106 +10,49 @@ from tests.jupyter.child import COVERAGE
 from tests.jupyter.classic import ClassicNotebook
 from tests.jupyter.conftest import Notebooks
 from tests.jupyter.lab import LabNotebook
-from tests.jupyter.notebook7 import Notebook7Notebook
 from tests.jupyter.process import ServerProcess, private_environment
-
-HTML_WITH_SCRIPT = """
-from IPython.display import HTML, display
-display(HTML("<p class='mine'>empty</p><script>document.querySelector('.mine').textContent = 'written'</script>"))
-"""
 
 in_lab = pytest.mark.parametrize("front_end", [LabNotebook], indirect=True)
 
 
-def test_a_cell_runs_and_its_output_is_seen(notebooks: Notebooks) -> None:
-    notebook = notebooks.open(["print('printed')\n6 * 7", "1 / 0"])
+# One notebook for all of it: the tests of this folder fail in every front end when a driver does not work.
+@in_lab
+def test_a_notebook_is_driven(notebooks: Notebooks) -> None:
+    busy = "x = 1\nprint('busy')\nimport time\ntime.sleep(1000)"
+    notebook = notebooks.open(["print('printed')\n6 * 7", "1 / 0", busy])
 
     assert notebook.run(0) == "printed\n42"
     assert notebook.run(1) == "ZeroDivisionError: division by zero"
     expect(notebook.output(0)).to_contain_text("printed")
     expect(notebook.output(1)).to_contain_text("ZeroDivisionError")
-    assert notebook.complaints == []
-
-
-def test_a_script_in_displayed_html_runs_again_after_a_reload_when_saved(notebooks: Notebooks) -> None:
-    notebook = notebooks.open([HTML_WITH_SCRIPT])
-
-    notebook.run(0)
-    expect(notebook.page.locator(".mine")).to_have_text("written")
-    assert "<script>" in notebook.html(0)
-
-    notebook.save()
-    notebook.reload()
-    expect(notebook.page.locator(".mine")).to_have_text("written")
-    assert notebook.complaints == []
-
-
-@in_lab
-def test_an_untrusted_notebook_loses_its_scripts_and_a_signed_one_keeps_them(notebooks: Notebooks) -> None:
-    html = "<p class='mine'>fallback</p><script>document.querySelector('.mine').textContent = 'written'</script>"
-    outputs = [[nbformat.v4.new_output("display_data", {"text/html": html})]]
-
-    untrusted = notebooks.open(["pass"], outputs=outputs)
-    trusted = notebooks.open(["pass"], outputs=outputs, trusted=True)
-
-    expect(untrusted.page.locator(".mine")).to_have_text("fallback")
-    expect(trusted.page.locator(".mine")).to_have_text("written")
-    assert not untrusted.is_trusted()
-    assert trusted.is_trusted()
-
-
-@in_lab
-def test_saving_a_notebook_whose_cells_have_run_signs_it(notebooks: Notebooks) -> None:
-    notebook = notebooks.open(["1"])
-
-    notebook.run(0)
-    notebook.save()
-
-    assert notebook.saved().cells[0].outputs[0].data["text/plain"] == "1"
-    assert notebooks.server.is_signed(notebook.file)
-
-
-@in_lab
-def test_interrupting_ends_a_busy_cell(notebooks: Notebooks) -> None:
-    notebook = notebooks.open(["print('busy')\nimport time\ntime.sleep(1000)", "1 + 1"])
-
-    notebook.start(0)
-    expect(notebook.output(0)).to_contain_text("busy")
-    notebook.interrupt()
-    notebook.wait_done(0)
-
-    assert "KeyboardInterrupt" in notebook.text(0)
-    assert notebook.run(1) == "2"
-
-
-@in_lab
-def test_restarting_ends_a_busy_cell_and_forgets_what_the_kernel_knew(notebooks: Notebooks) -> None:
-    notebook = notebooks.open(["x = 1\nprint('busy')\nimport time\ntime.sleep(1000)", "x"])
-
-    notebook.start(0)
-    expect(notebook.output(0)).to_contain_text("busy")
-    notebook.restart()
-    notebook.wait_done(0)
-
-    assert notebook.run(1) == "NameError: name 'x' is not defined"
-
-
-@in_lab
-def test_outputs_can_be_cleared_and_cells_changed_and_deleted(notebooks: Notebooks) -> None:
-    notebook = notebooks.open(["'first'", "'second'"])
-    notebook.run(0)
-    notebook.run(1)
 
     notebook.clear_output(0)
     assert notebook.outputs(0) == []
-    expect(notebook.output(0)).not_to_contain_text("first")
+    expect(notebook.output(0)).not_to_contain_text("printed")
 
-    notebook.set_source(0, "'changed'")
-    assert notebook.run(0) == "'changed'"
+    notebook.start(2)
+    expect(notebook.output(2)).to_contain_text("busy")
+    notebook.save()
+    assert notebooks.server.is_signed(notebook.file)
+    notebook.reload(idle=False)
+    expect(notebook.output(2)).to_contain_text("busy")
+    notebook.interrupt()
+    notebook.wait_idle()
+
+    notebook.start(2)
+    expect(notebook.output(2)).to_contain_text("busy")
+    notebook.restart()
+    notebook.wait_done(2)
+    notebook.set_source(0, "x")
+    assert notebook.run(0) == "NameError: name 'x' is not defined"
 
     notebook.delete_cell(0)
-    expect(notebook.cell(1)).to_have_count(0)
-    assert notebook.text(0) == "'second'"
+    expect(notebook.cell(2)).to_have_count(0)
+    assert notebook.complaints == []
+    with notebook.page.expect_event("pageerror"):
+        notebook.page.evaluate("() => { console.error('bad'); setTimeout(() => { throw new Error('worse'); }, 0); }")
+    assert notebook.complaints[0] == "console error: bad"
+    assert "Error: worse" in notebook.complaints[1]
 
 
 @in_lab
@@ -122,41 +64,6 @@ def test_a_second_tab_shares_the_kernel_which_outlives_a_closed_tab(notebooks: N
     first.close_tab()
 
     assert second.run(1) == "1"
-
-
-@in_lab
-def test_a_notebook_reopens_while_its_kernel_is_busy(notebooks: Notebooks) -> None:
-    notebook = notebooks.open(["print('busy')\nimport time\ntime.sleep(1000)"])
-    notebook.start(0)
-    expect(notebook.output(0)).to_contain_text("busy")
-    notebook.save()
-
-    notebook.reload(idle=False)
-    expect(notebook.output(0)).to_contain_text("busy")
-    notebook.interrupt()
-    notebook.wait_idle()
-
-    assert notebook.complaints == []
-
-
-@in_lab
-def test_complaints_are_collected(notebooks: Notebooks) -> None:
-    notebook = notebooks.open(["pass"])
-
-    with notebook.page.expect_event("pageerror"):
-        notebook.page.evaluate("() => { console.error('bad'); setTimeout(() => { throw new Error('worse'); }, 0); }")
-
-    assert notebook.complaints[0] == "console error: bad"
-    assert "Error: worse" in notebook.complaints[1]
-
-
-@pytest.mark.parametrize("front_end", [LabNotebook, Notebook7Notebook], indirect=True)
-def test_the_theme_can_be_dark(notebooks: Notebooks) -> None:
-    notebook = notebooks.open(["pass"])
-
-    notebook.use_dark_theme()
-
-    expect(notebook.page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
 
 
 @pytest.mark.parametrize("front_end", [ClassicNotebook], indirect=True)

@@ -14,7 +14,8 @@ from tests.jupyter.conftest import Notebooks
 from tests.jupyter.driver import Notebook
 from tests.jupyter.lab import LabNotebook
 
-in_lab = pytest.mark.parametrize("front_end", [LabNotebook], indirect=True)
+# What the front ends do is shown elsewhere: here are programs.
+pytestmark = pytest.mark.parametrize("front_end", [LabNotebook], indirect=True)
 
 START = "import jchannel\nserver = await jchannel.start(host='127.0.0.1', port={port})"
 
@@ -111,7 +112,6 @@ channel.handler = Handler()""",
     assert "missing" in said
 
 
-@in_lab
 def test_a_failure_in_the_page_is_a_frontend_error_with_the_exception_in_words(notebooks: Notebooks) -> None:
     _, texts = run(
         notebooks,
@@ -294,7 +294,6 @@ channel.handler = Handler()""",
     assert page.evaluate(lengths, ["bySeparator", "c"]) == [4, 2]
 
 
-@in_lab
 def test_servers_and_channels_are_made_and_opened_one_by_one(notebooks: Notebooks) -> None:
     _, texts = run(
         notebooks,
@@ -338,7 +337,6 @@ except StateError:
     assert texts[6] == "started\nopen\n"
 
 
-@in_lab
 def test_servers_and_channels_are_context_managers(notebooks: Notebooks) -> None:
     _, texts = run(
         notebooks,
@@ -362,7 +360,6 @@ async with Server(port={port}) as server:
     assert texts[1].endswith("3\n7\n")
 
 
-@in_lab
 def test_a_page_that_comes_back_has_its_channels(notebooks: Notebooks) -> None:
     notebook, _ = run(notebooks, START, "channel = await server.open('(channel) => { self.kept = channel; }')")
     notebook.set_source(
@@ -378,7 +375,6 @@ def test_a_page_that_comes_back_has_its_channels(notebooks: Notebooks) -> None:
     assert notebook.page.evaluate("kept.call('add', 2, 3)") == 5
 
 
-@in_lab
 def test_a_server_has_the_url_that_the_page_uses_and_a_heartbeat(notebooks: Notebooks) -> None:
     _, texts = run(
         notebooks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import CHECKOUT
+from tests.jupyter.child import COVERAGE
 
 EXAMPLES = dict(
     re.findall(
@@ -45,6 +47,8 @@ def test_an_example_runs(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *PLUGINS.get(name, WITH_TRIO), name],
         cwd=tmp_path,
+        # Not measured: the tests of the kit do what these show, and a run takes half of the time.
+        env={name: value for name, value in os.environ.items() if name != COVERAGE},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

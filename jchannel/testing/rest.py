@@ -86,18 +86,23 @@ class RestWatch(trio.abc.Instrument):
             if quiet >= PATIENCE:
                 hold.give_up()
             return
-        cancelled = [call for call in self._portal.running if call._cancelled]
-        if not self._portal.running or (quiet < self._patience and not cancelled):
+        # What was ended here may still have to come to its end in trio.
+        waits = [call for call in self._portal.running if call._outcome is None]
+        cancelled = [call for call in waits if call._cancelled]
+        if not waits or (quiet < self._patience and not cancelled):
             return
-        rests = await self._all_rests()
+        rests = await self._all_rests({call.thread for call in waits})
         if rests and quiet >= self._patience:
-            self._end(self._portal.running, quiet)
+            self._end(waits, quiet)
         elif cancelled and (rests or quiet >= PATIENCE):
             self._end(cancelled, quiet)
 
-    async def _all_rests(self) -> bool:
-        """Return whether nothing will happen any more, but for what the test does."""
-        waiting = {call.thread for call in self._portal.running}
+    async def _all_rests(self, waiting: set[int | None]) -> bool:
+        """Return whether nothing will happen any more, but for what the test does.
+
+        Args:
+            waiting: The threads that wait for calls.
+        """
         if not self._portal.hold.threads <= waiting:
             return False
         if self._thread in waiting or self._ask is None:

@@ -262,8 +262,8 @@ def test_a_method_that_works_in_its_thread_is_waited_for(monkeypatch: pytest.Mon
         channel, _ = kit.open_pair(handler)
         rests = jchannel.testing.rest.RestWatch._all_rests
 
-        async def look(watch: jchannel.testing.rest.RestWatch) -> bool:
-            found = await rests(watch)
+        async def look(watch: jchannel.testing.rest.RestWatch, waiting: set[int | None]) -> bool:
+            found = await rests(watch, waiting)
             handler.go_on.set()  # Seen at work, it may end.
             return found
 
@@ -286,8 +286,8 @@ def test_a_thread_beside_the_test_s_own_does_not_end_its_waits() -> None:
 
         rests = jchannel.testing.rest.RestWatch._all_rests
 
-        async def look(watch: jchannel.testing.rest.RestWatch) -> bool:
-            assert not await rests(watch)
+        async def look(watch: jchannel.testing.rest.RestWatch, waiting: set[int | None]) -> bool:
+            assert not await rests(watch, waiting)
             looked.set()
             return False
 

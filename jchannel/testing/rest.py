@@ -7,16 +7,23 @@ ever, and learn nothing. So a task in the kit's trio looks whether anything happ
 from __future__ import annotations
 
 import asyncio
+import linecache
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import outcome
 import trio
 import trio.testing
 
+import jchannel
 from jchannel._bridge.call import Call
+from jchannel._bridge.readers import BridgedStream
 from jchannel._core.request import CANCELLED, Request
 from jchannel.testing.hold import PATIENCE
+from jchannel.testing.jobs import KitJob
 
 if TYPE_CHECKING:
     from jchannel.testing.clock import KitPortal
@@ -26,6 +33,9 @@ __all__ = ["AtRestError", "RestWatch", "loop_rests"]
 #: How often it is looked, in real seconds. What was cancelled is over when nothing happens: it waits for the far side,
 #: for ``Limits.cancel_seconds`` of a time that stands still.
 _TICK: Final = 0.5
+
+#: The frames of a thread that are not its user's.
+_PACKAGE: Final = Path(jchannel.__file__).parent
 
 #: A timer of a loop that is later than this, in real seconds, is nothing that a test waits for.
 _LONG: Final = 3600
@@ -142,12 +152,31 @@ class RestWatch(trio.abc.Instrument):
 
 
 def _describe(call: Call[Any]) -> str:
-    """Return what a call is, and how far, in words."""
-    running = call._running
+    """Return what a call is, how far, and where a thread waits for it, in words."""
+    job, running = call._job, call._running
     state = f" ({running.state.value})" if isinstance(running, Request) else ""
-    what = running.what if isinstance(running, Request) else "something of jchannel's"
-    describe = getattr(call._job, "describe", None)
-    return (call.name or what) + state if describe is None else f"{describe()}{state}"
+    if isinstance(job, KitJob):
+        what = job.describe()
+    elif call.name:
+        what = call.name
+    elif isinstance(running, Request):
+        what = running.what
+    else:
+        begin = getattr(job, "_begin", None)
+        reads = isinstance(begin, MethodType) and isinstance(begin.__self__, BridgedStream)
+        what = "the next bytes of a stream" if reads else "something of jchannel's"
+    return f"{what}{state}{_find_line(call.thread)}"
+
+
+def _find_line(thread: int | None) -> str:
+    """Return the line of the user's code in which a thread waits, in words; nothing where none does."""
+    frame = None if thread is None else sys._current_frames().get(thread)
+    while frame is not None and Path(frame.f_code.co_filename).is_relative_to(_PACKAGE):
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    return f", in {Path(file).name}:{line}: `{linecache.getline(file, line).strip()}`"
 
 
 def loop_rests(loop: asyncio.AbstractEventLoop) -> bool:

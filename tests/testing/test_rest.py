@@ -6,7 +6,7 @@ import asyncio
 import re
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -84,6 +84,30 @@ def test_all_that_is_awaited_is_named() -> None:
                 "page.wait_ended, of the call of 'sleep'",
                 "page.wait_lost()",
             ]
+
+    run(main)
+
+
+def test_a_stream_and_the_coming_back_of_a_page_are_named_too() -> None:
+    class Endless:
+        async def tick(self) -> AsyncIterator[bytes]:
+            yield b"tick"
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with AsyncioKit(patience=0.02) as kit:
+            channel, page = await kit.open_pair(Endless())
+            call = channel.call("tick", timeout=None)
+            await kit.advance(1)  # It is seen not to be short.
+            stream = await call
+            assert await anext(stream) == b"tick"
+            with pytest.raises(AtRestError, match=r"What is awaited: the next bytes of a stream$"):
+                await anext(stream)
+            page.lose()
+            await page.wait_lost()
+            page.hold()
+            with pytest.raises(AtRestError, match=r"What is awaited: page.reconnect\(\)$"):
+                await page.reconnect()
 
     run(main)
 
@@ -244,7 +268,8 @@ def test_a_thread_that_waits_is_told_too() -> None:
             page.wait_call("add")
         page.lose()
         page.wait_lost()
-        with pytest.raises(AtRestError, match=r"What is awaited: something of jchannel's"):
+        here = r", in test_rest.py:\d+: `kit.server.wait_page\(\)`$"
+        with pytest.raises(AtRestError, match=rf"What is awaited: something of jchannel's{here}"):
             kit.server.wait_page()
 
 

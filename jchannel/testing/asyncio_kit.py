@@ -22,8 +22,9 @@ from jchannel._core.invocation import Invocation
 from jchannel.channel import Channel
 from jchannel.server import Server
 from jchannel.testing.clock import KitPortal
-from jchannel.testing.facade import KitJob, LoopPage
+from jchannel.testing.facade import LoopPage
 from jchannel.testing.faults import check_seconds
+from jchannel.testing.jobs import KitJob
 from jchannel.testing.kit import Kit, choose_code
 from jchannel.testing.rest import loop_rests
 from jchannel.trio import PeerChannel

@@ -20,6 +20,7 @@ from jchannel._protocol import messages
 from jchannel._streams.reader import MetaGenerator
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.faults import Direction, Fault
+from jchannel.testing.jobs import KitJob
 from jchannel.testing.page import Page, pack_pipe
 from jchannel.testing.page_requests import PageRequest
 from jchannel.testing.script import RecordedCall
@@ -41,20 +42,6 @@ async def _run_and_settle(portal: KitPortal, function: Callable[[], T]) -> T:
     result = function()
     await portal.settle()
     return result
-
-
-class KitJob(TaskJob[T]):
-    """A job of the kit's that may wait for as long as its test lets it.
-
-    Args:
-        portal: As that of ``TaskJob``.
-        begin: As that of ``TaskJob``.
-        describe: Returns what it is, in words.
-    """
-
-    def __init__(self, portal: KitPortal, begin: Callable[[], Awaitable[T]], describe: Callable[[], str]) -> None:
-        super().__init__(portal, begin)
-        self.describe = describe
 
 
 class FacadeDirection:

@@ -25,6 +25,7 @@ from jchannel.errors import StateError
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.facade import FacadePage
 from jchannel.testing.faults import check_seconds
+from jchannel.testing.jobs import KitJob
 from jchannel.testing.network import MemoryListener
 from jchannel.testing.page import Page, hold_page
 from jchannel.testing.rest import Ask, RestWatch
@@ -117,10 +118,10 @@ class Kit:
         client: str | None,
         methods: BridgedMethods,
         streams: Streams,
-    ) -> TaskJob[P]:
+    ) -> KitJob[P]:
         """Return the job that connects a page."""
         opening = _PageOpening(self, face, handler, on_open=on_open, client=client, methods=methods, streams=streams)
-        return TaskJob(self._entered, opening.begin, opening.undo)
+        return KitJob(self._entered, opening.begin, lambda: "kit.open_page()", opening.undo)
 
     def _ending(self) -> list[Job[None]]:
         """Return the jobs that end all but the trio itself, one after the other."""

@@ -7,16 +7,23 @@ ever, and learn nothing. So a task in the kit's trio looks whether anything happ
 from __future__ import annotations
 
 import asyncio
+import linecache
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import outcome
 import trio
 import trio.testing
 
+import jchannel
 from jchannel._bridge.call import Call
+from jchannel._bridge.readers import BridgedStream
 from jchannel._core.request import CANCELLED, Request
 from jchannel.testing.hold import PATIENCE
+from jchannel.testing.jobs import KitJob
 
 if TYPE_CHECKING:
     from jchannel.testing.clock import KitPortal
@@ -26,6 +33,9 @@ __all__ = ["AtRestError", "RestWatch", "loop_rests"]
 #: How often it is looked, in real seconds. What was cancelled is over when nothing happens: it waits for the far side,
 #: for ``Limits.cancel_seconds`` of a time that stands still.
 _TICK: Final = 0.5
+
+#: The frames of a thread that are not its user's.
+_PACKAGE: Final = Path(jchannel.__file__).parent
 
 #: A timer of a loop that is later than this, in real seconds, is nothing that a test waits for.
 _LONG: Final = 3600
@@ -86,18 +96,23 @@ class RestWatch(trio.abc.Instrument):
             if quiet >= PATIENCE:
                 hold.give_up()
             return
-        cancelled = [call for call in self._portal.running if call._cancelled]
-        if not self._portal.running or (quiet < self._patience and not cancelled):
+        # What was ended here may still have to come to its end in trio.
+        waits = [call for call in self._portal.running if call._outcome is None]
+        cancelled = [call for call in waits if call._cancelled]
+        if not waits or (quiet < self._patience and not cancelled):
             return
-        rests = await self._all_rests()
+        rests = await self._all_rests({call.thread for call in waits})
         if rests and quiet >= self._patience:
-            self._end(self._portal.running, quiet)
+            self._end(waits, quiet)
         elif cancelled and (rests or quiet >= PATIENCE):
             self._end(cancelled, quiet)
 
-    async def _all_rests(self) -> bool:
-        """Return whether nothing will happen any more, but for what the test does."""
-        waiting = {call.thread for call in self._portal.running}
+    async def _all_rests(self, waiting: set[int | None]) -> bool:
+        """Return whether nothing will happen any more, but for what the test does.
+
+        Args:
+            waiting: The threads that wait for calls.
+        """
         if not self._portal.hold.threads <= waiting:
             return False
         if self._thread in waiting or self._ask is None:
@@ -137,19 +152,42 @@ class RestWatch(trio.abc.Instrument):
 
 
 def _describe(call: Call[Any]) -> str:
-    """Return what a call is, and how far, in words."""
-    running = call._running
+    """Return what a call is, how far, and where a thread waits for it, in words."""
+    job, running = call._job, call._running
     state = f" ({running.state.value})" if isinstance(running, Request) else ""
-    what = running.what if isinstance(running, Request) else "something of jchannel's"
-    describe = getattr(call._job, "describe", None)
-    return (call.name or what) + state if describe is None else f"{describe()}{state}"
+    if isinstance(job, KitJob):
+        what = job.describe()
+    elif call.name:
+        what = call.name
+    elif isinstance(running, Request):
+        what = running.what
+    else:
+        begin = getattr(job, "_begin", None)
+        reads = isinstance(begin, MethodType) and isinstance(begin.__self__, BridgedStream)
+        what = "the next bytes of a stream" if reads else "something of jchannel's"
+    return f"{what}{state}{_find_line(call.thread)}"
+
+
+def _find_line(thread: int | None) -> str:
+    """Return the line of the user's code in which a thread waits, in words; nothing where none does."""
+    frame = None if thread is None else sys._current_frames().get(thread)
+    while frame is not None and Path(frame.f_code.co_filename).is_relative_to(_PACKAGE):
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    return f", in {Path(file).name}:{line}: `{linecache.getline(file, line).strip()}`"
 
 
 def loop_rests(loop: asyncio.AbstractEventLoop) -> bool:
-    """Return whether a loop has nothing to do and no timer. Called in it.
+    """Return whether a loop has nothing to do, no timer, and no thread that works for it. Called in it.
 
     asyncio has no question for that. The attributes are those of its own loops; another loop rests when it answers.
     """
     timers: Iterable[asyncio.TimerHandle] = getattr(loop, "_scheduled", ())
     late = loop.time() + _LONG
-    return not getattr(loop, "_ready", ()) and all(timer.cancelled() or timer.when() > late for timer in timers)
+    if getattr(loop, "_ready", ()) or any(not timer.cancelled() and timer.when() <= late for timer in timers):
+        return False
+    executor = getattr(loop, "_default_executor", None)  # That of `asyncio.to_thread`.
+    idle: int = getattr(getattr(executor, "_idle_semaphore", None), "_value", 0)
+    return len(getattr(executor, "_threads", ())) <= idle

@@ -6,7 +6,7 @@ import asyncio
 import re
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -88,6 +88,30 @@ def test_all_that_is_awaited_is_named() -> None:
     run(main)
 
 
+def test_a_stream_and_the_coming_back_of_a_page_are_named_too() -> None:
+    class Endless:
+        async def tick(self) -> AsyncIterator[bytes]:
+            yield b"tick"
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with AsyncioKit(patience=0.02) as kit:
+            channel, page = await kit.open_pair(Endless())
+            call = channel.call("tick", timeout=None)
+            await kit.advance(1)  # It is seen not to be short.
+            stream = await call
+            assert await anext(stream) == b"tick"
+            with pytest.raises(AtRestError, match=r"What is awaited: the next bytes of a stream$"):
+                await anext(stream)
+            page.lose()
+            await page.wait_lost()
+            page.hold()
+            with pytest.raises(AtRestError, match=r"What is awaited: page.reconnect\(\)$"):
+                await page.reconnect()
+
+    run(main)
+
+
 def test_a_loop_with_a_timer_is_not_at_rest() -> None:
     async def main() -> None:
         async with AsyncioKit(patience=0.01) as kit:
@@ -130,6 +154,15 @@ def test_what_a_loop_does_is_seen() -> None:
         late = loop.call_later(86_400, print)
         assert loop_rests(loop)
         late.cancel()
+        over = threading.Event()
+        working = asyncio.create_task(asyncio.to_thread(over.wait))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not loop_rests(loop)
+        over.set()
+        await working
+        while not loop_rests(loop):  # noqa: ASYNC110 (a thread says a little later that it is idle, and to nobody)
+            await asyncio.sleep(0)
 
     run(main)
 
@@ -235,7 +268,8 @@ def test_a_thread_that_waits_is_told_too() -> None:
             page.wait_call("add")
         page.lose()
         page.wait_lost()
-        with pytest.raises(AtRestError, match=r"What is awaited: something of jchannel's"):
+        here = r", in test_rest.py:\d+: `kit.server.wait_page\(\)`$"
+        with pytest.raises(AtRestError, match=rf"What is awaited: something of jchannel's{here}"):
             kit.server.wait_page()
 
 
@@ -253,8 +287,8 @@ def test_a_method_that_works_in_its_thread_is_waited_for(monkeypatch: pytest.Mon
         channel, _ = kit.open_pair(handler)
         rests = jchannel.testing.rest.RestWatch._all_rests
 
-        async def look(watch: jchannel.testing.rest.RestWatch) -> bool:
-            found = await rests(watch)
+        async def look(watch: jchannel.testing.rest.RestWatch, waiting: set[int | None]) -> bool:
+            found = await rests(watch, waiting)
             handler.go_on.set()  # Seen at work, it may end.
             return found
 
@@ -277,8 +311,8 @@ def test_a_thread_beside_the_test_s_own_does_not_end_its_waits() -> None:
 
         rests = jchannel.testing.rest.RestWatch._all_rests
 
-        async def look(watch: jchannel.testing.rest.RestWatch) -> bool:
-            assert not await rests(watch)
+        async def look(watch: jchannel.testing.rest.RestWatch, waiting: set[int | None]) -> bool:
+            assert not await rests(watch, waiting)
             looked.set()
             return False
 

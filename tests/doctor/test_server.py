@@ -48,13 +48,11 @@ def only(found: list[Finding]) -> tuple[State, Cause | None, str]:
     return finding.state, finding.cause, finding.text
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
 async def test_a_port_where_nothing_listens_is_refused() -> None:
-    state, cause, text = only(await examine_server(f"http://127.0.0.1:{free_port()}/#jchannel={TOKEN}"))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # It does not listen.
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        state, cause, text = only(await examine_server(f"{url}/#jchannel={TOKEN}"))
     assert (state, cause) == (State.PROBLEM, Cause.REFUSED_PORT)
     assert "nothing listens there; the URL of a server changes with each start" in text
 

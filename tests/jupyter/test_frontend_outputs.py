@@ -6,6 +6,7 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
+from tests.jupyter.classic import ClassicNotebook
 from tests.jupyter.conftest import Notebooks
 from tests.jupyter.driver import Notebook
 from tests.jupyter.lab import LabNotebook
@@ -41,6 +42,22 @@ def test_the_page_lets_go_when_the_output_is_cleared_and_comes_back_with_a_call(
     assert notebook.run(2) == "False"
     assert notebook.run(3).endswith("5")
     expect(notebook.output(3).locator(LINE)).to_contain_text(CONNECTED)
+    assert notebook.complaints == []
+
+
+@pytest.mark.parametrize("front_end", [LabNotebook, ClassicNotebook], indirect=True)
+def test_the_page_and_its_channels_stay_when_the_cell_is_run_again(notebooks: Notebooks) -> None:
+    notebook = connect(notebooks, "(server.statistics().page_connected, server.statistics().channels)", CALL)
+
+    again = notebook.run(0)
+    assert "is given again with its page and its channels" in again
+    expect(notebook.output(0).locator(LINE)).to_contain_text(CONNECTED)
+    # Longer than the page keeps a connection whose output is gone.
+    notebook.page.evaluate("() => new Promise((done) => setTimeout(done, 3500))")
+
+    wait_for_states(notebook, "connected")
+    assert notebook.run(2) == "(True, 1)"
+    assert notebook.run(3) == "5"
     assert notebook.complaints == []
 
 

@@ -40,7 +40,7 @@ interface RecordOptions {
  * - `ClosedError` if its channel or its client was closed;
  * - `ConnectionLostError` if the connection was lost;
  * - `StateError`, their base class, if the stream broke off, if its request was cancelled, if its reader has closed it,
- *   and while something else reads it.
+ *   and while something else reads it; and where `join` has returned its bytes before.
  */
 declare class MetaGenerator implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     #private;

@@ -1,5 +1,6 @@
 /** Reading a byte stream from Python. */
 
+import { StateError } from '../errors.js';
 import { Cursor, type ChunkReader } from './cursors.js';
 import { joinBytes, readChunks, readLines, readPieces, readRecords } from './records.js';
 
@@ -26,13 +27,14 @@ export interface RecordOptions {
  * - `ClosedError` if its channel or its client was closed;
  * - `ConnectionLostError` if the connection was lost;
  * - `StateError`, their base class, if the stream broke off, if its request was cancelled, if its reader has closed it,
- *   and while something else reads it.
+ *   and while something else reads it; and where `join` has returned its bytes before.
  */
 export class MetaGenerator implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   readonly #reader: ChunkReader;
   readonly #cursor: Cursor;
   #stream: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
   #isInUse = false;
+  #isJoined = false;
 
   /** @internal */
   constructor(reader: ChunkReader) {
@@ -65,6 +67,9 @@ export class MetaGenerator implements AsyncIterable<Uint8Array<ArrayBuffer>> {
 
   /** Read everything that is left into one array. */
   async join(): Promise<Uint8Array<ArrayBuffer>> {
+    if (this.#isJoined) {
+      throw new StateError('join() has returned the rest of this stream before, and there is no more: keep what it gave.');
+    }
     this.#isInUse = true;
     const parts: Uint8Array<ArrayBuffer>[] = [];
     let size = 0;
@@ -73,6 +78,7 @@ export class MetaGenerator implements AsyncIterable<Uint8Array<ArrayBuffer>> {
       parts.push(part);
       size += part.length;
     }
+    this.#isJoined = true;
     return joinBytes(parts, size);
   }
 

@@ -165,10 +165,18 @@ describe('join', () => {
     expect(await makeStream().stream.join()).toStrictEqual(new Uint8Array());
   });
 
-  test('gives nothing of a stream that has been read', async () => {
+  test('gives nothing of a stream that has been read in another way', async () => {
+    const { stream } = makeStream('ab');
+    for await (const chunk of stream) {
+      expect(toText(chunk)).toBe('ab');
+    }
+    expect(await stream.join()).toStrictEqual(new Uint8Array());
+  });
+
+  test('fails the second time, as the first one has returned the bytes', async () => {
     const { stream } = makeStream('ab');
     await stream.join();
-    expect(await stream.join()).toStrictEqual(new Uint8Array());
+    await expect(stream.join()).rejects.toThrow(StateError);
   });
 });
 

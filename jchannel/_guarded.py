@@ -50,7 +50,7 @@ LOGGERS: Final[Mapping[str, str]] = {
     "channel": "jchannel.channel",
     "dispatcher": "jchannel.call",
     "methods": "jchannel.call",
-    "tasks": "jchannel.call",
+    "call": "jchannel.call",
     "outbox": "jchannel.call",
     "request": "jchannel.call",
     "deadlines": "jchannel.call",

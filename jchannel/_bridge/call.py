@@ -7,11 +7,13 @@ waits until it has ended.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import logging
+import sys
 import threading
-import types
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
@@ -22,12 +24,11 @@ import trio
 from jchannel._bridge import interpreter
 from jchannel._bridge.interpreter import LoopPauses
 from jchannel._bridge.jobs import CANCELLED, Job, Running, TaskJob
-from jchannel._bridge.mailbox import Kept, LoopClosedError, LoopMailbox
-from jchannel._bridge.tasks import CallTask, watch_failure
-from jchannel._guarded import is_interrupt
+from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox
+from jchannel._guarded import is_interrupt, log
 from jchannel.errors import StateError
 
-__all__ = ["Call", "in_task", "running_loop", "wait_blocking", "wait_in_loop"]
+__all__ = ["Call", "CallTask", "in_task", "running_loop", "wait_blocking", "wait_in_loop"]
 
 T = TypeVar("T")
 
@@ -91,7 +92,7 @@ class Call(ABC, Generic[T]):
         if self._started:  # A thread that was interrupted has submitted it twice.
             return
         self._started = True
-        if self._portal.ended:
+        if self._portal.why_ended:
             self.lose(self._portal.explain_end())
             return
         self._portal.running.add(self)
@@ -111,8 +112,9 @@ class Call(ABC, Generic[T]):
                     running.cancel()
 
     def lose(self, error: StateError) -> None:
-        """End it with an error, because its trio has ended. It has no outcome yet."""
-        self._settle(outcome.Error(error))
+        """End it with an error, because its trio has ended. It has no outcome yet. Called in any thread."""
+        self._outcome = outcome.Error(error)
+        self._notify()
 
     def _cancel_running(self) -> None:
         if self._running is not None and self._outcome is None:
@@ -123,12 +125,8 @@ class Call(ABC, Generic[T]):
         self._portal.running.discard(self)
         self._running = None
         if self._outcome is None:
-            self._settle(result)
-
-    def _settle(self, result: outcome.Outcome[T]) -> None:
-        """Take the outcome. Called once, in any thread."""
-        self._outcome = result
-        self._notify()
+            self._outcome = result
+            self._notify()
 
     @abstractmethod
     def _notify(self) -> None:
@@ -136,6 +134,38 @@ class Call(ABC, Generic[T]):
 
 
 # In asyncio
+
+
+class CallTask(asyncio.Task[T]):
+    """A Task that waits for a request. One that fails is logged when it is collected, unless somebody has awaited it.
+
+    asyncio calls its loop's exception handler for such Tasks, which is not enough. What is printed outside of a cell's
+    context belongs to no cell, and is shown nowhere; IPython keeps the result of a cell for good, so that asyncio never
+    tells; and a trio-asyncio loop ends with an error that its handler is told of.
+
+    Args:
+        waiting: Waits for the request.
+        loop: The loop, which runs in the present thread.
+        name: The Task's name. It is what the log calls it.
+    """
+
+    def __init__(self, waiting: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, name: str) -> None:
+        super().__init__(waiting, loop=loop, name=name)
+        self._cell = contextvars.copy_context()
+
+    def __del__(self) -> None:
+        # asyncio's own attribute: whether it would tell the loop's exception handler.
+        if self._log_traceback:
+            self._log_failure()
+        super().__del__()
+
+    def _log_failure(self) -> None:
+        """Log that it has failed unheard. From now on somebody knows."""
+        self._cell.copy().run(_log, self.get_name(), self.exception())
+
+
+def _log(name: str, error: BaseException | None) -> None:
+    log(logging.ERROR, "%s has failed, and nobody has awaited it", name, error=error)
 
 
 class _LoopCall(Call[T]):
@@ -164,15 +194,15 @@ class _LoopCall(Call[T]):
         if self._pauses is not None:
             self._pauses.begin_wait()
 
-    async def wait_in_task(self) -> T:
-        """Wait in a Task of its own, whose first step was made before it was one."""
-        return await self.wait(_begun())
+    async def wait(self, *, pause: bool = False) -> T:
+        """Wait for the outcome. Cancelling it cancels the job and waits until it has ended.
 
-    async def wait(self, first: Awaitable[None] | None = None) -> T:
-        """Wait for the outcome. Cancelling it cancels the job and waits until it has ended."""
+        Args:
+            pause: Whether to pause first, for one turn of the loop.
+        """
         try:
-            if first is not None:
-                await first
+            if pause:
+                await asyncio.sleep(0)
             if self._outcome is None:
                 await self._arrival()
         except asyncio.CancelledError:
@@ -195,14 +225,14 @@ class _LoopCall(Call[T]):
 
         The reference is one that goes with the loop, so that a Task whose loop was closed under it can be collected.
         """
+        kept: set[Any] | None = None
         if self._is_here:
             self._task = task  # The portal, which ends with the loop, has the call.
-            task.add_done_callback(_watch)
         else:
             kept = self._mailbox.kept
             kept.add(task)
-            # Not a bound method: the Task would keep itself.
-            task.add_done_callback(partial(_let_go, kept))
+        # Not a bound method: the Task would keep itself.
+        task.add_done_callback(partial(_let_go, kept))
 
     async def _wait_to_the_end(self) -> None:
         while self._outcome is None:
@@ -212,7 +242,8 @@ class _LoopCall(Call[T]):
     def lose(self, error: StateError) -> None:
         """End it with an error; where loop and trio are one, both were cancelled from outside, and the Task is, too."""
         if self._is_here:
-            self._settle(CANCELLED)
+            self._outcome = CANCELLED
+            self._notify()
         else:
             super().lose(error)
 
@@ -236,21 +267,26 @@ class _LoopCall(Call[T]):
             waiter.set_result(None)
 
 
-def _let_go(kept: Kept, task: CallTask[Any]) -> None:
-    """Keep a Task no more, which has ended."""
-    kept.discard(task)
-    _watch(task)
+def _let_go(kept: set[Any] | None, task: CallTask[Any]) -> None:
+    """Keep a Task no more, which has ended. If it has failed, watch whether somebody awaits it."""
+    if kept is not None:
+        kept.discard(task)
+    if task._log_traceback:  # noqa: SLF001 (asyncio's own)
+        # Who awaits it gets the error in this turn of the loop.
+        task.get_loop().call_soon(_log_if_shown, task)
 
 
-def _watch(task: CallTask[Any]) -> None:
-    """Watch whether somebody awaits a Task that has failed."""
-    if task._log_traceback:  # noqa: SLF001 (asyncio's own: whether it would call the loop's exception handler)
-        watch_failure(task)
+def _log_if_shown(task: CallTask[Any]) -> None:
+    if task._log_traceback and _is_result_of_a_cell(task):  # noqa: SLF001 (asyncio's own)
+        task._log_failure()  # noqa: SLF001 (users hold the Task)
 
 
-@types.coroutine
-def _begun() -> Generator[None, None, None]:
-    yield
+def _is_result_of_a_cell(task: asyncio.Task[Any]) -> bool:
+    """Whether IPython keeps it because a cell has shown it."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = None if get_ipython is None else get_ipython()
+    results = {} if shell is None else shell.user_ns.get("_oh", {})
+    return any(value is task for value in results.values())
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
@@ -259,10 +295,11 @@ def running_loop() -> asyncio.AbstractEventLoop:
     Raises:
         RuntimeError: There is none. The message says what to use instead.
     """
-    loop = _find_loop()
-    if loop is not None:
-        return loop
-    if trio.lowlevel.in_trio_run():
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        runs_trio = trio.lowlevel.in_trio_run()
+    if runs_trio:
         raise RuntimeError(
             "no asyncio loop is running here, but trio: use channel.sync in another thread, with "
             "trio.to_thread.run_sync, or jchannel.trio in a program of trio's"
@@ -271,13 +308,6 @@ def running_loop() -> asyncio.AbstractEventLoop:
         "no asyncio loop is running here: call this from async code, or use channel.sync, or jchannel.sync in a "
         "script, whose methods wait and return the value"
     )
-
-
-def _find_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def in_task(job: Job[T], name: str, loop: asyncio.AbstractEventLoop | None = None) -> asyncio.Task[T]:
@@ -297,7 +327,7 @@ def in_task(job: Job[T], name: str, loop: asyncio.AbstractEventLoop | None = Non
     loop = loop or running_loop()
     call = _LoopCall(job, loop)
     call.submit()
-    waiting: Any = call.wait_in_task()
+    waiting: Any = call.wait(pause=True)
     # A Task that is cancelled before its first step never enters its coroutine, which then could not pass it on: so the
     # first step is made here.
     waiting.send(None)
@@ -378,7 +408,11 @@ def wait_blocking(job: Job[T], *, meanwhile: Callable[[], None] | None = None) -
     """
     if job.portal.is_here:
         # Only in a trio-asyncio loop can the channel's own methods be awaited in this thread.
-        instead = "" if _find_loop() is None else "await the channel's methods here, or "
+        instead = "await the channel's methods here, or "
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            instead = ""
         raise RuntimeError(
             f"this thread runs trio and would wait for itself: {instead}call this in another thread, with "
             "trio.to_thread.run_sync"

@@ -58,7 +58,10 @@ class Mailbox(ABC):
                     work = self._waiting.popleft()
                 except IndexError:  # Run within one of these works, the mailbox was emptied already.
                     return
-                self._do(work)
+                try:
+                    work()
+                except Exception as error:  # noqa: BLE001 (it is for the subclass to say)
+                    self._fail(error)
         finally:
             # An interrupt may come between any two lines, and what waits must not wait for ever.
             if self._waiting and not self._woken:
@@ -73,9 +76,9 @@ class Mailbox(ABC):
             self._woken = False
             raise
 
-    def _do(self, work: Work) -> None:
-        """Run one piece of work."""
-        work()
+    def _fail(self, error: Exception) -> None:
+        """Handle an error that a piece of work has raised: the others wait until whoever runs them has heard of it."""
+        raise error
 
     @abstractmethod
     def _wake(self) -> None:

@@ -38,6 +38,7 @@ class Portal(Mailbox):
     Attributes:
         running: The calls that have been started and have no outcome. Changed in trio only.
         loop: Refers to the asyncio loop that is one with trio, so that what ends the one ends the other, or ``None``.
+        why_ended: Why its trio has ended; empty before.
     """
 
     _all: ClassVar[weakref.WeakSet[Portal]] = weakref.WeakSet()
@@ -50,14 +51,14 @@ class Portal(Mailbox):
         self._nursery: trio.Nursery | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._thread: int | None = None
-        self._why_ended = ""
+        self.why_ended = ""
         self._failure: BaseException | None = None
         self._steps: Steps | None = None
 
     @property
     def ended(self) -> bool:
         """Whether its trio has ended."""
-        return bool(self._why_ended)
+        return bool(self.why_ended)
 
     @property
     def is_here(self) -> bool:
@@ -66,7 +67,7 @@ class Portal(Mailbox):
 
     def post(self, work: Work) -> None:
         """Run work in trio: at once, when this is its thread. Safe in any thread, and never fails."""
-        if self._thread == threading.get_ident() or self._why_ended:
+        if self._thread == threading.get_ident() or self.why_ended:
             # What others have posted before is run before it. Of a trio that has ended, nothing is left to run it in.
             self._waiting.append(work)
             self.run()
@@ -78,17 +79,11 @@ class Portal(Mailbox):
         self._waiting.append(work)
         if not self._woken:
             self._rouse()
-        if self._why_ended:  # It may have ended in the middle of this.
+        if self.why_ended:  # It may have ended in the middle of this.
             self.run()
 
-    def _do(self, work: Work) -> None:
-        """Run one piece of work. A bulkhead: an error in it would end trio, and with it all that runs in it."""
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 (a bulkhead)
-            self._report(error)
-
-    def _report(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
+        """Log it. A bulkhead: it would end trio, and with it all that runs there."""
         log(logging.ERROR, "an error of jchannel has ended what was to be done in trio", error=error)
 
     def submit(self, call: Call[Any]) -> None:
@@ -104,7 +99,7 @@ class Portal(Mailbox):
         finally:
             self.give_step_back()
         if failure is not None:  # Handlers of the log are not for a step.
-            self._report(failure)
+            self._fail(failure)
 
     def borrow_step(self) -> bool:
         """Borrow a step of trio's, and return whether there was one to be had. Then ``give_step_back``.
@@ -113,9 +108,7 @@ class Portal(Mailbox):
         logs single messages: its log handlers, which may wait for whatever they like, would run in the step.
         """
         steps = self._steps
-        return (
-            steps is not None and not self._waiting and not self._why_ended and not is_logged(WIRE) and steps.borrow()
-        )
+        return steps is not None and not self._waiting and not self.why_ended and not is_logged(WIRE) and steps.borrow()
 
     def give_step_back(self) -> None:
         """Give back a step that was borrowed."""
@@ -144,7 +137,7 @@ class Portal(Mailbox):
     def end(self, why: str, failure: BaseException | None = None) -> None:
         """End every call that is under way, and those that will be made, with a ``StateError`` that says why."""
         self._failure = failure
-        self._why_ended = why
+        self.why_ended = why
         self._thread = None
         while self.running:
             self.running.pop().lose(self.explain_end())
@@ -160,7 +153,7 @@ class Portal(Mailbox):
 
     def explain_end(self) -> StateError:
         """Return a new error that says why its trio has ended: they are raised in several threads."""
-        error = StateError(self._why_ended)
+        error = StateError(self.why_ended)
         error.__cause__ = self._failure
         return error
 

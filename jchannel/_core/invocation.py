@@ -112,11 +112,6 @@ class Invocation:
         return f"call of {request.name!r}" if isinstance(request, Call) else request.type
 
     @property
-    def task_name(self) -> str:
-        """What its task is called, in what shows trio's tasks."""
-        return f"{self.what} from {self.session.far_side}"
-
-    @property
     def answered(self) -> bool:
         """Whether it is over."""
         return self.state is not InvocationState.RUNNING
@@ -242,7 +237,7 @@ class Invocation:
                 # The code of the user's has been answered for. Only the library itself can have raised this.
                 assert isinstance(error, Exception)
                 self.session.break_off(error)
-            if not self.answered:
+            if self.state is InvocationState.RUNNING:
                 self._answer_unfinished()
         except Exception as late:  # noqa: BLE001 (a bulkhead)
             self.session.break_off(late)

@@ -38,10 +38,12 @@ __all__ = [
     "Attachment",
     "Packed",
     "check_depth",
+    "escape_surrogates",
     "pack",
     "restore",
     "shorten",
     "to_json",
+    "write_json",
 ]
 
 #: The maximum nesting of lists and dicts in one argument or result.
@@ -50,7 +52,8 @@ MAX_DEPTH: Final = 200
 #: Up to this magnitude every integer is a number of JavaScript's, a double. Beyond it only some are.
 MAX_INTEGER: Final = 2**53
 
-_dumps: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+#: Returns JSON without white space, in which lone surrogates, which UTF-8 cannot encode, are as they are.
+write_json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 # JSON never changes values of these types.
@@ -148,9 +151,12 @@ class Packed:
 
 def to_json(value: object) -> str:
     """Return JSON without white space. Lone surrogates, which UTF-8 cannot encode, are escaped."""
-    text = _dumps(value)
-    if text.isascii():
-        return text
+    text = write_json(value)
+    return text if text.isascii() else escape_surrogates(text)
+
+
+def escape_surrogates(text: str) -> str:
+    """Return JSON with its lone surrogates escaped."""
     return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

@@ -174,18 +174,18 @@ class _LoopCall(Call[T]):
     def __init__(self, job: Job[T], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(job)
         self._loop = loop
-        self._mailbox = LoopMailbox.of(loop)
         own_loop = self._portal.loop
         self._is_here = own_loop is not None and own_loop() is loop
         self._pauses: LoopPauses | None = None
-        if interpreter.sharers and not self._is_here:
-            self._pauses = self._mailbox.pauses
         self._task: CallTask[T] | None = None
         # Weak, so that a Task whose loop was closed under it goes, and cancels the job by that.
         self._waiter: weakref.ref[asyncio.Future[None]] | None = None
 
     def submit(self) -> None:
         """Send the job on its way, and pause the loop if it is too busy for trio's thread."""
+        self._mailbox = LoopMailbox.of(self._loop)
+        if interpreter.sharers and not self._is_here:
+            self._pauses = self._mailbox.pauses
         try:
             self._portal.submit(self)
         except BaseException:  # An interrupt has waited for the end of a step. Nobody will wait for what has begun.
@@ -256,8 +256,10 @@ class _LoopCall(Call[T]):
         if self._is_here:
             self._arrive()
         else:
-            with suppress(LoopClosedError):  # Nobody waits any more.
+            try:  # noqa: SIM105 (a context manager would cost more than the call)
                 self._mailbox.post(self._arrive)
+            except LoopClosedError:  # Nobody waits any more.
+                pass
 
     def _arrive(self) -> None:
         if self._pauses is not None:

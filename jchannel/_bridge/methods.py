@@ -27,10 +27,9 @@ from jchannel._bridge.mailbox import LOOP_CHECK_SECONDS, LoopClosedError, LoopMa
 from jchannel._bridge.marks import Place, find_place
 from jchannel._bridge.portal import Portal
 from jchannel._bridge.readers import BridgedStream, read_in_threads, read_on_loop
-from jchannel._core.dispatcher import is_stream
 from jchannel._core.exits import explain_exit
 from jchannel._core.handlers import MethodCancelledError, Methods, find_method
-from jchannel._core.invocation import CURRENT, Invocation, pack_result
+from jchannel._core.invocation import CURRENT, Invocation, is_stream, pack_result
 from jchannel._guarded import log
 from jchannel._protocol.values import Packed
 from jchannel._streams.blocking import ByteStream, give_away
@@ -298,14 +297,19 @@ class LoopInvocation(Invocation):
     def _end(self, result: outcome.Outcome[Any] | None) -> None:
         self.result = result
         try:
-            if isinstance(result, outcome.Value) and self.session.alive and not is_stream(result.value):
+            if isinstance(result, outcome.Value) and self.session.alive:
                 self._answer_here(result.value)
         finally:
             self._methods.portal.post(self.ended.set)
 
     def _answer_here(self, value: object) -> None:
-        """Answer with the method's value in a step of trio's, if one can be borrowed. Otherwise its task does it."""
+        """Answer with the method's value in a step of trio's, if one can be borrowed. Otherwise its task does it.
+
+        Its task answers with a stream.
+        """
         portal = self._methods.portal
+        if is_stream(value):
+            return
         try:
             self.packed = pack_result(value)
         except Exception:  # noqa: BLE001 (its task finds out, too, and reports it)

@@ -13,14 +13,13 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
 from jchannel._bridge.interpreter import forget_sharers
-from jchannel._bridge.mailbox import Mailbox, Work
+from jchannel._bridge.mailbox import TrioMailbox, Work
 from jchannel._bridge.steps import Steps
 from jchannel._core.forked import FORKED
 from jchannel._guarded import WIRE, is_logged, log, repr_of
@@ -32,13 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["LoopPortal", "Portal", "open_thread_portal", "portal_of"]
 
 
-class Portal(Mailbox):
+class Portal(TrioMailbox):
     """A way into one run of trio.
 
     Attributes:
         running: The calls that have been started and have no outcome. Changed in trio only.
         loop: Refers to the asyncio loop that is one with trio, so that what ends the one ends the other, or ``None``.
         why_ended: Why its trio has ended; empty before.
+        start_soon: Starts a task that lives no longer than the portal. Called in trio.
     """
 
     _all: ClassVar[weakref.WeakSet[Portal]] = weakref.WeakSet()
@@ -49,7 +49,7 @@ class Portal(Mailbox):
         self.running: set[Call[Any]] = set()
         self.loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
         self._nursery: trio.Nursery | None = None
-        self._token: trio.lowlevel.TrioToken | None = None
+        self.start_soon: Callable[..., object]
         self._thread: int | None = None
         self.why_ended = ""
         self._failure: BaseException | None = None
@@ -120,15 +120,11 @@ class Portal(Mailbox):
         if self._steps is not None:
             self._steps.leave_after_fork()
 
-    def start_soon(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
-        """Start a task that lives no longer than the portal. Called in trio."""
-        assert self._nursery is not None
-        self._nursery.start_soon(function, *args)
-
     async def run_until_cancelled(self) -> None:
         """Run what comes through the portal, in the present task's run of trio."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self.start_soon = nursery.start_soon
             self._thread = threading.get_ident()
             self._token = trio.lowlevel.current_trio_token()
             self.run()
@@ -156,12 +152,6 @@ class Portal(Mailbox):
         error = StateError(self.why_ended)
         error.__cause__ = self._failure
         return error
-
-    def _wake(self) -> None:
-        # Before trio has begun there is nothing to wake: its first act is to look here.
-        if self._token is not None:
-            with suppress(trio.RunFinishedError):  # `end` is about to be called, and looks here last.
-                self._token.run_sync_soon(self.run)
 
 
 class _ThreadPortal(Portal):

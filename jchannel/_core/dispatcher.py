@@ -15,7 +15,7 @@ import trio
 from jchannel._core.exits import contain
 from jchannel._core.handlers import MethodCancelledError, Methods, NothingToCallError
 from jchannel._core.incoming import read_in_trio
-from jchannel._core.invocation import Invocation, InvocationState
+from jchannel._core.invocation import Invocation, InvocationState, is_stream
 from jchannel._core.nursery import split_cancelled
 from jchannel._core.outbox import ConvertStream
 from jchannel._core.outgoing import OutgoingStream
@@ -32,7 +32,7 @@ from jchannel._protocol.values import pack
 if TYPE_CHECKING:
     from jchannel._core.endpoint import Endpoint
 
-__all__ = ["Dispatcher", "is_stream"]
+__all__ = ["Dispatcher"]
 
 
 class Dispatcher:
@@ -258,11 +258,6 @@ class Dispatcher:
                 tally.failed += 1
             else:
                 tally.cancelled += 1
-
-
-def is_stream(value: object) -> bool:
-    """Return whether what a method returned is sent as a stream: an async iterable, a path or a file."""
-    return hasattr(type(value), "__aiter__") or isinstance(value, Path | io.IOBase)
 
 
 def _find_value(invocation: Invocation) -> Any:

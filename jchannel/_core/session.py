@@ -10,7 +10,7 @@ import enum
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -439,9 +439,9 @@ class Session:
                 self._move(SessionState.FINISHED)
                 self._finished.set()
 
-    async def wait_ended(self) -> None:
+    def wait_ended(self) -> Awaitable[None]:
         """Wait until the session has ended and its link is closed. Cancelling it does nothing else."""
-        await self._finished.wait()
+        return self._finished.wait()
 
     def end(self, reason: str, message: str) -> None:
         """End the session on purpose: say goodbye with a reason of the wire, and close when that has been sent.
@@ -519,17 +519,22 @@ class Session:
         """
         self.tally.messages_sent += 1
         if at_once and self._writer_waits is not None:
-            frame = self._connection.next_frame()
-            assert frame is not None
-            self._send_frame(frame)
+            self._send_frame()
             if not self._unsent:
                 return
         self._rouse_writer()
 
-    def _send_frame(self, frame: str | bytes) -> None:
+    def _send_frame(self) -> bool:
+        """Send the next frame, as far as the link takes it. Return whether there was one."""
+        frame = self._connection.next_frame()
+        if frame is None and self._pieces.line:
+            frame = self._pieces.next_frame()
+        if frame is None:
+            return False
         self._unsent = not self._link.send_nowait(frame)
         self.tally.frames_sent += 1
         self.tally.bytes_sent += self._connection.sent_size
+        return True
 
     def _rouse_writer(self) -> None:
         if self._writer_waits is None:
@@ -567,15 +572,12 @@ class Session:
                 await trio.lowlevel.checkpoint()
                 await trio.lowlevel.checkpoint()
                 self.room.woken = False
-            frame = self._connection.next_frame()
-            if frame is None and self._pieces.line:
-                frame = self._pieces.next_frame()
-            if frame is not None:
-                self._send_frame(frame)
-            elif self._connection.state is State.ENDED:
+            if self._send_frame():
+                continue
+            if self._connection.state is State.ENDED:
                 self._scope.cancel()
                 return
-            elif not woken:
+            if not woken:
                 self._writer_waits = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
 

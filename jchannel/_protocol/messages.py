@@ -422,7 +422,7 @@ def _write_stream(info: StreamInfo) -> str:
         fields["data"] = None
     if info.ticket is not None:
         fields["ticket"] = info.ticket
-    return to_json(fields)
+    return write_json(fields)  # A ticket is ASCII.
 
 
 def parse(fields: dict[str, Any]) -> Message:

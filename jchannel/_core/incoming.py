@@ -115,12 +115,11 @@ class IncomingStream(Stream):
         return self._buffer.take_piece()
 
     def begin(self) -> None:
-        """Begin to read it, as the first ``receive`` does."""
-        if not self.begun:
-            self.begun = True
-            if self._state is IncomingState.UNREAD:
-                self._move(IncomingState.READING)
-                self._session.begin_stream(self)
+        """Begin to read it, as the first ``receive`` does: nobody has begun yet."""
+        self.begun = True
+        if self._state is IncomingState.UNREAD:
+            self._move(IncomingState.READING)
+            self._session.begin_stream(self)
 
     def take_arrived(self) -> list[bytes]:
         """Take all that has arrived, without waiting: for those who carry it to another thread.

@@ -56,7 +56,6 @@ LOGGERS: Final[Mapping[str, str]] = {
     "request": "jchannel.call",
     "deadlines": "jchannel.call",
     "outgoing": "jchannel.stream",
-    "stream_registry": "jchannel.stream",
     "peer_carrier": "jchannel.stream",
     "progress": "jchannel.stream",
     "watch": "jchannel.channel",

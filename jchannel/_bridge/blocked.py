@@ -25,7 +25,7 @@ class BlockedMethods:
 
     def add(self, method: LoopInvocation) -> None:
         """Add a method that was given to the loop, if it has not begun: it cannot, now."""
-        if not method.begun:
+        if not method.claimed.locked():
             self._methods.append(method)
 
     def explain(self) -> str:

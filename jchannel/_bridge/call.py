@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import types
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
@@ -22,7 +21,7 @@ import trio
 from jchannel._bridge import interpreter
 from jchannel._bridge.interpreter import LoopPauses
 from jchannel._bridge.jobs import CANCELLED, Job, Running, TaskJob
-from jchannel._bridge.mailbox import Kept, LoopClosedError, LoopMailbox
+from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox
 from jchannel._bridge.tasks import CallTask, watch_failure
 from jchannel._guarded import is_interrupt
 from jchannel._tracebacks import trim
@@ -97,7 +96,7 @@ class Call(ABC, Generic[T]):
         if self._started:  # A thread that was interrupted has submitted it twice.
             return
         self._started = True
-        if self._portal.ended:
+        if self._portal.why_ended:
             self.lose(self._portal.explain_end())
             return
         self._portal.running.add(self)
@@ -117,8 +116,9 @@ class Call(ABC, Generic[T]):
                     running.cancel()
 
     def lose(self, error: StateError) -> None:
-        """End it with an error, because its trio has ended. It has no outcome yet."""
-        self._settle(outcome.Error(error))
+        """End it with an error, because its trio has ended. It has no outcome yet. Called in any thread."""
+        self._outcome = outcome.Error(error)
+        self._notify()
 
     def _cancel_running(self) -> None:
         if self._running is not None and self._outcome is None:
@@ -129,12 +129,8 @@ class Call(ABC, Generic[T]):
         self._portal.running.discard(self)
         self._running = None
         if self._outcome is None:
-            self._settle(result)
-
-    def _settle(self, result: outcome.Outcome[T]) -> None:
-        """Take the outcome. Called once, in any thread."""
-        self._outcome = result
-        self._notify()
+            self._outcome = result
+            self._notify()
 
     @abstractmethod
     def _notify(self) -> None:
@@ -150,18 +146,18 @@ class _LoopCall(Call[T]):
     def __init__(self, job: Job[T], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(job)
         self._loop = loop
-        self._mailbox = LoopMailbox.of(loop)
         own_loop = self._portal.loop
         self._is_here = own_loop is not None and own_loop() is loop
         self._pauses: LoopPauses | None = None
-        if interpreter.sharers and not self._is_here:
-            self._pauses = self._mailbox.pauses
         self._task: CallTask[T] | None = None
         # Weak, so that a Task whose loop was closed under it goes, and cancels the job by that.
         self._waiter: weakref.ref[asyncio.Future[None]] | None = None
 
     def submit(self) -> None:
         """Send the job on its way, and pause the loop if it is too busy for trio's thread."""
+        self._mailbox = LoopMailbox.of(self._loop)
+        if interpreter.sharers and not self._is_here:
+            self._pauses = self._mailbox.pauses
         try:
             self._portal.submit(self)
         except BaseException:  # An interrupt has waited for the end of a step. Nobody will wait for what has begun.
@@ -170,19 +166,15 @@ class _LoopCall(Call[T]):
         if self._pauses is not None:
             self._pauses.begin_wait()
 
-    async def wait_in_task(self) -> T:
-        """Wait in a Task of its own, whose first step was made before it was one."""
-        try:
-            return await self.wait(_begun())
-        except Exception as error:
-            trim(error)
-            raise
+    async def wait(self, *, pause: bool = False) -> T:
+        """Wait for the outcome. Cancelling it cancels the job and waits until it has ended.
 
-    async def wait(self, first: Awaitable[None] | None = None) -> T:
-        """Wait for the outcome. Cancelling it cancels the job and waits until it has ended."""
+        Args:
+            pause: Whether to pause first, for one turn of the loop.
+        """
         try:
-            if first is not None:
-                await first
+            if pause:
+                await asyncio.sleep(0)
             if self._outcome is None:
                 await self._arrival()
         except asyncio.CancelledError:
@@ -198,21 +190,25 @@ class _LoopCall(Call[T]):
         except GeneratorExit:  # The loop was closed under its Task.
             self.cancel_in_collection()
             raise
-        return self.unwrap()
+        try:
+            return self.unwrap()
+        except Exception as error:
+            trim(error)
+            raise
 
     def keep(self, task: CallTask[T]) -> None:
         """Keep the Task that waits until it has ended: a loop has only weak references to its Tasks.
 
         The reference is one that goes with the loop, so that a Task whose loop was closed under it can be collected.
         """
+        kept: set[Any] | None = None
         if self._is_here:
             self._task = task  # The portal, which ends with the loop, has the call.
-            task.add_done_callback(_watch)
         else:
             kept = self._mailbox.kept
             kept.add(task)
-            # Not a bound method: the Task would keep itself.
-            task.add_done_callback(partial(_let_go, kept))
+        # Not a bound method: the Task would keep itself.
+        task.add_done_callback(partial(_let_go, kept))
 
     async def _wait_to_the_end(self) -> None:
         while self._outcome is None:
@@ -222,7 +218,8 @@ class _LoopCall(Call[T]):
     def lose(self, error: StateError) -> None:
         """End it with an error; where loop and trio are one, both were cancelled from outside, and the Task is, too."""
         if self._is_here:
-            self._settle(CANCELLED)
+            self._outcome = CANCELLED
+            self._notify()
         else:
             super().lose(error)
 
@@ -235,8 +232,10 @@ class _LoopCall(Call[T]):
         if self._is_here:
             self._arrive()
         else:
-            with suppress(LoopClosedError):  # Nobody waits any more.
+            try:  # noqa: SIM105 (a context manager would cost more than the call)
                 self._mailbox.post(self._arrive)
+            except LoopClosedError:  # Nobody waits any more.
+                pass
 
     def _arrive(self) -> None:
         if self._pauses is not None:
@@ -246,21 +245,12 @@ class _LoopCall(Call[T]):
             waiter.set_result(None)
 
 
-def _let_go(kept: Kept, task: CallTask[Any]) -> None:
-    """Keep a Task no more, which has ended."""
-    kept.discard(task)
-    _watch(task)
-
-
-def _watch(task: CallTask[Any]) -> None:
-    """Watch whether somebody awaits a Task that has failed."""
-    if task._log_traceback:  # noqa: SLF001 (asyncio's own: whether it would call the loop's exception handler)
+def _let_go(kept: set[Any] | None, task: CallTask[Any]) -> None:
+    """Keep a Task no more, which has ended. If it has failed, watch whether somebody awaits it."""
+    if kept is not None:
+        kept.discard(task)
+    if task.failed_unheard:
         watch_failure(task)
-
-
-@types.coroutine
-def _begun() -> Generator[None, None, None]:
-    yield
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
@@ -269,10 +259,11 @@ def running_loop() -> asyncio.AbstractEventLoop:
     Raises:
         RuntimeError: There is none. The message says what to use instead.
     """
-    loop = _find_loop()
-    if loop is not None:
-        return loop
-    if trio.lowlevel.in_trio_run():
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        runs_trio = trio.lowlevel.in_trio_run()
+    if runs_trio:
         raise RuntimeError(
             "no asyncio loop is running here, but trio: use channel.sync in another thread, with "
             "trio.to_thread.run_sync, or jchannel.trio in a program of trio's"
@@ -281,13 +272,6 @@ def running_loop() -> asyncio.AbstractEventLoop:
         "no asyncio loop is running here: call this from async code, or use channel.sync, or jchannel.sync in a "
         "script, whose methods wait and return the value"
     )
-
-
-def _find_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def in_task(job: Job[T], name: str, loop: asyncio.AbstractEventLoop | None = None) -> asyncio.Task[T]:
@@ -308,7 +292,7 @@ def in_task(job: Job[T], name: str, loop: asyncio.AbstractEventLoop | None = Non
     call = _LoopCall(job, loop)
     call.name = name
     call.submit()
-    waiting: Any = call.wait_in_task()
+    waiting: Any = call.wait(pause=True)
     # A Task that is cancelled before its first step never enters its coroutine, which then could not pass it on: so the
     # first step is made here.
     waiting.send(None)
@@ -390,7 +374,11 @@ def wait_blocking(job: Job[T], *, meanwhile: Callable[[], None] | None = None) -
     """
     if job.portal.is_here:
         # Only in a trio-asyncio loop can the channel's own methods be awaited in this thread.
-        instead = "" if _find_loop() is None else "await the channel's methods here, or "
+        instead = "await the channel's methods here, or "
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            instead = ""
         raise RuntimeError(
             f"this thread runs trio and would wait for itself: {instead}call this in another thread, with "
             "trio.to_thread.run_sync"

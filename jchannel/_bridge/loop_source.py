@@ -17,7 +17,7 @@ import trio
 from jchannel._bridge.mailbox import LOOP_CHECK_SECONDS, LoopClosedError, LoopMailbox, Work
 from jchannel._bridge.portal import Portal
 from jchannel._core.exits import explain_exit, is_closing
-from jchannel._streams.sources import END, PIECE_SIZE, close_iterator, gather, next_item, to_bytes
+from jchannel._streams.sources import PIECE_SIZE, close_iterator, gather, to_bytes
 from jchannel.errors import StateError
 
 __all__ = ["GATHERED_BYTES", "LoopSource"]
@@ -80,10 +80,11 @@ class LoopSource:
 
         Cancelling it loses nothing. ``aclose`` cancels the iterable.
         """
-        self._start()
+        if not self._started:
+            self._start()
+        lost = False
         while True:
-            # Looked at first: what was put before the loop was closed counts.
-            lost, ended = self._mailbox.closed, self._over
+            ended = self._over
             piece = self._take()
             if piece:
                 return piece
@@ -93,7 +94,10 @@ class LoopSource:
                 raise StopAsyncIteration
             if lost:
                 raise _explain_closed()
-            await self._wait()
+            # What was put before the loop was closed counts: it is looked for once more.
+            lost = self._mailbox.closed
+            if not lost:
+                await self._wait()
 
     async def aclose(self) -> None:
         """End the iterable: cancel it where it waits, close it, and wait until its ``finally`` has run.
@@ -106,7 +110,8 @@ class LoopSource:
         was_over = self._over
         self._stopping = True
         try:
-            self._start()
+            if not self._started:
+                self._start()
             self._mailbox.post(self._stop)
         except (LoopClosedError, StateError):
             return
@@ -119,9 +124,8 @@ class LoopSource:
             raise self._error
 
     def _start(self) -> None:
-        if not self._started:
-            self._post(self._begin)
-            self._started = True
+        self._post(self._begin)
+        self._started = True
 
     def _post(self, work: Work) -> None:
         try:
@@ -176,11 +180,11 @@ class LoopSource:
         while not self._stopping:
             self._inside = True
             try:
-                item = await next_item(iterator)
+                item = await iterator.__anext__()  # Not `anext`: as in `sources`.
+            except StopAsyncIteration:
+                return
             finally:
                 self._inside = False
-            if item is END:
-                return
             data = to_bytes(item)
             if data and not self._put(data):
                 self._room = asyncio.get_running_loop().create_future()

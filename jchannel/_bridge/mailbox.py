@@ -9,10 +9,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, TypeAlias
 
+import trio
+
 from jchannel._bridge import interpreter
 from jchannel._bridge.interpreter import LoopPauses
 
-__all__ = ["LOOP_CHECK_SECONDS", "Kept", "LoopClosedError", "LoopMailbox", "Mailbox", "Work"]
+__all__ = ["LOOP_CHECK_SECONDS", "Kept", "LoopClosedError", "LoopMailbox", "Mailbox", "TrioMailbox", "Work"]
 
 #: A loop that is closed tells nobody. Whoever waits for one looks at it once in this many seconds.
 LOOP_CHECK_SECONDS: Final = 1.0
@@ -31,6 +33,9 @@ class Mailbox(ABC):
     No lock is needed: a deque's two ends are safe to use at once, and of the flag and the deque the one that is read
     last by one side is written first by the other. At worst there is one wake-up too many.
     """
+
+    #: Pauses the thread where it never rests, while it waits for trio; ``None`` where it is not to be paused.
+    pauses: LoopPauses | None = None
 
     def __init__(self) -> None:
         self._waiting: deque[Work] = deque()
@@ -51,6 +56,8 @@ class Mailbox(ABC):
 
         What is posted meanwhile has its own wake-up, so that a flood of it cannot keep the thread.
         """
+        if interpreter.sharers and self.pauses is not None:
+            self.pauses.note_arrival()
         self._woken = False
         try:
             for _ in range(len(self._waiting)):
@@ -58,7 +65,10 @@ class Mailbox(ABC):
                     work = self._waiting.popleft()
                 except IndexError:  # Run within one of these works, the mailbox was emptied already.
                     return
-                self._do(work)
+                try:
+                    work()
+                except Exception as error:  # noqa: BLE001 (it is for the subclass to say)
+                    self._fail(error)
         finally:
             # An interrupt may come between any two lines, and what waits must not wait for ever.
             if self._waiting and not self._woken:
@@ -73,13 +83,26 @@ class Mailbox(ABC):
             self._woken = False
             raise
 
-    def _do(self, work: Work) -> None:
-        """Run one piece of work."""
-        work()
+    def _fail(self, error: Exception) -> None:
+        """Handle an error that a piece of work has raised: the others wait until whoever runs them has heard of it."""
+        raise error
 
     @abstractmethod
     def _wake(self) -> None:
         """Make the mailbox's thread call ``run`` soon."""
+
+
+class TrioMailbox(Mailbox):
+    """The mailbox of a run of trio. Before that has begun there is nothing to wake: its first act is to look here."""
+
+    _token: trio.lowlevel.TrioToken | None = None
+
+    def _wake(self) -> None:
+        if self._token is not None:
+            try:  # noqa: SIM105 (a context manager would cost more than the call)
+                self._token.run_sync_soon(self.run)
+            except trio.RunFinishedError:  # Its end is about to be told, and who tells it looks here last.
+                pass
 
 
 class LoopClosedError(Exception):
@@ -137,12 +160,6 @@ class LoopMailbox(Mailbox):
         """Whether the loop has been closed."""
         loop = self._loop()
         return loop is None or loop.is_closed()
-
-    def run(self) -> None:
-        """Run what waits now, and look whether the loop is too busy for trio's thread."""
-        if interpreter.sharers:
-            self.pauses.note_arrival()
-        super().run()
 
     def _wake(self) -> None:
         loop = self._loop()

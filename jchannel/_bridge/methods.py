@@ -28,13 +28,10 @@ from jchannel._bridge.mailbox import LOOP_CHECK_SECONDS, LoopClosedError, LoopMa
 from jchannel._bridge.marks import Place, find_place
 from jchannel._bridge.portal import Portal
 from jchannel._bridge.readers import BridgedStream, read_in_threads, read_on_loop
-from jchannel._core.dispatcher import is_stream
 from jchannel._core.exits import explain_exit
 from jchannel._core.handlers import MethodCancelledError, Methods, find_method
-from jchannel._core.invocation import CURRENT, Invocation, UnsendableError, pack_result
-from jchannel._core.session import Session
+from jchannel._core.invocation import CURRENT, Invocation, UnsendableError, is_stream, pack_result
 from jchannel._guarded import log
-from jchannel._protocol.messages import Call, Open, Pipe
 from jchannel._protocol.values import Packed
 from jchannel._streams.blocking import ByteStream, give_away
 from jchannel._streams.sources import open_source
@@ -52,6 +49,7 @@ class BridgedMethods(Methods):
 
     contains_exits = True
 
+    @abstractmethod
     async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run the method that answers a request, where it belongs, and return its result.
 
@@ -67,13 +65,6 @@ class BridgedMethods(Methods):
             NothingToCallError: There is nothing to call under that name.
             What the method raises.
         """
-        # To look is a tenth of the work of a call.
-        place = find_place(handler, name) if marks.in_use else None
-        if place is Place.THREAD:
-            return await self._run_in_thread(invocation, handler, name, args)
-        if place is Place.TRIO:
-            return await self._run_in_trio(invocation, handler, name, args)
-        return await self._run_at_home(invocation, handler, name, args)
 
     def watch(self, blocked: BlockedMethods) -> None:
         """Add, from now on, the methods that wait for a loop whose thread waits. Called in trio."""
@@ -84,10 +75,6 @@ class BridgedMethods(Methods):
     def find_late(self, since: float) -> Sequence[str]:  # noqa: ARG002 (the other's)
         """Return the names of methods that the loop has not come to since a time of trio's clock. Called in trio."""
         return ()
-
-    @abstractmethod
-    async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
-        """Run a method that is not marked."""
 
     async def _run_in_thread(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         args = _bind_stream(args, read_in_threads)
@@ -146,41 +133,40 @@ class LoopMethods(BridgedMethods):
     def find_late(self, since: float) -> Sequence[str]:
         """Return the names of methods that have not begun, and of those that were given up before since then."""
         given_up = [name for time, name in self._never_begun if time >= since]
-        return [*given_up, *(invocation.name for invocation in self._under_way if not invocation.begun)]
+        return [*given_up, *(invocation.name for invocation in self._under_way if not invocation.claimed.locked())]
 
-    async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
-        """Run a method on the loop.
+    async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
+        """Run a method on the loop, or beside it where it is marked.
 
-        Cancelling it cancels an async method and waits until that has ended, at most ``Limits.cleanup_seconds``; a sync
-        one cannot be cancelled once it has begun. One that has not begun never does, and nothing is waited for.
+        Cancelling it cancels an async method on the loop and waits until that has ended, at most
+        ``Limits.cleanup_seconds``; a sync one cannot be cancelled once it has begun. One that has not begun never does,
+        and nothing is waited for.
 
         Raises:
             StateError: The loop is closed.
             MethodCancelledError: The method was cancelled by its own side.
         """
+        place = find_place(handler, name) if marks.in_use else None  # To look is a tenth of the work of a call.
+        if place is not None:
+            run = self._run_in_thread if place is Place.THREAD else self._run_in_trio
+            return await run(invocation, handler, name, args)
         assert isinstance(invocation, LoopInvocation)
-        invocation.bind(self, handler, name, _bind_stream(args, read_on_loop))
+        invocation.bind(self, handler, name, args)
         context = self._context.copy()
         context.run(CURRENT.set, invocation)
         self._post(partial(context.run, invocation.begin), name)
         self._under_way.add(invocation)
-        self._watch_loop()
+        if not self._watched:
+            self._watch_loop()
         for blocked in self._blocked:
             blocked.add(invocation)
         try:
             await invocation.ended.wait()
         except trio.Cancelled:
-            if invocation.claim():
+            if not invocation.claimed.acquire(blocking=False):
+                await self._cancel(invocation)
+            else:
                 self._never_begun.append((trio.current_time(), name))
-                raise
-            invocation.task_cancelled = True
-            seconds = invocation.session.limits.cleanup_seconds
-            with trio.move_on_after(seconds, shield=True) as timer, suppress(StateError):
-                self._post(invocation.cancel_task, name)
-                await self._wait_to_the_end(invocation)
-            if timer.cancelled_caught:
-                text = "the handler method %r did not end within %g s (Limits.cleanup_seconds) after it was cancelled"
-                log(logging.ERROR, f"{text}: it is left to itself", name, seconds)
             if invocation.result is None:
                 raise
         finally:
@@ -207,9 +193,8 @@ class LoopMethods(BridgedMethods):
 
     def _watch_loop(self) -> None:
         """End methods whose loop is closed, which tells nobody. One timer for all is cheaper than one each."""
-        if not self._watched:
-            self._watched = True
-            self.portal.start_soon(self._look_after_methods)
+        self._watched = True
+        self.portal.start_soon(self._look_after_methods)
 
     async def _look_after_methods(self) -> None:
         while self._under_way:
@@ -218,6 +203,17 @@ class LoopMethods(BridgedMethods):
                 for invocation in self._under_way:
                     invocation.ended.set()
         self._watched = False
+
+    async def _cancel(self, invocation: LoopInvocation) -> None:
+        """Cancel a method that has begun, and wait until it has ended, or has had its time for that."""
+        invocation.task_cancelled = True
+        seconds = invocation.session.limits.cleanup_seconds
+        with trio.move_on_after(seconds, shield=True) as timer, suppress(StateError):
+            self._post(invocation.cancel_task, invocation.name)
+            await self._wait_to_the_end(invocation)
+        if timer.cancelled_caught:
+            text = "the handler method %r did not end within %g s (Limits.cleanup_seconds) after it was cancelled"
+            log(logging.ERROR, f"{text}: it is left to itself", invocation.name, seconds)
 
     async def _wait_to_the_end(self, invocation: LoopInvocation) -> None:
         # Everything may be ending, and nobody look after the methods any more.
@@ -242,14 +238,16 @@ class LoopInvocation(Invocation):
         result: Its outcome; ``None`` while it runs, after it was cancelled from trio, and where its loop was closed.
         packed: What the method returned, as it is sent; ``None`` where it is none, or cannot be sent.
         task_cancelled: Whether trio has cancelled it.
+        claimed: Taken by the loop that begins it, or by trio that cancels it before: a lock says in one step, in any
+            thread, who was first. Without it, a cancellation would wait for the busy loop.
     """
 
     __slots__ = (
         "_args",
-        "_claimed",
         "_future",
         "_handler",
         "_methods",
+        "claimed",
         "ended",
         "name",
         "packed",
@@ -257,38 +255,24 @@ class LoopInvocation(Invocation):
         "task_cancelled",
     )
 
-    def __init__(self, session: Session, request: Call | Pipe | Open, deadline: float) -> None:
-        super().__init__(session, request, deadline)
+    def bind(self, methods: LoopMethods, handler: object, name: str, args: Sequence[Any]) -> None:
+        """Say what is to be called, and where. Before that, nothing of it is there."""
+        self.name: str = name
         self.ended: trio.Event = trio.Event()
+        self.claimed: threading.Lock = threading.Lock()
         self.result: outcome.Outcome[Any] | None = None
         self.packed: Packed | None = None
         self.task_cancelled: bool = False
-        self._future: asyncio.Future[Any] | None = None
-        # Taken by the loop that begins it, or by trio that cancels it before: a lock says in one step who was first.
-        # Without it, a cancellation would wait for the busy loop.
-        self._claimed = threading.Lock()
-
-    def bind(self, methods: LoopMethods, handler: object, name: str, args: Sequence[Any]) -> None:
-        """Say what is to be called, and where."""
-        self.name: str = name
         self._methods = methods
         self._handler = handler
-        self._args = args
-
-    @property
-    def begun(self) -> bool:
-        """Whether it has begun, or was cancelled before. Safe in any thread."""
-        return self._claimed.locked()
-
-    def claim(self) -> bool:
-        """Decide that it begins, or that it never does. Return whether that was still open. Safe in any thread."""
-        return self._claimed.acquire(blocking=False)
+        self._args = args if self.stream is None else _bind_stream(args, read_on_loop)
+        self._future: asyncio.Future[Any] | None = None
 
     # In the loop
 
     def begin(self) -> None:
         """Call the method, and start a Task for what it returns where that can be awaited."""
-        if not self.claim():
+        if not self.claimed.acquire(blocking=False):
             return
         try:
             result = find_method(self._handler, self.name)(*self._args)
@@ -334,14 +318,19 @@ class LoopInvocation(Invocation):
     def _end(self, result: outcome.Outcome[Any] | None) -> None:
         self.result = result
         try:
-            if isinstance(result, outcome.Value) and self.session.alive and not is_stream(result.value):
+            if isinstance(result, outcome.Value) and self.session.alive:
                 self._answer_here(result.value)
         finally:
             self._methods.portal.post(self.ended.set)
 
     def _answer_here(self, value: object) -> None:
-        """Answer with the method's value in a step of trio's, if one can be borrowed. Otherwise its task does it."""
+        """Answer with the method's value in a step of trio's, if one can be borrowed. Otherwise its task does it.
+
+        Its task answers with a stream.
+        """
         portal = self._methods.portal
+        if is_stream(value):
+            return
         try:
             self.packed = pack_result(value, self.conversion)
         except (TypeError, ValueError) as error:
@@ -374,13 +363,15 @@ class ThreadMethods(BridgedMethods):
     An iterator that one returns is a stream, and is read in worker threads.
     """
 
-    async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
-        """Run a method in a worker thread.
+    async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
+        """Run a method in a worker thread, or in trio where it is marked.
 
         Raises:
-            TypeError: The method is an async one.
+            TypeError: The method is an async one, and not marked.
         """
-        return await self._run_in_thread(invocation, handler, name, args)
+        in_trio = marks.in_use and find_place(handler, name) is Place.TRIO
+        run = self._run_in_trio if in_trio else self._run_in_thread
+        return await run(invocation, handler, name, args)
 
 
 def _bind_stream(args: Sequence[Any], read: Callable[[BridgedStream], object]) -> Sequence[Any]:

@@ -13,14 +13,13 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
 from jchannel._bridge.interpreter import forget_sharers
-from jchannel._bridge.mailbox import Mailbox, Work
+from jchannel._bridge.mailbox import TrioMailbox, Work
 from jchannel._bridge.steps import Steps
 from jchannel._core.forked import FORKED
 from jchannel._guarded import WIRE, is_logged, log, repr_of
@@ -32,12 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["LoopPortal", "Portal", "open_thread_portal", "portal_of"]
 
 
-class Portal(Mailbox):
+class Portal(TrioMailbox):
     """A way into one run of trio.
 
     Attributes:
         running: The calls that have been started and have no outcome. Changed in trio only.
         loop: Refers to the asyncio loop that is one with trio, so that what ends the one ends the other, or ``None``.
+        why_ended: Why its trio has ended; empty before.
+        start_soon: Starts a task that lives no longer than the portal. Called in trio.
     """
 
     _all: ClassVar[weakref.WeakSet[Portal]] = weakref.WeakSet()
@@ -48,16 +49,16 @@ class Portal(Mailbox):
         self.running: set[Call[Any]] = set()
         self.loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
         self._nursery: trio.Nursery | None = None
-        self._token: trio.lowlevel.TrioToken | None = None
+        self.start_soon: Callable[..., object]
         self._thread: int | None = None
-        self._why_ended = ""
+        self.why_ended = ""
         self._failure: BaseException | None = None
         self._steps: Steps | None = None
 
     @property
     def ended(self) -> bool:
         """Whether its trio has ended."""
-        return bool(self._why_ended)
+        return bool(self.why_ended)
 
     @property
     def is_here(self) -> bool:
@@ -66,7 +67,7 @@ class Portal(Mailbox):
 
     def post(self, work: Work) -> None:
         """Run work in trio: at once, when this is its thread. Safe in any thread, and never fails."""
-        if self._thread == threading.get_ident() or self._why_ended:
+        if self._thread == threading.get_ident() or self.why_ended:
             # What others have posted before is run before it. Of a trio that has ended, nothing is left to run it in.
             self._waiting.append(work)
             self.run()
@@ -78,17 +79,11 @@ class Portal(Mailbox):
         self._waiting.append(work)
         if not self._woken:
             self._rouse()
-        if self._why_ended:  # It may have ended in the middle of this.
+        if self.why_ended:  # It may have ended in the middle of this.
             self.run()
 
-    def _do(self, work: Work) -> None:
-        """Run one piece of work. A bulkhead: an error in it would end trio, and with it all that runs in it."""
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 (a bulkhead)
-            self._report(error)
-
-    def _report(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
+        """Log it. A bulkhead: it would end trio, and with it all that runs there."""
         log(logging.ERROR, "an error of jchannel has ended what was to be done in trio", error=error)
 
     def submit(self, call: Call[Any]) -> None:
@@ -104,7 +99,7 @@ class Portal(Mailbox):
         finally:
             self.give_step_back()
         if failure is not None:  # Handlers of the log are not for a step.
-            self._report(failure)
+            self._fail(failure)
 
     def borrow_step(self) -> bool:
         """Borrow a step of trio's, and return whether there was one to be had. Then ``give_step_back``.
@@ -113,9 +108,7 @@ class Portal(Mailbox):
         logs single messages: its log handlers, which may wait for whatever they like, would run in the step.
         """
         steps = self._steps
-        return (
-            steps is not None and not self._waiting and not self._why_ended and not is_logged(WIRE) and steps.borrow()
-        )
+        return steps is not None and not self._waiting and not self.why_ended and not is_logged(WIRE) and steps.borrow()
 
     def give_step_back(self) -> None:
         """Give back a step that was borrowed."""
@@ -127,15 +120,11 @@ class Portal(Mailbox):
         if self._steps is not None:
             self._steps.leave_after_fork()
 
-    def start_soon(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
-        """Start a task that lives no longer than the portal. Called in trio."""
-        assert self._nursery is not None
-        self._nursery.start_soon(function, *args)
-
     async def run_until_cancelled(self) -> None:
         """Run what comes through the portal, in the present task's run of trio."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self.start_soon = nursery.start_soon
             self._thread = threading.get_ident()
             self._token = trio.lowlevel.current_trio_token()
             self.run()
@@ -144,7 +133,7 @@ class Portal(Mailbox):
     def end(self, why: str, failure: BaseException | None = None) -> None:
         """End every call that is under way, and those that will be made, with a ``StateError`` that says why."""
         self._failure = failure
-        self._why_ended = why
+        self.why_ended = why
         self._thread = None
         while self.running:
             self.running.pop().lose(self.explain_end())
@@ -160,15 +149,9 @@ class Portal(Mailbox):
 
     def explain_end(self) -> StateError:
         """Return a new error that says why its trio has ended: they are raised in several threads."""
-        error = StateError(self._why_ended)
+        error = StateError(self.why_ended)
         error.__cause__ = self._failure
         return error
-
-    def _wake(self) -> None:
-        # Before trio has begun there is nothing to wake: its first act is to look here.
-        if self._token is not None:
-            with suppress(trio.RunFinishedError):  # `end` is about to be called, and looks here last.
-                self._token.run_sync_soon(self.run)
 
 
 class _ThreadPortal(Portal):

@@ -36,6 +36,12 @@ class BridgedStream:
         stream: The stream.
         limit: The most seconds that a read waits.
         portal: The way to its trio.
+
+    Attributes:
+        portal: As above.
+        total: Its length in bytes, as it was announced.
+        threads: Where the blocking code of its reader runs.
+        fetched: What has been fetched, and nobody has taken: the next bytes, or empty at the end of the stream.
     """
 
     def __init__(self, stream: IncomingStream, limit: float, portal: Portal) -> None:
@@ -44,24 +50,7 @@ class BridgedStream:
         self.threads: TrioThreads = stream.threads
         self._stream = stream
         self._limit = limit
-        self._pieces: deque[bytes] = deque()
-
-    @property
-    def fetching(self) -> TaskJob[None]:
-        """The job that fetches what has arrived, and waits for it. Cancelling it loses nothing.
-
-        Raises ``trio.TooSlowError`` when nothing arrives within the limit, and the error that ended the stream.
-        """
-        return TaskJob(self.portal, self.fetch)
-
-    @property
-    def has_some(self) -> bool:
-        """Whether something has been fetched that nobody has taken."""
-        return bool(self._pieces)
-
-    def take(self) -> bytes:
-        """Take the next bytes that were fetched: empty at the end of the stream. There must be some."""
-        return self._pieces.popleft()
+        self.fetched: deque[bytes] = deque()
 
     def drop(self) -> None:
         """End the stream from any thread: its source is stopped. It may be called again, and never fails."""
@@ -75,14 +64,21 @@ class BridgedStream:
         return read_in_trio(self._stream, self._limit)
 
     def fetch(self) -> Awaitable[None]:
-        """Begin to fetch: the reading has begun from now on."""
-        self._stream.begin()
+        """Begin to fetch what has arrived, and return what waits for it: the reading has begun from now on.
+
+        Cancelling it loses nothing. It raises ``trio.TooSlowError`` when nothing arrives within the limit, and the
+        error that ended the stream.
+        """
+        if not self._stream.begun:
+            self._stream.begin()
         return self._fetch()
 
     async def _fetch(self) -> None:
         with trio.move_on_after(self._limit):
-            self._pieces.append(await self._stream.receive())
-            self._pieces.extend(self._stream.take_arrived())
+            data = await self._stream.receive()
+            self.fetched.append(data)
+            if data:
+                self.fetched.extend(self._stream.take_arrived())
             return
         raise trio.TooSlowError(f"no part of the stream arrived within {self._limit:g} s")
 
@@ -95,9 +91,9 @@ def read_on_loop(bridged: BridgedStream) -> MetaGenerator:
     """Return what reads a stream on an asyncio loop, whichever one runs where it is read."""
 
     async def receive() -> bytes:
-        if not bridged.has_some:
-            await wait_in_loop(bridged.fetching)
-        return bridged.take()
+        if not bridged.fetched:
+            await wait_in_loop(TaskJob(bridged.portal, bridged.fetch))
+        return bridged.fetched.popleft()
 
     async def aclose() -> None:
         bridged.drop()
@@ -117,14 +113,14 @@ def read_in_threads(bridged: BridgedStream) -> ByteStream:
     sent_on = threading.Event()
 
     async def receive() -> bytes:
-        if not bridged.has_some:
+        if not bridged.fetched:
             if not sent_on.is_set():
-                wait_blocking(bridged.fetching)
+                wait_blocking(TaskJob(bridged.portal, bridged.fetch))
             elif bridged.portal.is_here:
                 await bridged.fetch()
             else:
                 raise StateError("the stream has been given away to be sent: nobody else can read it")
-        return bridged.take()
+        return bridged.fetched.popleft()
 
     async def aclose() -> None:
         bridged.drop()

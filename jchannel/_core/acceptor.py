@@ -67,7 +67,13 @@ class Acceptor:
         visitor = self._visitors.enter()
         try:
             with visitor.scope:
-                await self._serve(stream, visitor)
+                http = HttpConnection(self.app, self.limits, stream, visitor)
+                request = await http.serve(self._is_socket)
+                if request is None:
+                    with trio.move_on_after(self.limits.close_seconds):
+                        await stream.aclose()
+                else:
+                    await self._serve_socket(stream, http, request, visitor)
             if visitor.scope.cancelled_caught:
                 log(logging.DEBUG, "a silent connection without the token was closed for a new one")
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -79,27 +85,18 @@ class Acceptor:
             await aclose_now(stream)
             visitor.leave()
 
-    async def _serve(self, stream: trio.abc.Stream, visitor: Visitor) -> None:
-        http = HttpConnection(self.app, self.limits, stream, visitor)
-        request = await http.serve(self._is_socket)
-        if request is None:
-            with trio.move_on_after(self.limits.close_seconds):
-                await stream.aclose()
-            return
-        status = check_request(request)
-        if status is None:
-            await self._serve_websocket(stream, http, request, visitor)
-        else:
-            log(logging.INFO, "what is no request for a WebSocket was answered with %d", status)
-            await http.refuse(status, [("sec-websocket-version", "13")])
-
     def _is_socket(self, request: h11.Request) -> bool:
         path = unquote(request.target.decode().partition("?")[0])
         return find_path(path, self.prefix) == SOCKET_PATH and asks_for_websocket(request)
 
-    async def _serve_websocket(
+    async def _serve_socket(
         self, stream: trio.abc.Stream, http: HttpConnection, request: h11.Request, visitor: Visitor
     ) -> None:
+        status = check_request(request)
+        if status is not None:
+            log(logging.INFO, "what is no request for a WebSocket was answered with %d", status)
+            await http.refuse(status, [("sec-websocket-version", "13")])
+            return
         link: Link | None = None
         greeting: tuple[Connection, Hello] | None = None
         with trio.move_on_after(self.limits.handshake_seconds):

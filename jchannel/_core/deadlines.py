@@ -9,8 +9,9 @@ import heapq
 import itertools
 import logging
 import math
+import threading
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import trio
 
@@ -40,13 +41,11 @@ class Expiring(Protocol):
         """End it with an error of the library: ``expire`` has raised it."""
 
 
-class Timer:
-    """The place of something in the queue. ``Deadlines.add`` makes them, and ``Deadlines.remove`` takes them out."""
+#: The place of something in the queue: its time, a number that keeps the order of what is due at the same time, and the
+#: thing itself; ``None`` in its place when it is out. ``Deadlines.add`` makes them.
+Timer: TypeAlias = list[Any]
 
-    __slots__ = ("item",)
-
-    def __init__(self, item: Expiring) -> None:
-        self.item: Expiring | None = item
+_TIME, _ITEM = 0, 2
 
 
 class Deadlines:
@@ -56,8 +55,7 @@ class Deadlines:
         self._run = TrioRun()
         #: Returns the time by trio's clock. Safe in any thread.
         self.now: Callable[[], float] = self._run.now
-        # The numbers keep the order of what is due at the same time.
-        self._timers: list[tuple[float, int, Timer]] = []
+        self._timers: list[Timer] = []
         self._numbers = itertools.count()
         self._removed = 0
         self._sleep = trio.CancelScope()
@@ -68,25 +66,25 @@ class Deadlines:
 
     def add(self, item: Expiring) -> Timer:
         """Add something that has a due time."""
-        timer = Timer(item)
-        self._push(item.due, timer)
+        timer: Timer = [item.due, next(self._numbers), item]
+        self._push(timer)
         return timer
 
     def remove(self, timer: Timer) -> None:
         """Take something out, unless it is out already."""
-        if timer.item is None:
+        if timer[_ITEM] is None:
             return
-        timer.item = None
+        timer[_ITEM] = None
         self._removed += 1
-        if timer is self._timers[0][2]:
-            while self._timers and self._timers[0][2].item is None:
+        if timer is self._timers[0]:
+            while self._timers and self._timers[0][_ITEM] is None:
                 heapq.heappop(self._timers)
                 self._removed -= 1
             if not self._sleeps_lightly:
                 self._set_alarm()
         elif self._removed > _MOST_REMOVED and self._removed > len(self._timers) // 2:
             # Those that wait for an hour would otherwise be kept for an hour.
-            self._timers = [entry for entry in self._timers if entry[2].item is not None]
+            self._timers = [entry for entry in self._timers if entry[_ITEM] is not None]
             heapq.heapify(self._timers)
             self._removed = 0
 
@@ -99,32 +97,33 @@ class Deadlines:
             self._sleep = trio.CancelScope()
             self._expire_due()
 
-    def _push(self, time: float, timer: Timer) -> None:
-        heapq.heappush(self._timers, (time, next(self._numbers), timer))
-        if timer is not self._timers[0][2]:
+    def _push(self, timer: Timer) -> None:
+        heapq.heappush(self._timers, timer)
+        if timer is not self._timers[0]:
             return
-        if self._run.is_here:
-            self._sleep.deadline = time
-        elif time < self._sleep.deadline:
+        if threading.get_ident() == self._run.thread:
+            self._sleep.deadline = timer[_TIME]
+        elif timer[_TIME] < self._sleep.deadline:
             # From now on the task sleeps until the time of what was removed: to wake once for nothing costs less than
             # to be woken for each request that another thread makes.
             self._sleeps_lightly = True
             self._run.run_soon(self._set_alarm)
 
     def _set_alarm(self) -> None:
-        self._sleep.deadline = self._timers[0][0] if self._timers else math.inf
+        self._sleep.deadline = self._timers[0][_TIME] if self._timers else math.inf
 
     def _expire_due(self) -> None:
         now = trio.current_time()
-        while self._timers and self._timers[0][0] <= now:
-            _, _, timer = heapq.heappop(self._timers)
-            item = timer.item
+        while self._timers and self._timers[0][_TIME] <= now:
+            timer = heapq.heappop(self._timers)
+            item: Expiring | None = timer[_ITEM]
             if item is None:
                 self._removed -= 1
             elif item.due > now:  # It was moved.
-                self._push(item.due, timer)
+                timer[:] = item.due, next(self._numbers), item
+                self._push(timer)
             else:
-                timer.item = None
+                timer[_ITEM] = None
                 self._expire(item)
 
     def _expire(self, item: Expiring) -> None:

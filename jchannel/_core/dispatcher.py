@@ -15,7 +15,7 @@ import trio
 from jchannel._core.exits import contain
 from jchannel._core.handlers import MethodCancelledError, Methods, NothingToCallError
 from jchannel._core.incoming import read_in_trio
-from jchannel._core.invocation import Invocation, InvocationState, UnsendableError
+from jchannel._core.invocation import Invocation, InvocationState, UnsendableError, is_stream
 from jchannel._core.nursery import split_cancelled
 from jchannel._core.outbox import ConvertStream
 from jchannel._core.outgoing import OutgoingStream
@@ -32,7 +32,7 @@ from jchannel._protocol.values import pack
 if TYPE_CHECKING:
     from jchannel._core.endpoint import Endpoint
 
-__all__ = ["Dispatcher", "is_stream"]
+__all__ = ["Dispatcher"]
 
 
 class Dispatcher:
@@ -174,36 +174,34 @@ class Dispatcher:
         invocation = self._find_next()
         if invocation is None:
             return
-        trio.lowlevel.current_task().name = invocation.task_name
+        trio.lowlevel.current_task().name = f"{invocation.what} from {invocation.session.far_side}"
         with invocation:
             answer = None
             try:
                 # A sync method has no checkpoint, and may have been cancelled before it began.
                 await trio.lowlevel.checkpoint_if_cancelled()
                 if isinstance(invocation.request, Call):
-                    args = self._find_args(invocation, invocation.request)
+                    args: Sequence[Any] = invocation.request.args
+                    if invocation.stream is not None:
+                        args = [self._convert_stream(invocation.stream, math.inf), *args]
                     name = invocation.request.name
                     value = await self.methods.run(invocation, self._endpoint.handler, name, args)
                 else:
                     value = _find_value(invocation)
-                if not invocation.answered:  # Whoever ran the method may have answered with its value.
+                # Whoever ran the method may have answered with its value.
+                if invocation.state is InvocationState.RUNNING:
                     if is_stream(value):
                         answer = await self._answer_with_stream(invocation, value)
                     else:
                         await invocation.session.room.wait()
                         invocation.succeed(value)
+            except trio.Cancelled:
+                raise
             except BaseException as error:  # noqa: BLE001 (what is not the request's is raised again)
                 self._fail(invocation, error)
             finally:
                 if invocation.stream is not None:
                     invocation.close_stream(answer)
-
-    def _find_args(self, invocation: Invocation, call: Call) -> Sequence[Any]:
-        """Return what a method is called with: the arguments, behind the stream that came with them."""
-        args: Sequence[Any] = call.args
-        if invocation.stream is not None:
-            args = [self._convert_stream(invocation.stream, math.inf), *args]
-        return args
 
     def _fail(self, invocation: Invocation, error: BaseException) -> None:
         """Answer a request with what has ended it, or raise what is meant for others. Called where that is handled."""
@@ -264,11 +262,6 @@ class Dispatcher:
                 tally.failed += 1
             else:
                 tally.cancelled += 1
-
-
-def is_stream(value: object) -> bool:
-    """Return whether what a method returned is sent as a stream: an async iterable, a path or a file."""
-    return hasattr(type(value), "__aiter__") or isinstance(value, Path | io.IOBase)
 
 
 def _find_value(invocation: Invocation) -> Any:

@@ -49,6 +49,7 @@ class Endpoint(ABC):
         dispatcher: Answers the far side's requests.
         tallies: Count what it comes to: its own counters, and those of what it belongs to.
         face: What its user holds of it, where one object stands for it; ``None`` before there is one.
+        start_soon: Starts a task that the channel owns, like that of a nursery: at once, or when it has a nursery.
     """
 
     #: What the far side is called in the tree.
@@ -73,6 +74,7 @@ class Endpoint(ABC):
         self.conversion = conversion
         self.face: object = None
         self.nursery = nursery
+        self.start_soon: Callable[..., None] = self._keep_waiting if nursery is None else nursery.start_soon
         self._waiting_tasks: list[tuple[Callable[..., Any], tuple[object, ...], str | None]] = []
         self._clock = trio.lowlevel.current_clock()
         self.tallies: Sequence[ChannelTally] = [ChannelTally()] if tally is None else [ChannelTally(), tally]
@@ -129,16 +131,9 @@ class Endpoint(ABC):
         """Whether tasks wait to be started."""
         return bool(self._waiting_tasks)
 
-    def start_soon(self, function: Callable[..., Any], *args: object, name: str | None = None) -> None:
-        """Start a task that the channel owns: at once, or as soon as it has a nursery."""
-        if self.nursery is None:
-            self._waiting_tasks.append((function, args, name))
-        else:
-            self.nursery.start_soon(function, *args, name=name)
-
     def use_nursery(self, nursery: trio.Nursery) -> None:
         """Start the tasks that have waited for a nursery, and those to come, in this one."""
-        self.nursery = nursery
+        self.nursery, self.start_soon = nursery, nursery.start_soon
         waiting, self._waiting_tasks = self._waiting_tasks, []
         for function, args, name in waiting:
             nursery.start_soon(function, *args, name=name)
@@ -146,7 +141,10 @@ class Endpoint(ABC):
     def leave_nursery(self, nursery: trio.Nursery) -> None:
         """Start no more tasks in a nursery, which is ending. Another one may be in use meanwhile."""
         if self.nursery is nursery:
-            self.nursery = None
+            self.nursery, self.start_soon = None, self._keep_waiting
+
+    def _keep_waiting(self, function: Callable[..., Any], *args: object, name: str | None = None) -> None:
+        self._waiting_tasks.append((function, args, name))
 
     # Of each kind of channel
 

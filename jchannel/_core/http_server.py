@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
+from operator import itemgetter
 from typing import Final
 from urllib.parse import unquote
 
@@ -136,9 +137,12 @@ class HttpConnection:
         if not request.target.startswith(b"/"):
             # A proxy's forms of a target name another host than the header that is checked.
             raise h11.RemoteProtocolError("not a path")
-        if not all(value.isascii() for name, value in request.headers if name == b"host"):
-            raise h11.RemoteProtocolError("not a host")
-        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in request.headers}:
+        names = set()
+        for name, value in request.headers:
+            if name == b"host" and not value.isascii():
+                raise h11.RemoteProtocolError("not a host")
+            names.add(name)
+        if {b"content-length", b"transfer-encoding"} <= names:
             # A proxy between may believe the other of the two, and take the body for the next request.
             raise h11.RemoteProtocolError("two lengths")
 
@@ -282,24 +286,22 @@ class _Exchange:
         """Send a part of the response, as an ASGI app does. Where the client has gone, the app is cancelled."""
         if message["type"] == "http.response.start":
             await self._send_head(message["status"], list(message.get("headers", ())))
-        else:
-            await self._send_body(message.get("body", b""), more=message.get("more_body", False))
+            return
+        body = message.get("body", b"")
+        data = self._http.send(h11.Data(data=body)) if body and not self._without_body else b""
+        if not message.get("more_body", False):
+            data += self._http.send(h11.EndOfMessage())
+        await self._write(data)
 
     async def _send_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._without_body |= status in _WITHOUT_BODY
         self._body_unasked = self._http.they_are_waiting_for_100_continue
         headers.append((b"date", formatdate(usegmt=True).encode()))
         self._head = self._http.send(h11.Response(status_code=status, headers=headers))
-        if any(name.lower() == b"content-length" for name, _ in headers):
+        if b"content-length" in map(bytes.lower, map(itemgetter(0), headers)):
             await trio.lowlevel.checkpoint()  # The body follows at once: together they are one packet.
         else:
             await self._write(b"")
-
-    async def _send_body(self, body: bytes, *, more: bool) -> None:
-        data = self._http.send(h11.Data(data=body)) if body and not self._without_body else b""
-        if not more:
-            data += self._http.send(h11.EndOfMessage())
-        await self._write(data)
 
     async def _fail(self) -> None:
         self._head = self._http.send(

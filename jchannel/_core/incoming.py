@@ -15,7 +15,6 @@ import trio
 from jchannel._core.nursery import copy_error
 from jchannel._core.statistics import ChannelTally
 from jchannel._core.stream import Buffer, Stream
-from jchannel._core.threads import TrioThreads
 from jchannel._core.tree import StreamNode
 from jchannel._protocol.messages import StreamInfo
 from jchannel._streams.reader import MetaGenerator
@@ -59,8 +58,10 @@ class IncomingStream(Stream):
 
     Attributes:
         info: As above.
+        threads: Where the blocking code of its reader runs.
         received: The bytes that have arrived beside the messages.
         begun: Whether somebody has begun to read it.
+        over: Whether nothing more will arrive, or be wanted.
         broken: Why its source has failed, where there are still parts to ask for.
         origin: The stream that it answers, of which it may be made; ``None`` where it answers none.
     """
@@ -73,30 +74,22 @@ class IncomingStream(Stream):
         super().__init__(what, total, Buffer([data] if data else []), tallies, registry)
         self._buffer.limit += 1  # What fills it exactly holds nobody up.
         self.info = info
+        self.threads = registry.threads
         self.received: int = 0
         self.begun: bool = False
+        self.over: bool = data is not None
         self.broken: Exception | None = None
         self.origin: OutgoingStream | None = None
         self._session = session
         self._state = IncomingState.UNREAD if data is None else IncomingState.ENDED
         self._error: Exception | None = None
 
-    @property
-    def threads(self) -> TrioThreads:
-        """Where the blocking code of its reader runs."""
-        return self._registry.threads
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more will arrive, or be wanted."""
-        return self._state in (IncomingState.ENDED, IncomingState.FAILED)
-
     def describe(self, now: float) -> StreamNode:
         """Return what the tree shows of it. Safe in any thread."""
         if not self.begun:
             state = "nobody has begun to read it"
         else:
-            state = "waits for its reader" if self._buffer else "waits for its source"
+            state = "waits for its reader" if self._buffer.size else "waits for its source"
         return StreamNode(self.what, False, self.received, self.total, now - self._since, state)  # noqa: FBT003 (a field)
 
     # Its reader
@@ -112,10 +105,11 @@ class IncomingStream(Stream):
 
         Cancelling it loses nothing.
         """
-        self.begin()
-        if self._buffer or self._state is IncomingState.ENDED:
+        if not self.begun:
+            self.begin()
+        if self._buffer.size or self._state is IncomingState.ENDED:
             await trio.lowlevel.checkpoint()
-        while not self._buffer:
+        while not self._buffer.size:
             if self._error is not None:
                 raise copy_error(self._error)
             if self._state is IncomingState.ENDED:
@@ -124,16 +118,21 @@ class IncomingStream(Stream):
         return self._buffer.take_piece()
 
     def begin(self) -> None:
-        """Begin to read it, as the first ``receive`` does."""
-        if not self.begun:
-            self.begun = True
-            if self._state is IncomingState.UNREAD:
-                self._move(IncomingState.READING)
-                self._session.begin_stream(self)
+        """Begin to read it, as the first ``receive`` does: nobody has begun yet."""
+        self.begun = True
+        if self._state is IncomingState.UNREAD:
+            self._move(IncomingState.READING)
+            self._session.begin_stream(self)
 
     def take_arrived(self) -> list[bytes]:
-        """Take all that has arrived, without waiting: for those who carry it to another thread."""
-        return self._buffer.take_pieces()
+        """Take all that has arrived, without waiting: for those who carry it to another thread.
+
+        Behind the last bytes of the stream there is an empty piece, as ``receive`` would return it.
+        """
+        pieces = self._buffer.take_pieces()
+        if self._state is IncomingState.ENDED:
+            pieces.append(b"")
+        return pieces
 
     async def aclose(self) -> None:
         """End the stream: its source is stopped, and what has arrived is dropped. Cancelling it changes nothing."""
@@ -222,6 +221,7 @@ class IncomingStream(Stream):
 
     def _end(self, state: IncomingState) -> None:
         self._move(state)
+        self.over = True
         self._buffer.notify()
         self._registry.forget(self)
         self.exits.close()

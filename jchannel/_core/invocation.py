@@ -7,9 +7,11 @@ variable, so tasks and threads that a method starts have it, too, until the requ
 from __future__ import annotations
 
 import enum
+import io
 import math
 from collections.abc import Callable
 from contextvars import ContextVar, Token
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
@@ -33,6 +35,7 @@ __all__ = [
     "InvocationState",
     "UnsendableError",
     "current_invocation",
+    "is_stream",
     "pack_result",
     "time_left",
 ]
@@ -132,11 +135,6 @@ class Invocation:
         return f"call of {request.name!r}" if isinstance(request, Call) else request.type
 
     @property
-    def task_name(self) -> str:
-        """What its task is called, in what shows trio's tasks."""
-        return f"{self.what} from {self.session.far_side}"
-
-    @property
     def answered(self) -> bool:
         """Whether it is over."""
         return self.state is not InvocationState.RUNNING
@@ -214,7 +212,8 @@ class Invocation:
         """Answer with an error. What is too long for a person to read, or for a frame, is shortened."""
         name = name[:MAX_NAME]
         # Errors do not wait for room: where there is none, they are short.
-        limit = LONG_TEXT if self.session.room.free else SHORT_TEXT
+        is_long = max(len(message), len(stack or "")) > SHORT_TEXT
+        limit = LONG_TEXT if is_long and self.session.room.free else SHORT_TEXT
         try:
             error = Error(self.id, kind, name, message[:limit], stack and stack[-limit:])
             self._answer(error, InvocationState.FAILED)
@@ -227,10 +226,11 @@ class Invocation:
         self.fail(kind, name_of(error), text_of(error), stack)
 
     def _answer(self, answer: Result | Error, state: InvocationState) -> None:
-        self.session.answer(answer)
-        sent = self.session.alive
+        session = self.session
+        session.answer(answer)
+        sent = session.alive
+        session.send_queued()
         self._move(state if sent or state is InvocationState.FAILED else InvocationState.ENDED)
-        self.session.send_queued()
 
     def _move(self, state: InvocationState) -> None:
         assert state in _FOLLOWING[self.state], (self.state, state)
@@ -262,7 +262,7 @@ class Invocation:
                 # The code of the user's has been answered for. Only the library itself can have raised this.
                 assert isinstance(error, Exception)
                 self.session.break_off(error)
-            if not self.answered:
+            if self.state is InvocationState.RUNNING:
                 self._answer_unfinished()
         except Exception as late:  # noqa: BLE001 (a bulkhead)
             self.session.break_off(late)
@@ -308,6 +308,11 @@ def pack_result(value: object, conversion: Conversion = PLAIN) -> Packed:
     return pack(value, field_name="value", shown_as="result", conversion=conversion)
 
 
+def is_stream(value: object) -> bool:
+    """Return whether what a method returned is sent as a stream: an async iterable, a path or a file."""
+    return hasattr(type(value), "__aiter__") or isinstance(value, Path | io.IOBase)
+
+
 #: The request that the present code answers, or has answered; ``None`` where there is none.
 CURRENT: Final[ContextVar[Invocation | None]] = ContextVar("CURRENT", default=None)
 
@@ -315,7 +320,7 @@ CURRENT: Final[ContextVar[Invocation | None]] = ContextVar("CURRENT", default=No
 def current_invocation() -> Invocation | None:
     """Return the request that the present code answers, while it has no answer yet; ``None`` where there is none."""
     invocation = CURRENT.get()
-    return None if invocation is None or invocation.answered else invocation
+    return invocation if invocation is not None and invocation.state is InvocationState.RUNNING else None
 
 
 def time_left() -> float:

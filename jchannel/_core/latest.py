@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
@@ -127,7 +128,7 @@ class LatestValue:
         if self.error is not None:
             raise copy_error(self.error)
         self._newest = next(self._numbers), message
-        if self._run.is_here:
+        if threading.get_ident() == self._run.thread:
             self._go_on()
             if self.error is not None:
                 raise copy_error(self.error)

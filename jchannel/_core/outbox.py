@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -122,7 +123,7 @@ class Outbox:
             on_done: As that of ``Request``.
         """
         # Its time begins now and not when it is awaited, and is one for both sides: the far side's has begun, too.
-        deadline = min(outer_deadline, _deadline_of(parent))
+        deadline = outer_deadline if parent is None or parent.answered else min(outer_deadline, parent.deadline)
         has_stream = source is not None
         request = Request(
             self, message, limit=limit, deadline=deadline, parent=parent, has_stream=has_stream, on_done=on_done
@@ -179,15 +180,15 @@ class Outbox:
         """
         while self._line:
             session = self.session
-            if self._fail_unless_open(self._line[0]):
-                continue
-            if session is None or not session.alive:
-                break
-            if not session.room.has_turn(self):
+            if self._closed is not None or session is None or not session.alive:
+                if not self._fail_unless_open(self._line[0]):
+                    break
+            elif session.room.has_turn(self):
+                request = self._line.popleft()
+                request.send(session, self._channel, more=bool(self._line))
+            else:
                 session.room.flush_when_free(self)
                 break
-            request = self._line.popleft()
-            request.send(session, self._channel, more=bool(self._line))
         return False
 
     def close(self, error: StateError) -> None:
@@ -270,7 +271,7 @@ class Outbox:
 
     def _enter_line(self, request: Request) -> None:
         self._line.append(request)
-        if len(self._line) == 1 or self._run.is_here:
+        if len(self._line) == 1 or threading.get_ident() == self._run.thread:
             self.flush()
         else:  # To send those before it, which may carry streams and have tasks that wait, is trio's.
             self._run.run_soon(self.flush)
@@ -302,8 +303,3 @@ class Outbox:
             else:
                 request.enter_line(stream, data)
                 self._enter_line(request)
-
-
-def _deadline_of(parent: Invocation | None) -> float:
-    """Return when the time of the code that makes a request is over."""
-    return math.inf if parent is None or parent.answered else parent.deadline

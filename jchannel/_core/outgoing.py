@@ -84,6 +84,7 @@ class OutgoingStream(Stream):
 
     Attributes:
         source_state: How far its source is.
+        stopped: Whether it was ended before its end.
         error: What the source has raised, or ``None``.
         taken: The bytes that its reader has taken.
         consumer: Notified of progress, or ``None``.
@@ -102,6 +103,7 @@ class OutgoingStream(Stream):
     ) -> None:
         super().__init__(what, source.total, Buffer(), tallies, registry)
         self.source_state: SourceState = SourceState.READING
+        self.stopped: bool = False
         self.error: Exception | None = None
         self.taken: int = 0
         self.consumer: Request | None = None
@@ -126,19 +128,14 @@ class OutgoingStream(Stream):
         """Whether it has a piece to take that its credit allows, or has ended behind the last one."""
         if self.place is None:  # It has ended while it stood in line.
             return False
-        if self._buffer:
+        if self._buffer.size:
             return self.credit > 0
         return self.source_state in (SourceState.EXHAUSTED, SourceState.FAILED)
 
     @property
     def waits_for_source(self) -> bool:
         """Whether all that was read of its source has been taken, and the source goes on. Safe in any thread."""
-        return not self._buffer and self.source_state is SourceState.READING
-
-    @property
-    def stopped(self) -> bool:
-        """Whether it was ended before its end."""
-        return self.source_state is SourceState.STOPPED
+        return not self._buffer.size and self.source_state is SourceState.READING
 
     def describe(self, now: float) -> StreamNode:
         """Return what the tree shows of it. Safe in any thread."""
@@ -153,9 +150,16 @@ class OutgoingStream(Stream):
     async def run(self) -> None:
         """Read the source until its end. The channel's nursery runs it.
 
-        A source that raises fails its stream and nothing else. Cancelling it stops the stream: what was read of it
-        never looks like the whole.
+        A source that raises fails its stream and nothing else, and an error of the library is logged and ends the
+        stream and nothing else. Cancelling it stops the stream: what was read of it never looks like the whole.
         """
+        try:
+            await self._run()
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            log(logging.ERROR, "an error of jchannel has ended a stream: %s", self.what, error=error)
+            self.stop()
+
+    async def _run(self) -> None:
         try:
             with self._scope:
                 if not self.stopped:  # Else it is closed, and none of its code runs before.
@@ -242,6 +246,7 @@ class OutgoingStream(Stream):
     def _move(self, state: SourceState) -> None:
         assert state in _FOLLOWING[self.source_state], (self.source_state, state)
         self.source_state = state
+        self.stopped = state is SourceState.STOPPED
 
     # Its announcement
 
@@ -302,7 +307,7 @@ class OutgoingStream(Stream):
         Raises:
             SourceFailedError: The source has raised, and what came before has been taken.
         """
-        if not self._buffer:
+        if not self._buffer.size:
             return b"" if self._end_if_all_taken() else None
         return self._count(self._buffer.take_within(limit))
 
@@ -327,7 +332,7 @@ class OutgoingStream(Stream):
         """Wait until there is something to take. Return ``False`` at the end of the stream."""
         if not self._begun:
             self._begin(self._ahead)
-        while not self._buffer:
+        while not self._buffer.size:
             if self._end_if_all_taken():
                 return False
             await self._buffer.wait_changed()
@@ -344,7 +349,7 @@ class OutgoingStream(Stream):
             data = await self.take_within(PART_BYTES)
         except SourceFailedError:
             return Part(b"", PartMark.FAIL)
-        if self._buffer or self.source_state is SourceState.READING:
+        if self._buffer.size or self.source_state is SourceState.READING:
             return Part(data, PartMark.MORE)
         self.end()
         return Part(data, PartMark.LAST if self.error is None else PartMark.FAIL)

@@ -231,7 +231,7 @@ class _Exchange:
         return status == HTTPStatus.NO_CONTENT
 
     async def _send(self, *events: h11.Event) -> None:
-        await self._stream.send_all(b"".join([self._http.send(event) or b"" for event in events]))
+        await self._stream.send_all(b"".join(filter(None, map(self._http.send, events))))
 
     async def _receive_response(self, most: int = BODY_BYTES) -> tuple[int, bytes]:
         """Receive a whole response, its status and its body of so many bytes at most. A proxy's error has one, too."""

@@ -34,12 +34,14 @@ class StreamQuota:
     Attributes:
         open: The number of streams.
         held: The bytes that wait in them.
+        full: Whether as many bytes wait as may. Then each stream gets no more than it needs to go on.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.open: int = 0
         self.held: int = 0
+        self.full: bool = limits.stream_bytes <= 0
         self._soon_over = 0
         self._changed = trio.lowlevel.ParkingLot()
         self._buffers: dict[Buffer, None] = {}
@@ -111,19 +113,14 @@ class StreamQuota:
 
     # In bytes
 
-    @property
-    def full(self) -> bool:
-        """Whether as many bytes wait as may. Then each stream gets no more than it needs to go on."""
-        return self.held >= self._limits.stream_bytes
-
     def watch(self, buffer: Buffer) -> None:
-        """Notify a buffer as soon as there is room again, if there is none."""
-        if self.full:
-            self._buffers[buffer] = None
+        """Notify a buffer as soon as there is room again: there is none."""
+        self._buffers[buffer] = None
 
     def count(self, change: int) -> None:
         """Count bytes that have come into a buffer, or that have left it."""
         self.held += change
+        self.full = self.held >= self._limits.stream_bytes
         if self._buffers and not self.full:
             buffers, self._buffers = self._buffers, {}
             for buffer in buffers:

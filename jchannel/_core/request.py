@@ -295,7 +295,7 @@ class Request:
                 self._timer = None
             if self.session is not None and not self._answered:
                 self.session.forget(self)
-            if isinstance(result, outcome.Error):
+            if type(result) is outcome.Error:  # By `isinstance` the usual answer would be asked for in Python.
                 if self.opening is not None:
                     self.opening.cancel()
                 if self.stream is not None:
@@ -304,7 +304,11 @@ class Request:
             try:
                 self._owner.release(self)
             finally:
-                self._notify()
+                if self._task is not None:
+                    self._wake(self._task)
+                if self._on_done is not None:
+                    on_done, self._on_done = self._on_done, None
+                    on_done(self)
 
     async def wait(self) -> Any:
         """Wait for the outcome, and return its value or raise its error.
@@ -335,15 +339,11 @@ class Request:
         self._task, self._raise_cancel = task, raise_cancel
         return trio.lowlevel.Abort.FAILED
 
-    def _notify(self) -> None:
-        if self._task is not None:
-            woken: outcome.Outcome[None] = outcome.Value(None)
-            if self._raise_cancel is not None:
-                woken = outcome.capture(self._raise_cancel)
-            trio.lowlevel.reschedule(self._task, woken)
-        if self._on_done is not None:
-            on_done, self._on_done = self._on_done, None
-            on_done(self)
+    def _wake(self, task: trio.lowlevel.Task) -> None:
+        woken: outcome.Outcome[None] = outcome.Value(None)
+        if self._raise_cancel is not None:
+            woken = outcome.capture(self._raise_cancel)
+        trio.lowlevel.reschedule(task, woken)
 
     def _give_up(self, result: outcome.Outcome[Any]) -> None:
         """End it without its answer: at once, or when the far side has ended what it has begun."""

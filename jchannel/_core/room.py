@@ -36,13 +36,14 @@ class Room:
 
     Attributes:
         woken: Whether tasks were woken that take the room in their next step: nobody else has a turn before that.
+        most_unasked: From how many more bytes on that are said without waiting for room nothing more is received.
     """
 
     def __init__(self, connection: Connection, limits: Limits) -> None:
         self.woken: bool = False
         self._connection = connection
         self._limits = limits
-        self._most_unasked = UNASKED_FACTOR * limits.send_buffer_bytes
+        self.most_unasked = UNASKED_FACTOR * limits.send_buffer_bytes
         self._ended = False
         self._answers = trio.lowlevel.ParkingLot()
         self._answers_turn = True
@@ -58,7 +59,7 @@ class Room:
     @property
     def overfull(self) -> bool:
         """Whether so much is said without waiting for room that nothing more should be received."""
-        return self._connection.waiting_unasked > self._most_unasked
+        return self._connection.waiting_unasked > self.most_unasked
 
     @property
     def holds_reader(self) -> bool:

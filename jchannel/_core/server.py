@@ -441,21 +441,6 @@ class Server:
             log(logging.INFO, "a page with the token was refused: %s", refusal, name=_SESSION)
             await refuse(link, connection, refusal, seconds=self.limits.close_seconds)
             return
-        session = Session(
-            link,
-            connection,
-            channels=self._channels,
-            serve=None,
-            limits=self.limits,
-            no_channel="the channel is closed in Python",
-            far_side="the page",
-            remote_error=FrontendError,
-            streams=self.streams,
-            carrier=self._carrier,
-            heartbeat=self._heartbeat,
-            tally=self._socket_tally,
-        )
-        session.client = hello.client
         limits = self.limits
         welcome = Welcome(
             self._heartbeat,
@@ -473,6 +458,21 @@ class Server:
             log(logging.WARNING, "a page was refused: %s", words)
             await refuse(link, connection, RefusedError("closed", words), seconds=limits.close_seconds)
             return
+        session = Session(
+            link,
+            connection,
+            channels=self._channels,
+            serve=None,
+            limits=self.limits,
+            no_channel="the channel is closed in Python",
+            far_side="the page",
+            remote_error=FrontendError,
+            streams=self.streams,
+            carrier=self._carrier,
+            heartbeat=self._heartbeat,
+            tally=self._socket_tally,
+        )
+        session.client = hello.client
         self._session = session
         session.on_end = partial(self._note_end, session)
         self.pages += 1

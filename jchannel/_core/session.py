@@ -9,7 +9,8 @@ from __future__ import annotations
 import enum
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -34,7 +35,6 @@ from jchannel._core.trio_run import TrioRun
 from jchannel._guarded import WIRE, is_logged, log, without_locals
 from jchannel._protocol import messages
 from jchannel._protocol.connection import Connection, State
-from jchannel._protocol.frames import frame_size
 from jchannel._protocol.messages import (
     Ack,
     Answer,
@@ -88,6 +88,12 @@ class FrameLoad:
         self.requests: int = 0
 
 
+#: The requests of the far side that a channel answers.
+_ANSWERED_BY_CHANNELS: Final = (Call, Echo, Pipe)
+
+#: Those that have a time and may carry a stream.
+_WITH_TIME_AND_STREAM: Final = (Call, Pipe)
+
 #: The most characters of a goodbye's message, where the whole of it does not fit into the far side's frames: at four
 #: bytes a character, or six for what JSON escapes, they fit into the smallest.
 _SHORT_GOODBYE: Final = 500
@@ -135,6 +141,8 @@ class Session:
         tally: Counts what goes over the socket; ``None`` for one of its own.
 
     Attributes:
+        alive: Whether requests can be made: it is not ending, and nobody has said goodbye. Safe in any thread.
+        ending: Whether nothing that comes in is handled any more.
         client: The name of the page's client.
         since: When it was connected, by trio's clock.
         round_trip: The seconds that the last beat and its answer took; ``None`` before the first has been answered.
@@ -175,6 +183,8 @@ class Session:
         self.why_ended: str = ""
         self.invocations: dict[int, Invocation] = {}
         self.running_bytes: int = 0
+        self.alive: bool = connection.state is State.READY
+        self.ending: bool = False
         self._state = SessionState.ALIVE
         self._link = link
         self._connection = connection
@@ -190,7 +200,7 @@ class Session:
         self.room: Room = Room(connection, limits)
         # Whether the program wants messages in the log. To ask for each would be a tenth of the work of a call.
         self._traces = is_logged(WIRE)
-        self._load = FrameLoad(0)
+        self._load: FrameLoad | None = FrameLoad(0)
         self.stream_quota: StreamQuota = StreamQuota(limits)
         self._writer_waits: trio.lowlevel.Task | None = None
         self._unsent = False
@@ -212,16 +222,6 @@ class Session:
     def running(self) -> int:
         """The number of the far side's requests that run here."""
         return len(self.invocations)
-
-    @property
-    def alive(self) -> bool:
-        """Whether requests can be made."""
-        return self._state is SessionState.ALIVE and self._connection.state is State.READY
-
-    @property
-    def ending(self) -> bool:
-        """Whether nothing that comes in is handled any more."""
-        return self._state is not SessionState.ALIVE
 
     @property
     def finished(self) -> bool:
@@ -287,7 +287,9 @@ class Session:
         assert self._state is SessionState.ALIVE, "nobody would cancel it"
         # Its scope is there from now on, and not from when its task runs: a cancel may stand in the same frame.
         invocation = self.invocations[request.id] = make(self, request, self._deadline_of(request))
-        load = invocation.load = self._load
+        load = self._load
+        assert load is not None, "find_full comes first"
+        invocation.load = load
         if not load.requests:
             self.running_bytes += load.size
         load.requests += 1
@@ -296,6 +298,8 @@ class Session:
     def find_full(self, request: Call | Echo | Pipe | Open) -> str | None:
         """Return what the far side hears of a request for which there is no room; ``None`` if there is."""
         limits, load = self.limits, self._load
+        if load is None:  # It is the first one of its frame.
+            load = self._load = FrameLoad(self._connection.received_size)
         if len(self.invocations) >= limits.running_requests:
             return f"too many calls at once: {limits.running_requests:,} are running already (Limits.running_requests)"
         if not load.requests and self.invocations and self.running_bytes + load.size > limits.running_bytes:
@@ -303,7 +307,7 @@ class Session:
                 f"too much at once: calls with {self.running_bytes:,} bytes are running already, with this one's "
                 f"{load.size:,} it would be more than {limits.running_bytes:,} (Limits.running_bytes)"
             )
-        stream = request.stream if isinstance(request, Call | Pipe) else None
+        stream = request.stream if isinstance(request, _WITH_TIME_AND_STREAM) else None
         if stream is not None and stream.data is None and self.stream_quota.used_up:
             return self.stream_quota.explain()
         return None
@@ -331,7 +335,7 @@ class Session:
     def _deadline_of(self, request: messages.Request) -> float:
         """Return when the code that answers is cancelled: when its time, or its parent's on this side, is over."""
         deadline = math.inf
-        if isinstance(request, Call | Pipe):
+        if isinstance(request, _WITH_TIME_AND_STREAM):
             if request.timeout is not None:
                 deadline = trio.current_time() + request.timeout
             parent = None if request.parent is None else self._requests.get(request.parent)
@@ -437,9 +441,9 @@ class Session:
                 self._move(SessionState.FINISHED)
                 self._finished.set()
 
-    async def wait_ended(self) -> None:
+    def wait_ended(self) -> Awaitable[None]:
         """Wait until the session has ended and its link is closed. Cancelling it does nothing else."""
-        await self._finished.wait()
+        return self._finished.wait()
 
     def end(self, reason: str, message: str) -> None:
         """End the session on purpose: say goodbye with a reason of the wire, and close when that has been sent.
@@ -455,7 +459,8 @@ class Session:
 
         The far side hears a goodbye, where one can be sent.
         """
-        if not self._run.is_here:  # Another thread makes a step: handlers of the log and scopes are not for it.
+        # Another thread makes a step: handlers of the log and scopes are not for it.
+        if threading.get_ident() != self._run.thread:
             self._run.run_soon(partial(self.break_off, error))
             return
         text = "an error of jchannel has ended the session with %s"
@@ -494,6 +499,7 @@ class Session:
                 self._connection.send(Goodbye(reason, message))
             except ValueError:
                 self._connection.send(Goodbye(reason, message[:_SHORT_GOODBYE]))
+            self.alive = False
             log(logging.DEBUG, "said goodbye to %s: %s", self.far_side, reason, name=WIRE)
             self._send()
         except Exception as error:  # noqa: BLE001 (a bulkhead: what has ended the session may be what fails here)
@@ -515,22 +521,27 @@ class Session:
         """
         self.tally.messages_sent += 1
         if at_once and self._writer_waits is not None:
-            frame = self._connection.next_frame()
-            assert frame is not None
-            self._send_frame(frame)
+            self._send_frame()
             if not self._unsent:
                 return
         self._rouse_writer()
 
-    def _send_frame(self, frame: str | bytes) -> None:
+    def _send_frame(self) -> bool:
+        """Send the next frame, as far as the link takes it. Return whether there was one."""
+        frame = self._connection.next_frame()
+        if frame is None and self._pieces.line:
+            frame = self._pieces.next_frame()
+        if frame is None:
+            return False
         self._unsent = not self._link.send_nowait(frame)
         self.tally.frames_sent += 1
-        self.tally.bytes_sent += frame_size(frame)
+        self.tally.bytes_sent += self._connection.sent_size
+        return True
 
     def _rouse_writer(self) -> None:
         if self._writer_waits is None:
             return
-        if self._run.is_here:
+        if threading.get_ident() == self._run.thread:
             trio.lowlevel.reschedule(self._writer_waits)
             self._writer_waits = None
         else:
@@ -563,15 +574,12 @@ class Session:
                 await trio.lowlevel.checkpoint()
                 await trio.lowlevel.checkpoint()
                 self.room.woken = False
-            frame = self._connection.next_frame()
-            if frame is None and self._pieces.line:
-                frame = self._pieces.next_frame()
-            if frame is not None:
-                self._send_frame(frame)
-            elif self._connection.state is State.ENDED:
+            if self._send_frame():
+                continue
+            if self._connection.state is State.ENDED:
                 self._scope.cancel()
                 return
-            elif not woken:
+            if not woken:
                 self._writer_waits = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
 
@@ -621,7 +629,7 @@ class Session:
         try:
             self._receive_frame(None, early)
             while True:
-                if self.room.overfull:
+                if self._connection.waiting_unasked > self.room.most_unasked:
                     await self.room.wait_to_receive()
                 self._receive_frame(await self._link.receive())
         except LinkClosed as closed:
@@ -641,11 +649,12 @@ class Session:
             received = early
             if frame is not None:
                 received = self._connection.receive(frame)
-                size = frame_size(frame)
-                self._load = FrameLoad(size)
+                self._load = None
                 self.tally.frames_received += 1
                 self.tally.messages_received += len(received)
-                self.tally.bytes_received += size
+                self.tally.bytes_received += self._connection.received_size
+                if self._connection.state is not State.READY:  # A goodbye has come.
+                    self.alive = False
             if self._traces:
                 self._trace("from", *received)
             for message in received:
@@ -653,15 +662,16 @@ class Session:
                     return  # What would begin now would be ended by nobody.
                 self._handle(message)
         except ProtocolError as error:
+            self.alive = self.alive and self._connection.state is State.READY
             log(logging.WARNING, "%s broke the protocol: %s", self.far_side, error)
             self.end("protocol", f"{self.far_side} broke the protocol: {error}")
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             self.break_off(error)
 
     def _handle(self, message: Message) -> None:
-        if isinstance(message, Result | Error):
+        if isinstance(message, Answer):
             self._handle_answer(message)
-        elif isinstance(message, Call | Echo | Pipe):
+        elif isinstance(message, _ANSWERED_BY_CHANNELS):
             self._handle_request(message)
         elif isinstance(message, Cancel):
             invocation = self.invocations.get(message.id)
@@ -757,3 +767,4 @@ class Session:
     def _move(self, state: SessionState) -> None:
         assert state in _FOLLOWING[self._state], (self._state, state)
         self._state = state
+        self.alive, self.ending = False, True

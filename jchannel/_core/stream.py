@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -97,7 +97,8 @@ class Buffer:
     def take_pieces(self) -> list[bytes]:
         """Remove and return all pieces."""
         pieces = list(self._pieces)
-        self.clear()
+        if pieces:
+            self.clear()
         return pieces
 
     def clear(self) -> None:
@@ -112,11 +113,11 @@ class Buffer:
         if self.on_change is not None:
             self.on_change()
 
-    async def wait_changed(self) -> None:
+    def wait_changed(self) -> Awaitable[None]:
         """Wait until something may have changed. Cancelling it does nothing else."""
-        if self.quota is not None:
+        if self.quota is not None and self.quota.full:
             self.quota.watch(self)
-        await self._changed.park()
+        return self._changed.park()
 
     def _count(self, change: int) -> None:
         self.size += change

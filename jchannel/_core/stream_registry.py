@@ -5,7 +5,6 @@ A stream is entered here when it is opened or announced, and taken out when it h
 
 from __future__ import annotations
 
-import logging
 import secrets
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ from jchannel._core.quota import StreamQuota
 from jchannel._core.stream import Stream
 from jchannel._core.threads import TrioThreads
 from jchannel._core.tree import StreamNode
-from jchannel._guarded import log
 from jchannel._protocol.messages import StreamInfo
 from jchannel._secret import Secret
 from jchannel._streams.progress import Progress
@@ -90,7 +88,7 @@ class StreamRegistry:
         if quota is not None:
             stream.use_quota(quota)
         self._enter(stream, channel)
-        channel.start_soon(_run, stream, name=f"source of a stream: {what}")
+        channel.start_soon(stream.run, name=f"source of a stream: {what}")
         return stream
 
     def accept(
@@ -174,7 +172,8 @@ class StreamRegistry:
 
     def retire(self, stream: Stream) -> None:
         """Take a stream's number and ticket back: nobody can begin to carry it any more."""
-        self.revoke_ticket(stream)
+        if stream.ticket is not None:
+            self.revoke_ticket(stream)
         if stream.place is not None:
             session, number = stream.place
             del self._by_place[session, isinstance(stream, OutgoingStream), number]
@@ -182,7 +181,8 @@ class StreamRegistry:
 
     def forget(self, stream: Stream) -> None:
         """Take a stream out, which has ended."""
-        self.retire(stream)
+        if stream.place is not None or stream.ticket is not None:
+            self.retire(stream)
         if stream.channel is not None:
             streams = self._by_channel[stream.channel]
             del streams[stream]
@@ -191,12 +191,3 @@ class StreamRegistry:
             stream.channel = None
             if stream.quota is not None:
                 stream.quota.leave(expected=isinstance(stream, OutgoingStream))
-
-
-async def _run(stream: OutgoingStream) -> None:
-    """Run a stream. An error of the library is logged, and ends the stream and nothing else."""
-    try:
-        await stream.run()
-    except Exception as error:  # noqa: BLE001 (a bulkhead)
-        log(logging.ERROR, "an error of jchannel has ended a stream: %s", stream.what, error=error)
-        stream.stop()

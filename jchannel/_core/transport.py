@@ -30,6 +30,9 @@ _RECEIVE_BYTES: Final = 64 * 2**10
 #: Sent at once, so that it shows whether a large message moves.
 _SEND_BYTES: Final = 256 * 2**10
 
+#: What a stream raises that carries nothing more.
+_LOST: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+
 #: ``websockets`` logs every frame with what it carries, and a log handler may raise: nothing of it is wanted. What it
 #: fails on is the reason of its close.
 _LOGGER: Final = logging.Logger("jchannel.websocket", logging.CRITICAL + 1)  # noqa: LOG001 (nobody's to configure)
@@ -160,7 +163,7 @@ class WebSocketLink(Link):
                         self._moved += len(piece)
                 self._unsent.popleft()
                 most -= 1
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        except _LOST as error:
             self._unsent.clear()
             raise LinkClosed(self._explain()) from error  # What the far side has said is received all the same.
         except trio.Cancelled:
@@ -191,19 +194,22 @@ class WebSocketLink(Link):
         while not self._messages:
             if self._protocol.state is not _OPEN:
                 raise LinkClosed(self._explain())
-            await self._receive_some()
+            try:
+                data = await self._stream.receive_some(_RECEIVE_BYTES)
+            except _LOST:
+                data = b""
+            left = len(self._unsent)
+            self._handle_data(data)
+            if not self._write_nowait():
+                await self._send_answers(left)
         return self._messages.popleft()
 
-    async def _receive_some(self) -> None:
-        try:
-            data = await self._stream.receive_some(_RECEIVE_BYTES)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            data = b""
-        # What a sender has left is the sender's: two sides whose receivers waited for it would wait for each other.
-        left = len(self._unsent)
-        self._handle_data(data)
-        if self._write_nowait():
-            return
+    async def _send_answers(self, left: int) -> None:
+        """Send what answers what has been received, where the socket did not take it at once.
+
+        What a sender has left before is the sender's: two sides whose receivers waited for it would wait for each
+        other.
+        """
         with suppress(LinkClosed):  # Then ``receive`` says so, behind what has arrived.
             if not left and not self._flushing:
                 await self._flush(len(self._unsent))  # A pong, or the answer to a close.
@@ -266,7 +272,14 @@ class WebSocketLink(Link):
         """Wait until the far side has closed the WebSocket, too."""
         while self._protocol.close_rcvd is None and self._protocol.state is State.CLOSING:
             self._messages.clear()  # Nobody will receive them, and a stranger may send as many as it likes.
-            await self._receive_some()
+            try:
+                data = await self._stream.receive_some(_RECEIVE_BYTES)
+            except _LOST:
+                data = b""
+            left = len(self._unsent)
+            self._handle_data(data)
+            if not self._write_nowait():
+                await self._send_answers(left)
 
     def _explain(self) -> str:
         close = self._protocol.close_rcvd or self._protocol.close_sent

@@ -20,19 +20,15 @@ class TrioRun:
 
     Attributes:
         now: Returns the time by trio's clock. Safe in any thread.
+        thread: The identifier of trio's own thread.
     """
 
-    __slots__ = ("_thread", "_token", "now")
+    __slots__ = ("_token", "now", "thread")
 
     def __init__(self) -> None:
         self.now: Final[Callable[[], float]] = trio.lowlevel.current_clock().current_time
-        self._thread = threading.get_ident()
+        self.thread: Final = threading.get_ident()
         self._token = trio.lowlevel.current_trio_token()
-
-    @property
-    def is_here(self) -> bool:
-        """Whether the present thread is trio's own."""
-        return threading.get_ident() == self._thread
 
     def run_soon(self, function: Callable[[], object]) -> None:
         """Run a function in trio's own thread, once however often this is called until then."""

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 from jchannel._protocol.frames import decode_frame, encode_frame, frame_size
 from jchannel._protocol.messages import (
     Ack,
+    Answer,
     Beat,
     Broken,
     Call,
@@ -81,6 +82,9 @@ class State(Enum):
     ENDED = auto()
 
 
+_MAY_HAVE_PARENT: Final = (Call, Pipe)
+_MAY_CARRY_STREAM: Final = (Call, Pipe, Result)
+
 _EITHER: Final = (Beat, Echo, Call, Pipe, Result, Error, Cancel, Stop, Broken, Credit, Piece, End, Ack)
 _BY_SERVER: Final = (Open, Close, Ticket, *_EITHER)
 
@@ -110,6 +114,8 @@ class Connection:
         far_beat: The seconds between two beats of the server, as its welcome says.
         waiting_bytes: The size of the messages that no frame has taken yet.
         waiting_unasked: The bytes that those of them take which are queued whether there is room or not.
+        sent_size: The bytes of the frame that ``next_frame`` has returned last.
+        received_size: The bytes of the frame that has come last.
     """
 
     def __init__(self, role: Role, *, frame_limit: int = FRAME_LIMIT) -> None:
@@ -142,6 +148,8 @@ class Connection:
         self._waiting: deque[Encoded] = deque()
         self.waiting_bytes: int = 0
         self.waiting_unasked: int = 0
+        self.sent_size: int = 0
+        self.received_size: int = 0
 
     @property
     def unanswered(self) -> int:
@@ -207,13 +215,15 @@ class Connection:
                 is this side's own mistake.
             ValueError: The message is larger than a frame may be. The message says both sizes.
         """
-        state = self._follow(self.role, message)
+        state = _TRANSITIONS.get((self.role, self.state, type(message)))
+        if state is None:
+            raise self._explain_refusal(self.role, message)
         if isinstance(message, Cancel) and message.id not in self._asked:
             return
-        if isinstance(message, Result | Error) and message.id not in self._running:
+        if isinstance(message, Answer) and message.id not in self._running:
             raise ProtocolError(f"there is no request {message.id} to answer")
         if isinstance(message, Request) and message.id != self._last_id + 1:
-            raise ProtocolError(f"the next request's id is {self.next_id()} and not {message.id}")
+            raise ProtocolError(f"the next request's id is {self._last_id + 1} and not {message.id}")
         encoded = encode(message)
         size = encoded.size + _FRAME_OVERHEAD
         if size > self.frame_limit:
@@ -222,20 +232,19 @@ class Connection:
                 "send less at a time"
             )
         self.state = state
-        if isinstance(message, Call | Pipe | Result) and message.stream is not None:
+        if isinstance(message, _MAY_CARRY_STREAM) and message.stream is not None:
             self._last_stream = message.stream.id
         if isinstance(message, Request):
             self._last_id = message.id
             self._asked[message.id] = type(message)
-        elif isinstance(message, Result | Error):
+        elif isinstance(message, Answer):
             self._running.discard(message.id)
         note = self._note_sent.get(type(message))
         if note is not None:
             note(message)
-        if isinstance(message, Beat):
-            self._waiting.appendleft(encoded)  # It asks for a sign of life, or is one, whatever else there is to send.
-        else:
-            self._waiting.append(encoded)
+        # A beat asks for a sign of life, or is one, whatever else there is to send.
+        add = self._waiting.appendleft if isinstance(message, Beat) else self._waiting.append
+        add(encoded)
         self.waiting_bytes += encoded.size
         self.waiting_unasked += encoded.unasked
 
@@ -252,7 +261,9 @@ class Connection:
             unasked += batch[-1].unasked
         self.waiting_bytes -= size - (len(batch) - 1)
         self.waiting_unasked -= unasked
-        return encode_frame(batch)
+        frame = encode_frame(batch)
+        self.sent_size = len(frame) if frame.isascii() else frame_size(frame)
+        return frame
 
     def receive(self, frame: str | bytes) -> list[Message]:
         """Receive a frame from the far side, and return its messages.
@@ -261,13 +272,9 @@ class Connection:
             ProtocolError: The frame, or one of its messages at this time, is not one of the protocol. Nothing of the
                 frame counts then, and the connection should end.
         """
-        # A character has four bytes at most: nothing is encoded for what is far below the limit.
-        if len(frame) * 4 > BATCH_LIMIT:
-            size = frame_size(frame)
-            if size > self.frame_limit:
-                raise ProtocolError(f"a frame of {size:,} bytes came, and {self.frame_limit:,} are the most")
-        else:
-            size = 0
+        size = self.received_size = len(frame) if frame.isascii() else frame_size(frame)
+        if size > self.frame_limit and len(frame) * 4 > BATCH_LIMIT:
+            raise ProtocolError(f"a frame of {size:,} bytes came, and {self.frame_limit:,} are the most")
         messages = decode_frame(frame)
         if size > BATCH_LIMIT and len(messages) > 1:
             raise ProtocolError(f"a frame of several messages has {size:,} bytes, and {BATCH_LIMIT:,} are the most")
@@ -276,17 +283,16 @@ class Connection:
         return messages
 
     def _receive(self, message: Message) -> None:
-        self.state = self._follow(self._far_role, message)
+        state = _TRANSITIONS.get((self._far_role, self.state, type(message)))
+        if state is None:
+            raise self._explain_refusal(self._far_role, message)
+        self.state = state
         if isinstance(message, Request):
-            if message.id <= self._last_far_id:
-                raise ProtocolError(f"the id {message.id} does not follow {self._last_far_id}")
-            self._last_far_id = message.id
-            self._running.add(message.id)
-            _check_parent(message, self._last_id)
-        elif isinstance(message, Result | Error):
-            if message.id not in self._asked:
+            self._receive_request(message)
+        elif isinstance(message, Answer):
+            asked = self._asked.pop(message.id, None)
+            if asked is None:
                 raise ProtocolError(f"there is no request {message.id} that waits for an answer")
-            asked = self._asked.pop(message.id)
             if isinstance(message, Result):
                 _check_result(message, asked)
         elif isinstance(message, Piece | End | Broken):
@@ -296,8 +302,17 @@ class Connection:
         note = self._note_received.get(type(message))
         if note is not None:
             note(message)
-        if isinstance(message, Call | Pipe | Result) and message.stream is not None:
+        if isinstance(message, _MAY_CARRY_STREAM) and message.stream is not None:
             self._receive_stream(message.stream)
+
+    def _receive_request(self, request: Request) -> None:
+        if request.id <= self._last_far_id:
+            raise ProtocolError(f"the id {request.id} does not follow {self._last_far_id}")
+        self._last_far_id = request.id
+        self._running.add(request.id)
+        # A parent that was answered has crossed its child.
+        if isinstance(request, _MAY_HAVE_PARENT) and request.parent is not None and request.parent > self._last_id:
+            raise ProtocolError(f"there is no request {request.parent} that could be the parent of another")
 
     def _apply_limits(self, message: Hello | Welcome) -> None:
         """Apply the limits that the handshake's messages say, whichever side has sent them: the smallest holds."""
@@ -326,18 +341,9 @@ class Connection:
         if stream > last:
             raise ProtocolError(f"no stream {stream} has been announced")
 
-    def _follow(self, sender: Role, message: Message) -> State:
-        try:
-            return _TRANSITIONS[sender, self.state, type(message)]
-        except KeyError:
-            side, state = sender.name.lower(), self.state.name.lower()
-            raise ProtocolError(f"the {side} may not send {message.type!r} while the state is {state!r}") from None
-
-
-def _check_parent(request: Request, last_id: int) -> None:
-    """Refuse a parent that was never asked. One that was answered has crossed its child."""
-    if isinstance(request, Call | Pipe) and request.parent is not None and request.parent > last_id:
-        raise ProtocolError(f"there is no request {request.parent} that could be the parent of another")
+    def _explain_refusal(self, sender: Role, message: Message) -> ProtocolError:
+        side, state = sender.name.lower(), self.state.name.lower()
+        return ProtocolError(f"the {side} may not send {message.type!r} while the state is {state!r}")
 
 
 def _check_result(result: Result, asked: type[Request]) -> None:

@@ -14,7 +14,13 @@ from dataclasses import field as field_of
 from operator import itemgetter
 from typing import Any, ClassVar, Final, TypeAlias
 
-from jchannel._protocol.values import MAX_INTEGER, Attachment, Packed, shorten, to_json
+from jchannel._protocol.values import (
+    MAX_INTEGER,
+    Attachment,
+    Packed,
+    shorten,
+    to_json,
+)
 from jchannel.errors import ProtocolError
 
 __all__ = [
@@ -432,11 +438,12 @@ def parse(fields: dict[str, Any]) -> Message:
     values = []
     for field in readers:
         value = fields.get(field.name, _MISSING)
-        if value is _MISSING and field.optional:
+        if value is _MISSING:
+            if not field.optional:
+                raise ProtocolError(f"the field {field.name!r} of {kind!r} is missing")
             value = None
-        elif value is _MISSING or not field.check(value):
-            problem = "is missing" if value is _MISSING else f"cannot be {shorten(value)}"
-            raise ProtocolError(f"the field {field.name!r} of {kind!r} {problem}")
+        elif field.types and (type(value) not in field.types or not (field.check is None or field.check(value))):
+            raise ProtocolError(f"the field {field.name!r} of {kind!r} cannot be {shorten(value)}")
         elif field.convert is not None:
             value = field.convert(value)
         values.append(value)
@@ -449,78 +456,51 @@ def parse(fields: dict[str, Any]) -> Message:
 _MISSING: Final = object()
 
 
+# Ranges, which find an int without a function in Python: most fields of most messages are numbers.
+_IDS: Final = range(1, _MAX_ID + 1)
+_COUNTS: Final = range(_MAX_ID + 1)
+_LIMITS: Final = range(MIN_FRAME_LIMIT, _MAX_ID + 1)
+
+
 def _is_id(value: object) -> bool:
-    return type(value) is int and 1 <= value <= _MAX_ID
+    return type(value) is int and value in _IDS
 
 
-def _is_ids(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_id, value))
+def _are_ids(value: list[object]) -> bool:
+    return all(map(_is_id, value))
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _is_method(value: str) -> bool:
+    return len(value) <= MAX_METHOD_LENGTH
 
 
-def _is_nan(value: object) -> bool:
+def _is_nan(value: str) -> bool:
     return value in ("null", "keep")
 
 
-def _is_method(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_METHOD_LENGTH
+def _is_client(value: str) -> bool:
+    return 1 <= len(value) <= MAX_CLIENT_LENGTH
 
 
-def _is_client(value: object) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= MAX_CLIENT_LENGTH
+def _is_period(value: float) -> bool:
+    return 0 < value < math.inf
 
 
-def _is_period(value: object) -> bool:
-    return type(value) in (int, float) and 0 < value < math.inf  # type: ignore[operator]
-
-
-def _is_time(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= value < math.inf  # type: ignore[operator]
-
-
-def _is_limit(value: object) -> bool:
-    return type(value) is int and MIN_FRAME_LIMIT <= value <= _MAX_ID
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
-
-
-def _is_value(_: object) -> bool:
-    return True
-
-
-def _is_reason(value: object) -> bool:
-    return isinstance(value, str) and value in GOODBYE_REASONS
-
-
-def _is_kind(value: object) -> bool:
-    return isinstance(value, str) and value in ERROR_KINDS
+def _is_time(value: float) -> bool:
+    return 0 <= value < math.inf
 
 
 def _is_ticket(value: object) -> bool:
     return isinstance(value, str) and _TICKET.fullmatch(value) is not None
 
 
-def _is_stream(value: object) -> bool:
+def _is_stream(value: dict[str, object]) -> bool:
     return (
-        isinstance(value, dict)
-        and _is_id(value.get("id"))
-        and ("total" not in value or _is_count(value["total"]))
+        _is_id(value.get("id"))
+        and ("total" not in value or (type(value["total"]) is int and value["total"] in _COUNTS))
         and ("data" not in value or isinstance(value["data"], bytes))
         and ("ticket" not in value or _is_ticket(value["ticket"]))
     )
-
-
-def _is_data(value: object) -> bool:
-    return isinstance(value, bytes) and value != b""
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value <= _MAX_ID
 
 
 def _make_stream(fields: dict[str, Any]) -> StreamInfo:
@@ -533,70 +513,79 @@ class _Field:
 
     Attributes:
         name: Its name.
-        check: Whether a value is allowed.
+        types: The types that a value may have, exactly as JSON and attachments give them; none for any.
+        check: Whether a value of such a type is allowed; ``None`` where each is.
         optional: Whether it may be missing; then it is ``None``.
         convert: Makes the value of what JSON has; ``None`` where that is it.
     """
 
     name: str
-    check: Callable[[object], bool]
+    types: tuple[type, ...] = ()
+    check: Callable[[Any], object] | None = None
     optional: bool = False
     convert: Callable[[Any], object] | None = None
 
 
-_ID: Final = _Field("id", _is_id)
-_CHANNEL: Final = _Field("channel", _is_id)
-_METHOD: Final = _Field("name", _is_method)
-_NAME: Final = _Field("name", _is_text, convert=itemgetter(slice(MAX_ERROR_NAME)))
-_MESSAGE: Final = _Field("message", _is_text, convert=itemgetter(slice(MAX_ERROR_TEXT)))
-_STACK: Final = _Field("stack", _is_text, optional=True, convert=itemgetter(slice(MAX_ERROR_TEXT)))
-_ARGS: Final = _Field("args", _is_list)
-_STREAM: Final = _Field("stream", _is_stream, convert=_make_stream)
-_MAYBE_STREAM: Final = _Field("stream", _is_stream, optional=True, convert=_make_stream)
-_STREAM_ID: Final = _Field("stream", _is_id)
-_TIMEOUT: Final = _Field("timeout", _is_time, optional=True)
-_PARENT: Final = _Field("parent", _is_id, optional=True)
+_NUMBER: Final = (int, float)
+_ID: Final = _Field("id", (int,), _IDS.__contains__)
+_CHANNEL: Final = _Field("channel", (int,), _IDS.__contains__)
+_METHOD: Final = _Field("name", (str,), _is_method)
+_NAME: Final = _Field("name", (str,), convert=itemgetter(slice(MAX_ERROR_NAME)))
+_MESSAGE: Final = _Field("message", (str,), convert=itemgetter(slice(MAX_ERROR_TEXT)))
+_STACK: Final = _Field("stack", (str,), optional=True, convert=itemgetter(slice(MAX_ERROR_TEXT)))
+_ARGS: Final = _Field("args", (list,))
+_STREAM: Final = _Field("stream", (dict,), _is_stream, convert=_make_stream)
+_MAYBE_STREAM: Final = _Field("stream", (dict,), _is_stream, optional=True, convert=_make_stream)
+_STREAM_ID: Final = _Field("stream", (int,), _IDS.__contains__)
+_TIMEOUT: Final = _Field("timeout", _NUMBER, _is_time, optional=True)
+_PARENT: Final = _Field("parent", (int,), _IDS.__contains__, optional=True)
 
 # The fields of each message, in the order of its type's.
 _READERS: Final[dict[str, tuple[Callable[..., Message], tuple[_Field, ...]]]] = {
-    "hello": (Hello, (_Field("client", _is_client), _Field("frame_limit", _is_limit, optional=True))),
+    "hello": (
+        Hello,
+        (_Field("client", (str,), _is_client), _Field("frame_limit", (int,), _LIMITS.__contains__, optional=True)),
+    ),
     "welcome": (
         Welcome,
         (
-            _Field("beat", _is_period),
-            _Field("frame_limit", _is_limit),
-            _Field("cancel_wait", _is_period),
-            _Field("channels", _is_ids, convert=tuple),
-            _Field("http_streams", _is_count, optional=True),
+            _Field("beat", _NUMBER, _is_period),
+            _Field("frame_limit", (int,), _LIMITS.__contains__),
+            _Field("cancel_wait", _NUMBER, _is_period),
+            _Field("channels", (list,), _are_ids, convert=tuple),
+            _Field("http_streams", (int,), _COUNTS.__contains__, optional=True),
         ),
     ),
-    "goodbye": (Goodbye, (_Field("reason", _is_reason), _MESSAGE)),
+    "goodbye": (Goodbye, (_Field("reason", (str,), GOODBYE_REASONS.__contains__), _MESSAGE)),
     "beat": (Beat, ()),
     "open": (
         Open,
         (
             _ID,
             _CHANNEL,
-            _Field("code", _is_text, optional=True),
-            _Field("module", _is_text, optional=True),
-            _Field("nan", _is_nan, optional=True),
+            _Field("code", (str,), optional=True),
+            _Field("module", (str,), optional=True),
+            _Field("nan", (str,), _is_nan, optional=True),
         ),
     ),
     "close": (Close, (_ID, _CHANNEL)),
     "echo": (Echo, (_ID, _CHANNEL, _ARGS)),
     "call": (Call, (_ID, _CHANNEL, _METHOD, _ARGS, _MAYBE_STREAM, _TIMEOUT, _PARENT)),
     "pipe": (Pipe, (_ID, _CHANNEL, _STREAM, _TIMEOUT, _PARENT)),
-    "result": (Result, (_ID, _Field("value", _is_value), _MAYBE_STREAM)),
+    "result": (Result, (_ID, _Field("value"), _MAYBE_STREAM)),
     "error": (
         Error,
-        (_ID, _Field("kind", _is_kind), _NAME, _MESSAGE, _STACK),
+        (_ID, _Field("kind", (str,), ERROR_KINDS.__contains__), _NAME, _MESSAGE, _STACK),
     ),
     "cancel": (Cancel, (_ID,)),
-    "ticket": (Ticket, (_STREAM_ID, _Field("ticket", _is_ticket), _Field("credit", _is_id, optional=True))),
+    "ticket": (
+        Ticket,
+        (_STREAM_ID, _Field("ticket", (str,), _is_ticket), _Field("credit", (int,), _IDS.__contains__, optional=True)),
+    ),
     "stop": (Stop, (_STREAM_ID,)),
     "broken": (Broken, (_STREAM_ID, _NAME, _MESSAGE)),
-    "credit": (Credit, (_STREAM_ID, _Field("bytes", _is_id))),
-    "piece": (Piece, (_STREAM_ID, _Field("data", _is_data))),
+    "credit": (Credit, (_STREAM_ID, _Field("bytes", (int,), _IDS.__contains__))),
+    "piece": (Piece, (_STREAM_ID, _Field("data", (bytes,), bool))),
     "end": (End, (_STREAM_ID,)),
-    "ack": (Ack, (_Field("bytes", _is_id),)),
+    "ack": (Ack, (_Field("bytes", (int,), _IDS.__contains__),)),
 }

@@ -63,6 +63,7 @@ MAX_DEPTH: Final = 200
 #: Up to this magnitude every integer is a number of JavaScript's, a double. Beyond it only some are.
 MAX_INTEGER: Final = 2**53
 
+#: Returns JSON without white space, in which lone surrogates, which UTF-8 cannot encode, are as they are.
 _dumps: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 

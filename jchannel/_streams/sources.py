@@ -24,13 +24,11 @@ from jchannel._streams.workers import Signal, Threads
 from jchannel.errors import StateError
 
 __all__ = [
-    "END",
     "PIECE_SIZE",
     "Source",
     "check_source",
     "close_iterator",
     "gather",
-    "next_item",
     "open_source",
     "to_bytes",
 ]
@@ -42,8 +40,6 @@ _ACCEPTED = (
     "a stream can be an async iterable or an iterable of bytes-like objects, a bytes-like object, a binary file object "
     "or a pathlib.Path"
 )
-#: What ``next_item`` returns at the end.
-END = object()
 
 
 def gather(pieces: deque[bytes], limit: float) -> bytes:
@@ -134,18 +130,6 @@ class _BufferSource(Source):
         pass
 
 
-async def next_item(iterator: AsyncIterator[object]) -> object:
-    """Return the next item of an async iterator, or ``END``.
-
-    Not by ``anext`` with a default, in which CPython 3.10 to 3.13 crash if ``__anext__`` raises by itself, and which
-    restarts an awaitable that is no coroutine.
-    """
-    try:
-        return await iterator.__anext__()
-    except StopAsyncIteration:
-        return END
-
-
 async def close_iterator(iterator: AsyncIterator[object]) -> None:
     """Close an async iterator, if it can be closed."""
     aclose = getattr(iterator, "aclose", None)
@@ -161,8 +145,13 @@ class _AsyncSource(Source):
         self._iterator = iterator
 
     async def _next_data(self) -> bytes | None:
-        item = await next_item(self._iterator)
-        return None if item is END else to_bytes(item)
+        # Not `anext` with a default, in which CPython 3.10 to 3.13 crash if `__anext__` raises by itself, and which
+        # restarts an awaitable that is no coroutine.
+        try:
+            item = await self._iterator.__anext__()
+        except StopAsyncIteration:
+            return None
+        return to_bytes(item)
 
     async def _close(self) -> None:
         await close_iterator(self._iterator)

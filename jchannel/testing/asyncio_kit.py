@@ -63,9 +63,9 @@ class _PageMethods(LoopMethods):
     async def _wait_to_the_end(self, invocation: LoopInvocation) -> None:
         await invocation.ended.wait()
 
-    async def _run_at_home(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
+    async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         try:
-            return await super()._run_at_home(invocation, handler, name, args)
+            return await super().run(invocation, handler, name, args)
         finally:
             await self._wait_turn(invocation)
 

@@ -76,6 +76,18 @@ def test_an_interrupt_of_one_work_leaves_the_others_waiting_with_a_wake_up() -> 
     assert done == [1]
 
 
+def test_an_error_of_one_work_is_raised_and_leaves_the_others_waiting_with_a_wake_up() -> None:
+    box = Box()
+    done: list[int] = []
+    box.post(mock.Mock(side_effect=ZeroDivisionError))
+    box.post(lambda: done.append(1))
+    with pytest.raises(ZeroDivisionError):
+        box.run()
+    assert (done, box.wakes) == ([], 2)
+    box.run()
+    assert done == [1]
+
+
 def test_a_wake_up_that_fails_is_tried_again_by_the_next_post() -> None:
     box = Box()
     box.fails.append(KeyboardInterrupt())

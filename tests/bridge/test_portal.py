@@ -154,7 +154,7 @@ def test_what_is_submitted_while_the_portal_ends_is_lost() -> None:
         """Ends when it is about to be woken, as another thread may end it."""
 
         def _wake(self) -> None:
-            self._why_ended = "all is over"
+            self.why_ended = "all is over"
 
     portal = EndingPortal()
     call = EndlessCall(portal)

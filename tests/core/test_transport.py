@@ -162,6 +162,17 @@ async def test_two_sides_that_close_at_once_do_not_wait_for_each_other_to_read(
     assert trio.current_time() == 0
 
 
+async def test_a_closing_ends_when_the_stream_breaks_before_the_far_side_has_closed_too() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(WebSocketLink(near, Side.SERVER, 1000).aclose)
+        await trio.testing.wait_all_tasks_blocked()
+        near.receive_stream.close()
+    with pytest.raises(trio.ClosedResourceError):
+        await near.send_all(b"x")
+    await far.aclose()
+
+
 async def test_cancelling_the_closing_closes_the_stream_at_once() -> None:
     async with open_link() as (link, _, stream):
         with trio.CancelScope() as scope:

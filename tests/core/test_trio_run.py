@@ -1,5 +1,7 @@
 """A run of trio, as other threads see it."""
 
+import threading
+
 import trio
 import trio.testing
 
@@ -14,8 +16,8 @@ async def test_its_time_is_trios_in_every_thread(mock_clock: trio.testing.MockCl
 
 async def test_it_knows_its_own_thread() -> None:
     run = TrioRun()
-    assert run.is_here
-    assert not await trio.to_thread.run_sync(lambda: run.is_here)
+    assert run.thread == threading.get_ident()
+    assert run.thread != await trio.to_thread.run_sync(threading.get_ident)
 
 
 async def test_a_function_runs_in_it_once_however_often_that_was_asked_for() -> None:
@@ -23,7 +25,7 @@ async def test_a_function_runs_in_it_once_however_often_that_was_asked_for() -> 
     places: list[bool] = []
 
     def note() -> None:
-        places.append(run.is_here)
+        places.append(run.thread == threading.get_ident())
 
     run.run_soon(note)
     run.run_soon(note)

@@ -8,7 +8,6 @@ context manager executes one when it is entered or when it is left. Where it is 
 from __future__ import annotations
 
 import ssl
-from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -80,11 +79,7 @@ class _Calls:
 
     def __init__(self, core: Endpoint) -> None:
         self._core = core
-        self._post_room = PostRoom(self._find_limits)
-
-    @abstractmethod
-    def _find_limits(self) -> Limits:
-        """Return the limits of what the far side controls."""
+        self._post_room = PostRoom()
 
     @property
     def handler(self) -> object:
@@ -308,9 +303,6 @@ class Channel(_Calls, metaclass=NoPublicConstructor):
         self._panels = assembly.desk.panels
         self._panel = ChannelPanel(assembly.server, core)
         self._context_timeout: float | None = 3
-
-    def _find_limits(self) -> Limits:
-        return self._core.server.limits
 
     def __repr__(self) -> str:
         return f"<jchannel.trio.Channel {self._core.state.value}, {self._core.server.url}>"
@@ -595,9 +587,6 @@ class PeerChannel(_Calls, metaclass=NoPublicConstructor):
     """The peer's side of a channel that a server has opened. ``Peer.channels`` has them."""
 
     _core: core_peer.PeerChannel
-
-    def _find_limits(self) -> Limits:
-        return self._core.limits
 
     def __repr__(self) -> str:
         return f"<jchannel.trio.PeerChannel {self.number}, {'closed' if self._core.closed else 'open'}>"

@@ -346,7 +346,7 @@ class ChannelHandle:
         self._module = module
         self._place: Place | None = None
         self.core: ServerChannel | None = None
-        self.post_room = PostRoom(self._find_limits)
+        self.post_room = PostRoom()
 
     @property
     def handler(self) -> object:
@@ -396,7 +396,9 @@ class ChannelHandle:
             place.hold(core)
             place.show(number)
 
-    def _find_limits(self) -> Limits:
+    @property
+    def limits(self) -> Limits:
+        """The limits of its server, or the defaults as long as it has not been opened. Safe in any thread."""
         return Limits() if self.core is None else self.core.server.limits
 
     def describe(self) -> str:

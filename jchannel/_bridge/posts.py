@@ -226,7 +226,7 @@ class Posts(ABC):
         if self.channel.server.on_page_wanted is not None:
             self.channel.server.on_page_wanted()
         room = self.channel.post_room
-        size = room.take(message)
+        size = room.take(message, self.channel.limits)
         PostCall(PostJob(self.channel, self.portal, message, limit), listener, room, size).submit()
 
     def open_latest(self, name: str, timeout: float | None, on_failure: OnFailure | None) -> LatestJobs:

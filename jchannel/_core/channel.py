@@ -17,6 +17,7 @@ from jchannel._core.forked import FORKED
 from jchannel._core.handlers import Methods
 from jchannel._core.incoming import read_in_trio
 from jchannel._core.javascript import explain_stack
+from jchannel._core.limits import Limits
 from jchannel._core.nursery import copy_error, open_flat_nursery
 from jchannel._core.outbox import ConvertStream
 from jchannel._core.request import Request
@@ -118,6 +119,7 @@ class ServerChannel(Endpoint):
         self.code: str = code or ""
         self.module: str = module or ""
         self.server = server
+        self.limits: Limits = server.limits
         # The channel's number while it is open or opening, and the session in which the page has opened it.
         self._id: int | None = None
         self._session: Session | None = None

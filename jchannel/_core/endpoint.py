@@ -15,6 +15,7 @@ from jchannel._core.deadlines import Deadlines
 from jchannel._core.dispatcher import Dispatcher
 from jchannel._core.handlers import Methods
 from jchannel._core.incoming import IncomingStream
+from jchannel._core.limits import Limits
 from jchannel._core.nursery import copy_error
 from jchannel._core.outbox import ConvertStream, Outbox
 from jchannel._core.outgoing import OutgoingStream
@@ -50,7 +51,10 @@ class Endpoint(ABC):
         tallies: Count what it comes to: its own counters, and those of what it belongs to.
         face: What its user holds of it, where one object stands for it; ``None`` before there is one.
         start_soon: Starts a task that the channel owns, like that of a nursery: at once, or when it has a nursery.
+        limits: The limits of what the far side controls. Those who inherit set them.
     """
+
+    limits: Limits
 
     #: What the far side is called in the tree.
     _far_side: ClassVar[str]

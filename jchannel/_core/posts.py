@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Final
 
 import outcome
@@ -28,26 +27,25 @@ def size_of(message: Call) -> int:
 
 
 class PostRoom:
-    """The room for the posts of one face of a channel that have no outcome yet. Safe in any thread.
+    """The room for the posts of one face of a channel that have no outcome yet. Safe in any thread."""
 
-    Args:
-        find_limits: Returns the limits, of which ``send_buffer_bytes`` is how many bytes they may have together.
-    """
-
-    def __init__(self, find_limits: Callable[[], Limits]) -> None:
-        self._find_limits = find_limits
+    def __init__(self) -> None:
         # A finalizer may post while this very thread holds it.
         self._lock = threading.RLock()
         self._bytes = 0
         self._count = 0
 
-    def take(self, message: Call) -> int:
+    def take(self, message: Call, limits: Limits) -> int:
         """Take room for a post, and return how much ``give_back`` gives back when it has its outcome.
+
+        Args:
+            message: The post.
+            limits: ``send_buffer_bytes`` of them is how many bytes all posts may have together.
 
         Raises:
             BufferFullError: There is none left. One that is alone may be larger than all of it.
         """
-        size, most = size_of(message), self._find_limits().send_buffer_bytes
+        size, most = size_of(message), limits.send_buffer_bytes
         with self._lock:
             if self._count and self._bytes + size > most:
                 raise BufferFullError(
@@ -104,7 +102,7 @@ class Post:
             BufferFullError: There is no room left.
             ClosedError, PageLostError, ValueError: It can never be sent.
         """
-        self._size = self._room.take(self._message)
+        self._size = self._room.take(self._message, self._endpoint.limits)
         outbox = self._endpoint.outbox
         outbox.enter(UnheardRequest(outbox, self._message, limit=self._limit, on_done=self._finish))
         self._starting = False

@@ -177,7 +177,7 @@ async def test_a_closed_channel_refuses_a_post_at_once(autojump_clock: trio.test
     async with jchannel.testing.open_pair(Page()) as (channel, _):
         await channel.close()
         for _ in range(2):
-            with pytest.raises(ClosedError, match="the channel is closed: it was closed"):
+            with pytest.raises(ClosedError, match=r"the channel is closed: close\(\) was called"):
                 channel.post("draw", 1, on_failure=heard.append)
     assert heard == []
 

@@ -43,6 +43,9 @@ class Owner:
     def convert_stream(self, request: Request, result: Result) -> Any:
         return "a stream"
 
+    def annotate(self, error: Exception) -> None:
+        pass
+
     def explain_wait(self) -> str:
         return "no page is connected"
 

@@ -179,7 +179,7 @@ class TestItShows:
                 assert [call.state for call in channel.tree().calls_made] == ["cancelling"]
                 assert [call.state for call in far.tree().calls_served] == ["cancelled, has not ended yet"]
                 handler.may_end.set()
-            assert str(channel.tree()) == "channel, closed: close() was called, and open() opens it again"
+            assert str(channel.tree()) == "channel, closed: its block was left"
             assert str(far.tree()).startswith("channel, closed: the channel is closed: the server has closed it")
 
     async def test_a_channel_whose_method_holds_up_its_closing(self, autojump_clock: trio.testing.MockClock) -> None:

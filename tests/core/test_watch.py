@@ -74,7 +74,9 @@ async def test_a_channel_that_is_opened_waits_for_a_page_and_is_opened_again() -
             (again,) = await reader.take()
             assert (again.is_open, again.openings) == (True, 2)
             await channel.close()
-            assert await reader.take() == [ChannelStatus(state="closed", openings=2, why="it was closed")]
+            assert await reader.take() == [
+                ChannelStatus(state="closed", openings=2, why="close() was called, and open() opens it again")
+            ]
             await channel.open()
             assert (await reader.take())[-1] == ChannelStatus(state="open", openings=3, why="")
         assert (await reader.take())[-1].state == "closed"

@@ -206,7 +206,7 @@ class TestAsyncio:
         async def program(kit: AsyncioKit) -> None:
             await kit.open_page()
             channel = jchannel.Channel(kit.server, "(channel) => {}")
-            for match in ("has not been opened", "is closed: it was closed"):
+            for match in ("has not been opened", r"is closed: close\(\) was called"):
                 with pytest.raises(ClosedError, match=match):
                     async with channel.open_latest("draw"):
                         raise AssertionError

@@ -339,14 +339,14 @@ class ChannelHandle:
     ) -> None:
         check_code(code, module)
         self.server = server
-        self.conversion = server.conversion if conversion is None else conversion
+        self.conversion: Conversion = server.conversion if conversion is None else conversion
         self.methods: BridgedMethods = ThreadMethods()
         self._handler = handler
         self._code = code
         self._module = module
         self._place: Place | None = None
         self.core: ServerChannel | None = None
-        self.post_room = PostRoom()
+        self.post_room: PostRoom = PostRoom()
 
     @property
     def handler(self) -> object:

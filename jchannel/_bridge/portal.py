@@ -51,7 +51,7 @@ class Portal(TrioMailbox):
         self._nursery: trio.Nursery | None = None
         self.start_soon: Callable[..., object]
         self._thread: int | None = None
-        self.why_ended = ""
+        self.why_ended: str = ""
         self._failure: BaseException | None = None
         self._steps: Steps | None = None
 

@@ -125,7 +125,8 @@ class ServerChannel(Endpoint):
         self._session: Session | None = None
         self._open_request: Request | None = None
         self.opening: Opening = Opening()
-        self.board = Board(ChannelStatus(state="closed", openings=0, why="it has not been opened: call open() first"))
+        status = ChannelStatus(state="closed", openings=0, why="it has not been opened: call open() first")
+        self.board: Board[ChannelStatus] = Board(status)
         server.channel_boards.add(self.board)
         self._openings = 0
         self._value: Any = None

@@ -242,7 +242,7 @@ class Listener:
     def __init__(self, what: str) -> None:
         self._what = what
         self._place = find_caller()
-        self.context = contextvars.copy_context()
+        self.context: contextvars.Context = contextvars.copy_context()
 
     def hear(self, error: Exception) -> None:
         """Hear of a failure. Called in trio's own thread, and does not wait."""

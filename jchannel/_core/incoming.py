@@ -15,6 +15,7 @@ import trio
 from jchannel._core.nursery import copy_error
 from jchannel._core.statistics import ChannelTally
 from jchannel._core.stream import Buffer, Stream
+from jchannel._core.threads import TrioThreads
 from jchannel._core.tree import StreamNode
 from jchannel._protocol.messages import StreamInfo
 from jchannel._streams.reader import MetaGenerator
@@ -74,7 +75,7 @@ class IncomingStream(Stream):
         super().__init__(what, total, Buffer([data] if data else []), tallies, registry)
         self._buffer.limit += 1  # What fills it exactly holds nobody up.
         self.info = info
-        self.threads = registry.threads
+        self.threads: TrioThreads = registry.threads
         self.received: int = 0
         self.begun: bool = False
         self.over: bool = data is not None

@@ -43,7 +43,7 @@ class Room:
         self.woken: bool = False
         self._connection = connection
         self._limits = limits
-        self.most_unasked = UNASKED_FACTOR * limits.send_buffer_bytes
+        self.most_unasked: float = UNASKED_FACTOR * limits.send_buffer_bytes
         self._ended = False
         self._answers = trio.lowlevel.ParkingLot()
         self._answers_turn = True

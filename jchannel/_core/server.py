@@ -146,8 +146,8 @@ class Server:
         # Those for whom the next page takes over.
         self._movers: set[object] = set()
         self._page_changed = trio.lowlevel.ParkingLot()
-        self.board = Board(PageStatus(connected=False, page="", pages=0, why=""))
-        self.channel_boards = weakref.WeakSet[Board[ChannelStatus]]()
+        self.board: Board[PageStatus] = Board(PageStatus(connected=False, page="", pages=0, why=""))
+        self.channel_boards: weakref.WeakSet[Board[ChannelStatus]] = weakref.WeakSet[Board[ChannelStatus]]()
         self._nursery: trio.Nursery | None = None
         self._waiting_tasks: list[tuple[Callable[..., Any], tuple[object, ...]]] = []
         # The channels that are open or opening by their numbers, and those that have tasks.

@@ -64,7 +64,7 @@ class Board(Generic[S]):
     """
 
     def __init__(self, status: S) -> None:
-        self.status = status
+        self.status: S = status
         self._version = 0
         self._ended = False
         self._changed = trio.lowlevel.ParkingLot()

@@ -61,7 +61,7 @@ class Exploration(metaclass=NoPublicConstructor):
 
     def __init__(self, seed: int, *, lose: bool = False, delay: float = 0.1) -> None:
         self.seed = seed
-        self.random = random.Random(seed)  # noqa: S311 (no secret: it is to be repeated)
+        self.random: random.Random = random.Random(seed)  # noqa: S311 (no secret: it is to be repeated)
         self.log: list[str] = []
         # Of its own for each purpose: a program that draws numbers does not change what happens to it.
         self._random = random.Random(f"{seed} jchannel")  # noqa: S311 (the same)

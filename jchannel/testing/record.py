@@ -27,7 +27,7 @@ class ExpectedCall:
     def __init__(self, name: str | None) -> None:
         self.name = name
         self.call: RecordedCall | None = None
-        self.come = trio.Event()
+        self.come: trio.Event = trio.Event()
 
 
 class CallRecord:

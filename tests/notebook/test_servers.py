@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,15 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
 def server(kernel: FakeKernel) -> Iterator[jchannel.sync.Server]:
     with jchannel.sync.Server(port=0) as server:
         yield server
+
+
+def visit(server: jchannel.sync.Server) -> None:
+    """Let a page come and go, and wait until the server knows that it has gone."""
+    with PeerThread(server.page_url):
+        pass
+    gone = threading.Event()
+    with server.listen(lambda status: status.connected or gone.set()):
+        assert gone.wait(TIMEOUT)
 
 
 def count_after(kernel: FakeKernel, **options: Any) -> int:
@@ -119,15 +129,13 @@ def test_a_call_in_a_later_cell_shows_an_output_when_the_page_is_gone(
 def test_waiting_for_a_page_and_opening_a_channel_show_an_output(
     server: jchannel.sync.Server, kernel: FakeKernel
 ) -> None:
-    with PeerThread(server.page_url):
-        pass
+    visit(server)
     kernel.enter("cell 2")
     with pytest.raises(TimeoutError):
         server.wait_page(0)
     assert len(kernel.published) == 2
 
-    with PeerThread(server.page_url):
-        pass
+    visit(server)
     kernel.enter("cell 3")
     with pytest.raises(TimeoutError):
         server.open("code", 0)

@@ -37,6 +37,12 @@ const USED =
   'not connected: this output is for the page that has shown it first. Run a cell that uses the channel to connect this ' +
   `page; if another page is connected, ${MOVE}.`;
 const TAKEN = `not connected: another page is connected to this server. To use this page instead, ${MOVE}.`;
+/** Where the server says nothing that helps. A kernel that is restarted ends its servers, and says goodbye. */
+const WORDS = new Map([
+  ['taken', TAKEN],
+  ['unreachable', GONE],
+  ['closed', 'the server was closed, or its kernel has been restarted. Run the cell again.'],
+]);
 const NO_ADDRESS =
   'this page knows no address of the kernel’s machine: give the server the URL under which the page reaches it, as in ' +
   'jchannel.start(url=…).';
@@ -194,7 +200,7 @@ export class NotebookConnection extends EventTarget {
     client.addEventListener('statechange', () => {
       if (client.stopReason !== null) {
         const { reason, message } = client.stopReason;
-        this.#words = reason === 'taken' ? TAKEN : reason === 'unreachable' || result === 'foreign' ? GONE : message;
+        this.#words = result === 'foreign' ? GONE : (WORDS.get(reason) ?? message);
         this.#releaseName();
       }
       this.#change();

@@ -267,6 +267,13 @@ describe('a page that was connected', () => {
     expect(output.textContent).toContain('another page has taken over');
   });
 
+  test('says what to do when the server is closed', async () => {
+    const output = add();
+    const server = await desk.welcome();
+    server.send({ type: 'goodbye', reason: 'closed', message: 'the server was closed' });
+    expect(output.textContent).toContain('Run the cell again.');
+  });
+
   test('connects anew by a newer output, and not by an older one', async () => {
     add();
     const server = await desk.welcome();

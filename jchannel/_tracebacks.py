@@ -20,8 +20,8 @@ from jchannel.errors import ProtocolError, RemoteError, StateError
 
 __all__ = ["trim", "trimmed", "trimmed_context"]
 
-#: What a request comes to: where it was raised says nothing.
-_OUTCOMES: Final = (StateError, RemoteError, ProtocolError, TimeoutError)
+#: What a request comes to: where it was raised says nothing. An interrupt comes wherever the library waits.
+_OUTCOMES: Final = (StateError, RemoteError, ProtocolError, TimeoutError, KeyboardInterrupt)
 
 #: What is refused, mostly: the line that refuses it stays.
 _REFUSALS: Final = (TypeError, ValueError, OSError, RuntimeError)
@@ -64,7 +64,7 @@ def trimmed(function: Callable[_P, _R]) -> Callable[_P, _R]:
         async def call(*args: Any, **kwargs: Any) -> Any:
             try:
                 return await function(*args, **kwargs)
-            except Exception as error:
+            except (Exception, KeyboardInterrupt) as error:
                 trim(error)
                 raise
 
@@ -74,7 +74,7 @@ def trimmed(function: Callable[_P, _R]) -> Callable[_P, _R]:
     def call_now(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return function(*args, **kwargs)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             trim(error)
             raise
 

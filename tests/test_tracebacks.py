@@ -244,3 +244,15 @@ def test_pytest_shows_the_users_line_and_the_line_of_javascript() -> None:
     assert "draw: (x) => x.foo.bar," in shown
     assert ".venv" not in shown
     assert "jchannel/sync.py" not in shown
+
+
+def test_an_interrupt_ends_in_the_users_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with SyncKit() as kit:
+        channel, _ = kit.open_pair(code=CODE)
+        monkeypatch.setattr(jchannel.sync, "wait_blocking", interrupt)
+        with raises(KeyboardInterrupt, "test_tracebacks.py"):
+            channel.call("draw", 5)
+        monkeypatch.undo()

@@ -31,6 +31,7 @@ import trio
 import trio.testing
 
 import jchannel._client
+from jchannel._protocol.values import Conversion, pack
 from jchannel.testing import open_page
 from jchannel.testing import open_server as open_memory_server
 from jchannel.trio import Channel, open_server
@@ -235,3 +236,18 @@ async def find_wrong_of_javascript(channel: Channel) -> AsyncIterator[object]:
             await channel.call("give", script)
         if not same(await channel.call("give", line, script), read(value)):
             yield script
+
+
+def test_the_function_of_the_documentation_converts_frames_and_what_is_missing() -> None:
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    names: dict[str, Any] = {"datetime": dt, "pandas": pandas, "polars": polars}
+    (code,) = re.findall(r"^```python\n(def plain\(value\):\n.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    exec(code, names)  # noqa: S102 (it is ours)
+    when = dt.date(2026, 1, 2)
+    frames = [pandas.DataFrame({"when": [when, None], "x": [1.5, None]}), polars.DataFrame({"when": [when, None]})]
+    frames[0]["when"] = pandas.to_datetime(frames[0]["when"])
+    packed = pack(frames, field_name="value", shown_as="result", conversion=Conversion(names["plain"], "null"))
+    assert json.loads(packed.text) == [
+        [{"when": "2026-01-02T00:00:00", "x": 1.5}, {"when": None, "x": None}],
+        [{"when": "2026-01-02"}, {"when": None}],
+    ]

@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from jchannel._core.endpoint import Endpoint
 from jchannel._guarded import is_caused_by_log, log, name_of, text_of
+from jchannel.errors import FrontendError
 
 __all__ = [
     "FAILURES",
@@ -45,6 +46,9 @@ _MOST_KINDS: Final = 100
 
 #: The most characters that are shown of a line of the user's.
 _MOST_OF_A_LINE: Final = 80
+
+#: The most characters that are shown of an error's notes.
+_MOST_OF_NOTES: Final = 300
 
 #: What lies between the user's line and this: the package itself, and what makes its context managers.
 _SKIPPED: Final = {"jchannel", "contextlib"}
@@ -138,7 +142,10 @@ class _Kind:
 
 
 def _describe(error: BaseException) -> str:
-    return f"{name_of(error)}: {text_of(error)}"
+    text = f"{name_of(error)}: {text_of(error)}"
+    if type(error) is FrontendError and hasattr(error, "__notes__"):  # They have the place in the user's JavaScript.
+        text += f" [{' '.join(' '.join(error.__notes__).split())[:_MOST_OF_NOTES]}]"
+    return text
 
 
 class Failures:

@@ -26,7 +26,7 @@ _BY_CLASS: Final = (
     ("polars", "LazyFrame", "value.collect().to_dicts()"),
     ("polars", "Series", "value.to_list()"),
     ("numpy", "datetime64", "str(value)"),
-    ("numpy", "timedelta64", 'value.astype("timedelta64[ms]").astype("int64")'),
+    ("numpy", "timedelta64", 'value.astype("timedelta64[ms]").astype("float64")'),
     ("numpy", "clongdouble", "[float(value.real), float(value.imag)]"),
     ("numpy", "longdouble", "float(value)"),
     ("datetime", "date", "value.isoformat()"),
@@ -53,8 +53,8 @@ _BY_KIND: Final = ((Mapping, "dict(value)"), (Iterable, "list(value)"))
 _BY_ELEMENTS: Final = {
     "b": 'value.astype("uint8")',
     "c": "[value.real, value.imag]",
-    "M": 'value.astype("datetime64[ms]").astype("int64")',
-    "m": 'value.astype("timedelta64[ms]").astype("int64")',
+    "M": 'value.astype("datetime64[ms]").astype("float64")',
+    "m": 'value.astype("timedelta64[ms]").astype("float64")',
 }
 
 #: The sizes of floats that have a typed array of their own, or the next larger one.

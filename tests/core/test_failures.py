@@ -15,6 +15,7 @@ import pytest
 from jchannel import _guarded
 from jchannel._core import failures
 from jchannel._core.failures import Failures, Place, find_caller
+from jchannel.errors import FrontendError
 
 
 @dataclass
@@ -202,3 +203,15 @@ def test_code_that_only_the_package_runs_has_no_caller(monkeypatch: pytest.Monke
     frame = SimpleNamespace(f_globals={"__name__": "jchannel.sync"}, f_back=None)
     monkeypatch.setattr("jchannel._core.failures.sys", SimpleNamespace(_getframe=lambda _: frame))
     assert find_caller() is None
+
+
+def test_an_error_of_the_page_has_its_place_in_javascript(
+    caplog: pytest.LogCaptureFixture, timers: list[Timer]
+) -> None:
+    error = FrontendError("exception", "TypeError", "no")
+    error.add_note("JavaScript, the innermost call first:\n  channel-1.js:2:5\n    draw()")
+    report(Failures(), error=error)
+    (text,) = messages(caplog)
+    assert (
+        "FrontendError: TypeError: no [JavaScript, the innermost call first: channel-1.js:2:5 draw()]; made at" in text
+    )

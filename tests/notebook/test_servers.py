@@ -13,6 +13,7 @@ import pytest
 import jchannel.sync
 from jchannel.errors import ClosedError
 from jchannel.server import Server, start
+from jchannel.trio import PageStatus
 from tests.notebook.kernel import FakeKernel
 from tests.peer_thread import TIMEOUT, PeerThread
 
@@ -36,7 +37,12 @@ def visit(server: jchannel.sync.Server) -> None:
     with PeerThread(server.page_url):
         pass
     gone = threading.Event()
-    with server.listen(lambda status: status.connected or gone.set()):
+
+    def note(status: PageStatus) -> None:
+        if not status.connected:
+            gone.set()
+
+    with server.listen(note):
         assert gone.wait(TIMEOUT)
 
 

@@ -8,6 +8,7 @@ secrets are hidden.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import threading
@@ -23,6 +24,7 @@ __all__ = [
     "LOGGERS",
     "WIRE",
     "is_a",
+    "is_async",
     "is_caused_by_log",
     "is_interrupt",
     "is_logged",
@@ -103,6 +105,12 @@ def is_a(value: object, kind: type[_T]) -> TypeGuard[_T]:
 def name_of(value: object) -> str:
     """Return the name of the class of an object."""
     return str.__str__(_NAME.__get__(type(value)))
+
+
+def is_async(function: object) -> bool:
+    """Return whether calling this gives a coroutine: of a function, a method, and an object that can be called."""
+    called = inspect.getattr_static(type(function), "__call__", None)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
 
 
 def text_of(value: object) -> str:

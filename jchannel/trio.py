@@ -174,11 +174,18 @@ class _Calls:
             BufferFullError: Posts of ``Limits.send_buffer_bytes`` together have no answer yet. Nothing was sent.
             ClosedError: The channel is closed. Nothing was sent.
             PageLostError: The connection of the Python peer has ended. Nothing was sent.
+            RuntimeError: This is not trio's thread. Nothing was sent.
             TypeError, ValueError: As with ``call``. Nothing was sent.
 
-        It never waits, and is no checkpoint. It is no part of a call that the present code answers: that one's time and
-        its cancellation are not those of the post.
+        What has no answer when the channel is closed, or its block is left, is cancelled: ``await channel.echo()``
+        before lets all posts arrive. It never waits, and is no checkpoint. It is no part of a call that the present
+        code answers: that one's time and its cancellation are not those of the post.
         """
+        if not trio.lowlevel.in_trio_run():
+            raise RuntimeError(
+                "channel.post of jchannel.trio was called in another thread than trio's, and nothing was sent: call "
+                "trio.from_thread.run_sync(channel.post, …) there"
+            )
         limit = check_timeout(timeout)
         listener = self._listen(f"channel.post({name!r})", on_failure)
         Post(self._core, pack_call(name, args, self._core.conversion), limit, self._post_room, listener).send()
@@ -577,8 +584,7 @@ class Server(metaclass=NoPublicConstructor):
             try:
                 yield Channel.create(core, self._assembly)
             finally:
-                core.shut(BLOCK_LEFT)
-                core.board.end()
+                core.leave()
                 nursery.cancel_scope.cancel()
 
 

@@ -19,7 +19,7 @@ from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox
 from jchannel._bridge.portal import Portal
 from jchannel._core.threads import TrioThreads
 from jchannel._core.watch import Board
-from jchannel._guarded import log
+from jchannel._guarded import is_async, log
 from jchannel.errors import StateError
 
 __all__ = ["Listening", "LoopListening", "LoopWatch", "ThreadListening", "check_callback"]
@@ -164,5 +164,5 @@ def check_callback(callback: object) -> None:
     Raises:
         TypeError: It is not callable.
     """
-    if not callable(callback):
-        raise TypeError(f"the function that listens must be callable, and not {callback!r}")
+    if not callable(callback) or is_async(callback):
+        raise TypeError(f"what listens must be a function, and no async one, and not {callback!r}")

@@ -123,6 +123,7 @@ class ServerChannel(Endpoint):
         # The channel's number while it is open or opening, and the session in which the page has opened it.
         self._id: int | None = None
         self._session: Session | None = None
+        self._left = False
         self._open_request: Request | None = None
         self.opening: Opening = Opening()
         status = ChannelStatus(state="closed", openings=0, why="it has not been opened: call open() first")
@@ -201,6 +202,8 @@ class ServerChannel(Endpoint):
         """
         if self._id is not None:
             raise StateError("the channel is open already: close it before you open it again")
+        if self._left:
+            raise ClosedError(f"the channel is closed: {BLOCK_LEFT}; open another one")
         self._id, self._failure = self.server.register(self), None
         log(logging.DEBUG, "channel %d is being opened", self._id)
         self.outbox.reopen()
@@ -280,6 +283,12 @@ class ServerChannel(Endpoint):
         )
         if self._open_request.done:
             self._open_request = None
+
+    def leave(self) -> None:
+        """Close this side for good, as the block that owned its tasks is being left."""
+        self.shut(BLOCK_LEFT)
+        self._left = True
+        self.board.end()
 
     def shut(
         self, why: str, *, tell: bool = True, cause: Exception | None = None, error: ClosedError | None = None

@@ -88,6 +88,7 @@ class Deadlines:
             heapq.heapify(self._timers)
             self._removed = 0
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Expire what is due, until cancelled."""
         while True:

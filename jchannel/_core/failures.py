@@ -22,7 +22,7 @@ from types import CodeType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from jchannel._core.endpoint import Endpoint
-from jchannel._guarded import is_caused_by_log, log, name_of, text_of
+from jchannel._guarded import is_async, is_caused_by_log, log, name_of, text_of
 from jchannel.errors import FrontendError
 
 __all__ = [
@@ -292,5 +292,7 @@ def check_on_failure(on_failure: Any) -> None:
     Raises:
         TypeError: It is neither ``None`` nor callable.
     """
-    if on_failure is not None and not callable(on_failure):
-        raise TypeError(f"on_failure must be a function of the error, or None for the log, and not {on_failure!r}")
+    if on_failure is not None and (not callable(on_failure) or is_async(on_failure)):
+        raise TypeError(
+            f"on_failure must be a function of the error, and no async one, or None for the log, and not {on_failure!r}"
+        )

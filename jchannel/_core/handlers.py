@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, cast
 
 from jchannel._core.invocation import Invocation
 from jchannel._guarded import stack_of
@@ -42,8 +42,8 @@ def find_method(handler: object, name: str) -> Callable[..., Any]:
         raise NothingToCallError("handler", f"cannot call {name!r}: the channel has no handler; set channel.handler")
     if name.startswith("_"):
         raise NothingToCallError("private", f"cannot call {name!r}: names that begin with an underscore are private")
-    if type(handler) is dict:
-        function = handler.get(name, _MISSING)
+    if issubclass(type(handler), Mapping) and not _defines(type(handler), name):
+        function = cast("Mapping[str, Any]", handler).get(name, _MISSING)
         if function is _MISSING:
             raise NothingToCallError(
                 "method", f"cannot call {name!r}: the handler has no such function{_suggest(handler)}"
@@ -62,6 +62,15 @@ def find_method(handler: object, name: str) -> Callable[..., Any]:
         kind = "a property" if is_property else f"of type {type(method).__name__}"
         raise NothingToCallError("callable", f"cannot call {name!r}: it is {kind} and not a method")
     return method
+
+
+#: Where the classes of mappings are from whose methods are nobody's to call.
+_MAPPINGS: Final = {"builtins", "collections", "collections.abc", "_collections_abc", "typing"}
+
+
+def _defines(kind: type, name: str) -> bool:
+    """Return whether the class of a mapping has an attribute of its own, which other mappings do not have."""
+    return any(name in vars(base) for base in kind.__mro__ if base.__module__ not in _MAPPINGS)
 
 
 class Methods:
@@ -105,8 +114,12 @@ _MISSING = object()
 
 def _suggest(handler: object) -> str:
     """Return the names that could have been meant: of functions of the class, for which no code has to run, or keys."""
-    if type(handler) is dict:
-        names = [str.__str__(name) for name in handler if isinstance(name, str) and name[:1] not in ("", "_")]
+    if issubclass(type(handler), Mapping):
+        names = [
+            str.__str__(name)
+            for name in cast("Mapping[object, Any]", handler)
+            if isinstance(name, str) and name[:1] not in ("", "_")
+        ]
     else:
         names = [name for name, _ in inspect.getmembers_static(type(handler), inspect.isfunction) if name[0] != "_"]
     return f"; it has {', '.join(names)}" if names else ""

@@ -547,6 +547,7 @@ class Session:
         else:
             self._run.run_soon(self._rouse_writer)
 
+    @trio.lowlevel.enable_ki_protection  # An interrupt is the program's: half a step would break the session.
     async def _write(self) -> None:
         try:
             try:
@@ -587,6 +588,7 @@ class Session:
         self._writer_waits = None
         return trio.lowlevel.Abort.SUCCEEDED
 
+    @trio.lowlevel.enable_ki_protection
     async def _beat(self, period: float) -> None:
         first = min(FIRST_BEAT_SECONDS, period / 2)
         try:
@@ -599,6 +601,7 @@ class Session:
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             self.break_off(error)
 
+    @trio.lowlevel.enable_ki_protection
     async def _watch(self, period: float) -> None:
         """Lose a far side that sends beats, and of which nothing has come for too long."""
         moved, silent = self._link.moved, 0
@@ -625,6 +628,7 @@ class Session:
                 return
         self._lose(f"it did not answer a beat within {limit:g} s")
 
+    @trio.lowlevel.enable_ki_protection
     async def _read(self, early: Sequence[Message]) -> None:
         try:
             self._receive_frame(None, early)

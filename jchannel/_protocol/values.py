@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import orjson
 
+from jchannel._guarded import is_async
 from jchannel._protocol.advice import advise_on, advise_on_array, loaded
 from jchannel.errors import ProtocolError
 
@@ -188,9 +189,11 @@ class Conversion:
     nan: Nan = "refuse"
 
     def __post_init__(self) -> None:
-        if self.default is not None and not callable(self.default):
+        default: object = self.default  # Whatever the user has passed.
+        if default is not None and (not callable(default) or is_async(default)):
             raise TypeError(
-                f"default must be callable, or None to refuse what cannot be sent, and not {self.default!r}"
+                "default must be a function, and no async one, or None to refuse what cannot be sent, and not "
+                f"{self.default!r}"
             )
         if self.nan not in get_args(Nan):
             raise ValueError(f"nan must be 'refuse', 'null' or 'keep', and not {self.nan!r}")
@@ -240,7 +243,10 @@ def pack(value: object, *, field_name: str, shown_as: str, conversion: Conversio
     try:
         plain = walk.convert(value)
     except RecursionError as error:
-        raise ValueError(f"{shown_as} is nested too deep: what default= returns needs it again and again") from error
+        raise ValueError(
+            f"{shown_as} needs more of Python's stack than is left: it is nested deep, the calls round this one are, "
+            "or default= comes to no end"
+        ) from error
     return Packed(to_json(plain), tuple(walk.attachments))
 
 

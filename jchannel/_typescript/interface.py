@@ -86,7 +86,7 @@ def _find_methods(cls: type) -> Iterator[_Method]:
         function = found.__func__ if isinstance(found, staticmethod | classmethod) else found
         if inspect.isfunction(function):
             yield _Method(name, function, is_bound)
-        elif not isinstance(found, type) and callable(getattr(cls, name)):
+        elif not isinstance(found, type) and callable(getattr(cls, name, None)):
             yield _Method(name, None, is_bound)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +39,10 @@ def load_class(target: str) -> type:
         classes = [key for key, value in vars(module).items() if _is_defined_in(module, value)]
         has = f"; it has {', '.join(classes)}" if classes else ""
         raise TargetError(f"there is no {name} in {place}{has}") from None
-    return found if isinstance(found, type) else type(found)
+    cls = found if isinstance(found, type) else type(found)
+    if cls.__module__ == "builtins" or issubclass(cls, Mapping | ModuleType):
+        raise TargetError(f"{name} in {place} is a {cls.__name__}: the handler must be a class, or an object of one")
+    return cls
 
 
 def _is_defined_in(module: ModuleType, value: object) -> bool:

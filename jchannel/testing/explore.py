@@ -15,6 +15,7 @@ from typing import Any, Final, final
 import trio
 import trio.testing
 
+from jchannel._guarded import is_async
 from jchannel._sealed import NoPublicConstructor
 from jchannel.testing.faults import check_seconds
 from jchannel.testing.hold import hold_time
@@ -202,7 +203,12 @@ def explore(
     It runs trio itself, so it is called outside of it, in a plain test.
     """
     check_seconds(delay, "delay")
-    check_seconds(limit, "limit")
+    if check_seconds(limit, "limit") == 0:
+        raise ValueError("limit must be more than 0 s")
+    if not is_async(program):
+        raise TypeError(f"the program must be an async function of the exploration, and not {program!r}")
+    if trio.lowlevel.in_trio_run():
+        raise RuntimeError("explore runs trio itself: call it outside of trio, in a plain test")
     for seed in _choose_seeds(seeds):
         exploration = Exploration.create(seed, lose=lose, delay=delay)
         try:
@@ -213,9 +219,12 @@ def explore(
 
 
 def _choose_seeds(seeds: Iterable[int]) -> Iterable[int]:
+    chosen = list(seeds)
+    if not chosen or not all(type(seed) is int for seed in chosen):
+        raise ValueError(f"seeds must be integers, one or more, and not {seeds!r}")
     named = os.environ.get(_VARIABLE, "")
     if not named:
-        return seeds
+        return chosen
     try:
         return [int(seed) for seed in named.split(",")]
     except ValueError:

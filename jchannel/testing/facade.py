@@ -15,7 +15,6 @@ from jchannel._bridge.call import in_task, wait_blocking
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.owner import Owner
 from jchannel._bridge.streams import Streams
-from jchannel._core.arguments import pack_call, pack_echo
 from jchannel._protocol import messages
 from jchannel._streams.reader import MetaGenerator
 from jchannel.testing.clock import KitPortal
@@ -227,18 +226,18 @@ class LoopPage(FacadePage):
 
     def call(self, name: str, *args: object, timeout: float | None = 3) -> asyncio.Task[Any]:
         """Call a method of the Python handler of the first open channel, as ``Page.call`` does."""
-        return in_task(self._request(partial(pack_call, name, args), timeout), "page.call")
+        return in_task(self._request(self._page._make_call(name, args), timeout), "page.call")
 
     def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3
     ) -> asyncio.Task[Any]:
         """Call a method of the Python handler with a byte stream, as ``Page.call_with_stream`` does."""
-        job = self._request_with_stream(partial(pack_call, name, args), stream, timeout)
+        job = self._request_with_stream(self._page._make_call(name, args), stream, timeout)
         return in_task(job, "page.call_with_stream")
 
     def echo(self, *args: object, timeout: float | None = 3) -> asyncio.Task[list[Any]]:
         """Send arguments to Python and receive them back, as a list."""
-        return in_task(self._request(partial(pack_echo, args), timeout), "page.echo")
+        return in_task(self._request(self._page._make_echo(args), timeout), "page.echo")
 
     def pipe(self, stream: object, timeout: float | None = 3) -> asyncio.Task[MetaGenerator]:
         """Send a byte stream to Python and receive it back."""
@@ -283,15 +282,15 @@ class ThreadPage(FacadePage):
 
     def call(self, name: str, *args: object, timeout: float | None = 3) -> Any:
         """Call a method of the Python handler of the first open channel, as ``Page.call`` does."""
-        return wait_blocking(self._request(partial(pack_call, name, args), timeout))
+        return wait_blocking(self._request(self._page._make_call(name, args), timeout))
 
     def call_with_stream(self, name: str, stream: object, *args: object, timeout: float | None = 3) -> Any:
         """Call a method of the Python handler with a byte stream, as ``Page.call_with_stream`` does."""
-        return wait_blocking(self._request_with_stream(partial(pack_call, name, args), stream, timeout))
+        return wait_blocking(self._request_with_stream(self._page._make_call(name, args), stream, timeout))
 
     def echo(self, *args: object, timeout: float | None = 3) -> list[Any]:
         """Send arguments to Python and receive them back, as a list."""
-        return wait_blocking(self._request(partial(pack_echo, args), timeout))
+        return wait_blocking(self._request(self._page._make_echo(args), timeout))
 
     def pipe(self, stream: object, timeout: float | None = 3) -> Any:
         """Send a byte stream to Python and receive it back, as a ``ByteStream``."""

@@ -24,6 +24,7 @@ from jchannel._core.request import Request
 from jchannel._core.transport import Link
 from jchannel._guarded import text_of
 from jchannel._protocol import messages
+from jchannel._protocol.values import PLAIN, Conversion
 from jchannel._sealed import NoPublicConstructor
 from jchannel._streams.reader import MetaGenerator
 from jchannel._streams.sources import check_source
@@ -215,7 +216,7 @@ class Page(metaclass=NoPublicConstructor):
         in which they are made, also those of ``nursery.start_soon(page.call, …)``, and also where they wait for a
         channel. For that they have 60 s beside their timeout. ``Page.channels`` has the other channels.
         """
-        return self._request(partial(pack_call, name, args), timeout)
+        return self._request(self._make_call(name, args), timeout)
 
     def call_with_stream(
         self, name: str, stream: object, *args: object, timeout: float | None = 3
@@ -224,11 +225,11 @@ class Page(metaclass=NoPublicConstructor):
 
         It is made at once, as ``call``, and leaves when its source has shown whether it is short.
         """
-        return self._request(partial(pack_call, name, args), timeout, partial(check_source, stream))
+        return self._request(self._make_call(name, args), timeout, partial(check_source, stream))
 
     def echo(self, *args: object, timeout: float | None = 3) -> Coroutine[Any, Any, list[Any]]:
         """Send arguments to Python and receive them back, as ``PeerChannel.echo`` does. It is made at once."""
-        return self._request(partial(pack_echo, args), timeout)
+        return self._request(self._make_echo(args), timeout)
 
     def pipe(self, stream: object, timeout: float | None = 3) -> Coroutine[Any, Any, MetaGenerator]:
         """Send a byte stream to Python and receive it back, as ``PeerChannel.pipe`` does. It is made at once."""
@@ -378,6 +379,16 @@ class Page(metaclass=NoPublicConstructor):
 
     def _find_channel(self) -> core_peer.PeerChannel | None:
         return next(iter(self._peer.channels.values()), None) if self.connected else None
+
+    def _make_call(self, name: str, args: tuple[object, ...]) -> Callable[[], messages.Request]:
+        return partial(pack_call, name, args, self._find_conversion())
+
+    def _make_echo(self, args: tuple[object, ...]) -> Callable[[], messages.Request]:
+        return partial(pack_echo, args, self._find_conversion())
+
+    def _find_conversion(self) -> Conversion:
+        """Return that of the first open channel. Safe in any thread."""
+        return next((channel.conversion for channel in list(self._peer.channels.values())), PLAIN)
 
     async def _wait_core_channel(self, timeout: float | None = 60) -> core_peer.PeerChannel:
         limit = check_timeout(timeout)

@@ -1,7 +1,9 @@
 """Finding and running what the far side may call."""
 
+import collections
 import functools
-from collections.abc import Sequence
+import types
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -192,3 +194,13 @@ def test_a_dict_of_a_class_with_methods_is_an_object_like_any_other() -> None:
             return 2 * value
 
     assert find_method(Store(), "double")(2) == 4
+    with pytest.raises(NothingToCallError, match="no such function"):
+        find_method(Store(), "clear")
+
+
+@pytest.mark.parametrize("kind", [collections.OrderedDict, collections.UserDict, types.MappingProxyType])
+def test_of_every_mapping_only_the_functions_in_it_can_be_called(kind: Callable[[Any], Any]) -> None:
+    handler = kind({"add": lambda left, right: left + right})
+    assert find_method(handler, "add")(1, 2) == 3
+    with pytest.raises(NothingToCallError, match=r"the handler has no such function; it has add"):
+        find_method(handler, "get")

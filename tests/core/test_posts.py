@@ -11,9 +11,11 @@ import trio.testing
 
 import jchannel.testing
 from jchannel import BufferFullError, ClosedError, FrontendError, Limits, PageLostError
+from jchannel._bridge.watch import check_callback
 from jchannel._core.arguments import pack_call
 from jchannel._core.failures import FAILURES
 from jchannel._core.posts import size_of
+from jchannel._protocol.values import Conversion
 from tests.core.internals import count_entries, lose_peer, start_call
 from tests.core.memory import open_memory_server
 
@@ -188,7 +190,9 @@ async def test_what_cannot_be_sent_is_refused_at_once(autojump_clock: trio.testi
             channel.post("draw", object())
         with pytest.raises(ValueError, match="timeout"):
             channel.post("draw", timeout=-1)
-        with pytest.raises(TypeError, match="on_failure must be a function of the error, or None for the log"):
+        with pytest.raises(
+            TypeError, match="on_failure must be a function of the error, and no async one, or None for the log"
+        ):
             channel.post("draw", on_failure=3)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="larger than the connection takes"):
             channel.post("draw", bytes(10_000))
@@ -221,3 +225,26 @@ async def test_a_peer_posts_to_its_server_and_is_refused_when_its_connection_has
             await peer.wait_ended()
             with pytest.raises(PageLostError):
                 far.post("draw", 2)
+
+
+async def test_a_post_in_another_thread_is_refused_and_says_how_it_is_made_there() -> None:
+    async with jchannel.testing.open_pair() as (channel, _):
+        with pytest.raises(RuntimeError, match=r"trio\.from_thread\.run_sync\(channel\.post, …\)"):
+            await trio.to_thread.run_sync(channel.post, "log", 1)
+        assert await channel.echo(1) == [1]
+
+
+async def test_an_async_function_is_refused_where_nobody_would_await_it() -> None:
+    async def listen(_: object) -> None: ...
+
+    class Listens:
+        async def __call__(self, _: object) -> None: ...
+
+    async with jchannel.testing.open_pair() as (channel, _):
+        for function in (listen, Listens()):
+            with pytest.raises(TypeError, match="no async one"):
+                channel.post("log", 1, on_failure=function)
+            with pytest.raises(TypeError, match="no async one"):
+                check_callback(function)
+            with pytest.raises(TypeError, match="no async one"):
+                Conversion(default=function)

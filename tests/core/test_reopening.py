@@ -342,3 +342,11 @@ async def test_new_tasks_of_a_channel_belong_to_the_block_that_was_entered_last(
         leave_second.set()
         await trio.testing.wait_all_tasks_blocked()
         assert other.nursery is None
+
+
+async def test_a_channel_whose_block_was_left_is_not_opened_again() -> None:
+    async with open_memory_server() as memory, memory.open_peer():
+        async with memory.server.open_channel("code") as channel:
+            pass
+        with pytest.raises(ClosedError, match="its block was left; open another one"):
+            await channel.open()

@@ -293,3 +293,13 @@ def test_posts_and_newest_values_of_the_facades_are_converted_as_calls_are() -> 
         with channel.open_latest("draw") as latest:
             latest.set(Decimal("2.5"))
     assert frontend.values == ["1.5", None, "2.5"]
+
+
+async def test_a_page_of_the_kit_sends_numbers_as_its_channel_says() -> None:
+    class Handler:
+        def same(self, value: object) -> object:
+            return value
+
+    async with jchannel.testing.open_pair(handler=Handler(), nan="null") as (_, page):
+        assert await page.call("same", math.nan) is None
+        assert await page.echo(math.inf) == [None]

@@ -132,7 +132,7 @@ class TestAsyncio:
                     thing.watch()
                 with pytest.raises(ClosedError):
                     thing.listen(print)
-            with pytest.raises(TypeError, match="must be callable, and not 3"):
+            with pytest.raises(TypeError, match="must be a function, and no async one, and not 3"):
                 kit.server.listen(3)  # type: ignore[arg-type]
             with pytest.raises(RuntimeError, match="no asyncio loop"):
                 await asyncio.to_thread(kit.server.listen, print)

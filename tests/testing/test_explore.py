@@ -456,3 +456,25 @@ def test_wrong_arguments_are_refused(options: dict[str, float]) -> None:
 
     with pytest.raises(ValueError, match="must be finite"):
         explore(program, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("program", "options", "error", "words"),
+    [
+        (print, {}, TypeError, "the program must be an async function"),
+        (correct, {"seeds": []}, ValueError, "seeds must be integers, one or more"),
+        (correct, {"seeds": [1.5]}, ValueError, "seeds must be integers, one or more"),
+        (correct, {"limit": 0}, ValueError, "limit must be more than 0 s"),
+    ],
+)
+def test_what_cannot_be_explored_is_refused(
+    program: Any, options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words) as caught:
+        explore(program, **{"seeds": [1], **options})
+    assert not hasattr(caught.value, "__notes__")
+
+
+async def test_a_program_of_trio_cannot_explore_within_itself() -> None:
+    with pytest.raises(RuntimeError, match="call it outside of trio"):
+        explore(correct, seeds=[1])

@@ -26,6 +26,16 @@ class Outer:
         def name(self) -> str: ...
 
 handler = Handler()
+functions = {"add": len}
+
+class Lazy:
+    def __get__(self, instance, owner=None):
+        raise AttributeError
+
+class Strange:
+    lazy = Lazy()
+
+def function(): ...
 """
 
 
@@ -130,3 +140,15 @@ with contextlib.redirect_stdout(io.StringIO()):
 print("numpy" in sys.modules)
 """
     assert fresh_python(program) == "False\n"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("function", "function"), ("functions", "dict"), ("sys", "module")])
+def test_what_is_no_object_of_a_class_is_refused(file: Path, capsys: Capture, name: str, kind: str) -> None:
+    file.write_text(f"import sys\n{HANDLER}")
+    assert main(["types", f"{file}:{name}"]) != 0
+    assert f"{name} in {file} is a {kind}: the handler must be a class, or an object of one" in capsys.readouterr().err
+
+
+def test_an_attribute_that_cannot_be_read_of_the_class_is_left_out(file: Path, capsys: Capture) -> None:
+    assert main(["types", f"{file}:Strange"]) == 0
+    assert "lazy" not in capsys.readouterr().out

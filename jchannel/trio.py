@@ -270,6 +270,7 @@ class _Calls:
         piped: MetaGenerator = await self._start(PIPE, limit, source, progress).wait()
         return piped
 
+    @trio.lowlevel.enable_ki_protection  # Half a request would break the session.
     def _start(
         self, message: messages.Request, limit: float, source: object = None, progress: Progress | None = None
     ) -> Request:

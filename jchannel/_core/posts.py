@@ -6,6 +6,7 @@ import threading
 from typing import Final
 
 import outcome
+import trio
 
 from jchannel._core.endpoint import Endpoint
 from jchannel._core.failures import Listener
@@ -95,6 +96,7 @@ class Post:
         self._starting = True
         self._error: Exception | None = None
 
+    @trio.lowlevel.enable_ki_protection
     def send(self) -> None:
         """Make the request: it leaves before every one that is made later.
 

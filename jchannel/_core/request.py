@@ -310,6 +310,7 @@ class Request:
                     on_done, self._on_done = self._on_done, None
                     on_done(self)
 
+    @trio.lowlevel.enable_ki_protection  # The wait itself is interrupted, as it is cancelled.
     async def wait(self) -> Any:
         """Wait for the outcome, and return its value or raise its error.
 

@@ -503,8 +503,8 @@ async def test_a_generator_that_has_begun_is_closed_in_a_thread_when_nobody_read
 async def test_what_a_generator_raises_when_it_is_closed_is_raised_once() -> None:
     def items() -> Iterator[bytes]:
         try:
-            yield bytes(PIECE_SIZE)
-            yield b"b"
+            while True:  # However far it is read ahead, it does not end by itself.
+                yield bytes(PIECE_SIZE)
         finally:
             raise LookupError("while it closes")
 

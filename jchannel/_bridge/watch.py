@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 import trio
 
@@ -25,6 +25,9 @@ from jchannel.errors import StateError
 __all__ = ["Listening", "LoopListening", "LoopWatch", "ThreadListening", "check_callback"]
 
 S = TypeVar("S")
+
+#: How often it is looked whether the loop of a function that has not returned was closed, in seconds.
+_LOOK_SECONDS: Final = 1
 
 
 class LoopWatch(Generic[S]):
@@ -128,8 +131,13 @@ class LoopListening(Listening):
             self._mailbox.post(partial(self._call_and_tell, status, returned))
         except LoopClosedError:
             self._closed = True
-        else:
-            await returned.wait()
+            return
+        # A loop that is closed drops what waits in it, and tells nobody.
+        while not returned.is_set() and not self._closed:
+            with trio.move_on_after(_LOOK_SECONDS) as timer:
+                await returned.wait()
+            if timer.cancelled_caught and self._mailbox.closed:
+                self._closed = True
 
     def _call_and_tell(self, status: object, returned: trio.Event) -> None:
         try:

@@ -110,9 +110,28 @@ class TestAsyncio:
         run(program)
         assert seen == []
 
-    def test_a_loop_that_is_closed_ends_it(self) -> None:
+    def test_a_loop_that_is_closed_before_the_function_was_called_ends_it(self) -> None:
         async def listen_elsewhere(server: jchannel.Server) -> jchannel.Listening:
             return server.listen(print)
+
+        async def program(kit: AsyncioKit) -> None:
+            _, page = await kit.open_pair()
+            loop = asyncio.new_event_loop()
+            listening = await asyncio.to_thread(loop.run_until_complete, listen_elsewhere(kit.server))
+            page.lose()
+            await kit.advance(0)  # A state waits in the loop now, which does not run.
+            loop.close()
+            await kit.advance(1)
+            assert listening._closed
+
+        run(program)
+
+    def test_a_loop_that_is_closed_ends_it(self) -> None:
+        async def listen_elsewhere(server: jchannel.Server) -> jchannel.Listening:
+            heard = asyncio.Event()
+            listening = server.listen(lambda _: heard.set())
+            await heard.wait()
+            return listening
 
         async def program(kit: AsyncioKit) -> None:
             _, page = await kit.open_pair()

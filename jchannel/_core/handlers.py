@@ -28,7 +28,7 @@ class MethodCancelledError(Exception):
     """The method was cancelled by its own program, and not by who called it."""
 
 
-def find_method(handler: object, name: str) -> Callable[..., Any]:
+def find_method(handler: Any, name: str) -> Callable[..., Any]:
     """Find the method of a handler that the far side may call.
 
     Args:
@@ -42,26 +42,23 @@ def find_method(handler: object, name: str) -> Callable[..., Any]:
         raise NothingToCallError("handler", f"cannot call {name!r}: the channel has no handler; set channel.handler")
     if name.startswith("_"):
         raise NothingToCallError("private", f"cannot call {name!r}: names that begin with an underscore are private")
-    if issubclass(type(handler), Mapping) and not _defines(type(handler), name):
-        function = cast("Mapping[str, Any]", handler).get(name, _MISSING)
-        if function is _MISSING:
-            raise NothingToCallError(
-                "method", f"cannot call {name!r}: the handler has no such function{_suggest(handler)}"
-            )
-        if not callable(function):
-            raise NothingToCallError(
-                "callable", f"cannot call {name!r}: it is of type {type(function).__name__} and not a function"
-            )
-        return cast("Callable[..., Any]", function)
+    is_mapping = issubclass(type(handler), Mapping) and not _defines(type(handler), name)
     # A property is looked at on the class: reading it on the handler would run its code for whoever asks.
-    is_property = isinstance(getattr(type(handler), name, None), property | functools.cached_property)
-    method = None if is_property else getattr(handler, name, _MISSING)
-    if method is _MISSING:
-        raise NothingToCallError("method", f"cannot call {name!r}: the handler has no such method{_suggest(handler)}")
-    if not callable(method):
-        kind = "a property" if is_property else f"of type {type(method).__name__}"
-        raise NothingToCallError("callable", f"cannot call {name!r}: it is {kind} and not a method")
-    return method
+    is_property = not is_mapping and isinstance(
+        getattr(type(handler), name, None), property | functools.cached_property
+    )
+    found = None
+    if is_mapping:
+        found = handler.get(name, _MISSING)
+    elif not is_property:
+        found = getattr(handler, name, _MISSING)
+    what = "function" if is_mapping else "method"
+    if found is _MISSING:
+        raise NothingToCallError("method", f"cannot call {name!r}: the handler has no such {what}{_suggest(handler)}")
+    if not callable(found):
+        kind = "a property" if is_property else f"of type {type(found).__name__}"
+        raise NothingToCallError("callable", f"cannot call {name!r}: it is {kind} and not a {what}")
+    return cast("Callable[..., Any]", found)
 
 
 #: Where the classes of mappings are from whose methods are nobody's to call.

@@ -24,7 +24,7 @@ _BASE_SIZE: Final = 256
 def size_of(message: Call) -> int:
     """Return what a post takes of the room, in bytes."""
     args = message.args
-    return _BASE_SIZE + len(args.text) + sum(len(memoryview(one.data).cast("B")) for one in args.attachments)
+    return _BASE_SIZE + len(args.text) + sum(len(one.data) for one in args.attachments)
 
 
 class PostRoom:

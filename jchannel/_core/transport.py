@@ -272,6 +272,7 @@ class WebSocketLink(Link):
         """Wait until the far side has closed the WebSocket, too."""
         while self._protocol.close_rcvd is None and self._protocol.state is State.CLOSING:
             self._messages.clear()  # Nobody will receive them, and a stranger may send as many as it likes.
+            # As in `receive`: a coroutine for both would be entered, and resumed, for every frame that comes.
             try:
                 data = await self._stream.receive_some(_RECEIVE_BYTES)
             except _LOST:

@@ -14,13 +14,7 @@ from dataclasses import field as field_of
 from operator import itemgetter
 from typing import Any, ClassVar, Final, TypeAlias
 
-from jchannel._protocol.values import (
-    MAX_INTEGER,
-    Attachment,
-    Packed,
-    shorten,
-    to_json,
-)
+from jchannel._protocol.values import MAX_INTEGER, Attachment, Packed, shorten, to_json
 from jchannel.errors import ProtocolError
 
 __all__ = [

@@ -236,8 +236,7 @@ def pack(value: object, *, field_name: str, shown_as: str, conversion: Conversio
         What the conversion's ``default`` raises.
     """
     max_depth = MAX_DEPTH + (field_name == "args")
-    # Most arguments are flat: that is the shortest way to know it.
-    if (type(value) is tuple and _is_flat(value)) or _is_plain(value, max_depth):
+    if _is_plain(value, max_depth):
         return Packed(to_json(value))
     walk = _Walk([field_name], max_depth, shown_as, conversion)
     try:
@@ -433,15 +432,17 @@ class _Walk:
         return self.shown_as + shown + ("[…]" if len(keys) > _MAX_SHOWN_KEYS else "")
 
 
-def _is_plain(value: object, max_depth: int) -> bool:
+def _is_plain(value: Any, max_depth: int) -> bool:
     """Return whether a value can be encoded as it is; ``False`` if it is not sure.
 
     Args:
         value: The value.
         max_depth: How deep it may be nested.
     """
-    level: Collection[Any] = (value,)
-    for _ in range(max_depth + 1):
+    # Most values are the arguments of a call: a tuple, which need not be looked at itself.
+    is_tuple = type(value) is tuple
+    level: Collection[Any] = value if is_tuple else (value,)
+    for _ in range(max_depth + (not is_tuple)):
         kinds = set(map(type, level))
         if not kinds <= _PLAIN_TYPES or not _are_kept(level, kinds):
             return False

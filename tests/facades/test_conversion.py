@@ -262,14 +262,17 @@ def test_the_kits_for_the_facades_convert_as_their_arguments_say() -> None:
         assert channel.echo(Decimal("1.5"), math.nan) == ["1.5", None]
 
 
+class Frontend:
+    """Keeps what it is to draw."""
+
+    def __init__(self) -> None:
+        self.values: list[object] = []
+
+    def draw(self, *args: object) -> None:
+        self.values += args
+
+
 async def test_posts_and_newest_values_are_converted_as_calls_are() -> None:
-    class Frontend:
-        def __init__(self) -> None:
-            self.values: list[object] = []
-
-        def draw(self, *args: object) -> None:
-            self.values += args
-
     frontend = Frontend()
     async with jchannel.testing.open_pair(frontend, default=str, nan="null") as (channel, _):
         channel.post("draw", Decimal("1.5"), math.nan)
@@ -279,13 +282,6 @@ async def test_posts_and_newest_values_are_converted_as_calls_are() -> None:
 
 
 def test_posts_and_newest_values_of_the_facades_are_converted_as_calls_are() -> None:
-    class Frontend:
-        def __init__(self) -> None:
-            self.values: list[object] = []
-
-        def draw(self, *args: object) -> None:
-            self.values += args
-
     frontend = Frontend()
     with SyncKit(default=str, nan="null") as kit:
         channel, _ = kit.open_pair(frontend)

@@ -267,9 +267,11 @@ class Frontend:
 
     def __init__(self) -> None:
         self.values: list[object] = []
+        self.drew = threading.Event()
 
     def draw(self, *args: object) -> None:
         self.values += args
+        self.drew.set()
 
 
 async def test_posts_and_newest_values_are_converted_as_calls_are() -> None:
@@ -286,6 +288,7 @@ def test_posts_and_newest_values_of_the_facades_are_converted_as_calls_are() -> 
     with SyncKit(default=str, nan="null") as kit:
         channel, _ = kit.open_pair(frontend)
         channel.post("draw", Decimal("1.5"), math.nan)
+        frontend.drew.wait()  # Each method has a thread of its own here, and the second one's may be the faster.
         with channel.open_latest("draw") as latest:
             latest.set(Decimal("2.5"))
     assert frontend.values == ["1.5", None, "2.5"]

@@ -234,6 +234,7 @@ async def run(
         with trio.move_on_after(30):
             while any(server.statistics().connections for server in servers):  # noqa: ASYNC110 (there is no event)
                 await trio.sleep(0.05)
+        await trio.testing.wait_all_tasks_blocked(0.05)  # The tasks of the last ones end.
         note()
     return soak
 

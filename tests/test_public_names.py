@@ -125,7 +125,7 @@ CLASSES: dict[type, str] = {
     jchannel.Limits: """
         cancel_seconds channels claim_seconds cleanup_seconds close_seconds connections frame_bytes handshake_seconds
         head_bytes http_streams idle_seconds running_bytes running_requests send_buffer_bytes stranger_bytes strangers
-        stream_bytes streams waiting_threads
+        stream_bytes streams thread_seconds waiting_threads
     """,
     jchannel.trio.CallTotals: "answered cancelled failed",
     jchannel.trio.SocketTotals: """

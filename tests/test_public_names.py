@@ -18,7 +18,7 @@ import jchannel.kernel
 import jchannel.sync
 import jchannel.testing
 import jchannel.trio
-from jchannel._bridge.tasks import CallTask
+from jchannel._bridge.call import CallTask
 from jchannel._streams.cursors import RecordBatches, Records
 from jchannel.testing.facade import FacadeDirection
 from tests.conftest import FreshPython

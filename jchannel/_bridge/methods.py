@@ -194,7 +194,8 @@ class LoopMethods(BridgedMethods):
     def _watch_loop(self) -> None:
         """End methods whose loop is closed, which tells nobody. One timer for all is cheaper than one each."""
         self._watched = True
-        self.portal.start_soon(self._look_after_methods)
+        # Not in the context of the method that is the first: it would be kept with its arguments for as long.
+        contextvars.Context().run(self.portal.start_soon, self._look_after_methods)
 
     async def _look_after_methods(self) -> None:
         while self._under_way:

@@ -48,6 +48,7 @@ LOGGERS: Final[Mapping[str, str]] = {
     "site": "jchannel.http",
     "server": "jchannel.server",
     "owner": "jchannel.server",
+    "mailbox": "jchannel.server",
     "portal": "jchannel.server",
     "session": "jchannel.session",
     "channel": "jchannel.channel",

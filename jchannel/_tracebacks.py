@@ -1,8 +1,9 @@
-"""Tracebacks that end in the user's own line: without the library's frames, of which there is nothing to be learned.
+"""The user's own line: tracebacks that end in it, and where it called into this package.
 
 What went wrong far away, or took too long, is said by the error itself. Its traceback would lead through the task, the
 thread and the queue in which the outcome came, in IPython with five lines of each. ``__tracebackhide__`` hides frames
-from pytest, but IPython always shows the last one. So the frames are taken out.
+from pytest, but IPython always shows the last one. So the frames of the library, of which nothing is to be learned, are
+taken out.
 
 Errors that show a fault of the library's keep all of them.
 """
@@ -11,14 +12,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+import linecache
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+from types import CodeType, TracebackType
+from typing import Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
 
 from jchannel.errors import ProtocolError, RemoteError, StateError
 
-__all__ = ["trim", "trimmed", "trimmed_context"]
+__all__ = ["Place", "find_caller", "trim", "trimmed", "trimmed_context"]
 
 #: What a request comes to: where it was raised says nothing. An interrupt comes wherever the library waits.
 _OUTCOMES: Final = (StateError, RemoteError, ProtocolError, TimeoutError, KeyboardInterrupt)
@@ -28,6 +31,12 @@ _REFUSALS: Final = (TypeError, ValueError, OSError, RuntimeError)
 
 #: The packages that an error passes on its way to the user's line.
 _PASSED: Final = frozenset({"jchannel", "outcome", "trio", "asyncio", "contextlib"})
+
+#: What lies between the user's line and this: the package itself, and what makes its context managers.
+_SKIPPED: Final = {"jchannel", "contextlib"}
+
+#: The most characters that are shown of a line of the user's.
+_MOST_OF_A_LINE: Final = 80
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -113,3 +122,43 @@ class _Trimmed(AbstractAsyncContextManager[_T], Generic[_T]):
 def _is_passed(entry: TracebackType) -> bool:
     name = entry.tb_frame.f_globals.get("__name__")
     return isinstance(name, str) and name.partition(".")[0] in _PASSED
+
+
+class Place(NamedTuple):
+    """A line of the user's, which is looked for only when it is shown.
+
+    Attributes:
+        code: The code that it is in.
+        instruction: The instruction in that code.
+    """
+
+    code: CodeType
+    instruction: int
+
+    def __str__(self) -> str:
+        name, line = self.code.co_filename, self.line
+        text = linecache.getline(name, line).strip()
+        if len(text) > _MOST_OF_A_LINE:
+            text = f"{text[:_MOST_OF_A_LINE]}…"
+        return f"{name}:{line}" + (f" ({text})" if text else "")
+
+    @property
+    def line(self) -> int:
+        """The number of the line."""
+        found = self.code.co_firstlineno
+        for start, end, line in self.code.co_lines():
+            if start <= self.instruction < end and line is not None:
+                found = line
+        return found
+
+
+def find_caller() -> Place | None:
+    """Return the place outside of this package that has called into it; ``None`` where there is none."""
+    frame = sys._getframe(1)  # noqa: SLF001 (as ``logging`` finds its callers)
+    while True:
+        module = frame.f_globals.get("__name__")
+        if not isinstance(module, str) or module.partition(".")[0] not in _SKIPPED:
+            return Place(frame.f_code, frame.f_lasti)
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back

@@ -18,7 +18,7 @@ import jchannel.kernel
 import jchannel.sync
 import jchannel.testing
 import jchannel.trio
-from jchannel._bridge.tasks import CallTask
+from jchannel._bridge.call import CallTask
 from jchannel._streams.cursors import RecordBatches, Records
 from jchannel.testing.facade import FacadeDirection
 from tests.conftest import FreshPython
@@ -125,7 +125,7 @@ CLASSES: dict[type, str] = {
     jchannel.Limits: """
         cancel_seconds channels claim_seconds cleanup_seconds close_seconds connections frame_bytes handshake_seconds
         head_bytes http_streams idle_seconds running_bytes running_requests send_buffer_bytes stranger_bytes strangers
-        stream_bytes streams waiting_threads
+        stream_bytes streams thread_seconds waiting_threads
     """,
     jchannel.trio.CallTotals: "answered cancelled failed",
     jchannel.trio.SocketTotals: """

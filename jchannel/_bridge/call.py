@@ -7,10 +7,11 @@ waits until it has ended.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
@@ -22,12 +23,13 @@ from jchannel._bridge import interpreter
 from jchannel._bridge.interpreter import LoopPauses
 from jchannel._bridge.jobs import CANCELLED, Job, Running, TaskJob
 from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox
-from jchannel._bridge.tasks import CallTask, watch_failure
+from jchannel._bridge.unheard import watch_failure
+from jchannel._core.failures import FAILURES
 from jchannel._guarded import is_interrupt
-from jchannel._tracebacks import trim
+from jchannel._tracebacks import find_caller, trim
 from jchannel.errors import StateError
 
-__all__ = ["Call", "in_task", "running_loop", "wait_blocking", "wait_in_loop"]
+__all__ = ["Call", "CallTask", "in_task", "running_loop", "wait_blocking", "wait_in_loop"]
 
 T = TypeVar("T")
 
@@ -243,6 +245,44 @@ class _LoopCall(Call[T]):
         waiter = None if self._waiter is None else self._waiter()
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+
+class CallTask(asyncio.Task[T]):
+    """A Task that waits for a call. One that fails is logged when it is collected, unless somebody has awaited it.
+
+    Args:
+        waiting: Waits for the call.
+        loop: The loop, which runs in the present thread.
+        name: The Task's name. It is what the log calls it.
+    """
+
+    def __init__(self, waiting: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, name: str) -> None:
+        super().__init__(waiting, loop=loop, name=name)
+        self._cell = contextvars.copy_context()
+        self._place = find_caller()
+
+    def __del__(self) -> None:
+        if self._log_traceback:
+            self.log_failure()
+        super().__del__()
+
+    def __repr__(self) -> str:
+        # What wants a coroutine, such as a TaskGroup, shows it in its error.
+        state = "cancelled" if self.cancelled() else "finished" if self.done() else "pending"
+        advice = "its request is on its way: await it, in a coroutine of your own where one is expected"
+        return f"<{type(self).__name__} {state} name={self.get_name()!r}, {advice}>"
+
+    @property
+    def failed_unheard(self) -> bool:
+        """Whether it has failed, and nobody has asked for the exception."""
+        # asyncio's own attribute: whether it would tell the loop's exception handler.
+        return self._log_traceback
+
+    def log_failure(self) -> None:
+        """Log that it has failed unheard, by itself or with others. From now on somebody knows."""
+        error = self.exception()
+        assert error is not None
+        FAILURES.report(self.get_name(), "nobody has awaited it", error, self._place, self._cell)
 
 
 def _let_go(kept: set[Any] | None, task: CallTask[Any]) -> None:

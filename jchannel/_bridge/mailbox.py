@@ -1,18 +1,25 @@
-"""Mailboxes: work for another thread, in order, and one wake-up however much of it waits."""
+"""Mailboxes: work for trio, or for an asyncio loop, from any thread: in order, and one wake-up however much waits."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import trio
 
 from jchannel._bridge import interpreter
 from jchannel._bridge.interpreter import LoopPauses
+from jchannel._bridge.steps import Steps
+from jchannel._guarded import WIRE, is_logged, log
+
+if TYPE_CHECKING:
+    from jchannel._bridge.call import Call
 
 __all__ = ["LOOP_CHECK_SECONDS", "Kept", "LoopClosedError", "LoopMailbox", "Mailbox", "TrioMailbox", "Work"]
 
@@ -93,9 +100,79 @@ class Mailbox(ABC):
 
 
 class TrioMailbox(Mailbox):
-    """The mailbox of a run of trio. Before that has begun there is nothing to wake: its first act is to look here."""
+    """The mailbox of a run of trio. Before that has begun there is nothing to wake: its first act is to look here.
+
+    Attributes:
+        why_ended: Why its trio has ended; empty before.
+    """
 
     _token: trio.lowlevel.TrioToken | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.why_ended: str = ""
+        self._thread: int | None = None
+        self._steps: Steps | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the present thread is the one that trio runs in, or makes a step of its: it cannot wait for trio."""
+        return self._thread == threading.get_ident() or (self._steps is not None and self._steps.borrowed_here)
+
+    def post(self, work: Work) -> None:
+        """Run work in trio: at once, when this is its thread. Safe in any thread, and never fails."""
+        if self._thread == threading.get_ident() or self.why_ended:
+            # What others have posted before is run before it. Of a trio that has ended, nothing is left to run it in.
+            self._waiting.append(work)
+            self.run()
+        else:
+            self.post_later(work)
+
+    def post_later(self, work: Work) -> None:
+        """Run work in trio, but never at once in trio's own thread. Safe in any thread, and never fails."""
+        self._waiting.append(work)
+        if not self._woken:
+            self._rouse()
+        if self.why_ended:  # It may have ended in the middle of this.
+            self.run()
+
+    def _fail(self, error: Exception) -> None:
+        """Log it. A bulkhead: it would end trio, and with it all that runs there."""
+        log(logging.ERROR, "an error of jchannel has ended what was to be done in trio", error=error)
+
+    def submit(self, call: Call[Any]) -> None:
+        """Start a call in trio, after those that were submitted before. Safe in any thread, and never fails."""
+        if not call.starts_anywhere or not self.borrow_step():
+            self.post(call.start)
+            return
+        failure = None
+        try:
+            call.start()
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            failure = error
+        finally:
+            self.give_step_back()
+        if failure is not None:  # Handlers of the log are not for a step.
+            self._fail(failure)
+
+    def borrow_step(self) -> bool:
+        """Borrow a step of trio's, and return whether there was one to be had. Then ``give_step_back``.
+
+        There is none while work waits: what this thread has posted comes first. And there is none where the program
+        logs single messages: its log handlers, which may wait for whatever they like, would run in the step.
+        """
+        steps = self._steps
+        return steps is not None and not self._waiting and not self.why_ended and not is_logged(WIRE) and steps.borrow()
+
+    def give_step_back(self) -> None:
+        """Give back a step that was borrowed."""
+        assert self._steps is not None
+        self._steps.give_back()
+
+    def leave_step_after_fork(self) -> None:
+        """Leave, in a forked process, the step that was being made."""
+        if self._steps is not None:
+            self._steps.leave_after_fork()
 
     def _wake(self) -> None:
         if self._token is not None:

@@ -49,6 +49,9 @@ class BridgedMethods(Methods):
 
     contains_exits = True
 
+    #: The way to the trio in which ``run`` is called; ``None`` where no thread answers by itself.
+    portal: Portal | None = None
+
     @abstractmethod
     async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run the method that answers a request, where it belongs, and return its result.
@@ -79,9 +82,7 @@ class BridgedMethods(Methods):
     async def _run_in_thread(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         args = _bind_stream(args, read_in_threads)
         threads = invocation.session.threads
-        call = partial(self._call, handler, name, args)
-        if invocation.conversion.default is not None:  # It may take long, and trio's own thread has no time for it.
-            call = partial(_call_and_convert, call, invocation)
+        call = partial(_call_and_answer, partial(self._call, handler, name, args), invocation, self.portal)
         result = await threads.run_users(call, abandon_on_cancel=True)
         if isinstance(result, ByteStream):
             return give_away(result)
@@ -107,6 +108,8 @@ class LoopMethods(BridgedMethods):
         portal: The way to the trio in which ``run`` is called.
     """
 
+    portal: Portal
+
     def __init__(self, loop: asyncio.AbstractEventLoop, portal: Portal) -> None:
         self.loop = loop
         self.portal = portal
@@ -115,6 +118,8 @@ class LoopMethods(BridgedMethods):
         self._thread = threading.get_ident()
         self._under_way: set[LoopInvocation] = set()
         self._watched = False
+        #: Those that the loop's thread has answered, and whose tasks wait to be ended.
+        self._left: deque[LoopInvocation] = deque()
         self._blocked: set[BlockedMethods] = set()
         #: The last methods that were given up before the loop had come to them, and when.
         self._never_begun: deque[tuple[float, str]] = deque(maxlen=_MOST_NAMED)
@@ -151,6 +156,7 @@ class LoopMethods(BridgedMethods):
             run = self._run_in_thread if place is Place.THREAD else self._run_in_trio
             return await run(invocation, handler, name, args)
         assert isinstance(invocation, LoopInvocation)
+        self.end_answered()
         invocation.bind(self, handler, name, args)
         context = self._context.copy()
         context.run(CURRENT.set, invocation)
@@ -163,10 +169,7 @@ class LoopMethods(BridgedMethods):
         try:
             await invocation.ended.wait()
         except trio.Cancelled:
-            if not invocation.claimed.acquire(blocking=False):
-                await self._cancel(invocation)
-            else:
-                self._never_begun.append((trio.current_time(), name))
+            await self._give_up(invocation)
             if invocation.result is None:
                 raise
         finally:
@@ -179,6 +182,18 @@ class LoopMethods(BridgedMethods):
         if isinstance(result, AsyncIterable):
             return LoopSource(result, self._mailbox, self.portal, context)
         return result
+
+    def leave_answered(self, invocation: LoopInvocation) -> None:
+        """Leave the task of an invocation that was answered in a borrowed step until trio is awake, at most a second.
+
+        To wake trio for that alone would take as long as the answer. Called in the step.
+        """
+        self._left.append(invocation)
+
+    def end_answered(self) -> None:
+        """End the tasks of what was answered in borrowed steps."""
+        while self._left:
+            self._left.popleft().ended.set()
 
     def _call(self, handler: object, name: str, args: Sequence[Any]) -> Any:
         context = self._context.copy()
@@ -194,15 +209,26 @@ class LoopMethods(BridgedMethods):
     def _watch_loop(self) -> None:
         """End methods whose loop is closed, which tells nobody. One timer for all is cheaper than one each."""
         self._watched = True
-        self.portal.start_soon(self._look_after_methods)
+        # Not in the context of the method that is the first: it would be kept with its arguments for as long.
+        contextvars.Context().run(self.portal.start_soon, self._look_after_methods)
 
     async def _look_after_methods(self) -> None:
         while self._under_way:
             await trio.sleep(LOOP_CHECK_SECONDS)
+            self.end_answered()
             if self._mailbox.closed:
                 for invocation in self._under_way:
                     invocation.ended.set()
         self._watched = False
+
+    async def _give_up(self, invocation: LoopInvocation) -> None:
+        """Keep a method from beginning, or cancel it and wait until it has ended; nothing where it was answered."""
+        if invocation.answered:
+            return
+        if invocation.claimed.acquire(blocking=False):
+            self._never_begun.append((trio.current_time(), invocation.name))
+        else:
+            await self._cancel(invocation)
 
     async def _cancel(self, invocation: LoopInvocation) -> None:
         """Cancel a method that has begun, and wait until it has ended, or has had its time for that."""
@@ -229,7 +255,43 @@ def _explain_closed(name: str) -> StateError:
     )
 
 
-class LoopInvocation(Invocation):
+class BridgedInvocation(Invocation):
+    """An invocation whose method runs outside of trio: the thread that has its value may answer with it."""
+
+    __slots__ = ()
+
+    def answer_in_step(self, packed: Packed, portal: Portal, on_answered: Callable[[], object] | None = None) -> bool:
+        """Answer with a value in a step of trio's, if one can be borrowed. Otherwise its task does it.
+
+        Args:
+            packed: The value.
+            portal: The way to trio.
+            on_answered: Called in the step when it has been answered.
+
+        Returns:
+            Whether it has been answered.
+        """
+        if not self.session.alive or not portal.borrow_step():
+            return False
+        try:
+            may_answer = self._may_answer_here
+            if may_answer:
+                self.succeed(packed)
+                self.release()
+                if on_answered is not None:
+                    on_answered()
+            return may_answer
+        finally:
+            portal.give_step_back()
+
+    @property
+    def _may_answer_here(self) -> bool:
+        # A stream or a channel that is to be closed would have to wake tasks of trio's, and what has no room waits.
+        open_still = not self.answered and not self.channel_closed
+        return open_still and self.stream is None and self.session.room.free
+
+
+class LoopInvocation(BridgedInvocation):
     """An invocation whose method runs on an asyncio loop.
 
     Attributes:
@@ -317,41 +379,33 @@ class LoopInvocation(Invocation):
 
     def _end(self, result: outcome.Outcome[Any] | None) -> None:
         self.result = result
+        answered = False
         try:
             if isinstance(result, outcome.Value) and self.session.alive:
-                self._answer_here(result.value)
+                answered = self._answer_here(result.value)
         finally:
-            self._methods.portal.post(self.ended.set)
+            if not answered:
+                self._methods.portal.post(self.ended.set)
 
-    def _answer_here(self, value: object) -> None:
+    def _answer_here(self, value: object) -> bool:
         """Answer with the method's value in a step of trio's, if one can be borrowed. Otherwise its task does it.
 
         Its task answers with a stream.
+
+        Returns:
+            Whether it has been answered.
         """
-        portal = self._methods.portal
         if is_stream(value):
-            return
+            return False
         try:
             self.packed = pack_result(value, self.conversion)
         except (TypeError, ValueError) as error:
             self.result = outcome.Error(UnsendableError(error))
-            return
+            return False
         except Exception as error:  # noqa: BLE001 (its task reports it)
             self.result = outcome.Error(error)
-            return
-        if portal.borrow_step():
-            try:
-                if self._may_answer_here:
-                    self.succeed(self.packed)
-                    self.release()
-            finally:
-                portal.give_step_back()
-
-    @property
-    def _may_answer_here(self) -> bool:
-        # A stream or a channel that is to be closed would have to wake tasks of trio's, and what has no room waits.
-        open_still = not self.answered and not self.channel_closed
-        return open_still and self.stream is None and self.session.room.free
+            return False
+        return self.answer_in_step(self.packed, self._methods.portal, partial(self._methods.leave_answered, self))
 
 
 LoopMethods.invocation_type = LoopInvocation
@@ -361,7 +415,15 @@ class ThreadMethods(BridgedMethods):
     """Runs plain methods in worker threads: for programs that have no loop.
 
     An iterator that one returns is a stream, and is read in worker threads.
+
+    Args:
+        portal: The way to the trio in which ``run`` is called; ``None`` where no thread answers by itself.
     """
+
+    invocation_type = BridgedInvocation
+
+    def __init__(self, portal: Portal | None = None) -> None:
+        self.portal = portal
 
     async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run a method in a worker thread, or in trio where it is marked.
@@ -381,15 +443,24 @@ def _bind_stream(args: Sequence[Any], read: Callable[[BridgedStream], object]) -
     return args
 
 
-def _call_and_convert(call: Callable[[], Any], invocation: Invocation) -> Any:
-    """Call a method, and convert what it returns, unless that is a stream."""
+def _call_and_answer(call: Callable[[], Any], invocation: Invocation, portal: Portal | None) -> Any:
+    """Call a method and answer with what it returns, if that is no stream, or return it for the task that waits."""
     result = call()
     if is_stream(result) or isinstance(result, Iterator | ByteStream):
         return result
+    may_answer = portal is not None and invocation.session.alive
+    if not may_answer and invocation.conversion.default is None:
+        return result
     try:
-        return pack_result(result, invocation.conversion)
+        # Here, as a conversion may take long, and trio's own thread has no time for it.
+        packed = pack_result(result, invocation.conversion)
     except (TypeError, ValueError) as error:
         raise UnsendableError(error) from error
+    if may_answer:
+        assert portal is not None
+        assert isinstance(invocation, BridgedInvocation)
+        invocation.answer_in_step(packed, portal)
+    return packed
 
 
 def _call(handler: object, name: str, args: Sequence[Any]) -> Any:

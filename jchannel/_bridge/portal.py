@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import trio
 
 from jchannel._bridge.interpreter import forget_sharers
-from jchannel._bridge.mailbox import TrioMailbox, Work
+from jchannel._bridge.mailbox import TrioMailbox
 from jchannel._bridge.steps import Steps
 from jchannel._core.forked import FORKED
-from jchannel._guarded import WIRE, is_logged, log, repr_of
+from jchannel._guarded import log, repr_of
 from jchannel.errors import StateError
 
 if TYPE_CHECKING:
@@ -32,12 +32,11 @@ __all__ = ["LoopPortal", "Portal", "open_thread_portal", "portal_of"]
 
 
 class Portal(TrioMailbox):
-    """A way into one run of trio.
+    """A way into one run of trio, with the calls that are under way there: it ends them when that trio ends.
 
     Attributes:
         running: The calls that have been started and have no outcome. Changed in trio only.
         loop: Refers to the asyncio loop that is one with trio, so that what ends the one ends the other, or ``None``.
-        why_ended: Why its trio has ended; empty before.
         start_soon: Starts a task that lives no longer than the portal. Called in trio.
     """
 
@@ -50,75 +49,12 @@ class Portal(TrioMailbox):
         self.loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
         self._nursery: trio.Nursery | None = None
         self.start_soon: Callable[..., object]
-        self._thread: int | None = None
-        self.why_ended: str = ""
         self._failure: BaseException | None = None
-        self._steps: Steps | None = None
 
     @property
     def ended(self) -> bool:
         """Whether its trio has ended."""
         return bool(self.why_ended)
-
-    @property
-    def is_here(self) -> bool:
-        """Whether the present thread is the one that trio runs in, or makes a step of its: it cannot wait for trio."""
-        return self._thread == threading.get_ident() or (self._steps is not None and self._steps.borrowed_here)
-
-    def post(self, work: Work) -> None:
-        """Run work in trio: at once, when this is its thread. Safe in any thread, and never fails."""
-        if self._thread == threading.get_ident() or self.why_ended:
-            # What others have posted before is run before it. Of a trio that has ended, nothing is left to run it in.
-            self._waiting.append(work)
-            self.run()
-        else:
-            self.post_later(work)
-
-    def post_later(self, work: Work) -> None:
-        """Run work in trio, but never at once in trio's own thread. Safe in any thread, and never fails."""
-        self._waiting.append(work)
-        if not self._woken:
-            self._rouse()
-        if self.why_ended:  # It may have ended in the middle of this.
-            self.run()
-
-    def _fail(self, error: Exception) -> None:
-        """Log it. A bulkhead: it would end trio, and with it all that runs there."""
-        log(logging.ERROR, "an error of jchannel has ended what was to be done in trio", error=error)
-
-    def submit(self, call: Call[Any]) -> None:
-        """Start a call in trio, after those that were submitted before. Safe in any thread, and never fails."""
-        if not call.starts_anywhere or not self.borrow_step():
-            self.post(call.start)
-            return
-        failure = None
-        try:
-            call.start()
-        except Exception as error:  # noqa: BLE001 (a bulkhead)
-            failure = error
-        finally:
-            self.give_step_back()
-        if failure is not None:  # Handlers of the log are not for a step.
-            self._fail(failure)
-
-    def borrow_step(self) -> bool:
-        """Borrow a step of trio's, and return whether there was one to be had. Then ``give_step_back``.
-
-        There is none while work waits: what this thread has posted comes first. And there is none where the program
-        logs single messages: its log handlers, which may wait for whatever they like, would run in the step.
-        """
-        steps = self._steps
-        return steps is not None and not self._waiting and not self.why_ended and not is_logged(WIRE) and steps.borrow()
-
-    def give_step_back(self) -> None:
-        """Give back a step that was borrowed."""
-        assert self._steps is not None
-        self._steps.give_back()
-
-    def leave_step_after_fork(self) -> None:
-        """Leave, in a forked process, the step that was being made."""
-        if self._steps is not None:
-            self._steps.leave_after_fork()
 
     async def run_until_cancelled(self) -> None:
         """Run what comes through the portal, in the present task's run of trio."""

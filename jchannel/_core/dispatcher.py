@@ -135,6 +135,7 @@ class Dispatcher:
                 invocation.channel_closed = True
                 self._closing += 1
                 invocation.cancel()
+        self.methods.end_answered()
 
     async def wait_ended(self) -> None:
         """Wait until what ``end`` has cancelled has ended. Others may run: the channel may be open again."""

@@ -9,20 +9,18 @@ from __future__ import annotations
 import _thread
 import atexit
 import contextvars
-import linecache
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from types import CodeType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from jchannel._core.endpoint import Endpoint
 from jchannel._guarded import is_async, is_caused_by_log, log, name_of, text_of
+from jchannel._tracebacks import Place, find_caller
 from jchannel.errors import FrontendError
 
 __all__ = [
@@ -31,11 +29,9 @@ __all__ = [
     "Failures",
     "Listener",
     "OnFailure",
-    "Place",
     "TaskListener",
     "call_on_failure",
     "check_on_failure",
-    "find_caller",
 ]
 
 #: For how long failures of one kind are counted before they are told together, in seconds.
@@ -44,57 +40,11 @@ SUMMARY_SECONDS: Final = 10.0
 #: The most kinds of failures that are told apart at once. What is more is counted as one kind.
 _MOST_KINDS: Final = 100
 
-#: The most characters that are shown of a line of the user's.
-_MOST_OF_A_LINE: Final = 80
-
 #: The most characters that are shown of an error's notes.
 _MOST_OF_NOTES: Final = 300
 
-#: What lies between the user's line and this: the package itself, and what makes its context managers.
-_SKIPPED: Final = {"jchannel", "contextlib"}
-
 #: Called with the error of each call that fails and that nobody waits for.
 OnFailure: TypeAlias = Callable[[Exception], object]
-
-
-class Place(NamedTuple):
-    """A line of the user's, which is looked for only when it is shown.
-
-    Attributes:
-        code: The code that it is in.
-        instruction: The instruction in that code.
-    """
-
-    code: CodeType
-    instruction: int
-
-    def __str__(self) -> str:
-        name, line = self.code.co_filename, self.line
-        text = linecache.getline(name, line).strip()
-        if len(text) > _MOST_OF_A_LINE:
-            text = f"{text[:_MOST_OF_A_LINE]}…"
-        return f"{name}:{line}" + (f" ({text})" if text else "")
-
-    @property
-    def line(self) -> int:
-        """The number of the line."""
-        found = self.code.co_firstlineno
-        for start, end, line in self.code.co_lines():
-            if start <= self.instruction < end and line is not None:
-                found = line
-        return found
-
-
-def find_caller() -> Place | None:
-    """Return the place outside of this package that has called into it; ``None`` where there is none."""
-    frame = sys._getframe(1)  # noqa: SLF001 (as ``logging`` finds its callers)
-    while True:
-        module = frame.f_globals.get("__name__")
-        if not isinstance(module, str) or module.partition(".")[0] not in _SKIPPED:
-            return Place(frame.f_code, frame.f_lasti)
-        if frame.f_back is None:
-            return None
-        frame = frame.f_back
 
 
 @dataclass

@@ -101,6 +101,9 @@ class Methods:
         result = find_method(handler, name)(*args)
         return await result if inspect.isawaitable(result) else result
 
+    def end_answered(self) -> None:
+        """End the tasks of requests that others have answered: the channel is closing, and waits for its tasks."""
+
     def format_stack(self, error: Exception) -> str:
         """Return the stack of an exception that a method raised, for a far side that may see it."""
         return stack_of(error)

@@ -66,8 +66,11 @@ class Limits:
             the source of a stream that is closed, an async method on an asyncio loop that is cancelled. After that it
             is left to itself, so that it cannot keep a server from stopping.
         waiting_threads: The number of threads in which code of the user's may wait: handler methods that run in worker
-            threads, sync iterables, and files that are not on a disk. Any further one fails at once, with an error that
-            names this limit; it would otherwise wait for those that may wait for it.
+            threads, sync iterables, and files that are not on a disk. Any further one waits for one of them, for
+            ``thread_seconds``; a sync iterable fails at once.
+        thread_seconds: How long code of the user's waits for a thread, beyond ``waiting_threads``, while none comes
+            free, in seconds. After that it fails with an error that names this limit: those that hold the threads may
+            wait for it.
         claim_seconds: How long a notebook's output can connect a page after it was shown, in seconds, if the page knows
             nothing but the output.
 
@@ -95,6 +98,7 @@ class Limits:
     close_seconds: float = 1
     cleanup_seconds: float = 5
     waiting_threads: int = 1_000
+    thread_seconds: float = 1
     claim_seconds: float = 60
 
     def __post_init__(self) -> None:

@@ -248,6 +248,9 @@ class Request:
                 value = self._owner.convert_stream(self, answer)
             self.settle(outcome.Value(value))
             return
+        if self._give_up_outcome is not None and self.stream is None:
+            self.settle(self._give_up_outcome)  # What the far side says of it is of no use to anybody.
+            return
         assert self.session is not None
         error = to_exception(answer, self.session)
         if self.stream is not None:
@@ -355,7 +358,7 @@ class Request:
             self._move(RequestState.CANCELLING)
             assert self.session is not None
             assert self.id is not None
-            self.session.tell(Cancel(self.id))
+            self.session.tell(Cancel(self.id), more=False)
             if not self.done:  # An error of the library ends the session in that step.
                 self._set_due(trio.current_time() + self.session.limits.cancel_seconds)
         else:

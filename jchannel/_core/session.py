@@ -467,14 +467,18 @@ class Session:
         log(logging.ERROR, text, self.far_side, error=without_locals(error))
         self.end("closed", "an error of jchannel has ended the session")
 
-    def tell(self, message: Message) -> None:
+    def tell(self, message: Message, *, more: bool = True) -> None:
         """Queue a message to be sent, if the session is alive.
+
+        Args:
+            message: The message.
+            more: Whether others may follow in this step.
 
         Raises:
             ValueError: It is larger than a frame may be.
         """
         if self._queue(message):
-            self.send_queued(more=True)
+            self.send_queued(more=more)
 
     def _queue(self, message: Message) -> bool:
         """Queue a message for the next frame, if the session is alive. Return whether it was queued."""

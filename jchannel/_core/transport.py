@@ -227,6 +227,7 @@ class WebSocketLink(Link):
             opcode = frame.opcode
             if opcode is _TEXT or opcode is _BINARY or opcode is Opcode.CONT:
                 payload: BytesLike = frame.data
+                frame.data = b""  # The protocol keeps its last frame until the next one comes.
                 if self._begun is not None or not frame.fin:
                     if self._begun is None:
                         self._begun, self._begun_as_text, self._fragments = bytearray(), opcode is _TEXT, 0

@@ -12,8 +12,8 @@ from jchannel._protocol.messages import Call
 __all__ = ["run_method"]
 
 
-async def run_method(methods: BridgedMethods, handler: object, name: str, *args: object) -> Any:
-    """Runs a method as the answer to a call. Called in trio."""
-    session: Any = SimpleNamespace(alive=False, threads=TrioThreads(Limits()), limits=Limits())
+async def run_method(methods: BridgedMethods, handler: object, name: str, *args: object, session: Any = None) -> Any:
+    """Runs a method as the answer to a call, in a session that has ended if none is given. Called in trio."""
+    session = session or SimpleNamespace(alive=False, threads=TrioThreads(Limits()), limits=Limits())
     invocation = methods.invocation_type(session, Call(1, 1, name, list(args)), math.inf)
     return await methods.run(invocation, handler, name, args)

@@ -5,18 +5,23 @@ import contextlib
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from jchannel._bridge import methods as module
-from jchannel._bridge.call import in_task, wait_blocking
+from jchannel._bridge.call import in_task, wait_blocking, wait_in_loop
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.mailbox import LoopMailbox
 from jchannel._bridge.methods import BridgedMethods, LoopMethods, ThreadMethods
 from jchannel._bridge.portal import open_thread_portal
 from jchannel._core.handlers import MethodCancelledError, NothingToCallError
+from jchannel._core.limits import Limits
+from jchannel._core.threads import TrioThreads
 from jchannel.errors import StateError
 from tests.bridge.invocations import run_method
 from tests.peer_thread import TIMEOUT
@@ -288,6 +293,110 @@ def test_a_loop_that_lives_is_looked_at_as_long_as_a_method_runs(monkeypatch: py
             await task
 
     on_loop(check)
+
+
+class Answering:
+    """A method that the loop's thread has answered in a borrowed step: its task waits for trio to be awake."""
+
+    def __init__(self, methods: LoopMethods, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(methods.portal, "borrow_step", lambda: True)
+        monkeypatch.setattr(methods.portal, "give_step_back", lambda: None)
+        self.methods = methods
+        self.answered = asyncio.Event()
+        self.session: Any = SimpleNamespace(
+            alive=True,
+            limits=Limits(),
+            room=SimpleNamespace(free=True),
+            invocations={},
+            answer=self._answer,
+            send_queued=lambda: None,
+        )
+
+    async def begin(self, name: str, *args: object) -> asyncio.Task[Any]:
+        self.answered.clear()
+        run = partial(run_method, self.methods, Handler(), name, *args, session=self.session)
+        task = in_task(TaskJob(self.methods.portal, run), "")
+        await self.answered.wait()
+        await wait_in_loop(TaskJob(self.methods.portal, trio.testing.wait_all_tasks_blocked))
+        return task
+
+    def _answer(self, _: object) -> None:
+        self.answered.set()
+
+
+def test_the_task_of_what_the_loop_has_answered_ends_when_the_next_method_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def check(methods: LoopMethods) -> None:
+        answering = Answering(methods, monkeypatch)
+        first = await answering.begin("double", 1)
+        assert not first.done()
+        second = await answering.begin("double", 2)
+        await first
+        assert not second.done()
+        await end(methods)
+        await second
+
+    on_loop(check)
+
+
+def test_the_task_of_what_the_loop_has_answered_ends_with_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check(methods: LoopMethods) -> None:
+        task = await Answering(methods, monkeypatch).begin("double_later", 1)
+        assert not task.done()
+        await end(methods)
+        await task
+
+    on_loop(check)
+
+
+def test_the_task_of_what_the_loop_has_answered_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check(methods: LoopMethods) -> None:
+        monkeypatch.setattr(module, "LOOP_CHECK_SECONDS", 0.001)
+        await (await Answering(methods, monkeypatch).begin("double", 1))
+
+    on_loop(check)
+
+
+def test_the_task_of_what_the_loop_has_answered_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check(methods: LoopMethods) -> None:
+        task = await Answering(methods, monkeypatch).begin("double", 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    on_loop(check)
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_a_worker_thread_answers_by_itself_where_trio_waits(monkeypatch: pytest.MonkeyPatch, *, has_room: bool) -> None:
+    portal = open_thread_portal()
+    monkeypatch.setattr(portal, "borrow_step", lambda: True)
+    monkeypatch.setattr(portal, "give_step_back", lambda: None)
+    answers: list[object] = []
+    session: Any = SimpleNamespace(
+        alive=True,
+        limits=Limits(),
+        threads=TrioThreads(Limits()),
+        room=SimpleNamespace(free=has_room),
+        invocations={},
+        answer=lambda _: answers.append(threading.current_thread().name),
+        send_queued=lambda: None,
+    )
+    run = partial(run_method, ThreadMethods(portal), Handler(), "double", 4, session=session)
+    result = wait_blocking(TaskJob(portal, run))
+    assert result.text == "8"
+    assert len(answers) == has_room
+    assert "jchannel trio" not in answers
+
+
+async def end(methods: LoopMethods) -> None:
+    """Ends what was answered, as a channel does that is closed."""
+
+    async def end_answered() -> None:
+        methods.end_answered()
+
+    await wait_in_loop(TaskJob(methods.portal, end_answered))
 
 
 def test_without_a_loop_methods_run_in_worker_threads() -> None:

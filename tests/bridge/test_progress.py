@@ -131,14 +131,17 @@ def test_a_progress_that_no_thread_is_left_for_ends_the_stream_with_the_name_of_
     def hold() -> None:
         held.wait(TIMEOUT)
 
+    async def tell_on(progress: BridgedProgress) -> None:
+        while True:
+            progress(1, 1)
+            await trio.lowlevel.checkpoint()
+
     async def tell() -> None:
-        threads = TrioThreads(Limits(waiting_threads=1))
+        threads = TrioThreads(Limits(waiting_threads=1, thread_seconds=0.001))
         threads.start(hold, "held")
         progress = BridgedProgress(Told(), open_thread_portal(), None, lambda: threads)
-        progress(1, 1)
-        await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(StateError, match=r"1 threads wait already, as many as Limits\.waiting_threads allows"):
-            progress(2, 2)
+            await tell_on(progress)
 
     wait_blocking(TaskJob(open_thread_portal(), tell))
     held.set()

@@ -42,6 +42,7 @@ _IN_TASKS = "it waits at the end of a nursery's block, where trio leaves the can
 _SHIELDED = "it is shielded: it cleans up. test_stopped_page shows that its time is bounded"
 _ROOM = "there is always room here: test_far_side_limits has more than that"
 _SOCKETS = "it needs real sockets, which no clock may jump over: test_addresses and test_server use them"
+_LINE = "it waits only where thousands of methods run in threads: test_threads cancels there"
 _THREADS = "it waits only for what worker threads do: test_sources cancels there"
 _AT_ONCE = "what it awaits does not wait here"
 _PINGS = "it is for WebSockets that are pinged, and nobody does that here: test_transport"
@@ -158,8 +159,10 @@ NOT_CANCELLED = {
     (
         "threads.py",
         "TrioThreads._run_waiting",
-        "trio.to_thread.run_sync( function, *args, abandon_on_cancel=abandon_on_cancel, limiter=self._waiting )",
+        "trio.to_thread.run_sync(function, *args, abandon_on_cancel=abandon_on_cancel, limiter=limiter)",
     ): _THREADS,
+    ("threads.py", "WaitingLimiter.acquire_on_behalf_of", "self._wait_turn(turn)"): _LINE,
+    ("threads.py", "WaitingLimiter._wait_turn", "turn.wait()"): _LINE,
     ("threads.py", "_Signal.wait", "self._event.wait()"): _THREADS,
     (
         "outbox.py",

@@ -14,7 +14,8 @@ import pytest
 
 from jchannel import _guarded
 from jchannel._core import failures
-from jchannel._core.failures import Failures, Place, find_caller
+from jchannel._core.failures import Failures
+from jchannel._tracebacks import Place, find_caller
 from jchannel.errors import FrontendError
 
 
@@ -201,7 +202,7 @@ def test_a_caller_is_not_in_the_package() -> None:
 
 def test_code_that_only_the_package_runs_has_no_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = SimpleNamespace(f_globals={"__name__": "jchannel.sync"}, f_back=None)
-    monkeypatch.setattr("jchannel._core.failures.sys", SimpleNamespace(_getframe=lambda _: frame))
+    monkeypatch.setattr("jchannel._tracebacks.sys", SimpleNamespace(_getframe=lambda _: frame))
     assert find_caller() is None
 
 

@@ -93,7 +93,7 @@ class FakeSession:
     def forget(self, request: Request) -> None:
         self.requests.pop(cast("int", request.id), None)
 
-    def tell(self, message: Message) -> None:
+    def tell(self, message: Message, *, more: bool = True) -> None:
         self.told.append(message)
 
 

@@ -1,5 +1,6 @@
 """The link over a WebSocket, both its ends in memory."""
 
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -48,6 +49,15 @@ async def test_frames_are_carried_in_both_directions_as_text_and_as_bytes() -> N
         await client.send_message(b"back")
         await client.send_message("ä")
         assert [await link.receive(), await link.receive()] == [b"back", "ä"]
+
+
+async def test_a_frame_that_was_received_is_kept_by_nobody() -> None:
+    size = 12_345
+    async with open_link(frame_bytes=size) as (link, client, _), trio.open_nursery() as nursery:
+        nursery.start_soon(client.send_message, bytes(size))
+        assert len(await link.receive()) == size
+        kept = [thing for thing in gc.get_objects() if isinstance(thing, Frame) and len(thing.data) == size]
+        assert not kept
 
 
 async def test_a_link_tells_that_a_part_of_a_frame_has_come_in() -> None:

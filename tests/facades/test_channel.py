@@ -1,6 +1,7 @@
 """The asyncio facade's channel."""
 
 import asyncio
+import gc
 import inspect
 import threading
 from collections.abc import AsyncIterator
@@ -14,11 +15,13 @@ import trio.testing
 import jchannel
 from jchannel import Channel, Server
 from jchannel._bridge import handles
-from jchannel._bridge.call import in_task, wait_blocking
+from jchannel._bridge.call import in_task, wait_blocking, wait_in_loop
 from jchannel._bridge.jobs import TaskJob
+from jchannel._bridge.methods import LoopInvocation
 from jchannel._bridge.portal import open_thread_portal
 from jchannel._core.channel import ServerChannel
 from jchannel.errors import ClosedError, FrontendError, KernelError, PageLostError, StateError
+from jchannel.testing import AsyncioKit
 from jchannel.trio import PeerChannel
 from tests.peer_thread import TIMEOUT, PeerThread
 
@@ -581,5 +584,32 @@ def test_statistics_and_the_tree_can_be_asked_from_a_busy_cell() -> None:
             assert channel.statistics().calls_made.cancelled == 1
             await channel.close()
             assert str(channel.tree()) == "channel, closed: close() was called, and open() opens it again"
+
+    asyncio.run(program())
+
+
+def test_what_a_method_has_been_called_with_is_kept_by_nobody() -> None:
+    class Handler:
+        def __init__(self) -> None:
+            self.begun = asyncio.Event()
+
+        def take(self, value: object) -> None:
+            pass
+
+        async def hang(self) -> None:
+            self.begun.set()
+            await asyncio.Event().wait()
+
+    async def program() -> None:
+        async with AsyncioKit() as kit:
+            channel, page = await kit.open_pair(None, handler=(handler := Handler()))
+            await page.call("take", bytes(1000))
+            hanging = page.call("hang")
+            await handler.begun.wait()
+            await wait_in_loop(TaskJob(channel._handle.portal, trio.testing.wait_all_tasks_blocked))
+            kept = [thing.request for thing in gc.get_objects() if isinstance(thing, LoopInvocation) and thing.answered]
+            assert not kept
+            hanging.cancel()
+            await asyncio.wait([hanging])
 
     asyncio.run(program())

@@ -8,6 +8,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -201,7 +202,7 @@ WORDS = r"2 threads wait already, as many as Limits\.waiting_threads allows"
 
 @pytest.mark.parametrize("name", ["hold", "give"])
 def test_one_more_than_the_limit_is_answered_with_its_name(name: str) -> None:
-    limits = Limits(waiting_threads=2)
+    limits = Limits(waiting_threads=2, thread_seconds=0.01)
     with jchannel.sync.start(port=0, limits=limits) as server, CallingPeer(server.page_url) as page:
         with server.open(CODE) as channel, ThreadPoolExecutor(2) as pool:
             channel.handler = handler = Handler(channel)
@@ -214,6 +215,15 @@ def test_one_more_than_the_limit_is_answered_with_its_name(name: str) -> None:
             handler.go_on.set()
             assert [future.result() for future in held] == [None, None]
             assert page.call("double", 2) == 4
+
+
+def test_more_short_methods_at_once_than_threads_may_wait_take_turns() -> None:
+    limits = Limits(waiting_threads=2)
+    with jchannel.sync.start(port=0, limits=limits) as server, CallingPeer(server.page_url) as page:
+        with server.open(CODE) as channel, ThreadPoolExecutor(MANY) as pool:
+            channel.handler = Handler(channel)
+            answers = list(pool.map(partial(page.call, "double"), range(MANY)))
+    assert answers == [2 * number for number in range(MANY)]
 
 
 def test_one_more_source_than_the_limit_breaks_with_its_name() -> None:

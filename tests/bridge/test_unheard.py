@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jchannel._bridge.tasks import CallTask
+from jchannel._bridge.call import CallTask
 
 cell: contextvars.ContextVar[str] = contextvars.ContextVar("cell", default="no cell")
 

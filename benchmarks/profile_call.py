@@ -45,14 +45,25 @@ Result = dict[str, tuple[int, Counter[str]]]
 
 
 def build_counter(folder: Path) -> Path | None:
-    """Build what counts copies, where there is a C compiler."""
+    """Build what counts copies, where there is a C compiler that can."""
     compiler = shutil.which("cc")
     if compiler is None:
         return None
     library = folder / "copied.so"
     flags = ["-O2", "-shared", "-fPIC", "-fno-builtin", "-fno-tree-loop-distribute-patterns"]
-    subprocess.run([compiler, *flags, "-o", library, FOLDER / "copied.c"], check=True)  # noqa: S603 (the user's compiler)
-    return library
+    command = [compiler, *flags, "-o", str(library), str(FOLDER / "copied.c")]
+    built = subprocess.run(command, stderr=subprocess.DEVNULL, check=False)  # noqa: S603 (the user's compiler)
+    return None if built.returncode else library
+
+
+def find_strace() -> str | None:
+    """Return strace, where it is and may trace: some containers forbid it."""
+    strace = shutil.which("strace")
+    if strace is None:
+        return None
+    command = [strace, "-o", os.devnull, sys.executable, "-c", "pass"]
+    tried = subprocess.run(command, stderr=subprocess.DEVNULL, check=False)  # noqa: S603 (the user's strace)
+    return None if tried.returncode else strace
 
 
 async def run_pass(kind: str, tree: Path, face: str, folder: Path, *, short: bool) -> Result:
@@ -61,7 +72,7 @@ async def run_pass(kind: str, tree: Path, face: str, folder: Path, *, short: boo
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     record = folder / "strace"
     if kind == "calls":
-        if (strace := shutil.which("strace")) is None:
+        if (strace := find_strace()) is None:
             return {}
         command = [strace, "-f", "-qq", "-o", record, *command]
     if kind == "copies" and (library := build_counter(folder)) is not None:
@@ -102,7 +113,7 @@ def read_record(record: Path) -> dict[str, Counter[str]]:
 
 def per_unit(result: Result, subject: str, key: str) -> str:
     """Return a figure for each time that a subject was done."""
-    if subject not in result:
+    if not any(key in figures for _, figures in result.values()):
         return "not counted"
     times, figures = result[subject]
     value = figures[key] / times

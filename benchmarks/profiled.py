@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import CodeType
@@ -86,7 +86,12 @@ class Steps(trio.abc.Instrument):
 
     def watch(self) -> None:
         """Count in every run of trio and every loop that begins from now on."""
-        trio.run = functools.partial(trio.run, instruments=[self])  # type: ignore[assignment]
+        run_trio = trio.run
+
+        def run_counted(*args: Any, instruments: Sequence[trio.abc.Instrument] = (), **options: Any) -> object:
+            return run_trio(*args, instruments=[*instruments, self], **options)
+
+        trio.run = run_counted  # type: ignore[assignment]
         run = asyncio.Handle._run  # noqa: SLF001 (there is no public place to count)
 
         def count_and_run(handle: asyncio.Handle) -> None:
@@ -168,7 +173,7 @@ class Measure:
         yield
         difference = self._look()
         difference.subtract(before)
-        tell(subject=name, times=times, figures={key: value for key, value in difference.items() if value})
+        tell(subject=name, times=times, figures=difference)
 
     def _look(self) -> Counter[str]:
         if self._kind == "functions":

@@ -356,7 +356,7 @@ async def run(rounds: int, sizes: Sizes, *, large: bool, slow_mib: int) -> Figur
             async with server.open_channel(code) as channel:
                 if large:
                     await watch_all(channel, slow_mib)
-                for number in range(rounds + 1 if rounds else 0):
+                for number in range(sizes is SHORT, rounds + 1 if rounds else 0):
                     # The first round warms both sides up and is not counted.
                     await time_all(figures if number else Figures(), channel, sizes)
     return figures

@@ -51,21 +51,36 @@ def test_a_benchmark_in_a_browser_runs(name: str, tmp_path: Path) -> None:
     assert read(tmp_path / "it.json")["figures"][""]
 
 
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `benchmarks.compare` writes."""
+    file = tmp_path_factory.mktemp("compare") / "compare.json"
+    run("compare", "--rounds", "1", "--json", str(file))
+    return file
+
+
+@pytest.fixture(scope="session")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `benchmarks.growth` writes, with its chart beside it."""
+    file = tmp_path_factory.mktemp("growth") / "growth.json"
+    run("growth", "--rounds", "1", "--json", str(file), "--chart", str(file.parent))
+    return file
+
+
 @pytest.mark.browser
-def test_each_contestant_gives_the_same_figures(tmp_path: Path) -> None:
-    run("compare", "--rounds", "1", "--json", str(tmp_path / "it.json"))
-    figures = read(tmp_path / "it.json")["figures"]
+def test_each_contestant_gives_the_same_figures(compared: Path) -> None:
+    figures = read(compared)["figures"]
     assert figures.keys() == CONTESTANTS.keys()
     rows = {name: [(row["label"], row["unit"]) for row in given] for name, given in figures.items()}
     assert all(given == rows["trio"] for given in rows.values())
 
 
 @pytest.mark.browser
-def test_the_growth_of_everything_is_measured_and_drawn(tmp_path: Path) -> None:
-    printed = run("growth", "--rounds", "1", "--chart", str(tmp_path))
-    assert all(axis.name in printed for axis in AXES.values())
+def test_the_growth_of_everything_is_measured_and_drawn(grown: Path) -> None:
+    labels = {row["label"].partition(",")[0] for row in read(grown)["figures"]["growth"]}
+    assert labels == {axis.name for axis in AXES.values()}
     for theme in ("light", "dark"):
-        assert "<svg" in (tmp_path / f"growth-{theme}.svg").read_text(encoding="utf-8")
+        assert "<svg" in grown.with_name(f"growth-{theme}.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.browser
@@ -85,14 +100,16 @@ def test_the_profile_is_of_calls_batches_and_streams(face: str, tmp_path: Path) 
 
 
 @pytest.mark.browser
-def test_the_report_replaces_the_tables_of_the_document_and_nothing_else(tmp_path: Path) -> None:
-    files = {name: tmp_path / f"{name}.json" for name in ("compare", "growth")}
-    run("compare", "--rounds", "1", "--only", "trio,by hand", "--parts", "calls", "--json", str(files["compare"]))
-    run("growth", "--rounds", "1", "--only", "calls", "--json", str(files["growth"]))
+def test_the_report_replaces_the_tables_of_the_document_and_nothing_else(
+    compared: Path, grown: Path, tmp_path: Path
+) -> None:
     document = tmp_path / "performance.md"
     document.write_text(DOCUMENT.read_text(encoding="utf-8"), encoding="utf-8")
-    given = [argument for name, file in files.items() for argument in (f"--{name}", str(file))]
-    run("report", *given, "--document", str(document), "--images", str(tmp_path))
+    run(
+        "report",
+        *("--compare", str(compared), "--growth", str(grown)),
+        *("--document", str(document), "--images", str(tmp_path)),
+    )
     before, after = (path.read_text(encoding="utf-8").splitlines() for path in (DOCUMENT, document))
     assert "SHORT: NO MEASUREMENT" in "\n".join(after)
     assert [line for line in after if line.startswith(("#", "<!--"))] == [

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import jchannel.sync
+import jchannel.trio
 from benchmarks.contestants.work import CODE, Contestant, Handler, Teller, Work, make_pieces, parse_plan
 
 THREADS: Final = 32
@@ -70,7 +71,9 @@ class BlockingFace(Contestant):
 def main() -> None:
     """Do the work of a round."""
     plan, teller = parse_plan(), Teller()
-    with jchannel.sync.start(host="127.0.0.1", port=0) as server:
+    # The page calls 2,000 methods at once, and each runs in a thread.
+    limits = jchannel.trio.Limits(waiting_threads=4_000)
+    with jchannel.sync.start(host="127.0.0.1", port=0, limits=limits) as server:
         teller.tell(url=server.page_url)
         channel = server.open(CODE, timeout=60)
         channel.handler = Handler()

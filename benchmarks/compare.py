@@ -48,12 +48,8 @@ async def read_lines(process: trio.Process) -> AsyncIterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-async def measure(name: str, figures: Figures, arguments: Sequence[str]) -> None:
-    """Let one contestant do the work of a round.
-
-    Raises:
-        RuntimeError: It ended before it had answered.
-    """
+async def measure(name: str, figures: Figures, arguments: Sequence[str]) -> str:
+    """Let one contestant do the work of a round, and return what went wrong, or nothing."""
     command = [sys.executable, "-m", f"benchmarks.contestants.{CONTESTANTS[name]}", *arguments]
     run = partial(trio.run_process, command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, cwd=ROOT, check=False)
     async with open_browser() as browser, trio.open_nursery() as nursery:
@@ -68,8 +64,7 @@ async def measure(name: str, figures: Figures, arguments: Sequence[str]) -> None
                 figures.add(FIRST_ANSWER, "ms", (time.perf_counter() - began) * 1e3)
             else:
                 figures.add(told["label"], told["unit"], told["value"])
-    if not answered or process.returncode:
-        raise RuntimeError(f"{name} has ended with {process.returncode}")
+    return "" if answered and not process.returncode else f"{name} has ended with {process.returncode}"
 
 
 def make_rows(groups: dict[str, Figures]) -> list[tuple[str, str]]:
@@ -132,18 +127,20 @@ def show_table(table: Sequence[Sequence[str]]) -> None:
         print("  ".join(cells).rstrip())
 
 
-async def run(rounds: int, names: Sequence[str], arguments: Sequence[str]) -> dict[str, Figures]:
-    """Measure everything, and return the figures of each contestant."""
+async def run(rounds: int, names: Sequence[str], arguments: Sequence[str]) -> tuple[dict[str, Figures], list[str]]:
+    """Measure everything, and return the figures of each contestant, and what went wrong."""
     groups = {name: Figures() for name in names}
+    failures = []
     for number in range(rounds):
         turn = number % len(names)
         order = [*names[turn:], *names[:turn]]
         for name in reversed(order) if number % 2 else order:
             began = time.perf_counter()
-            await measure(name, groups[name], arguments)
+            if failure := await measure(name, groups[name], arguments):
+                failures.append(failure)
             seconds = time.perf_counter() - began
             print(f"round {number + 1} of {rounds}: {name}, {seconds:.1f} s", file=sys.stderr, flush=True)
-    return groups
+    return groups, failures
 
 
 def main() -> None:
@@ -157,12 +154,14 @@ def main() -> None:
         parser.error(f"there is no contestant {', '.join(unknown)}: there are {', '.join(CONTESTANTS)}")
     arguments = ["--parts", options.parts, *(["--short"] if options.short else [])]
     conditions = Conditions()
-    groups = trio.run(run, options.rounds, names, arguments)
+    groups, failures = trio.run(run, options.rounds, names, arguments)
     described = conditions.describe()
     print(f"medians of {options.rounds} rounds ± half of the range{', SHORT: no measurement' if options.short else ''}")
     print(f"{describe_shortly(described)}\n")
     show_table(make_table(groups))
     write_json(options, described, groups)
+    if failures:
+        raise SystemExit("\n".join(failures))
 
 
 if __name__ == "__main__":

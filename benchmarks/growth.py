@@ -404,9 +404,9 @@ def main() -> None:
         print(
             "  ".join(cell.ljust(width) for cell, width in zip(row, (36, 20, 7, 12, 16, 16, 16), strict=True)).rstrip()
         )
+    write_json(options, described, {"growth": figures})
     if options.chart is not None:
         draw(make_panels(figures), options.chart, "growth")
-    write_json(options, described, {"growth": figures})
 
 
 if __name__ == "__main__":

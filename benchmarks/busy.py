@@ -3,12 +3,11 @@
 The page is a Python peer in a process of its own. The steps are Python code, of different lengths; after each, the loop
 begins its next turn, and the script writes a byte, which lets go of the interpreter for a moment.
 
-    python -m benchmarks.busy [--echoes N] [--seconds S]
+    python -m benchmarks.busy [--echoes N] [--seconds S] [--json PATH]
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import subprocess
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import jchannel
 import jchannel.sync
-from benchmarks.harness import Figures
+from benchmarks.harness import Conditions, Figures, make_parser, report
 
 #: The lengths of the steps, in milliseconds.
 STEPS = (0.03, 0.1, 0.3, 1, 3, 10)
@@ -104,15 +103,17 @@ def measure_script(figures: Figures, echoes: int, seconds: float) -> None:
 
 def main() -> None:
     """Measures, and prints the medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, rounds=1)
     parser.add_argument("--echoes", type=int, default=30, help="the number of echoes for each length of a step")
     parser.add_argument("--seconds", type=float, default=10, help="the seconds after which no further one is begun")
     options = parser.parse_args()
-    figures = Figures()
-    asyncio.run(measure_loop(figures, options.echoes, options.seconds))
-    measure_script(figures, options.echoes, options.seconds)
-    print(f"medians of up to {options.echoes} echoes; {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
-    figures.show()
+    echoes, seconds = (2, 0.1) if options.short else (options.echoes, options.seconds)
+    figures, conditions = Figures(), Conditions()
+    for _ in range(options.rounds):
+        asyncio.run(measure_loop(figures, echoes, seconds))
+        measure_script(figures, echoes, seconds)
+    print(f"up to {echoes} echoes each in a round")
+    report(options, conditions, {"": figures})
 
 
 if __name__ == "__main__":

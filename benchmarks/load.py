@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import trio
 import trio.testing
 
+from benchmarks.harness import Conditions, describe_shortly
 from benchmarks.surroundings import Footprint, look
 from jchannel.errors import StateError
 from jchannel.trio import Channel, PeerChannel, Server, open_peer, open_server
@@ -244,7 +245,10 @@ def main() -> None:
     for name, count in {"calls": 10_000, "handlers": 1_000, "streams": 200, "strangers": 500}.items():
         parser.add_argument(f"--{name}", type=int, default=count, help=f"how many (default: {count:,})")
     given = parser.parse_args()
-    for row in trio.run(run, given.calls, given.handlers, given.streams, given.strangers):
+    conditions = Conditions()
+    rows = trio.run(run, given.calls, given.handlers, given.streams, given.strangers)
+    print(describe_shortly(conditions.describe()))
+    for row in rows:
         row.show()
 
 

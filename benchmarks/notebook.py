@@ -1,27 +1,33 @@
 """Round trips from the cells of a real JupyterLab, side by side with a widget's messages in the same notebook.
 
-Each run takes every figure in turn, as the median of its repetitions. Everything happens in one notebook, one kernel
-and one page of headless Chromium. It needs `pip install 'jchannel[benchmark]'`, for anywidget.
+Each round takes every figure in turn, as the median of its repetitions. Everything happens in one notebook, one kernel
+and one page of headless Chromium that nobody watches. It needs `pip install 'jchannel[test]'`.
 
-    python -m benchmarks.notebook [--runs N]
+    python -m benchmarks.notebook [--rounds N] [--json PATH]
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import tempfile
 from pathlib import Path
+from typing import Final
 
-from playwright.sync_api import sync_playwright
+import trio
 
-from benchmarks.harness import FLAGS, Figures
-from jchannel.demo.surroundings import find_chromium, how_to_install
-from tests.jupyter.lab import LabNotebook
+from benchmarks.harness import Conditions, Figures, Target, make_parser, open_browser, report
 from tests.jupyter.server import JupyterServer
 
-REPETITIONS = 200
+REPETITIONS: Final = 200
+SHORT: Final = 3
+
+NOTEBOOK: Final = "window.jupyterapp?.shell?.currentWidget"
+
+#: The notebook is shown, and the page is connected to its kernel, which is idle.
+IDLE: Final = f"""{NOTEBOOK}?.context?.isReady && {NOTEBOOK}.sessionContext.isReady
+    && {NOTEBOOK}.sessionContext.session?.kernel?.connectionStatus === 'connected'
+    && {NOTEBOOK}.sessionContext.session.kernel.status === 'idle'"""
 
 SET_UP = """
 import asyncio, json, statistics, time
@@ -146,47 +152,71 @@ MEASURED = {
 }
 
 
-def measure(notebook: LabNotebook, runs: int) -> Figures:
-    """Runs the notebook's cells, in turn: the figures."""
+class Notebook:
+    """A notebook in JupyterLab, in a page that nobody watches. Its cells are numbered from 0."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    async def run(self, n: int) -> str:
+        """Run a cell, wait until it has run, and return the text of its outputs."""
+        text: str = await self._target.evaluate(
+            f"""(async () => {{
+                const {{content}} = {NOTEBOOK};
+                content.deselectAll();
+                content.activeCellIndex = {n};
+                await jupyterapp.commands.execute('notebook:run-cell');
+                return content.widgets[{n}].model.outputs.toJSON().map(
+                    ({{text, ename, evalue}}) => [text ?? (ename ? `${{ename}}: ${{evalue}}` : '')].flat().join('')
+                ).join('');
+            }})()"""
+        )
+        return text
+
+
+async def measure(notebook: Notebook, rounds: int) -> Figures:
+    """Run the notebook's cells, in turn, and return the figures."""
     figures = Figures()
-    notebook.run(0)
-    notebook.run(1)
-    for run in range(runs + 1):
-        for number, label in enumerate(MEASURED, 2):
-            text = notebook.run(number)
+    begun = await notebook.run(0) + await notebook.run(1)
+    for number in range(rounds + 1):
+        for cell, label in enumerate(MEASURED, 2):
+            text = await notebook.run(cell)
             try:
                 value = float(text)
             except ValueError:
-                raise SystemExit(f"{label}: {text or notebook.text(0) + notebook.text(1)}") from None
-            if run:  # The first run warms up and is not counted.
+                raise SystemExit(f"{label}: {text or begun}") from None
+            if number:  # The first round warms up and is not counted.
                 figures.add(label, "ms", value)
     return figures
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5, help="counted runs; medians are shown (default: 5)")
-    runs = parser.parse_args().runs
-    if importlib.util.find_spec("anywidget") is None:
-        raise SystemExit("The benchmark needs anywidget: pip install 'jchannel[benchmark]'")
-    chromium = find_chromium()
-    if chromium is None:
-        raise SystemExit(f"The benchmark needs Chromium: {how_to_install()}")
-    cells = [f"REPETITIONS = {REPETITIONS}\n{SET_UP}", OPEN, *MEASURED.values()]
+async def run(url: str, rounds: int) -> Figures:
+    """Open the notebook and measure in it."""
+    async with open_browser() as browser:
+        target = await browser.open(url)
+        await target.wait_for(IDLE, 120)
+        return await measure(Notebook(target), rounds)
+
+
+def run_in_server(options: argparse.Namespace) -> Figures:
+    """Run a Jupyter server, and measure in a notebook of its."""
+    repetitions = SHORT if options.short else REPETITIONS
+    cells = [f"REPETITIONS = {repetitions}\n{SET_UP}", OPEN, *MEASURED.values()]
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         JupyterServer(Path(folder)) as server,
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=chromium, args=list(FLAGS)) as browser,
     ):
-        context = browser.new_context(viewport={"width": 1000, "height": 700})
-        context.set_default_timeout(120_000)
-        load = os.getloadavg()[0]
-        notebook = LabNotebook(server, context, server.write_notebook("benchmark.ipynb", cells)).go()
-        figures = measure(notebook, runs)
-    print(f"medians of {runs} runs of {REPETITIONS} repetitions; {os.cpu_count()} processors, load {load:.1f} before")
-    figures.show()
+        file = server.write_notebook("benchmark.ipynb", cells)
+        return trio.run(run, server.page_url(f"lab/tree/{file.name}?reset"), options.rounds)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    options = make_parser(__doc__).parse_args()
+    if importlib.util.find_spec("anywidget") is None:
+        raise SystemExit("The benchmark needs anywidget: pip install 'jchannel[test]'")
+    conditions = Conditions()
+    report(options, conditions, {"": run_in_server(options)})
 
 
 if __name__ == "__main__":

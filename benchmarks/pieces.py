@@ -3,13 +3,11 @@
 Three servers run side by side, each with a page of its own: one whose streams all travel over HTTP, one whose streams
 all travel as pieces, and one with the limit that is the default. Each work is done with all of them in turn.
 
-    python -m benchmarks.pieces [--runs N]
+    python -m benchmarks.pieces [--rounds N] [--json PATH]
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,14 +16,14 @@ from functools import partial
 import trio
 
 import jchannel.trio
-from benchmarks.harness import Figures, open_page, show
+from benchmarks.harness import Conditions, Figures, make_parser, open_page, report, show
 from benchmarks.streams import (
-    BESIDE,
     CODE,
     MIB,
     PIECE,
     SEGMENT,
-    SIZE,
+    SHORT,
+    Sizes,
     blob_from_page,
     pipe,
     stream_from_page,
@@ -92,9 +90,9 @@ async def take_slowly(channel: jchannel.trio.Channel) -> None:
     await channel.call_with_stream("take", step_slowly(), None, timeout=60)
 
 
-async def time_many(figures: Figures, label: str, work: Work, channel: jchannel.trio.Channel) -> None:
-    """Measures many streams at once, of 64 MiB altogether."""
-    await time_rate(figures, label, partial(do_many, work, channel))
+async def time_many(figures: Figures, label: str, size: int, work: Work, channel: jchannel.trio.Channel) -> None:
+    """Measures many streams at once, of so many bytes altogether."""
+    await time_rate(figures, label, size, partial(do_many, work, channel))
 
 
 async def time_whole(figures: Figures, label: str, work: Callable[[], Awaitable[object]]) -> None:
@@ -104,9 +102,9 @@ async def time_whole(figures: Figures, label: str, work: Callable[[], Awaitable[
     figures.add(label, "ms", (time.perf_counter() - began) * 1e3)
 
 
-async def time_all(figures: Figures, channels: dict[str, jchannel.trio.Channel]) -> None:
-    """One run of everything, each work in each way, one after the other."""
-    share = SIZE // MANY // PIECE * PIECE
+async def time_all(figures: Figures, channels: dict[str, jchannel.trio.Channel], sizes: Sizes) -> None:
+    """One round of everything, each work in each way, one after the other."""
+    share = sizes.whole // MANY // PIECE * PIECE
     one: dict[str, Callable[[jchannel.trio.Channel, int], Awaitable[None]]] = {
         "to the page": stream_to_page,
         "from the page": stream_from_page,
@@ -115,30 +113,34 @@ async def time_all(figures: Figures, channels: dict[str, jchannel.trio.Channel])
     }
     for name in ONE:
         for way in (HTTP, PIECES):
-            await time_rate(figures, f"{name}, 64 MiB, {way}", partial(one[name], channels[way], SIZE))
+            work = partial(one[name], channels[way], sizes.whole)
+            await time_rate(figures, f"{name}, 64 MiB, {way}", sizes.whole, work)
     for name in ("to the page", "from the page"):
         for way in (HTTP, PIECES, DEFAULT):
-            work = partial(one[name], size=share)  # type: ignore[call-arg]
-            await time_many(figures, f"{MANY} at once {name}, {way}", work, channels[way])
+            one_of_many = partial(one[name], size=share)  # type: ignore[call-arg]
+            await time_many(figures, f"{MANY} at once {name}, {way}", share * MANY, one_of_many, channels[way])
     for way in (HTTP, PIECES, DEFAULT):
         slow = partial(do_many, take_slowly, channels[way])
         await time_whole(figures, f"{MANY} of {STEPS * 0.02:g} s at once, {way}", slow)
     for way in (HTTP, PIECES):
         for name in CALLS:
-            beside = partial(one[name], channels[way], BESIDE)
+            beside = partial(one[name], channels[way], sizes.beside)
             await time_calls(figures, f"call, 256 MiB {name} beside it, {way}", channels[way], beside)
 
 
-async def run(runs: int) -> None:
+async def run(rounds: int, sizes: Sizes) -> Figures:
     """Measures everything."""
     figures = Figures()
     async with AsyncExitStack() as stack:
         channels = {way: await stack.enter_async_context(open_way(way)) for way in LIMITS}
-        for number in range(runs + 1):
-            # The first run warms all sides up and is not counted.
-            await time_all(figures if number else Figures(), channels)
-    print(f"medians of {runs} runs; {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
-    figures.show()
+        for number in range(sizes is SHORT, rounds + 1):
+            # The first round warms all sides up and is not counted.
+            await time_all(figures if number else Figures(), channels, sizes)
+    return figures
+
+
+def show_ratios(figures: Figures) -> None:
+    """Prints how near to HTTP pieces are."""
     for name in ONE:
         rates = zip(
             figures.values[f"{name}, 64 MiB, {PIECES}", "MiB/s"],
@@ -150,9 +152,11 @@ async def run(runs: int) -> None:
 
 def main() -> None:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5, help="counted runs; medians are shown (default: 5)")
-    trio.run(run, parser.parse_args().runs)
+    options = make_parser(__doc__).parse_args()
+    conditions = Conditions()
+    figures = trio.run(run, options.rounds, SHORT if options.short else Sizes())
+    report(options, conditions, {"": figures})
+    show_ratios(figures)
 
 
 if __name__ == "__main__":

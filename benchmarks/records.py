@@ -3,19 +3,18 @@
 Nothing is sent anywhere: this is what cutting a stream into records costs. The goals: at least 300 MiB/s in bulk, and
 at most twice the time of ``bytes.split`` in an async generator where records are read one by one.
 
-    python benchmarks/records.py [--runs N] [--chunk BYTES]
+    python -m benchmarks.records [--rounds N] [--chunk BYTES] [--json PATH]
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import trio
 
-from benchmarks.harness import show
+from benchmarks.harness import Conditions, Figures, make_parser, report
 from jchannel._streams.reader import MetaGenerator
 
 LINE = 79 * b"x" + b"\n"
@@ -23,9 +22,9 @@ SIZE = 64 * 2**20
 Item = TypeVar("Item")
 
 
-def cut(chunk_size: int, end: bytes) -> list[bytes]:
+def cut(chunk_size: int, end: bytes, size: int) -> list[bytes]:
     """The stream as chunks. Lines end where the size of a chunk has no regard for them."""
-    data = (LINE[: 80 - len(end)] + end) * (SIZE // 80)
+    data = (LINE[: 80 - len(end)] + end) * (size // 80)
     return [data[start : start + chunk_size] for start in range(0, len(data), chunk_size)]
 
 
@@ -63,13 +62,13 @@ async def split_one_by_one(chunks: list[bytes], separator: bytes) -> AsyncIterat
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--chunk", type=int, default=64 * 1024)
-    arguments = parser.parse_args()
-    lines = cut(arguments.chunk, b"\n")
-    semicolons = cut(arguments.chunk, b";")
-    returns = cut(arguments.chunk, b"\r\n")
+    parser = make_parser(__doc__, rounds=7)
+    parser.add_argument("--chunk", type=int, default=64 * 1024, help="bytes of a chunk (default: 64 KiB)")
+    options = parser.parse_args()
+    size = SIZE // 64 if options.short else SIZE
+    lines = cut(options.chunk, b"\n", size)
+    semicolons = cut(options.chunk, b";", size)
+    returns = cut(options.chunk, b"\r\n", size)
     contestants: dict[str, Callable[[], Awaitable[object]]] = {
         "bulk: bytes.split": lambda: consume(split_in_bulk(lines, b"\n")),
         "bulk: batches_by_separator()": lambda: consume(open_stream(lines).batches_by_separator()),
@@ -84,15 +83,14 @@ def main() -> None:
         "one by one: by_limit(80)": lambda: consume(open_stream(lines).by_limit(80)),
         "all at once: join()": lambda: open_stream(lines).join(),
     }
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(arguments.runs):
+    figures, conditions = Figures(), Conditions()
+    for _ in range(options.rounds):
         # Side by side: what else the machine does meets all of them.
         for name, read in contestants.items():
             began = time.perf_counter()
             trio.run(read)
-            rates[name].append(SIZE / 2**20 / (time.perf_counter() - began))
-    for name, values in rates.items():
-        show(name, values, "MiB/s", "{:,.0f}".format)
+            figures.add(name, "MiB/s", size / 2**20 / (time.perf_counter() - began))
+    report(options, conditions, {"": figures})
 
 
 if __name__ == "__main__":

@@ -16,11 +16,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 import trio.testing
 
-from benchmarks.harness import open_page
+from benchmarks.harness import Conditions, describe_shortly, open_page
 from benchmarks.surroundings import Footprint, look
 from jchannel.errors import RemoteError, StateError
 from jchannel.trio import Channel, PeerChannel, Server, open_peer, open_server
@@ -246,11 +247,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="what is done in which order (default: 1)")
     parser.add_argument("--no-browser", action="store_true", help="leave Chromium out")
     given = parser.parse_args()
-    trio.run(_run_and_show, given.seconds, given.seed, not given.no_browser)
-
-
-async def _run_and_show(seconds: float, seed: int, browser: bool) -> None:  # noqa: FBT001 (trio.run takes no keywords)
-    (await run(seconds, seed, browser=browser)).show()
+    conditions = Conditions()
+    soak = trio.run(partial(run, given.seconds, given.seed, browser=not given.no_browser))
+    print(describe_shortly(conditions.describe()))
+    soak.show()
 
 
 if __name__ == "__main__":

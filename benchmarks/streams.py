@@ -4,14 +4,12 @@ In the same run a bare hypercorn is the floor: the same page fetches from it, an
 jchannel between them. Its response says `cache-control: no-store`, as those of jchannel do: Chromium writes every other
 one to its HTTP cache, which makes it three times as slow. What that costs is shown, but is no floor.
 
-    python -m benchmarks.streams [--runs N] [--large] [--slow-mib MIB]
+    python -m benchmarks.streams [--rounds N] [--large] [--slow-mib MIB] [--json PATH]
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
@@ -25,18 +23,14 @@ import trio
 from hypercorn.config import Config
 
 import jchannel.trio
-from benchmarks.harness import Figures, median, open_page, show
+from benchmarks.harness import Conditions, Figures, make_parser, median, open_page, report, show
 
 MIB = 2**20
-SIZE = 64 * MIB
 LARGE = 1024 * MIB
-BESIDE = 256 * MIB
 CACHED_PATH = "/cached"
-LARGE_PATH = "/large"
 PIECE = 64 * 2**10  # What the sources give at a time, on both sides.
 FLOOR_PIECE = 256 * 2**10
 SEGMENT = 4 * MIB
-SHORT_PIPES = 100
 RATE = 10 * MIB  # Of a slow reader, in bytes per second.
 SAMPLE_SECONDS = 0.25
 ALLOWED_GROWTH = 32.0
@@ -98,12 +92,31 @@ CODE = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is sent in a round.
+
+    Attributes:
+        whole: The bytes of a stream.
+        beside: The bytes of the stream beside which calls are made.
+        short_pipes: How many pipes of 10 bytes.
+    """
+
+    whole: int = 64 * MIB
+    beside: int = 256 * MIB
+    short_pipes: int = 100
+
+
+#: A little of everything: does it run?
+SHORT = Sizes(4 * MIB, 4 * MIB, 2)
+
+
 async def floor_app(
     scope: MutableMapping[str, Any],
     receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
     send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
 ) -> None:
-    """An ASGI app that does nothing but give 64 MiB, and take whatever comes."""
+    """An ASGI app that does nothing but give as many bytes as its path says, and take whatever comes."""
     if scope["type"] == "lifespan":
         await receive()
         await send({"type": "lifespan.startup.complete"})
@@ -117,11 +130,11 @@ async def floor_app(
         await send({"type": "http.response.start", "status": 204, "headers": headers})
     else:
         piece = bytes(FLOOR_PIECE)
-        if scope["path"] != CACHED_PATH:
+        folder, _, size = scope["path"].rpartition("/")
+        if folder != CACHED_PATH:
             headers.append((b"cache-control", b"no-store"))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        size = LARGE if scope["path"] == LARGE_PATH else SIZE
-        for _ in range(size // FLOOR_PIECE):
+        for _ in range(int(size) // FLOOR_PIECE):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -177,28 +190,28 @@ async def pipe(channel: jchannel.trio.Channel, size: int) -> None:
     assert await take(await channel.pipe(generate(size), timeout=60)) == size
 
 
-async def fetch_floor(channel: jchannel.trio.Channel, path: str, size: int = SIZE) -> None:
+async def fetch_floor(channel: jchannel.trio.Channel, size: int, folder: str = "") -> None:
     """Lets the page fetch from the bare hypercorn."""
-    assert await channel.call("fetchFloor", path, timeout=60) == size
+    assert await channel.call("fetchFloor", f"{folder}/{size}", timeout=60) == size
 
 
-async def time_rate(figures: Figures, label: str, work: Callable[[], Awaitable[object]]) -> None:
-    """Measures 64 MiB of something."""
+async def time_rate(figures: Figures, label: str, size: int, work: Callable[[], Awaitable[object]]) -> None:
+    """Measures so many bytes of something."""
     began = time.perf_counter()
     await work()
-    figures.add(label, "MiB/s", SIZE / MIB / (time.perf_counter() - began))
+    figures.add(label, "MiB/s", size / MIB / (time.perf_counter() - began))
 
 
-async def time_short_pipes(figures: Figures, channel: jchannel.trio.Channel) -> None:
+async def time_short_pipes(figures: Figures, channel: jchannel.trio.Channel, count: int) -> None:
     """Measures pipes of 10 bytes, one by one."""
 
     async def ten_bytes() -> AsyncIterator[bytes]:
         yield b"0123456789"
 
     began = time.perf_counter()
-    for _ in range(SHORT_PIPES):
+    for _ in range(count):
         assert await (await channel.pipe(ten_bytes())).join() == b"0123456789"
-    figures.add(PIPE_SHORT, "ms", (time.perf_counter() - began) / SHORT_PIPES * 1e3)
+    figures.add(PIPE_SHORT, "ms", (time.perf_counter() - began) / count * 1e3)
 
 
 async def time_calls(
@@ -220,19 +233,20 @@ async def time_calls(
     figures.add(label, "ms", median(times))
 
 
-async def time_all(figures: Figures, channel: jchannel.trio.Channel) -> None:
-    """One run of everything but the large streams."""
-    await time_rate(figures, FLOOR_TO_PAGE, partial(fetch_floor, channel, "/"))
-    await time_rate(figures, CACHED, partial(fetch_floor, channel, CACHED_PATH))
-    await time_rate(figures, TO_PAGE, partial(stream_to_page, channel, SIZE))
-    await time_rate(figures, FLOOR_FROM_PAGE, partial(channel.call, "postFloor", SIZE, timeout=60))
-    await time_rate(figures, FROM_PAGE, partial(stream_from_page, channel, SIZE))
-    await time_rate(figures, FROM_PAGE_BLOB, partial(blob_from_page, channel, SIZE))
-    await time_rate(figures, PIPE, partial(pipe, channel, SIZE))
-    await time_short_pipes(figures, channel)
+async def time_all(figures: Figures, channel: jchannel.trio.Channel, sizes: Sizes) -> None:
+    """One round of everything but the large streams."""
+    size = sizes.whole
+    await time_rate(figures, FLOOR_TO_PAGE, size, partial(fetch_floor, channel, size))
+    await time_rate(figures, CACHED, size, partial(fetch_floor, channel, size, CACHED_PATH))
+    await time_rate(figures, TO_PAGE, size, partial(stream_to_page, channel, size))
+    await time_rate(figures, FLOOR_FROM_PAGE, size, partial(channel.call, "postFloor", size, timeout=60))
+    await time_rate(figures, FROM_PAGE, size, partial(stream_from_page, channel, size))
+    await time_rate(figures, FROM_PAGE_BLOB, size, partial(blob_from_page, channel, size))
+    await time_rate(figures, PIPE, size, partial(pipe, channel, size))
+    await time_short_pipes(figures, channel, sizes.short_pipes)
     await time_calls(figures, CALL_ALONE, channel, partial(trio.sleep, 0.2))
-    await time_calls(figures, CALL_TO_PAGE, channel, partial(stream_to_page, channel, BESIDE))
-    await time_calls(figures, CALL_FROM_PAGE, channel, partial(stream_from_page, channel, BESIDE))
+    await time_calls(figures, CALL_TO_PAGE, channel, partial(stream_to_page, channel, sizes.beside))
+    await time_calls(figures, CALL_FROM_PAGE, channel, partial(stream_from_page, channel, sizes.beside))
 
 
 def resident_mib() -> float:
@@ -314,14 +328,14 @@ async def watch_memory(
 async def watch_all(channel: jchannel.trio.Channel, slow_mib: int) -> None:
     """Prints what large streams cost in memory, and for comparison what a bare fetch does."""
     # What is allocated once, however many streams there are, is not growth.
-    await stream_to_page(channel, SIZE)
-    await stream_from_page(channel, SIZE)
+    await stream_to_page(channel, Sizes().whole)
+    await stream_from_page(channel, Sizes().whole)
     slow = slow_mib * MIB
     await watch_memory(
         "control: bare fetch, 1 GiB, fast reader",
         LARGE,
         channel,
-        partial(fetch_floor, channel, LARGE_PATH, LARGE),
+        partial(fetch_floor, channel, LARGE),
         control=True,
     )
     await watch_memory("to the page, 1 GiB, fast reader", LARGE, channel, partial(stream_to_page, channel, LARGE))
@@ -332,8 +346,9 @@ async def watch_all(channel: jchannel.trio.Channel, slow_mib: int) -> None:
     await watch_memory(label, slow, channel, partial(stream_from_page, channel, slow, RATE))
 
 
-async def run(runs: int, *, large: bool, slow_mib: int) -> None:
+async def run(rounds: int, sizes: Sizes, *, large: bool, slow_mib: int) -> Figures:
     """Measures everything in one page."""
+    figures = Figures()
     async with open_floor() as floor, jchannel.trio.open_server(port=0) as server:
         code = CODE % {"floor": json.dumps(floor), "piece": PIECE, "segment": SEGMENT}
         async with open_page(server.page_url, *MEMORY_FLAGS):
@@ -341,18 +356,14 @@ async def run(runs: int, *, large: bool, slow_mib: int) -> None:
             async with server.open_channel(code) as channel:
                 if large:
                     await watch_all(channel, slow_mib)
-                figures = Figures()
-                for number in range(runs + 1 if runs else 0):
-                    # The first run warms both sides up and is not counted.
-                    await time_all(figures if number else Figures(), channel)
-    if runs:
-        show_figures(figures, runs)
+                for number in range(sizes is SHORT, rounds + 1 if rounds else 0):
+                    # The first round warms both sides up and is not counted.
+                    await time_all(figures if number else Figures(), channel, sizes)
+    return figures
 
 
-def show_figures(figures: Figures, runs: int) -> None:
-    """Prints the medians, and how near to the floors they are."""
-    print(f"medians of {runs} runs; {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
-    figures.show()
+def show_ratios(figures: Figures) -> None:
+    """Prints how near to the floors the medians are."""
     for label, floor in RATIOS:
         values = zip(figures.values[label, "MiB/s"], figures.values[floor, "MiB/s"], strict=True)
         show(f"{label} / floor", [value / least for value, least in values], "")
@@ -360,14 +371,21 @@ def show_figures(figures: Figures, runs: int) -> None:
 
 def main() -> None:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5, help="counted runs; medians are shown (default: 5)")
+    parser = make_parser(__doc__)
     parser.add_argument("--large", action="store_true", help="also 1 GiB each way, with the growth of the memory")
     parser.add_argument(
         "--slow-mib", type=int, default=1024, help="MiB for a reader of 10 MiB/s under --large (default: 1024)"
     )
-    given = parser.parse_args()
-    trio.run(partial(run, given.runs, large=given.large, slow_mib=given.slow_mib))
+    options = parser.parse_args()
+    conditions = Conditions()
+    figures = trio.run(
+        partial(
+            run, options.rounds, SHORT if options.short else Sizes(), large=options.large, slow_mib=options.slow_mib
+        )
+    )
+    if options.rounds:
+        report(options, conditions, {"": figures})
+        show_ratios(figures)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,6 @@ LOGGERS: Final[Mapping[str, str]] = {
     "request": "jchannel.call",
     "deadlines": "jchannel.call",
     "outgoing": "jchannel.stream",
-    "peer_carrier": "jchannel.stream",
     "progress": "jchannel.stream",
     "watch": "jchannel.channel",
     "peer": "jchannel.peer",

@@ -1,5 +1,8 @@
 """The streams of a session that travel as pieces on its link, behind the messages and never in front of them.
 
+All of a Python peer's do. A page may take those of the server over HTTP instead, and post its own: it decides for each,
+as it sees how many of the browser's connections it holds. So a server offers it both.
+
 Each stream may send as many bytes as its reader has given it credit for, so none waits for another's reader. Those
 that have something to send take turns, a piece each. The connection bounds what is under way of all of them together.
 """
@@ -12,10 +15,11 @@ from typing import Final
 
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
-from jchannel._protocol.connection import Connection
-from jchannel._protocol.messages import Ack, Credit, End, Message, Piece
+from jchannel._core.stream_registry import StreamRegistry
+from jchannel._protocol.connection import Connection, Role
+from jchannel._protocol.messages import Ack, Credit, End, Message, Piece, Ticket
 from jchannel._protocol.window import PIECE_LIMIT
-from jchannel.errors import ProtocolError
+from jchannel.errors import ProtocolError, StateError
 
 __all__ = ["CREDIT_BYTES", "Pieces"]
 
@@ -28,18 +32,42 @@ class Pieces:
 
     Args:
         connection: The session's protocol.
-        tell: Sends a message.
+        streams: Issues the tickets of a server's session.
+        tell: Sends a message soon.
+        queue: Queues a message for the frame that ``next_frame`` returns.
         wake: Called when ``next_frame`` may have a frame.
     """
 
-    def __init__(self, connection: Connection, tell: Callable[[Message], None], wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        streams: StreamRegistry,
+        tell: Callable[[Message], None],
+        queue: Callable[[Message], object],
+        wake: Callable[[], None],
+    ) -> None:
         self._connection = connection
+        self._streams = streams
+        self._is_server = connection.role is Role.SERVER
         self._tell = tell
+        self._queue = queue
         self._wake = wake
         # Those whose turn comes, in its order.
         self.line: dict[OutgoingStream, None] = {}
 
     # Streams of this side
+
+    def offer(self, stream: OutgoingStream) -> str | None:
+        """Return the ticket with which a page may fetch a stream instead; ``None`` where this side is the page."""
+        return self._streams.issue_ticket(stream) if self._is_server else None
+
+    def take_ticket(self, stream: OutgoingStream, ticket: Ticket) -> None:
+        """Begin to send a stream that the server asks for: with its credit, and not with its ticket."""
+        if ticket.credit is not None:
+            self.begin(stream, ticket.credit)
+            return
+        stream.break_off(StateError("the stream cannot be sent: the server takes it over HTTP only"))
+        stream.stop()
 
     def begin(self, stream: OutgoingStream, size: int) -> None:
         """Begin to send a stream as pieces, which its reader gives credit for so many bytes."""
@@ -92,16 +120,21 @@ class Pieces:
             return
         if data:
             stream.credit -= len(data)
-            self._tell(Piece(number, data))
-            self._enter_line(stream)
+            self._queue(Piece(number, data))
+            if stream.ready:
+                self.line[stream] = None
         else:
-            self._tell(End(number))
+            self._queue(End(number))
 
     # Streams of the far side
 
-    def expect(self, stream: IncomingStream) -> None:
-        """Expect the first pieces of a stream. Its source is told of ``CREDIT_BYTES``."""
-        stream.credit = CREDIT_BYTES
+    def request(self, stream: IncomingStream) -> None:
+        """Ask for a stream with the first credit; a server also with a ticket, with which a page may post it."""
+        number, stream.credit = stream.info.id, CREDIT_BYTES
+        if self._is_server:
+            self._tell(Ticket(number, self._streams.issue_ticket(stream), CREDIT_BYTES))
+        else:
+            self._tell(Credit(number, CREDIT_BYTES))
 
     def receive(self, stream: IncomingStream | None, message: Piece | End) -> None:
         """Receive a piece or the end of a stream, or of one that has ended.
@@ -109,8 +142,8 @@ class Pieces:
         Raises:
             ProtocolError: There was no credit for it.
         """
-        if self._connection.ack_due:
-            self._tell(Ack(self._connection.ack_due))
+        if arrived := self._connection.ack_due:
+            self._tell(Ack(arrived))
         if stream is None:
             return
         if stream.over_http or not stream.begun:

@@ -34,18 +34,16 @@ class Buffer:
     Attributes:
         size: The number of bytes in it.
         limit: From how many bytes on it is full.
-        on_change: Called at each change, or ``None``.
         quota: Counts its bytes together with those of others, or ``None``.
     """
 
-    __slots__ = ("_changed", "_pieces", "limit", "on_change", "quota", "size")
+    __slots__ = ("_changed", "_pieces", "limit", "quota", "size")
 
     def __init__(self, pieces: Iterable[bytes] = ()) -> None:
         self._pieces = deque(pieces)
         self._changed = trio.lowlevel.ParkingLot()
         self.size: int = sum(map(len, self._pieces))
         self.limit: int = READ_AHEAD
-        self.on_change: Callable[[], None] | None = None
         self.quota: StreamQuota | None = None
 
     def __bool__(self) -> bool:
@@ -110,8 +108,6 @@ class Buffer:
     def notify(self) -> None:
         """Wake everybody who waits for a change, because something of the stream has changed."""
         self._changed.unpark_all()
-        if self.on_change is not None:
-            self.on_change()
 
     def wait_changed(self) -> Awaitable[None]:
         """Wait until something may have changed. Cancelling it does nothing else."""
@@ -160,6 +156,7 @@ class Stream(ABC):
         self._buffer = buffer
         self._tallies = tallies
         self._registry = registry
+        self._on_move: Callable[[], None] | None = None
         self._since = trio.current_time()
 
     @property
@@ -172,10 +169,16 @@ class Stream(ABC):
         self.quota = self._buffer.quota = quota
         quota.enter()
 
-    def watch(self, on_change: Callable[[], None]) -> None:
-        """Call a function at each change of what waits here, until nothing more will be carried."""
-        self._buffer.on_change = on_change
-        self.exits.callback(setattr, self._buffer, "on_change", None)
+    def watch(self, on_move: Callable[[], None]) -> None:
+        """Call a function whenever this side's program has moved it, until nothing more will be carried.
+
+        Its source has given more, or has come to its end; or its reader has taken some.
+        """
+        self._on_move = on_move
+
+    def _note_move(self) -> None:
+        if self._on_move is not None:
+            self._on_move()
 
     @abstractmethod
     def describe(self, now: float) -> StreamNode:

@@ -110,7 +110,6 @@ class Connection:
         role: As above.
         state: How far it is.
         frame_limit: As above.
-        http_streams: The most streams that travel over HTTP at once, as the server's welcome says.
         far_beat: The seconds between two beats of the server, as its welcome says.
         waiting_bytes: The size of the messages that no frame has taken yet.
         waiting_unasked: The bytes that those of them take which are queued whether there is room or not.
@@ -122,7 +121,6 @@ class Connection:
         self.role = role
         self.state: State = State.OPENING
         self.frame_limit: int = frame_limit
-        self.http_streams: float = math.inf
         self.far_beat: float | None = None
         self._way_limit: float = math.inf
         self._far_role = Role.PAGE if role is Role.SERVER else Role.SERVER
@@ -323,8 +321,6 @@ class Connection:
         else:
             self.frame_limit = int(min(self._way_limit, message.frame_limit))
             self.far_beat = message.beat
-            if message.http_streams is not None:
-                self.http_streams = message.http_streams
 
     def _receive_stream(self, stream: StreamInfo) -> None:
         if stream.id <= self._last_far_stream:

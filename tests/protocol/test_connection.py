@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 
 import pytest
 from hypothesis import given
@@ -514,14 +513,6 @@ def test_there_is_no_room_for_a_piece_before_the_welcome_and_after_the_goodbye()
     assert server.piece_room == PIECE_LIMIT
     server.send(Goodbye("closed", ""))
     assert server.piece_room == 0
-
-
-@pytest.mark.parametrize(("said", "most"), [(None, math.inf), (0, 0), (3, 3)])
-def test_the_welcome_says_how_many_streams_may_travel_over_http(said: int | None, most: float) -> None:
-    page = Connection(Role.PAGE)
-    page.send(Hello("x"))
-    page.receive(frame(Welcome(15, FRAME_LIMIT, 0.5, (), said)))
-    assert page.http_streams == most
 
 
 def echo_of(size: int) -> str:

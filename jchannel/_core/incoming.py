@@ -108,7 +108,8 @@ class IncomingStream(Stream):
         if not self._buffer.size:
             return b""
         data = self._buffer.take_piece()
-        self._note_move()
+        if self._on_move is not None:
+            self._on_move()
         return data
 
     async def wait_arrived(self) -> None:
@@ -141,7 +142,8 @@ class IncomingStream(Stream):
         Behind the last bytes of the stream there is an empty piece, as ``receive`` would return it.
         """
         pieces = self._buffer.take_pieces()
-        self._note_move()
+        if self._on_move is not None:
+            self._on_move()
         if self._state is IncomingState.ENDED:
             pieces.append(b"")
         return pieces

@@ -34,8 +34,8 @@ class Pieces:
         connection: The session's protocol.
         streams: Issues the tickets of a server's session.
         tell: Sends a message soon.
-        queue: Queues a message for the frame that ``next_frame`` returns.
-        wake: Called when ``next_frame`` may have a frame.
+        queue: Queues a message, in ``queue_next``.
+        wake: Called when ``queue_next`` may have something to queue.
     """
 
     def __init__(
@@ -95,23 +95,20 @@ class Pieces:
         if self.line:
             self._wake()
 
-    def next_frame(self) -> str | bytes | None:
-        """Return a frame with the next pieces, if there are any that may leave. Called when no message waits."""
+    def queue_next(self) -> None:
+        """Queue the next pieces that may leave, as many as make a frame. Called when no message waits."""
         while self.line and self._connection.waiting_bytes < PIECE_LIMIT and (room := self._connection.piece_room):
             stream = next(iter(self.line))
             del self.line[stream]
-            if stream.ready:
-                self._send_piece(stream, min(room, stream.credit))
-        return self._connection.next_frame()
+            if stream.place is not None:  # Or it has ended while it stood in line.
+                self._send_piece(stream, stream.place[1], min(room, stream.credit))
 
     def _enter_line(self, stream: OutgoingStream) -> None:
         if stream not in self.line and stream.ready:
             self.line[stream] = None
             self._wake()
 
-    def _send_piece(self, stream: OutgoingStream, limit: int) -> None:
-        assert stream.place is not None
-        _, number = stream.place
+    def _send_piece(self, stream: OutgoingStream, number: int, limit: int) -> None:
         try:
             data = stream.take_piece(limit)
         except SourceFailedError:
@@ -142,7 +139,7 @@ class Pieces:
         Raises:
             ProtocolError: There was no credit for it.
         """
-        if arrived := self._connection.ack_due:
+        if arrived := self._connection.window.ack_due:
             self._tell(Ack(arrived))
         if stream is None:
             return

@@ -525,9 +525,9 @@ class Session:
 
     def _send_frame(self) -> bool:
         """Send the next frame, as far as the link takes it. Return whether there was one."""
+        if self._pieces.line and not self._connection.waiting_bytes:
+            self._pieces.queue_next()
         frame = self._connection.next_frame()
-        if frame is None and self._pieces.line:
-            frame = self._pieces.next_frame()
         if frame is None:
             return False
         self._unsent = not self._link.send_nowait(frame)
@@ -566,7 +566,8 @@ class Session:
             if self._unsent:
                 await self._link.flush()
                 self._unsent = False
-            self.room.go_on()
+            if self.room.waited_for:
+                self.room.go_on()
             woken = self.room.woken
             if woken:  # In the second pass of the scheduler all of them have had their step.
                 await trio.lowlevel.checkpoint()

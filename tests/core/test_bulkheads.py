@@ -225,7 +225,7 @@ STEPS: dict[str, tuple[Plant, Ends]] = {
     "carrying over HTTP": (lambda planted: planted.patch.setattr(ServerCarrier, "_answer", planted.fail), Ends.PART),
     "receiving pieces": (of_part("_pieces", "receive"), Ends.SESSION),
     "allowing pieces": (of_part("_pieces", "allow"), Ends.SESSION),
-    "sending pieces": (of_part("_pieces", "next_frame"), Ends.SESSION),
+    "sending pieces": (of_part("_pieces", "queue_next"), Ends.SESSION),
     "acknowledging pieces": (of_part("_pieces", "go_on"), Ends.SESSION),
     "opening a channel": (lambda planted: planted.patch.setattr(ServerChannel, "attach", planted.fail), Ends.SESSION),
     "handling an opened channel": (

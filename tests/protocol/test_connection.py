@@ -468,12 +468,12 @@ def test_pieces_are_acknowledged_when_a_quarter_of_what_may_be_under_way_has_arr
     server, page = connect_with_streams()
     page.send(Piece(1, bytes(PIECE_LIMIT - 1)))
     move(page, server)
-    assert server.ack_due == 0
+    assert server.window.ack_due == 0
     page.send(Piece(1, b"x"))
     move(page, server)
-    assert server.ack_due == PIECE_LIMIT
-    server.send(Ack(server.ack_due))
-    assert server.ack_due == 0
+    assert server.window.ack_due == PIECE_LIMIT
+    server.send(Ack(server.window.ack_due))
+    assert server.window.ack_due == 0
 
 
 def test_more_bytes_of_pieces_than_may_be_under_way_are_refused() -> None:

@@ -59,7 +59,6 @@ LOGGERS: Final[Mapping[str, str]] = {
     "request": "jchannel.call",
     "deadlines": "jchannel.call",
     "outgoing": "jchannel.stream",
-    "peer_carrier": "jchannel.stream",
     "progress": "jchannel.stream",
     "watch": "jchannel.channel",
     "peer": "jchannel.peer",

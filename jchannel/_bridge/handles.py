@@ -19,7 +19,7 @@ from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.methods import BridgedMethods, ThreadMethods
 from jchannel._bridge.owner import Owner
 from jchannel._bridge.portal import Portal, open_thread_portal
-from jchannel._bridge.readers import BridgedStream
+from jchannel._bridge.streams import BridgedStream
 from jchannel._core.arguments import check_code, check_timeout
 from jchannel._core.channel import CLOSED, ChannelState, Opening, ServerChannel
 from jchannel._core.incoming import IncomingStream

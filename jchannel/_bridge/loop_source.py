@@ -10,14 +10,14 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import trio
 
 from jchannel._bridge.mailbox import LOOP_CHECK_SECONDS, LoopClosedError, LoopMailbox, Work
 from jchannel._bridge.portal import Portal
 from jchannel._core.exits import explain_exit, is_closing
-from jchannel._streams.sources import PIECE_SIZE, close_iterator, gather, to_bytes
+from jchannel._streams.sources import PIECE_SIZE, Source, close_iterator, gather, to_bytes
 from jchannel.errors import StateError
 
 __all__ = ["GATHERED_BYTES", "LoopSource"]
@@ -29,8 +29,8 @@ GATHERED_BYTES: Final = 2**20
 _ITEM_COST: Final = 100
 
 
-class LoopSource:
-    """An async iterable of the user's that runs on its loop, as an async iterator of ``bytes`` in trio.
+class LoopSource(Source):
+    """An async iterable of the user's that runs on its loop, as a source in trio.
 
     A Task on the loop reads it, from the first read in trio on, in the given context.
 
@@ -44,6 +44,7 @@ class LoopSource:
     def __init__(
         self, stream: AsyncIterable[object], mailbox: LoopMailbox, portal: Portal, context: contextvars.Context
     ) -> None:
+        super().__init__()
         self._stream = stream
         self._mailbox = mailbox
         self._portal = portal
@@ -67,31 +68,26 @@ class LoopSource:
 
     # In trio
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        """Return the next bytes: items that came together, up to a piece.
+    async def _next_data(self) -> bytes | None:
+        """Return items that came together, up to a piece; ``None`` when the iterable has ended.
 
         Raises:
-            StopAsyncIteration: The iterable has ended.
             StateError: Its loop is closed, or it was cancelled by its own side.
             What the iterable raises, after the items before.
 
-        Cancelling it loses nothing. ``aclose`` cancels the iterable.
+        Cancelling it loses nothing.
         """
         if not self._started:
             self._start()
         lost = False
         while True:
-            ended = self._over
-            piece = self._take()
+            piece, ended = self._take()
             if piece:
                 return piece
             if ended:
                 if self._error is not None:
                     raise self._error
-                raise StopAsyncIteration
+                return None
             if lost:
                 raise _explain_closed()
             # What was put before the loop was closed counts: it is looked for once more.
@@ -99,7 +95,7 @@ class LoopSource:
             if not lost:
                 await self._wait()
 
-    async def aclose(self) -> None:
+    async def _close(self) -> None:
         """End the iterable: cancel it where it waits, close it, and wait until its ``finally`` has run.
 
         Of a loop that is closed there is nothing left to end.
@@ -107,7 +103,8 @@ class LoopSource:
         Raises:
             What the iterable raises then.
         """
-        was_over = self._over
+        if self._drop():
+            return
         self._stopping = True
         try:
             if not self._started:
@@ -115,12 +112,11 @@ class LoopSource:
             self._mailbox.post(self._stop)
         except (LoopClosedError, StateError):
             return
-        while not self._over and not self._mailbox.closed:
+        while not self._drop():
+            if self._mailbox.closed:
+                return
             await self._wait()
-        with self._lock:
-            self._items.clear()
-            self._size = 0
-        if not was_over and self._error is not None:
+        if self._error is not None:
             raise self._error
 
     def _start(self) -> None:
@@ -133,18 +129,27 @@ class LoopSource:
         except LoopClosedError as error:
             raise _explain_closed() from error
 
-    def _take(self) -> bytes:
-        """Return what has been gathered, up to a piece or a single larger item; empty when there is nothing."""
+    def _take(self) -> tuple[bytes, bool]:
+        """Return what has been gathered, up to a piece or a single larger item, and whether nothing follows it."""
         with self._lock:
             taken = gather(self._items, PIECE_SIZE)
             self._size -= len(taken)
-            self._trio_waits = not taken
+            ended = self._over and not self._items
+            self._trio_waits = not taken and not ended
             has_room_again = self._loop_waits and self._size <= GATHERED_BYTES // 2
             if has_room_again:
                 self._loop_waits = False
         if has_room_again:
             self._post(self._make_room)
-        return taken
+        return taken, ended
+
+    def _drop(self) -> bool:
+        """Drop what has been gathered. Return whether nothing more will be; else trio waits for that."""
+        with self._lock:
+            self._items.clear()
+            self._size = 0
+            self._trio_waits = not self._over
+            return self._over
 
     async def _wait(self) -> None:
         with trio.move_on_after(LOOP_CHECK_SECONDS):
@@ -162,8 +167,7 @@ class LoopSource:
             self._task = loop.create_task(pulling, name="source of a stream", context=self._context)
         except Exception as error:  # noqa: BLE001 (the loop's task factory is the program's)
             pulling.close()
-            self._error, self._over = error, True
-            self._portal.post(self._notify)
+            self._finish(error)
             return
         # Not its last line: a Task that is cancelled before its first step has none.
         self._task.add_done_callback(self._end)
@@ -221,13 +225,18 @@ class LoopSource:
     def _end(self, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()
         if task.cancelled() and not self._stopping:
-            self._error = StateError("the source of the stream was cancelled in Python, by its own program")
-        elif isinstance(error, Exception):
-            self._error = error
-        elif error is not None and not is_closing(error):
-            self._error = explain_exit("the source of the stream", error)
-        self._over = True
-        self._portal.post(self._notify)
+            error = StateError("the source of the stream was cancelled in Python, by its own program")
+        elif error is not None and not isinstance(error, Exception):
+            error = None if is_closing(error) else explain_exit("the source of the stream", error)
+        self._finish(error)
+
+    def _finish(self, error: Exception | None) -> None:
+        """Note that the iterable has ended, in the Task's last step or before its first."""
+        with self._lock:
+            self._error, self._over = error, True
+            notify, self._trio_waits = self._trio_waits, False
+        if notify:
+            self._portal.post(self._notify)
 
 
 def _explain_closed() -> StateError:

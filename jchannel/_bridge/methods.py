@@ -27,7 +27,7 @@ from jchannel._bridge.loop_source import LoopSource
 from jchannel._bridge.mailbox import LOOP_CHECK_SECONDS, LoopClosedError, LoopMailbox, Work
 from jchannel._bridge.marks import Place, find_place
 from jchannel._bridge.portal import Portal
-from jchannel._bridge.readers import BridgedStream, read_in_threads, read_on_loop
+from jchannel._bridge.streams import BridgedStream, read_in_threads, read_on_loop
 from jchannel._core.exits import explain_exit
 from jchannel._core.handlers import MethodCancelledError, Methods, find_method
 from jchannel._core.invocation import CURRENT, Invocation, UnsendableError, is_stream, pack_result

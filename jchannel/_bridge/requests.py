@@ -11,8 +11,7 @@ from jchannel._bridge.blocked import BlockedMethods, explain_busy
 from jchannel._bridge.handles import ChannelHandle
 from jchannel._bridge.jobs import Job, OnDone, Running
 from jchannel._bridge.portal import open_thread_portal
-from jchannel._bridge.readers import BridgedStream
-from jchannel._bridge.streams import Streams
+from jchannel._bridge.streams import BridgedStream, Streams
 from jchannel._core.arguments import PIPE, check_timeout, pack_call, pack_echo
 from jchannel._core.invocation import CURRENT
 from jchannel._core.request import Request
@@ -146,7 +145,7 @@ class Requests:
     def _make_with_stream(
         self, message: messages.Request, stream: object, limit: float, progress: Progress | None
     ) -> RequestJob:
-        portal = self._channel.portal
+        portal = self._channel.server.current_portal or open_thread_portal()
         source = self._streams.check_source(stream, portal)
         if progress is not None:
             check_progress(progress)

@@ -28,6 +28,7 @@ from jchannel._core.tree import CallNode
 from jchannel._guarded import is_a, log, name_of, text_of
 from jchannel._protocol.messages import Call, Echo, Error, Pipe, Result
 from jchannel._protocol.values import pack
+from jchannel._streams.sources import check_source
 
 if TYPE_CHECKING:
     from jchannel._core.endpoint import Endpoint
@@ -242,7 +243,7 @@ class Dispatcher:
             raise
         with quota.preparing():
             with quota.opening():  # No checkpoint before it: the place is taken.
-                stream = await self._streams.open(source, what, self._endpoint, quota=quota)
+                stream = await self._streams.open(check_source(source), what, self._endpoint, quota=quota)
             try:
                 invocation.succeed_with_stream(stream, await stream.wait_short())
             except BaseException:

@@ -63,7 +63,6 @@ class IncomingStream(Stream):
         received: The bytes that have arrived beside the messages.
         begun: Whether somebody has begun to read it.
         over: Whether nothing more will arrive, or be wanted.
-        broken: Why its source has failed, where there are still parts to ask for.
         origin: The stream that it answers, of which it may be made; ``None`` where it answers none.
     """
 
@@ -79,7 +78,6 @@ class IncomingStream(Stream):
         self.received: int = 0
         self.begun: bool = False
         self.over: bool = data is not None
-        self.broken: Exception | None = None
         self.origin: OutgoingStream | None = None
         self._session = session
         self._state = IncomingState.UNREAD if data is None else IncomingState.ENDED
@@ -106,17 +104,30 @@ class IncomingStream(Stream):
 
         Cancelling it loses nothing.
         """
+        await self.wait_arrived()
+        if not self._buffer.size:
+            return b""
+        data = self._buffer.take_piece()
+        if self._on_move is not None:
+            self._on_move()
+        return data
+
+    async def wait_arrived(self) -> None:
+        """Wait until something has arrived, or the end of the stream; the reading begins with that.
+
+        Raises:
+            The error that ended the stream.
+
+        Cancelling it does nothing else.
+        """
         if not self.begun:
             self.begin()
         if self._buffer.size or self._state is IncomingState.ENDED:
             await trio.lowlevel.checkpoint()
-        while not self._buffer.size:
+        while not self._buffer.size and self._state is not IncomingState.ENDED:
             if self._error is not None:
                 raise copy_error(self._error)
-            if self._state is IncomingState.ENDED:
-                return b""
             await self._buffer.wait_changed()
-        return self._buffer.take_piece()
 
     def begin(self) -> None:
         """Begin to read it, as the first ``receive`` does: nobody has begun yet."""
@@ -131,6 +142,8 @@ class IncomingStream(Stream):
         Behind the last bytes of the stream there is an empty piece, as ``receive`` would return it.
         """
         pieces = self._buffer.take_pieces()
+        if self._on_move is not None:
+            self._on_move()
         if self._state is IncomingState.ENDED:
             pieces.append(b"")
         return pieces
@@ -198,23 +211,10 @@ class IncomingStream(Stream):
             self._error = error
             self._end(IncomingState.FAILED)
 
-    def note_broken(self, error: Exception) -> None:
-        """Remember why its source has failed."""
-        if self.in_parts:
-            self.broken = error
-            self._buffer.notify()
-        else:
-            self.fail(error)
-
-    async def wait_broken(self) -> None:
-        """Wait until it is known why its source has failed, or nothing is wanted. Cancelling it does nothing else."""
-        while self.broken is None and not self.over:
-            await self._buffer.wait_changed()
-
     def break_off(self, error: Exception) -> None:
-        """End the stream because nothing more comes, with the error of its source or, if there is none, this one."""
+        """Stop its source, and end the stream with an error, which its reader gets after what has arrived."""
         self._session.stop_stream(self.info.id)
-        self.fail(self.broken or error)
+        self.fail(error)
 
     def _move(self, state: IncomingState) -> None:
         assert state in _FOLLOWING[self._state], (self._state, state)
@@ -223,6 +223,7 @@ class IncomingStream(Stream):
     def _end(self, state: IncomingState) -> None:
         self._move(state)
         self.over = True
+        self._on_move = None
         self._buffer.notify()
         self._registry.forget(self)
         self.exits.close()

@@ -126,7 +126,7 @@ class OutgoingStream(Stream):
     @property
     def ready(self) -> bool:
         """Whether it has a piece to take that its credit allows, or has ended behind the last one."""
-        if self.place is None:  # It has ended while it stood in line.
+        if self.place is None:  # It has ended.
             return False
         if self._buffer.size:
             return self.credit > 0
@@ -177,6 +177,8 @@ class OutgoingStream(Stream):
             if self.source_state is SourceState.READING:
                 self.stop()
             self._buffer.notify()
+            if self._on_move is not None:
+                self._on_move()
             with trio.move_on_after(self._close_seconds, shield=True) as timer:
                 await self._close_source()
             if timer.cancelled_caught:
@@ -209,6 +211,8 @@ class OutgoingStream(Stream):
     async def _put(self, piece: bytes) -> None:
         """Put a piece where the reader takes it, and wait until there is room for more."""
         self._buffer.put(piece)
+        if self._on_move is not None:
+            self._on_move()
         while self._buffer.full:
             await self._buffer.wait_changed()
 
@@ -292,7 +296,7 @@ class OutgoingStream(Stream):
 
     def sent_inside(self) -> None:
         """Take the whole stream, which a message has taken with it. It has ended."""
-        self._note_taken(self._buffer.take())
+        self._count(self._buffer.take(), inside=True)
         self.end()
 
     def carry_in_pieces(self) -> None:
@@ -301,14 +305,16 @@ class OutgoingStream(Stream):
         self.in_pieces = True
         self._registry.revoke_ticket(self)
 
-    def take_piece(self, limit: int) -> bytes | None:
-        """Take what is there, up to a limit in bytes; empty at the end of the stream, and ``None`` before there is any.
+    def take_piece(self, limit: int) -> bytes:
+        """Take what is there, up to a limit in bytes; empty at the end of the stream. It must be ``ready``.
 
         Raises:
             SourceFailedError: The source has raised, and what came before has been taken.
         """
         if not self._buffer.size:
-            return b"" if self._end_if_all_taken() else None
+            ended = self._end_if_all_taken()
+            assert ended, "it is not ready"
+            return b""
         return self._count(self._buffer.take_within(limit))
 
     async def take(self, limit: float = _PIECE) -> bytes:
@@ -371,6 +377,7 @@ class OutgoingStream(Stream):
         """End the stream for those who would begin to take it. Whoever has begun goes on to its end."""
         if not self._ended:
             self._ended = True
+            self._on_move = None
             if self.quota is not None:
                 self.quota.expect_leave()
             self._registry.retire(self)
@@ -391,13 +398,11 @@ class OutgoingStream(Stream):
             raise SourceFailedError from self.error
         return True
 
-    def _count(self, data: bytes) -> bytes:
-        self._note_taken(data)
-        for tally in self._tallies:
-            tally.stream_bytes_sent += len(data)
-        return data
-
-    def _note_taken(self, data: bytes) -> None:
+    def _count(self, data: bytes, *, inside: bool = False) -> bytes:
+        """Count bytes that have been taken, inside a message or beside it, and return them."""
         self.taken += len(data)
         if self.consumer is not None:
             self.consumer.note_progress()
+        for tally in self._tallies if not inside else ():
+            tally.stream_bytes_sent += len(data)
+        return data

@@ -35,7 +35,6 @@ from jchannel._core.invocation import Invocation
 from jchannel._core.limits import Limits
 from jchannel._core.nursery import aclose_now, open_flat_nursery
 from jchannel._core.outbox import ConvertStream
-from jchannel._core.peer_carrier import PeerCarrier
 from jchannel._core.session import Session
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.transport import Link, LinkClosed
@@ -196,7 +195,7 @@ class Peer:
             await self._changed.park()
         return next(iter(self.channels.values()))
 
-    def connect(self, link: Link, connection: Connection, carrier: PeerCarrier) -> None:
+    def connect(self, link: Link, connection: Connection) -> None:
         """Make the session of a link that has been welcomed."""
         self.session = Session(
             link,
@@ -208,7 +207,6 @@ class Peer:
             far_side="the server",
             remote_error=KernelError,
             streams=self.streams,
-            carrier=carrier,
             heartbeat=None,
             far_beat=connection.far_beat,
         )
@@ -370,10 +368,7 @@ async def _open_session(
     if timer.cancelled_caught:
         raise trio.TooSlowError(f"{url} {waits_for} within {limits.handshake_seconds:g} s")
     log(logging.INFO, "connected to %s", url)
-    # The server's number counts, and the peer's own where that is less: each may hold a connection.
-    most = min(connection.http_streams, limits.http_streams)
-    carrier = PeerCarrier(peer.nursery, connect, parts.netloc, parts.path, most)
-    peer.connect(link, connection, carrier)
+    peer.connect(link, connection)
     return early
 
 

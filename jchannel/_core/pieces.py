@@ -1,5 +1,8 @@
 """The streams of a session that travel as pieces on its link, behind the messages and never in front of them.
 
+All of a Python peer's do. A page may take those of the server over HTTP instead, and post its own: it decides for each,
+as it sees how many of the browser's connections it holds. So a server offers it both.
+
 Each stream may send as many bytes as its reader has given it credit for, so none waits for another's reader. Those
 that have something to send take turns, a piece each. The connection bounds what is under way of all of them together.
 """
@@ -12,10 +15,11 @@ from typing import Final
 
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
-from jchannel._protocol.connection import Connection
-from jchannel._protocol.messages import Ack, Credit, End, Message, Piece
+from jchannel._core.stream_registry import StreamRegistry
+from jchannel._protocol.connection import Connection, Role
+from jchannel._protocol.messages import Ack, Credit, End, Message, Piece, Ticket
 from jchannel._protocol.window import PIECE_LIMIT
-from jchannel.errors import ProtocolError
+from jchannel.errors import ProtocolError, StateError
 
 __all__ = ["CREDIT_BYTES", "Pieces"]
 
@@ -28,18 +32,42 @@ class Pieces:
 
     Args:
         connection: The session's protocol.
-        tell: Sends a message.
-        wake: Called when ``next_frame`` may have a frame.
+        streams: Issues the tickets of a server's session.
+        tell: Sends a message soon.
+        queue: Queues a message, in ``queue_next``.
+        wake: Called when ``queue_next`` may have something to queue.
     """
 
-    def __init__(self, connection: Connection, tell: Callable[[Message], None], wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        streams: StreamRegistry,
+        tell: Callable[[Message], None],
+        queue: Callable[[Message], object],
+        wake: Callable[[], None],
+    ) -> None:
         self._connection = connection
+        self._streams = streams
+        self._is_server = connection.role is Role.SERVER
         self._tell = tell
+        self._queue = queue
         self._wake = wake
         # Those whose turn comes, in its order.
         self.line: dict[OutgoingStream, None] = {}
 
     # Streams of this side
+
+    def offer(self, stream: OutgoingStream) -> str | None:
+        """Return the ticket with which a page may fetch a stream instead; ``None`` where this side is the page."""
+        return self._streams.issue_ticket(stream) if self._is_server else None
+
+    def take_ticket(self, stream: OutgoingStream, ticket: Ticket) -> None:
+        """Begin to send a stream that the server asks for: with its credit, and not with its ticket."""
+        if ticket.credit is not None:
+            self.begin(stream, ticket.credit)
+            return
+        stream.break_off(StateError("the stream cannot be sent: the server takes it over HTTP only"))
+        stream.stop()
 
     def begin(self, stream: OutgoingStream, size: int) -> None:
         """Begin to send a stream as pieces, which its reader gives credit for so many bytes."""
@@ -67,23 +95,20 @@ class Pieces:
         if self.line:
             self._wake()
 
-    def next_frame(self) -> str | bytes | None:
-        """Return a frame with the next pieces, if there are any that may leave. Called when no message waits."""
+    def queue_next(self) -> None:
+        """Queue the next pieces that may leave, as many as make a frame. Called when no message waits."""
         while self.line and self._connection.waiting_bytes < PIECE_LIMIT and (room := self._connection.piece_room):
             stream = next(iter(self.line))
             del self.line[stream]
-            if stream.ready:
-                self._send_piece(stream, min(room, stream.credit))
-        return self._connection.next_frame()
+            if stream.place is not None:  # Or it has ended while it stood in line.
+                self._send_piece(stream, stream.place[1], min(room, stream.credit))
 
     def _enter_line(self, stream: OutgoingStream) -> None:
         if stream not in self.line and stream.ready:
             self.line[stream] = None
             self._wake()
 
-    def _send_piece(self, stream: OutgoingStream, limit: int) -> None:
-        assert stream.place is not None
-        _, number = stream.place
+    def _send_piece(self, stream: OutgoingStream, number: int, limit: int) -> None:
         try:
             data = stream.take_piece(limit)
         except SourceFailedError:
@@ -92,16 +117,21 @@ class Pieces:
             return
         if data:
             stream.credit -= len(data)
-            self._tell(Piece(number, data))
-            self._enter_line(stream)
+            self._queue(Piece(number, data))
+            if stream.ready:
+                self.line[stream] = None
         else:
-            self._tell(End(number))
+            self._queue(End(number))
 
     # Streams of the far side
 
-    def expect(self, stream: IncomingStream) -> None:
-        """Expect the first pieces of a stream. Its source is told of ``CREDIT_BYTES``."""
-        stream.credit = CREDIT_BYTES
+    def request(self, stream: IncomingStream) -> None:
+        """Ask for a stream with the first credit; a server also with a ticket, with which a page may post it."""
+        number, stream.credit = stream.info.id, CREDIT_BYTES
+        if self._is_server:
+            self._tell(Ticket(number, self._streams.issue_ticket(stream), CREDIT_BYTES))
+        else:
+            self._tell(Credit(number, CREDIT_BYTES))
 
     def receive(self, stream: IncomingStream | None, message: Piece | End) -> None:
         """Receive a piece or the end of a stream, or of one that has ended.
@@ -109,8 +139,8 @@ class Pieces:
         Raises:
             ProtocolError: There was no credit for it.
         """
-        if self._connection.ack_due:
-            self._tell(Ack(self._connection.ack_due))
+        if arrived := self._connection.window.ack_due:
+            self._tell(Ack(arrived))
         if stream is None:
             return
         if stream.over_http or not stream.begun:

@@ -35,11 +35,13 @@ class Room:
         limits: The limits of what the far side controls.
 
     Attributes:
+        waited_for: Whether somebody waits for room, or for less to be said: then ``go_on`` is to be called.
         woken: Whether tasks were woken that take the room in their next step: nobody else has a turn before that.
         most_unasked: From how many more bytes on that are said without waiting for room nothing more is received.
     """
 
     def __init__(self, connection: Connection, limits: Limits) -> None:
+        self.waited_for: bool = False
         self.woken: bool = False
         self._connection = connection
         self._limits = limits
@@ -74,6 +76,7 @@ class Room:
     def flush_when_free(self, waiting: Flushable) -> None:
         """Flush an outbox or a dispatcher when there is room, or the session has ended."""
         self._waiting[waiting] = None
+        self.waited_for = True
 
     async def wait(self) -> None:
         """Wait until there is room, or the session has ended. It is no checkpoint where it need not wait.
@@ -81,11 +84,13 @@ class Room:
         Cancelling it does nothing else.
         """
         while not self._ended and not self.free:
+            self.waited_for = True
             await self._answers.park()
 
     async def wait_to_receive(self) -> None:
         """Wait until less is to be said, or the session has ended. Cancelling it does nothing else."""
         while self.overfull and not self._ended:
+            self.waited_for = True
             await self._reader.park()
 
     def go_on(self) -> None:
@@ -107,6 +112,7 @@ class Room:
                 self._having_turn = None
         if self._reader and not self.overfull:
             self._reader.unpark()
+        self.waited_for = bool(self._answers or self._waiting or self._reader)
 
     def end(self) -> None:
         """Let all go on that wait: the session has ended."""

@@ -136,8 +136,7 @@ class Server:
         self.prefix: str = "" if self._url is None else urlsplit(self._url).path
         self.gate: Gate = Gate(self.token, frozenset(), check_origins(origins))
         self.routes: Routes = Routes(self.prefix)
-        self._carrier = ServerCarrier(self.streams)
-        self.routes.add(STREAMS_PATH, self._carrier.serve)
+        self.routes.add(STREAMS_PATH, ServerCarrier(self.streams).serve)
         self._acceptor = Acceptor(self.gate, self.routes, self.prefix, self.limits, self._serve_page)
         self._state = ServerState.STARTING
         self._clock = trio.lowlevel.current_clock()
@@ -468,7 +467,6 @@ class Server:
             far_side="the page",
             remote_error=FrontendError,
             streams=self.streams,
-            carrier=self._carrier,
             heartbeat=self._heartbeat,
             tally=self._socket_tally,
         )

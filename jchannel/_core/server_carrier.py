@@ -18,14 +18,11 @@ from urllib.parse import parse_qs
 import trio
 
 from jchannel._core.asgi import Receive, Scope, Send, respond, show_token
-from jchannel._core.carrier import Carrier, break_off
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
-from jchannel._core.pieces import CREDIT_BYTES
 from jchannel._core.stream import Stream
 from jchannel._core.stream_registry import StreamRegistry
-from jchannel._protocol.messages import Ticket
 from jchannel._protocol.parts import Part, PartMark, encode_part
 from jchannel.errors import StateError
 
@@ -53,10 +50,8 @@ _STREAM_HEADERS: Final = [
 ]
 
 
-class ServerCarrier(Carrier):
-    """The server's side: issues tickets, and answers the requests that come with them.
-
-    ``serve`` is an ASGI app for the paths below ``STREAMS_PATH``.
+class ServerCarrier:
+    """Answers the requests that come with tickets: ``serve`` is an ASGI app for the paths below ``STREAMS_PATH``.
 
     Args:
         streams: The server's streams.
@@ -64,18 +59,6 @@ class ServerCarrier(Carrier):
 
     def __init__(self, streams: StreamRegistry) -> None:
         self._streams = streams
-
-    def offer(self, stream: OutgoingStream) -> str | None:
-        """Return a new ticket to fetch a stream with, at once or in parts."""
-        return self._streams.issue_ticket(stream)
-
-    def request(self, stream: IncomingStream) -> Ticket:
-        """Return a new ticket to post a stream with, or credit to send it as pieces: the page chooses."""
-        return Ticket(stream.info.id, self._streams.issue_ticket(stream), CREDIT_BYTES)
-
-    def post(self, stream: OutgoingStream, ticket: Ticket) -> bool:  # noqa: ARG002 (it is never posted)
-        """Raise an error: the protocol's table of states lets only a server issue tickets, so this is never called."""
-        raise AssertionError(ticket)
 
     async def serve(self, ticket: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request. Cancelling it breaks the response off.
@@ -96,7 +79,7 @@ class ServerCarrier(Carrier):
                     await answer()
                 except Exception:
                     # Who serves HTTP logs it and breaks the response off. Nobody carries what is left of the stream.
-                    break_off(stream)
+                    _break_off(stream)
                     raise
                 nursery.cancel_scope.cancel()
 
@@ -115,6 +98,14 @@ class ServerCarrier(Carrier):
         if scope["method"] == "POST":
             return _receive_post(stream if isinstance(stream, IncomingStream) else None, query, receive, send)
         return _respond(send, HTTPStatus.GONE)
+
+
+def _break_off(stream: Stream) -> None:
+    """End a stream on both sides: an error of the library has ended its carrying, and nobody would go on with it."""
+    assert isinstance(stream, IncomingStream | OutgoingStream)
+    stream.break_off(StateError("the stream is broken: an error of jchannel has ended it"))
+    if isinstance(stream, OutgoingStream):
+        stream.stop()
 
 
 async def _cut_off(session: Session, request: trio.CancelScope) -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
-from jchannel._core.carrier import Carrier
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.invocation import Invocation
 from jchannel._core.limits import Limits
@@ -134,7 +133,6 @@ class Session:
         far_side: What the far side is called in messages for people.
         remote_error: The exception that the far side's errors become.
         streams: Where the streams of both directions are entered.
-        carrier: Carries the bytes of streams.
         heartbeat: Seconds between two beats, and the most that the answer may take. ``None``: this side answers them.
         far_beat: Seconds between two beats of the far side, which is lost when nothing comes from it for three of them;
             ``None`` where it sends none.
@@ -166,7 +164,6 @@ class Session:
         far_side: str,
         remote_error: type[RemoteError],
         streams: StreamRegistry,
-        carrier: Carrier,
         heartbeat: float | None,
         far_beat: float | None = None,
         tally: SocketTally | None = None,
@@ -191,8 +188,7 @@ class Session:
         self._channels = channels
         self._serve = serve
         self._streams = streams
-        self._carrier = carrier
-        self._pieces = Pieces(connection, self.tell, self._rouse_writer)
+        self._pieces = Pieces(connection, streams, self.tell, self._queue_piece, self._rouse_writer)
         self._heartbeat = heartbeat
         self._far_beat = far_beat
         self._beat_answered = trio.Event()
@@ -364,17 +360,14 @@ class Session:
                 stream.sent_inside()
                 return sent
         self._streams.number(stream, self, number)
-        sent = send(StreamInfo(number, stream.total, None, self._carrier.offer(stream)))
+        sent = send(StreamInfo(number, stream.total, None, self._pieces.offer(stream)))
         stream.announced(self, number)
         return sent
 
     def begin_stream(self, stream: IncomingStream) -> None:
         """Make a stream's source send, because somebody has begun to read it."""
         try:
-            message = self._carrier.request(stream)
-            if message is not None:
-                self._pieces.expect(stream)
-                self.tell(message)
+            self._pieces.request(stream)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             self.break_off(error)  # It ends the stream, too, with an error that its reader gets.
 
@@ -389,7 +382,7 @@ class Session:
             if not isinstance(message, Broken):
                 self._pieces.receive(incoming, message)
             elif incoming is not None:
-                incoming.note_broken(self.remote_error("exception", message.name, message.message))
+                incoming.fail(self.remote_error("exception", message.name, message.message))
             return
         outgoing = self._streams.find_outgoing(self, message.stream)
         if outgoing is None:
@@ -398,9 +391,8 @@ class Session:
             outgoing.stop()
         elif isinstance(message, Credit):
             self._pieces.allow(outgoing, message.bytes)
-        elif not self._carrier.post(outgoing, message):
-            assert message.credit is not None
-            self._pieces.begin(outgoing, message.credit)
+        else:
+            self._pieces.take_ticket(outgoing, message)
 
     # The connection
 
@@ -494,6 +486,11 @@ class Session:
             self.break_off(error)
         return self.alive
 
+    def _queue_piece(self, message: Message) -> None:
+        """Queue what is sent of a stream, in the turn of its pieces."""
+        if self._queue(message):
+            self.tally.messages_sent += 1
+
     def _say_goodbye(self, reason: str, message: str) -> bool:
         """Queue a goodbye, where the connection can carry one. Return whether it was queued."""
         if self._connection.state is not State.READY:
@@ -532,9 +529,9 @@ class Session:
 
     def _send_frame(self) -> bool:
         """Send the next frame, as far as the link takes it. Return whether there was one."""
+        if self._pieces.line and not self._connection.waiting_bytes:
+            self._pieces.queue_next()
         frame = self._connection.next_frame()
-        if frame is None and self._pieces.line:
-            frame = self._pieces.next_frame()
         if frame is None:
             return False
         self._unsent = not self._link.send_nowait(frame)
@@ -573,7 +570,8 @@ class Session:
             if self._unsent:
                 await self._link.flush()
                 self._unsent = False
-            self.room.go_on()
+            if self.room.waited_for:
+                self.room.go_on()
             woken = self.room.woken
             if woken:  # In the second pass of the scheduler all of them have had their step.
                 await trio.lowlevel.checkpoint()

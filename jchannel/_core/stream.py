@@ -34,18 +34,16 @@ class Buffer:
     Attributes:
         size: The number of bytes in it.
         limit: From how many bytes on it is full.
-        on_change: Called at each change, or ``None``.
         quota: Counts its bytes together with those of others, or ``None``.
     """
 
-    __slots__ = ("_changed", "_pieces", "limit", "on_change", "quota", "size")
+    __slots__ = ("_changed", "_pieces", "limit", "quota", "size")
 
     def __init__(self, pieces: Iterable[bytes] = ()) -> None:
         self._pieces = deque(pieces)
         self._changed = trio.lowlevel.ParkingLot()
         self.size: int = sum(map(len, self._pieces))
         self.limit: int = READ_AHEAD
-        self.on_change: Callable[[], None] | None = None
         self.quota: StreamQuota | None = None
 
     def __bool__(self) -> bool:
@@ -59,21 +57,20 @@ class Buffer:
     def put(self, piece: bytes) -> None:
         """Append a piece."""
         self._pieces.append(piece)
-        self._count(len(piece))
-        self.notify()
+        self._change(len(piece))
 
     def put_short(self, piece: bytes) -> None:
         """Append a piece as ``put`` does; short ones are joined, as each piece takes memory beside its bytes."""
         if self._pieces and len(self._pieces[-1]) + len(piece) <= _SHORT:
-            self._count(-len(self._pieces[-1]))
-            piece = self._pieces.pop() + piece
-        self.put(piece)
+            self._pieces[-1] += piece
+        else:
+            self._pieces.append(piece)
+        self._change(len(piece))
 
     def take(self, limit: float = math.inf) -> bytes:
         """Remove and return what is there, up to a limit in bytes, or a single larger piece."""
-        taken = gather(self._pieces, limit)
-        self._count(-len(taken))
-        self.notify()
+        taken = self._pieces.popleft() if len(self._pieces) == 1 else gather(self._pieces, limit)
+        self._change(-len(taken))
         return taken
 
     def peek(self) -> bytes:
@@ -82,36 +79,33 @@ class Buffer:
 
     def take_within(self, limit: int) -> bytes:
         """Remove and return what is there, up to a limit in bytes: of a larger piece only its beginning."""
-        if self._pieces and len(self._pieces[0]) > limit:
-            piece = self._pieces.popleft()
-            self._pieces.extendleft((piece[limit:], piece[:limit]))
-        return self.take(limit)
+        if not self._pieces or len(self._pieces[0]) <= limit:
+            return self.take(limit)
+        taken, self._pieces[0] = self._pieces[0][:limit], self._pieces[0][limit:]
+        self._change(-limit)
+        return taken
 
     def take_piece(self) -> bytes:
         """Remove and return the next piece as it came."""
         piece = self._pieces.popleft()
-        self._count(-len(piece))
-        self.notify()
+        self._change(-len(piece))
         return piece
 
     def take_pieces(self) -> list[bytes]:
         """Remove and return all pieces."""
         pieces = list(self._pieces)
-        if pieces:
-            self.clear()
+        self._pieces.clear()
+        self._change(-self.size)
         return pieces
 
     def clear(self) -> None:
         """Drop what is there."""
         self._pieces.clear()
-        self._count(-self.size)
-        self.notify()
+        self._change(-self.size)
 
     def notify(self) -> None:
-        """Wake everybody who waits for a change, because something of the stream has changed."""
+        """Wake everybody who waits for a change, because something else of the stream has changed."""
         self._changed.unpark_all()
-        if self.on_change is not None:
-            self.on_change()
 
     def wait_changed(self) -> Awaitable[None]:
         """Wait until something may have changed. Cancelling it does nothing else."""
@@ -119,10 +113,12 @@ class Buffer:
             self.quota.watch(self)
         return self._changed.park()
 
-    def _count(self, change: int) -> None:
+    def _change(self, change: int) -> None:
+        """Count bytes that have come, or that have left, and wake everybody who waits for that."""
         self.size += change
         if self.quota is not None:
             self.quota.count(change)
+        self._changed.unpark_all()
 
 
 class Stream(ABC):
@@ -160,6 +156,7 @@ class Stream(ABC):
         self._buffer = buffer
         self._tallies = tallies
         self._registry = registry
+        self._on_move: Callable[[], None] | None = None
         self._since = trio.current_time()
 
     @property
@@ -172,10 +169,12 @@ class Stream(ABC):
         self.quota = self._buffer.quota = quota
         quota.enter()
 
-    def watch(self, on_change: Callable[[], None]) -> None:
-        """Call a function at each change of what waits here, until nothing more will be carried."""
-        self._buffer.on_change = on_change
-        self.exits.callback(setattr, self._buffer, "on_change", None)
+    def watch(self, on_move: Callable[[], None]) -> None:
+        """Call a function whenever this side's program has moved it, until nothing more will be carried.
+
+        Its source has given more, or has come to its end; or its reader has taken some.
+        """
+        self._on_move = on_move
 
     @abstractmethod
     def describe(self, now: float) -> StreamNode:

@@ -63,14 +63,13 @@ class StreamRegistry:
         """Open a source, enter it as a stream of a channel, and begin to read it.
 
         Args:
-            source: The source.
+            source: The source, as ``check_source`` has returned it.
             what: What the stream is called in the tree.
             channel: The channel, whose task reads it.
             progress: Called with what has been read of it.
             quota: What it is counted in, where the far side has caused it.
 
         Raises:
-            TypeError: It is not one.
             OSError: It is a path that cannot be opened.
 
         Cancelling it leaves nothing open.

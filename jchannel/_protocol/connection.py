@@ -110,8 +110,8 @@ class Connection:
         role: As above.
         state: How far it is.
         frame_limit: As above.
-        http_streams: The most streams that travel over HTTP at once, as the server's welcome says.
         far_beat: The seconds between two beats of the server, as its welcome says.
+        window: How many bytes of pieces are under way, in both directions.
         waiting_bytes: The size of the messages that no frame has taken yet.
         waiting_unasked: The bytes that those of them take which are queued whether there is room or not.
         sent_size: The bytes of the frame that ``next_frame`` has returned last.
@@ -122,7 +122,6 @@ class Connection:
         self.role = role
         self.state: State = State.OPENING
         self.frame_limit: int = frame_limit
-        self.http_streams: float = math.inf
         self.far_beat: float | None = None
         self._way_limit: float = math.inf
         self._far_role = Role.PAGE if role is Role.SERVER else Role.SERVER
@@ -132,18 +131,18 @@ class Connection:
         self._last_far_stream = 0
         self._asked: dict[int, type[Request]] = {}
         self._running: set[int] = set()
-        self._window = window = Window()
+        self.window: Window = Window()
         #: What notes the messages that are more than requests and answers.
         self._note_sent: dict[type[Message], Callable[[Any], None]] = {
             Hello: self._apply_limits,
             Welcome: self._apply_limits,
-            Piece: window.send,
-            Ack: window.send,
+            Piece: self.window.send,
+            Ack: self.window.send,
         }
         self._note_received: dict[type[Message], Callable[[Any], None]] = {
             **self._note_sent,
-            Piece: window.receive,
-            Ack: window.receive,
+            Piece: self.window.receive,
+            Ack: self.window.receive,
         }
         self._waiting: deque[Encoded] = deque()
         self.waiting_bytes: int = 0
@@ -196,14 +195,9 @@ class Connection:
     @property
     def piece_room(self) -> int:
         """The most bytes that the next piece may have; 0 if none may leave, as until those under way have arrived."""
-        if self.state is not State.READY or not self._window.open:
+        if self.state is not State.READY or not self.window.open:
             return 0
         return min(PIECE_LIMIT, self.frame_limit - _PIECE_OVERHEAD)
-
-    @property
-    def ack_due(self) -> int:
-        """The bytes of pieces that are to be acknowledged now; 0 for none yet."""
-        return self._window.ack_due
 
     def send(self, message: Message) -> None:
         """Queue a message for the next frame.
@@ -323,8 +317,6 @@ class Connection:
         else:
             self.frame_limit = int(min(self._way_limit, message.frame_limit))
             self.far_beat = message.beat
-            if message.http_streams is not None:
-                self.http_streams = message.http_streams
 
     def _receive_stream(self, stream: StreamInfo) -> None:
         if stream.id <= self._last_far_stream:

@@ -399,7 +399,7 @@ def encode(message: Message) -> Encoded:
         else:
             text += f',"{name}":{to_json(value)}'
     if attachments:
-        text += f',"attachments":{to_json([attachment.describe() for attachment in attachments])}'
+        text += f',"attachments":{to_json(list(map(Attachment.describe, attachments)))}'
     text += "}"
     size = len(text) if text.isascii() else len(text.encode())
     for attachment in attachments:

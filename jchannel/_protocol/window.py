@@ -21,28 +21,25 @@ _ACK_FROM: Final = PIECES_UNDER_WAY // 4
 
 
 class Window:
-    """Counts the pieces of one side of a connection."""
+    """Counts the pieces of one side of a connection.
+
+    Attributes:
+        open: Whether a piece may be sent now. Otherwise those under way must arrive first.
+        ack_due: The bytes that are to be acknowledged now; 0 for none yet.
+    """
 
     def __init__(self) -> None:
+        self.open: bool = True
+        self.ack_due: int = 0
         self._under_way = 0
         self._unacknowledged = 0
-
-    @property
-    def open(self) -> bool:
-        """Whether a piece may be sent now. Otherwise those under way must arrive first."""
-        return self._under_way + PIECE_LIMIT <= PIECES_UNDER_WAY
-
-    @property
-    def ack_due(self) -> int:
-        """The bytes that are to be acknowledged now; 0 for none yet."""
-        return self._unacknowledged if self._unacknowledged >= _ACK_FROM else 0
 
     def send(self, message: Piece | Ack) -> None:
         """Count a message of this side."""
         if isinstance(message, Piece):
-            self._under_way += len(message.data)
+            self._count_under_way(len(message.data))
         else:
-            self._unacknowledged -= message.bytes
+            self._count_unacknowledged(-message.bytes)
 
     def receive(self, message: Piece | Ack) -> None:
         """Count a message of the far side.
@@ -51,10 +48,18 @@ class Window:
             ProtocolError: It sends more than may be under way, or acknowledges more than was sent.
         """
         if isinstance(message, Piece):
-            self._unacknowledged += len(message.data)
+            self._count_unacknowledged(len(message.data))
             if self._unacknowledged > PIECES_UNDER_WAY:
                 raise ProtocolError(f"more than {PIECES_UNDER_WAY:,} bytes of pieces are under way")
         else:
             if message.bytes > self._under_way:
                 raise ProtocolError(f"{message.bytes} bytes are acknowledged, and {self._under_way} are under way")
-            self._under_way -= message.bytes
+            self._count_under_way(-message.bytes)
+
+    def _count_under_way(self, change: int) -> None:
+        self._under_way += change
+        self.open = self._under_way + PIECE_LIMIT <= PIECES_UNDER_WAY
+
+    def _count_unacknowledged(self, change: int) -> None:
+        self._unacknowledged += change
+        self.ack_due = self._unacknowledged if self._unacknowledged >= _ACK_FROM else 0

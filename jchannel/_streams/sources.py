@@ -390,27 +390,25 @@ async def open_source(stream: object, threads: Threads) -> Source:
     """Open the source of a stream. A path is opened; anything else stays untouched until it is read.
 
     Args:
-        stream: An object that ``check_source`` accepts.
+        stream: What ``check_source`` has returned.
         threads: Runs what blocks.
 
     Returns:
         The source, which must be closed.
 
     Raises:
-        TypeError: ``stream`` cannot be sent. If an iterable produces something other than bytes-like objects, the read
-            raises ``TypeError``.
-        ValueError: ``stream`` is a file that is closed or not open for reading.
         FileNotFoundError: The path does not exist.
         OSError: The path cannot be read.
         StateError: There is no thread left to wait for what the path leads to.
 
+    If an iterable produces something other than bytes-like objects, the read raises ``TypeError``.
+
     Cancelling: the path is not opened, or the source is returned all the same.
     """
-    stream = check_source(stream)
     if isinstance(stream, bytes):
         return _BufferSource(stream)
     if isinstance(stream, AsyncIterable):
-        return _AsyncSource(aiter(stream))
+        return stream if isinstance(stream, Source) else _AsyncSource(aiter(stream))
     if isinstance(stream, os.PathLike):
         path = Path(stream)
         opened = await threads.run_short(_open_regular, path)

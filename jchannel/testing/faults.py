@@ -89,8 +89,8 @@ class Fault:
 class Direction(Transit):
     """What happens to what goes in one direction, to the page or to Python.
 
-    ``Page.to_page`` and ``Page.to_python`` are the two. What is set here holds for the connections of this page, those
-    to come included: the one of the messages, and those of streams.
+    ``Page.to_page`` and ``Page.to_python`` are the two. What is set here holds for the connection of this page and for
+    those to come. Its messages and the bytes of its streams travel on one.
 
     Attributes:
         held: Whether nothing passes.
@@ -109,7 +109,7 @@ class Direction(Transit):
     def hold(self) -> None:
         """Let nothing pass from now on, until ``release``.
 
-        Up to 64 KiB of each connection are under way then; whoever sends more waits.
+        Up to 64 KiB of what is sent are under way then; whoever sends more waits.
         """
         self.held = True
 

@@ -15,8 +15,7 @@ from jchannel._bridge.handles import ServerHandle
 from jchannel._bridge.jobs import Job, TaskJob
 from jchannel._bridge.methods import BridgedMethods
 from jchannel._bridge.owner import Owner
-from jchannel._bridge.readers import BridgedStream
-from jchannel._bridge.streams import Streams
+from jchannel._bridge.streams import BridgedStream, Streams
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.invocation import current_invocation
 from jchannel._core.limits import Limits

@@ -20,7 +20,7 @@ import trio.testing
 
 import jchannel
 from jchannel._bridge.call import Call
-from jchannel._bridge.readers import BridgedStream
+from jchannel._bridge.streams import BridgedStream
 from jchannel._core.request import CANCELLED, Request
 from jchannel.testing.hold import PATIENCE
 from jchannel.testing.jobs import KitJob

@@ -17,7 +17,6 @@ from jchannel._core.incoming import IncomingStream
 from jchannel._core.invocation import CURRENT
 from jchannel._core.limits import Limits
 from jchannel._core.outgoing import OutgoingStream
-from jchannel._core.peer_carrier import PeerCarrier
 from jchannel._core.request import Request
 from jchannel._core.server import Server as CoreServer
 from jchannel._core.session import Session
@@ -173,23 +172,6 @@ def close_behind_each_response(server: Server) -> None:
 def serve_pages_by(server: Server, serve: Callable[[Link, Connection, Hello], Awaitable[None]]) -> None:
     """Lets a function serve the pages that have said hello, instead of the server."""
     object.__setattr__(server._core._acceptor, "serve_page", serve)
-
-
-def carrier_of(peer: Peer) -> PeerCarrier:
-    """The carrier of a peer's streams."""
-    carrier = peer._core.session._carrier
-    assert isinstance(carrier, PeerCarrier)
-    return carrier
-
-
-def connect_by(peer: Peer, connect: Callable[[], Awaitable[trio.abc.Stream]]) -> None:
-    """Lets a function open the connections of a peer's streams."""
-    carrier_of(peer)._connect = connect
-
-
-def take_nothing_over_http(peer: Peer) -> None:
-    """From now on all streams between a peer and its server travel as pieces."""
-    carrier_of(peer)._most = 0
 
 
 def child_tasks(channel: Channel) -> frozenset[trio.lowlevel.Task]:

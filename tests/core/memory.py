@@ -85,7 +85,7 @@ class MemoryServer:
             nursery.start_soon(page.read)
             if hello:
                 await page.send(Hello(client, frame_limit))
-                await page.expect(Welcome)
+                page.welcome = await page.expect(Welcome)
             yield page
             await trio.aclose_forcefully(stream)
             nursery.cancel_scope.cancel()
@@ -110,6 +110,7 @@ class Page:
         self.link = link
         self.stream = stream
         self.connection = Connection(Role.PAGE)
+        self.welcome: Welcome
         self._messages: list[Message] = []
         self.beats = 0
         self._put, self._frames = trio.open_memory_channel[str | bytes](math.inf)

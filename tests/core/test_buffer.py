@@ -90,15 +90,6 @@ async def test_every_change_wakes_all_who_wait(name: str) -> None:
         CHANGES[name](buffer)
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_every_change_is_told(name: str) -> None:
-    buffer = Buffer([b"piece"])
-    changes: list[int] = []
-    buffer.on_change = lambda: changes.append(buffer.size)
-    CHANGES[name](buffer)
-    assert changes == [buffer.size]
-
-
 @pytest.mark.parametrize(
     ("limit", "taken"),
     [(1, [b"a", b"b", b"c", b"d"]), (2, [b"ab", b"c", b"de", b"f"]), (4, [b"abc", b"def"]), (10, [b"abcdef"])],

@@ -20,11 +20,11 @@ import trio.testing
 from jchannel._core.channel import ServerChannel
 from jchannel._core.invocation import Invocation
 from jchannel._core.outgoing import OutgoingStream
-from jchannel._core.peer_carrier import PeerCarrier
 from jchannel._core.request import Request
+from jchannel._core.server_carrier import ServerCarrier
 from jchannel._core.session import Session
 from jchannel.errors import RefusedError, RemoteError, StateError
-from jchannel.trio import Channel, Limits
+from jchannel.trio import Channel
 from tests.core.internals import channel_core, count_entries, count_in_server, peer_session, server_core, session_of
 from tests.core.memory import open_memory_server
 from tests.core.nth_checkpoint import run_seeded
@@ -220,16 +220,12 @@ STEPS: dict[str, tuple[Plant, Ends]] = {
     "numbering a stream": (of_streams("number"), Ends.SESSION),
     "issuing a ticket": (of_streams("issue_ticket"), Ends.SESSION),
     "beginning a stream": (of_session("begin_stream"), Ends.PART),
-    "offering a stream to a carrier": (of_part("_carrier", "offer"), Ends.SESSION),
-    "asking a carrier for a stream": (of_part("_carrier", "request"), Ends.SESSION),
-    "carrying": (of_part("_carrier", "_answer"), Ends.PART),
-    "carrying, in the peer": (
-        lambda planted: planted.patch.setattr(PeerCarrier, "_fetch", planted.fail),
-        Ends.PART,
-    ),
+    "offering a stream": (of_part("_pieces", "offer"), Ends.SESSION),
+    "asking for a stream": (of_part("_pieces", "request"), Ends.SESSION),
+    "carrying over HTTP": (lambda planted: planted.patch.setattr(ServerCarrier, "_answer", planted.fail), Ends.PART),
     "receiving pieces": (of_part("_pieces", "receive"), Ends.SESSION),
     "allowing pieces": (of_part("_pieces", "allow"), Ends.SESSION),
-    "sending pieces": (of_part("_pieces", "next_frame"), Ends.SESSION),
+    "sending pieces": (of_part("_pieces", "queue_next"), Ends.SESSION),
     "acknowledging pieces": (of_part("_pieces", "go_on"), Ends.SESSION),
     "opening a channel": (lambda planted: planted.patch.setattr(ServerChannel, "attach", planted.fail), Ends.SESSION),
     "handling an opened channel": (
@@ -289,8 +285,8 @@ def everything(world: World) -> Iterator[Callable[[], Awaitable[object]]]:
 
 
 async def play(plant: Plant, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with open_memory_server(heartbeat=10, limits=Limits(http_streams=1)) as memory:
-        world = World(memory, lockstep=True)
+    async with open_memory_server(heartbeat=10) as memory:
+        world = World(memory, lockstep=True, over_http=1)
         async with world.server.hold_channel("code", handler=world.handlers[0]) as channel:
             with trio.fail_after(PATIENCE):
                 with monkeypatch.context() as patch:

@@ -14,14 +14,13 @@ import pytest
 import trio
 import trio.testing
 
-from jchannel._core.peer_carrier import BODY_BYTES, _Exchange
 from jchannel._core.session import Session
 from jchannel._core.threads import TrioThreads
 from jchannel._protocol.connection import Connection
-from jchannel._protocol.parts import PART_LIMIT, Part, PartMark, encode_part
+from jchannel._protocol.parts import PartMark
 from jchannel._streams.reader import MetaGenerator
 from jchannel._streams.sources import open_source
-from jchannel.errors import ClosedError, FrontendError, KernelError, PageLostError, ProtocolError, RemoteError
+from jchannel.errors import ClosedError, FrontendError, KernelError, PageLostError, RemoteError
 from jchannel.trio import Limits
 from tests.core import internals
 from tests.core.memory import open_memory_server
@@ -690,9 +689,7 @@ async def test_a_peer_notices_that_nothing_comes_from_its_server_for_three_beats
             assert ("lost: nothing has come from it for 3000 s" in session.why_ended) == (beats > 3)
 
 
-async def test_a_peer_opens_as_many_connections_for_200_streams_as_travel_over_http(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
+async def test_a_peer_opens_no_connection_for_its_streams(autojump_clock: trio.testing.MockClock) -> None:
     async with limited("server") as here:
         connections = 0
 
@@ -705,34 +702,7 @@ async def test_a_peer_opens_as_many_connections_for_200_streams_as_travel_over_h
         async with trio.open_nursery() as nursery:
             for _ in range(200):
                 nursery.start_soon(read)
-        assert connections <= 1 + 3
-
-
-@pytest.mark.parametrize("extra", [0, 1])
-async def test_a_peer_takes_a_part_of_a_stream_as_long_as_may_be_and_no_longer(extra: int) -> None:
-    peer, server = trio.testing.memory_stream_pair()
-    data = bytes(PART_LIMIT - 8 + extra)
-    body = encode_part(Part(data, PartMark.LAST))
-    await server.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-    exchange = _Exchange(peer, "localhost")
-    if extra:
-        with pytest.raises(ProtocolError, match="answers 200 with more than 4,194,312 bytes"):
-            await exchange.get_part("/streams/x?offset=0")
-    else:
-        assert (await exchange.get_part("/streams/x?offset=0")).data == data
-
-
-@pytest.mark.parametrize("extra", [0, 1])
-async def test_a_peer_takes_an_answer_to_a_post_as_long_as_may_be_and_no_longer(extra: int) -> None:
-    peer, server = trio.testing.memory_stream_pair()
-    body = bytes(BODY_BYTES + extra)
-    await server.send_all(b"HTTP/1.1 410 Gone\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-    exchange = _Exchange(peer, "localhost")
-    if extra:
-        with pytest.raises(ProtocolError, match="answers 410 with more than 65,536 bytes"):
-            await exchange.post("/streams/x?offset=0", b"data")
-    else:
-        assert not await exchange.post("/streams/x?offset=0", b"data")
+        assert connections == 1
 
 
 async def test_a_part_has_no_more_than_may_be_however_large_the_pieces_of_its_source_are() -> None:

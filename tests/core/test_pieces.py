@@ -1,4 +1,4 @@
-"""Streams that travel as pieces on the session's link, because as many as may travel over HTTP do so already."""
+"""Streams that travel as pieces on the session's link: a peer's, and those of a page that has enough over HTTP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 import trio
 import trio.testing
 
-from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.pieces import CREDIT_BYTES
 from jchannel._core.stream import READ_AHEAD
 from jchannel._protocol.messages import (
@@ -34,10 +33,11 @@ from jchannel._protocol.messages import (
 from jchannel._protocol.values import pack
 from jchannel._protocol.window import PIECE_LIMIT, PIECES_UNDER_WAY
 from jchannel._streams.reader import MetaGenerator
-from jchannel.errors import PageLostError
+from jchannel.errors import KernelError, PageLostError
 from jchannel.trio import Channel, Limits, Peer, PeerChannel
 from tests.core.helpers import HttpClient
-from tests.core.internals import carrier_of, peer_session, session_of, take_nothing_over_http, tickets
+from tests.core.http_streams import carry_over_http
+from tests.core.internals import peer_session, session_of, tickets
 from tests.core.memory import MemoryServer, Page, open_memory_server
 
 NO_ARGS = pack([], field_name="args", shown_as="args")
@@ -419,8 +419,9 @@ async def open_ends(
 
 
 class TestBetweenAServerAndAPeer:
-    async def test_fifty_slow_streams_flow_over_three_connections_and_calls_beside_them(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+    @pytest.mark.parametrize("over_http", [0, 3])
+    async def test_fifty_slow_streams_flow_and_calls_beside_them(
+        self, autojump_clock: trio.testing.MockClock, direction: str, over_http: int
     ) -> None:
         handler = Handler()
         gates = [Gate() for _ in range(50)]
@@ -430,7 +431,8 @@ class TestBetweenAServerAndAPeer:
             size, _ = await near.call_with_stream("digest", gate.pieces(), timeout=None)
             sizes.append(size)
 
-        async with open_ends(direction, handler) as (memory, _, near):
+        async with open_ends(direction, handler) as (memory, peer, near):
+            carry_over_http(peer, memory.server.url, memory.connect, most=over_http)
             async with trio.open_nursery() as nursery:
                 for gate in gates:
                     nursery.start_soon(send, gate)
@@ -438,14 +440,15 @@ class TestBetweenAServerAndAPeer:
                 statistics = memory.server.statistics()
                 assert statistics.streams == 50
                 assert statistics.stream_bytes_sent + statistics.stream_bytes_received == 50 * 50_000
-                assert statistics.connections <= 1 + Limits().http_streams
+                assert statistics.connections == 1 + over_http
                 assert await near.echo(1) == [1]
                 for gate in gates:
                     gate.opened.set()
             assert sizes == [100_000] * 50
 
-    async def test_fifty_slow_pipes_flow_over_three_connections(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+    @pytest.mark.parametrize("over_http", [0, 3])
+    async def test_fifty_slow_pipes_flow(
+        self, autojump_clock: trio.testing.MockClock, direction: str, over_http: int
     ) -> None:
         gates = [Gate() for _ in range(50)]
         come: list[int] = []
@@ -455,13 +458,14 @@ class TestBetweenAServerAndAPeer:
                 come.append(len(await anext(stream)))
                 come.append(len(await stream.join()))
 
-        async with open_ends(direction, None) as (memory, _, near):
+        async with open_ends(direction, None) as (memory, peer, near):
+            carry_over_http(peer, memory.server.url, memory.connect, most=over_http)
             async with trio.open_nursery() as nursery:
                 for gate in gates:
                     nursery.start_soon(pipe, gate)
                 await trio.testing.wait_all_tasks_blocked(0.1)
                 assert len(come) == 50
-                assert memory.server.statistics().connections <= 1 + Limits().http_streams
+                assert memory.server.statistics().connections == 1 + over_http
                 for gate in gates:
                     gate.opened.set()
             assert sum(come) == 50 * 100_000
@@ -475,8 +479,7 @@ class TestBetweenAServerAndAPeer:
         async def send() -> None:
             sizes.append(await near.call_with_stream("read_slowly", bytes(10 * READ_AHEAD), timeout=None))
 
-        async with open_ends(direction, handler) as (_, peer, near):
-            take_nothing_over_http(peer)
+        async with open_ends(direction, handler) as (_, _, near):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(send)
                 await trio.testing.wait_all_tasks_blocked(0.1)
@@ -486,34 +489,25 @@ class TestBetweenAServerAndAPeer:
                 handler.go_on.set()
             assert sizes == [10 * READ_AHEAD]
 
-    async def test_a_stream_over_http_gives_its_place_back_when_it_ends(
-        self, autojump_clock: trio.testing.MockClock, direction: str
-    ) -> None:
-        async with open_ends(direction, Handler(), Limits(http_streams=1)) as (memory, peer, near):
-            for _ in range(3):
-                before = memory.server.statistics().socket
-                await near.call_with_stream("digest", bytes(200_000))
-                await trio.testing.wait_all_tasks_blocked()
-                after = memory.server.statistics().socket
-                assert after.bytes_sent + after.bytes_received - before.bytes_sent - before.bytes_received < 10_000
-            assert carrier_of(peer)._under_way == 0
-
-    async def test_a_ticket_without_credit_is_posted_though_there_is_no_place(
+    async def test_a_stream_that_the_server_takes_over_http_only_is_broken_and_its_source_closed(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
+        gate = Gate()
         async with open_ends("to Python", Handler()) as (memory, peer, near):
-            take_nothing_over_http(peer)
-            carrier = carrier_of(peer)
-            post = carrier.post
+            session = session_of(memory.server)
+            assert session is not None
+            tell = session.tell
 
-            def post_without_credit(stream: OutgoingStream, ticket: Ticket) -> bool:
-                return post(stream, Ticket(ticket.stream, ticket.ticket))
+            def tell_without_credit(message: Message) -> None:
+                tell(Ticket(message.stream, message.ticket) if isinstance(message, Ticket) else message)
 
-            carrier.post = post_without_credit  # type: ignore[method-assign]
-            before = memory.server.statistics().socket.bytes_received
-            size, _ = await near.call_with_stream("digest", bytes(200_000))
-            assert size == 200_000
-            assert memory.server.statistics().socket.bytes_received - before < 10_000
+            session._pieces._tell = tell_without_credit
+            with pytest.raises(KernelError, match="cannot be sent: the server takes it over HTTP only"):
+                await near.call_with_stream("digest", gate.pieces())
+            await gate.ended.wait()
+            assert memory.server.statistics().streams == 0
+            assert await near.echo(1) == [1]
+            assert peer.connected
 
 
 async def test_a_peer_takes_no_credit_for_a_stream_before_its_ticket(autojump_clock: trio.testing.MockClock) -> None:
@@ -538,4 +532,4 @@ async def test_the_welcome_says_how_many_streams_travel_over_http(
     autojump_clock: trio.testing.MockClock, most: int
 ) -> None:
     async with open_world(limits=Limits(http_streams=most)) as world:
-        assert world.page.connection.http_streams == most
+        assert world.page.welcome.http_streams == most

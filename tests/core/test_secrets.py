@@ -31,6 +31,7 @@ from jchannel._protocol.messages import StreamInfo, Ticket
 from jchannel._secret import HIDDEN, Secret, SecretBytes
 from jchannel.trio import open_peer
 from tests.core.helpers import HttpClient
+from tests.core.http_streams import carry_over_http
 from tests.core.memory import MemoryServer, open_memory_server
 
 LARGE = 100_000
@@ -122,6 +123,7 @@ async def use(memory: MemoryServer, secrets: Secrets) -> None:
     assert server.token.encode() in opened.body
     await http.stream.aclose()
     async with memory.open_peer(Handler()) as peer, server.open_channel("code", handler=Handler()) as channel:
+        carry_over_http(peer, server.url, memory.connect)
         async with await channel.call("large") as stream:
             assert sum([len(chunk) async for chunk in stream]) == 2 * LARGE
         far = await peer.wait_channel()

@@ -15,6 +15,7 @@ import trio.testing
 from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import ClosedError, PageLostError
 from jchannel.trio import Channel, Limits, Server, open_peer, open_server
+from tests.core.http_streams import carry_over_http
 from tests.core.memory import MemoryListener
 from tests.core.stopped import StoppableStream, Switch
 from tests.core.world import Handler, Side, endless
@@ -46,8 +47,11 @@ async def fill(channel: Channel) -> None:
 
 
 @asynccontextmanager
-async def open_page_to_stop(nursery: trio.Nursery) -> AsyncIterator[Stopping]:
-    """Opens them. The block is the server's and its channel's; the page is cancelled with the nursery."""
+async def open_page_to_stop(nursery: trio.Nursery, *, over_http: bool = False) -> AsyncIterator[Stopping]:
+    """Opens them. The block is the server's and its channel's; the page is cancelled with the nursery.
+
+    The streams of the page travel over HTTP, or in pieces.
+    """
     listener = MemoryListener()
     switch = Switch()
     pages: list[Side] = []
@@ -58,6 +62,8 @@ async def open_page_to_stop(nursery: trio.Nursery) -> AsyncIterator[Stopping]:
 
     async def hold_page(server: Server) -> None:
         async with open_peer(server.page_url, SlowReader(), connect=connect, limits=LIMITS) as peer:
+            if over_http:
+                carry_over_http(peer, server.url, connect)
             pages.append(await peer.wait_channel())
             await trio.sleep_forever()
 
@@ -167,17 +173,17 @@ async def read_until_it_ends(channel: Channel) -> None:
                 await trio.sleep(0.1)
 
 
-async def exit_seconds(*, busy: bool, cancelled: bool) -> float:
+async def exit_seconds(busy: str, *, cancelled: bool) -> float:
     """How long leaving the blocks of a channel and of a server takes when the page is stopped."""
     async with trio.open_nursery() as nursery:
         with trio.CancelScope() as scope, suppress(ZeroDivisionError):
-            async with open_page_to_stop(nursery) as stopping:
+            async with open_page_to_stop(nursery, over_http=busy == "over HTTP") as stopping:
                 if busy:
                     # A stream to the page and one from it are under way, and what is sent no more fits in between.
                     nursery.start_soon(send_until_it_ends, stopping.channel)
                     nursery.start_soon(read_until_it_ends, stopping.channel)
                     await trio.sleep(1)
-                    assert stopping.server.statistics().connections > 2
+                    assert stopping.server.statistics().connections == (3 if busy == "over HTTP" else 1)
                     await stopping.stop(nursery)
                 else:
                     stopping.switch.stop()
@@ -194,17 +200,17 @@ async def exit_seconds(*, busy: bool, cancelled: bool) -> float:
     return took
 
 
-@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("busy", ["", "in pieces", "over HTTP"])
 async def test_an_exit_waits_for_a_stopped_page_as_long_as_the_limits_say(
-    *, busy: bool, autojump_clock: trio.testing.MockClock
+    autojump_clock: trio.testing.MockClock, busy: str
 ) -> None:
     # The channel's farewell, whose request is cancelled at its end, and the server's.
     limit = LIMITS.close_seconds + LIMITS.cancel_seconds + LIMITS.close_seconds
-    assert await exit_seconds(busy=busy, cancelled=False) == pytest.approx(limit)
+    assert await exit_seconds(busy, cancelled=False) == pytest.approx(limit)
 
 
-@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("busy", ["", "in pieces", "over HTTP"])
 async def test_an_exit_that_is_cancelled_does_not_wait_for_a_stopped_page(
-    *, busy: bool, autojump_clock: trio.testing.MockClock
+    autojump_clock: trio.testing.MockClock, busy: str
 ) -> None:
-    assert await exit_seconds(busy=busy, cancelled=True) == 0
+    assert await exit_seconds(busy, cancelled=True) == 0

@@ -20,10 +20,8 @@ import trio.testing
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.invocation import Invocation
 from jchannel._core.outgoing import INLINE_BYTES, PART_BYTES
-from jchannel._core.peer_carrier import PeerCarrier
-from jchannel._core.server_carrier import POLL_SECONDS, ServerCarrier
+from jchannel._core.server_carrier import POLL_SECONDS
 from jchannel._core.stream import READ_AHEAD
-from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.threads import TrioThreads
 from jchannel._protocol.messages import (
     Broken,
@@ -44,20 +42,18 @@ from jchannel._protocol.values import pack
 from jchannel._streams.reader import MetaGenerator
 from jchannel._streams.sources import open_source
 from jchannel.errors import ClosedError, PageLostError, RemoteError, StateError
-from jchannel.trio import Channel, Limits, PeerChannel
+from jchannel.trio import Channel, Limits, Peer, PeerChannel
 from tests.core.helpers import HttpClient
+from tests.core.http_streams import carry_over_http
 from tests.core.internals import (
-    carrier_of,
     close_behind_each_response,
     close_server,
-    connect_by,
     count_entries,
     drop_stream,
     make_incoming,
     make_outgoing,
     revoke_tickets,
     session_of,
-    take_nothing_over_http,
     tickets,
 )
 from tests.core.memory import MemoryServer, Page, open_memory_server
@@ -164,10 +160,10 @@ class Ends:
 
 
 PROXY = "http://localhost:8888/proxy/8889"
-"""A URL with a path, as a proxy has it: the peer fetches the server's streams in parts."""
+"""A URL with a path, as a proxy has it: the server's streams are fetched in parts."""
 
-PIECES = "in pieces"
-"""In place of a URL: a direct way on which all streams travel as pieces over the WebSocket."""
+DIRECT = "direct"
+"""In place of a URL: the streams travel over HTTP, and those of the server each as one response."""
 
 
 @pytest.fixture(params=["to the page", "to Python"])
@@ -176,23 +172,33 @@ def direction(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=[None, PROXY, PIECES], ids=["direct", "in parts", "in pieces"])
+@pytest.fixture(params=[None, DIRECT, PROXY], ids=["in pieces", "direct", "in parts"])
 def url(request: pytest.FixtureRequest) -> str | None:
-    """How the streams travel: by the direct way, by a URL with a path, or as pieces."""
+    """How the streams travel: as pieces, which is a peer's own way, or over HTTP, by a direct way or with a proxy."""
     return None if request.param is None else str(request.param)
+
+
+def url_of(url: str | None) -> str | None:
+    """The URL of the server whose streams travel so."""
+    return None if url == DIRECT else url
+
+
+def carry(peer: Peer, memory: MemoryServer, url: str | None) -> None:
+    """Lets the streams of a peer travel so."""
+    if url is not None:
+        carry_over_http(peer, memory.server.url, memory.connect)
 
 
 @asynccontextmanager
 async def open_ends(direction: str, url: str | None = None, **options: Any) -> AsyncIterator[Ends]:
     handler = Handler()
-    async with open_memory_server(url=None if url == PIECES else url, **options) as memory:
+    async with open_memory_server(url=url_of(url), **options) as memory:
         to_page = direction == "to the page"
         async with (
             memory.open_peer(handler if to_page else None) as peer,
             memory.server.open_channel("code", handler=None if to_page else handler) as channel,
         ):
-            if url == PIECES:
-                take_nothing_over_http(peer)
+            carry(peer, memory, url)
             far = await peer.wait_channel()
             near: Side = channel if to_page else far
             yield Ends(memory, near, far if to_page else channel, handler)
@@ -369,7 +375,7 @@ class TestWhatCannotBeSent:
 
 def bound_of(url: str | None) -> int:
     """More than is under way of a stream that nobody reads: what waits at both ends, and what travels."""
-    return 2 * READ_AHEAD + (5 * 2**20 if url is None else 2 * PART_BYTES)
+    return 2 * READ_AHEAD + (2 * PART_BYTES if url == PROXY else 5 * 2**20)
 
 
 class TestBackpressure:
@@ -598,10 +604,11 @@ class TestAReaderThatStopsEarly:
 
 class TestWhatIsAboveEndsIt:
     async def test_closing_the_channel_ends_every_stream_with_an_error_that_says_so(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
     ) -> None:
         source, handler = Source(), Handler()
-        async with open_memory_server() as memory, memory.open_peer(handler):
+        async with open_memory_server(url=url_of(url)) as memory, memory.open_peer(handler) as peer:
+            carry(peer, memory, url)
             async with memory.server.hold_channel("code", handler=handler) as channel:
                 await channel.open()
                 stream = await channel.call("give")
@@ -622,12 +629,16 @@ class TestWhatIsAboveEndsIt:
                 assert memory.server.statistics().streams == 0
 
     async def test_losing_the_page_ends_every_stream_with_an_error_that_says_so(
-        self, autojump_clock: trio.testing.MockClock
+        self, autojump_clock: trio.testing.MockClock, url: str | None
     ) -> None:
         source, handler, near = Source(), Handler(), Handler()
-        async with open_memory_server() as memory, memory.server.hold_channel("code", handler=near) as channel:
+        async with (
+            open_memory_server(url=url_of(url)) as memory,
+            memory.server.hold_channel("code", handler=near) as channel,
+        ):
             async with trio.open_nursery() as nursery:
                 async with memory.open_peer(handler) as peer:
+                    carry(peer, memory, url)
                     await channel.open()
                     stream = await channel.call("give")
                     far_stream = await (await peer.wait_channel()).call("give")
@@ -646,11 +657,14 @@ class TestWhatIsAboveEndsIt:
                 await near.source.ended.wait()
             assert not tickets(memory.server)
 
-    async def test_stopping_the_server_ends_every_stream(self, autojump_clock: trio.testing.MockClock) -> None:
+    async def test_stopping_the_server_ends_every_stream(
+        self, autojump_clock: trio.testing.MockClock, url: str | None
+    ) -> None:
         source, handler = Source(), Handler()
         async with trio.open_nursery() as nursery:
-            async with open_memory_server() as memory:
+            async with open_memory_server(url=url_of(url)) as memory:
                 peer = await nursery.start(memory.hold_peer, handler)
+                carry(peer, memory, url)
                 async with memory.server.hold_channel("code") as channel:
                     await channel.open()
 
@@ -706,13 +720,13 @@ class TestTimeouts:
             await ends.check_nothing_left()
 
 
-async def test_progress_is_told(direction: str) -> None:
+async def test_progress_is_told(direction: str, url: str | None) -> None:
     told: list[object] = []
 
     def progress(done: int, total: int | None) -> None:
         told.append((done, total))
 
-    async with open_ends(direction) as ends:
+    async with open_ends(direction, url=url) as ends:
         await ends.near.call_with_stream("digest", bytes(500_000), progress=progress)
         assert told[0] == (0, 500_000)
         assert told[-1] == (500_000, 500_000)
@@ -722,13 +736,13 @@ async def test_progress_is_told(direction: str) -> None:
 
 
 class TestAMethodThatMakesAStreamOfAStream:
-    async def test_reads_while_its_result_is_read(self, direction: str) -> None:
+    async def test_reads_while_its_result_is_read(self, direction: str, url: str | None) -> None:
         class Upper:
             async def upper(self, stream: MetaGenerator) -> AsyncIterator[bytes]:
                 async for chunk in stream:
                     yield chunk.upper()
 
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             ends.far.handler = Upper()
             upper = ends.far.handler.upper
 
@@ -740,14 +754,14 @@ class TestAMethodThatMakesAStreamOfAStream:
                 assert await stream.join() == b"ABC" * 100_000
 
     async def test_and_never_reads_it_closes_it_in_the_end(
-        self, autojump_clock: trio.testing.MockClock, direction: str
+        self, autojump_clock: trio.testing.MockClock, direction: str, url: str | None
     ) -> None:
         class Other:
             def other(self, stream: MetaGenerator) -> AsyncIterator[bytes]:
                 return Source(100).pieces
 
         source = Source()
-        async with open_ends(direction) as ends:
+        async with open_ends(direction, url=url) as ends:
             ends.far.handler = Other()
             async with await ends.near.call_with_stream("other", source.pieces) as stream:
                 assert len(await stream.join()) == 100_000
@@ -755,106 +769,10 @@ class TestAMethodThatMakesAStreamOfAStream:
             await ends.check_nothing_left()
 
 
-class TestAStreamThatEndsBeforeItIsCarried:
-    """What asks for it and what ends it may stand in one frame."""
-
-    @asynccontextmanager
-    async def open_carrier(self) -> AsyncIterator[PeerCarrier]:
-        async def connect() -> trio.abc.Stream:
-            raise AssertionError("a connection is opened for it")
-
+class TestTheServersHttp:
+    async def test_takes_posts_of_a_stream_on_several_connections(self, autojump_clock: trio.testing.MockClock) -> None:
         async with open_memory_server() as memory, memory.open_peer() as peer:
-            connect_by(peer, connect)
-            yield carrier_of(peer)
-            await trio.testing.wait_all_tasks_blocked()
-            assert peer.connected
-
-    async def test_is_not_fetched(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with self.open_carrier() as carrier:
-            stream = make_incoming(StreamInfo(1, ticket="ticket"))
-            carrier.request(stream)
-            stream.fail(ClosedError("the channel is closed"))
-
-    async def test_is_not_posted(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with self.open_carrier() as carrier, trio.open_nursery() as nursery:
-            stream = make_outgoing(await open_source(Source().pieces, TrioThreads(Limits())))
-            nursery.start_soon(stream.run)
-            await trio.testing.wait_all_tasks_blocked()
-            carrier.post(stream, Ticket(1, "ticket"))
-            stream.stop()
-
-
-class TestAWayThatBreaks:
-    async def connect_nowhere(self) -> trio.abc.Stream:
-        """A connection that is closed before it has answered."""
-        await trio.lowlevel.checkpoint()
-        client, server = trio.testing.memory_stream_pair()
-        await trio.aclose_forcefully(server)
-        return client
-
-    async def refuse(self) -> trio.abc.Stream:
-        await trio.lowlevel.checkpoint()
-        raise ConnectionRefusedError("nobody there")
-
-    @pytest.mark.parametrize("way", ["connect_nowhere", "refuse"])
-    async def test_is_an_error_of_the_reader(self, autojump_clock: trio.testing.MockClock, way: str) -> None:
-        async with open_memory_server() as memory, memory.open_peer(Handler()) as peer:
-            async with memory.server.open_channel("code", handler=Handler()) as channel:
-                far = await peer.wait_channel()
-                connect_by(peer, getattr(self, way))
-                with pytest.raises(RemoteError, match="broke off"):
-                    await channel.call_with_stream("digest", bytes(100_000))
-                with pytest.raises(RemoteError, match="could not be posted"):
-                    await far.call_with_stream("digest", bytes(100_000))
-                assert memory.server.statistics().streams == 0
-
-    @pytest.mark.parametrize(
-        ("body", "words"),
-        [
-            (b"\x03\0\0\0lastab", "a part of a stream has 2 bytes of data instead of 3"),
-            (b"bad", "a part of a stream has 3 bytes"),
-            (b"<h1>Bad Gateway</h1>", "which is no head of one"),
-        ],
-    )
-    async def test_in_a_part_is_an_error_of_the_reader(
-        self, autojump_clock: trio.testing.MockClock, body: bytes, words: str
-    ) -> None:
-        async def connect_to_proxy() -> trio.abc.Stream:
-            client, server = trio.testing.memory_stream_pair()
-            await server.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-            return client
-
-        source = Source()
-        async with open_memory_server(url=PROXY) as memory, memory.open_peer(Handler()) as peer:
-            async with memory.server.open_channel("code") as channel:
-                connect_by(peer, connect_to_proxy)
-                with pytest.raises(RemoteError, match=words):
-                    await channel.call_with_stream("digest", source.pieces)
-                await source.ended.wait()
-                assert memory.server.statistics().streams == 0
-
-    async def test_at_a_proxy_is_an_error_of_the_reader(self, autojump_clock: trio.testing.MockClock) -> None:
-        async def connect_to_proxy() -> trio.abc.Stream:
-            client, server = trio.testing.memory_stream_pair()
-            await server.send_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\n\r\nbad")
-            return client
-
-        async with open_memory_server() as memory, memory.open_peer(Handler()) as peer:
-            async with memory.server.open_channel("code", handler=Handler()) as channel:
-                far = await peer.wait_channel()
-                connect_by(peer, connect_to_proxy)
-                with pytest.raises(RemoteError, match="the server answers 502"):
-                    await channel.call_with_stream("digest", bytes(100_000))
-                source = Source()
-                with pytest.raises(RemoteError, match="the server answers 502 to a part of a stream"):
-                    await far.call_with_stream("digest", source.pieces)
-                await source.ended.wait()
-                assert memory.server.statistics().streams == 0
-
-    async def test_of_posts_that_the_server_closes_goes_on_with_another_connection(
-        self, autojump_clock: trio.testing.MockClock
-    ) -> None:
-        async with open_memory_server() as memory, memory.open_peer() as peer:
+            carry_over_http(peer, memory.server.url, memory.connect)
             close_behind_each_response(memory.server)
             async with memory.server.open_channel("code", handler=Handler()):
                 far = await peer.wait_channel()
@@ -863,10 +781,11 @@ class TestAWayThatBreaks:
                 assert answer == [len(data), hashlib.sha256(data).hexdigest()]
 
     @pytest.mark.parametrize("url", [None, PROXY], ids=["direct", "in parts"])
-    async def test_by_a_ticket_that_is_not_valid_any_more_is_an_error_of_the_reader(
+    async def test_takes_no_ticket_that_is_not_valid_any_more(
         self, autojump_clock: trio.testing.MockClock, url: str | None
     ) -> None:
         async with open_memory_server(url=url) as memory, memory.open_peer() as peer:
+            carry_over_http(peer, memory.server.url, memory.connect)
             async with memory.server.open_channel("code", handler=Handler()):
                 stream = await (await peer.wait_channel()).call("give")
                 revoke_tickets(memory.server)
@@ -892,12 +811,6 @@ class TestIncomingStreams:
         stream.finish()
         with pytest.raises(StateError, match="it broke off"):
             await stream.receive()
-
-
-async def test_only_a_peer_posts() -> None:
-    stream = make_outgoing(await open_source(b"", TrioThreads(Limits())))
-    with pytest.raises(AssertionError):
-        ServerCarrier(StreamRegistry(Limits())).post(stream, Ticket(1, "ticket"))
 
 
 class TestThePagesSide:

@@ -16,6 +16,7 @@ from jchannel._protocol.messages import Hello, Open
 from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import ClosedError, FrontendError, PageLostError
 from jchannel.trio import Channel, Limits, Server
+from tests.core.http_streams import carry_over_http
 from tests.core.internals import (
     block_writing,
     channel_core,
@@ -100,6 +101,7 @@ class TestItShows:
     async def test_what_the_documentation_says(self, autojump_clock: trio.testing.MockClock) -> None:
         here, there = Handler(), Handler()
         async with open_memory_server() as memory, memory.open_peer(there, client="tab-1") as peer:
+            carry_over_http(peer, memory.server.url, memory.connect)  # As a browser's page does.
             async with memory.server.open_channel("code", handler=here) as channel, trio.open_nursery() as nursery:
                 far = await peer.wait_channel()
 

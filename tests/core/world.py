@@ -11,6 +11,7 @@ import trio.testing
 
 from jchannel._streams.reader import MetaGenerator
 from jchannel.trio import Channel, Limits, Peer, PeerChannel, Server, open_peer
+from tests.core.http_streams import carry_over_http
 from tests.core.internals import count_entries, count_in_peer, count_in_server
 from tests.core.memory import MemoryServer, open_memory_server
 
@@ -148,10 +149,20 @@ async def take_time(_channel: PeerChannel, code: str) -> None:
 
 
 class World:
-    """A server in memory and a peer."""
+    """A server in memory and a peer.
 
-    def __init__(self, memory: MemoryServer, *, lockstep: bool, limits: Limits | None = None) -> None:
+    Args:
+        memory: The server.
+        lockstep: Whether what is sent waits until it is received.
+        limits: Those of the peer.
+        over_http: How many streams of the peer travel over HTTP at once, as a page's do. The others go as pieces.
+    """
+
+    def __init__(
+        self, memory: MemoryServer, *, lockstep: bool, limits: Limits | None = None, over_http: float = 0
+    ) -> None:
         self.memory = memory
+        self.over_http = over_http
         self.limits = limits
         self.lockstep = lockstep
         self.handlers = Handler(), Handler()
@@ -179,6 +190,8 @@ class World:
         async with open_peer(
             self.server.page_url, self.handlers[1], connect=self.connect, limits=self.limits, on_open=take_time
         ) as peer:
+            if self.over_http:
+                carry_over_http(peer, self.server.url, self.connect, most=self.over_http)
             yield peer
 
     async def meet(self, channel: Channel, peer: Peer, caller: str = "server") -> None:
@@ -213,11 +226,16 @@ class World:
 
 @asynccontextmanager
 async def open_world(
-    caller: str = "server", *, lockstep: bool = False, limits: Limits | None = None, heartbeat: float = 1e6
+    caller: str = "server",
+    *,
+    lockstep: bool = False,
+    limits: Limits | None = None,
+    heartbeat: float = 1e6,
+    over_http: float = 0,
 ) -> AsyncIterator[World]:
     """Opens a world with a channel. Its ``near`` end is that of the caller, ``server`` or ``peer``."""
     async with open_memory_server(heartbeat=heartbeat, limits=limits) as memory:
-        world = World(memory, lockstep=lockstep, limits=limits)
+        world = World(memory, lockstep=lockstep, limits=limits, over_http=over_http)
         async with world.open_peer() as peer:
             async with world.server.open_channel("code", handler=world.handlers[0]) as channel:
                 await world.meet(channel, peer, caller)

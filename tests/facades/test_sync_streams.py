@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import jchannel.sync
-from jchannel._bridge.readers import BridgedStream
+from jchannel._bridge.streams import BridgedStream
 from jchannel.errors import ClosedError, FrontendError, KernelError, StateError
 from jchannel.sync import ByteStream, Channel
 from tests.peer_thread import TIMEOUT

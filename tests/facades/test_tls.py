@@ -5,6 +5,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import trio
@@ -16,6 +17,7 @@ import jchannel.sync
 from jchannel.errors import PageLostError
 from jchannel.trio import Limits, open_peer, open_server
 from tests.core.helpers import HttpClient, read_all
+from tests.core.http_streams import carry_over_http
 from tests.core.memory import MemoryListener
 from tests.notebook.kernel import FakeKernel
 from tests.peer_thread import TIMEOUT, PeerThread
@@ -55,7 +57,8 @@ async def slow_source() -> AsyncIterator[bytes]:
         yield SOURCE[begin : begin + 100_000]
 
 
-async def test_calls_and_streams_travel_over_tls_in_both_directions() -> None:
+@pytest.mark.parametrize("over_http", [False, True])
+async def test_calls_and_streams_travel_over_tls_in_both_directions(*, over_http: bool) -> None:
     async with (
         open_server("127.0.0.1", 0, ssl_context=serving("127.0.0.1")) as server,
         open_peer(server.page_url, Handler(), ssl_context=trusting()) as peer,
@@ -63,6 +66,11 @@ async def test_calls_and_streams_travel_over_tls_in_both_directions() -> None:
     ):
         assert server.url.startswith("https://127.0.0.1:")
         assert server.page_url.startswith(f"{server.url}/#jchannel=")
+        if over_http:
+            port = int(server.url.rpartition(":")[2])
+            carry_over_http(
+                peer, server.url, partial(trio.open_ssl_over_tcp_stream, "127.0.0.1", port, ssl_context=trusting())
+            )
         for side in (channel, await peer.wait_channel()):
             assert await side.call("add", 2, 3, timeout=TIMEOUT) == 5
             assert await side.echo(SOURCE, timeout=TIMEOUT) == [SOURCE]

@@ -43,6 +43,7 @@ from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import PageLostError, ProtocolError, RefusedError, RemoteError, StateError
 from jchannel.testing.network import MemoryListener
 from jchannel.trio import Channel, Limits, Server, open_peer, open_server
+from tests.core.http_streams import carry_over_http
 from tests.core.internals import count_entries, count_in_server
 from tests.core.world import DATA, Handler, Side, digest, pieces
 from tests.faults.proxy import Fault, Kind, Proxy, Way
@@ -174,6 +175,9 @@ class _Case:
             async with open_peer(
                 self._server.page_url, self._handlers[1], connect=partial(self._connect, proxy), client="page"
             ) as peer:
+                # As those of a browser's page: a few over HTTP and the others in pieces, or all in pieces.
+                most = self._dice.choice((0, 3))
+                carry_over_http(peer, self._server.url, partial(self._connect, proxy), most=most)
                 far = await peer.wait_channel()
                 self._handlers[1].channel = far
                 async with trio.open_nursery() as work:

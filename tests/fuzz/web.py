@@ -24,6 +24,7 @@ import trio.testing
 
 from jchannel.testing.network import MemoryListener
 from jchannel.trio import Limits, Server, open_peer, open_server
+from tests.core.http_streams import carry_over_http
 from tests.core.world import DATA, Handler
 from tests.fuzz.journal import Journal
 from tests.fuzz.mutation import Mutator
@@ -54,6 +55,8 @@ async def _run(number: int, *, sockets: bool) -> None:
     with Journal() as journal, trio.fail_after(100 if sockets else math.inf):
         async with _open_server(limits, sockets=sockets) as (server, connect):
             async with open_peer(server.page_url, handler, connect=connect) as peer:
+                if dice.random() < 0.5:  # As a browser's page.
+                    carry_over_http(peer, server.url, connect)
                 async with server.open_channel("code", handler=Handler(), timeout=None) as channel:
                     handler.channel = await peer.wait_channel()
                     async with trio.open_nursery() as nursery:

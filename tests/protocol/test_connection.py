@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 
 import pytest
 from hypothesis import given
@@ -469,12 +468,12 @@ def test_pieces_are_acknowledged_when_a_quarter_of_what_may_be_under_way_has_arr
     server, page = connect_with_streams()
     page.send(Piece(1, bytes(PIECE_LIMIT - 1)))
     move(page, server)
-    assert server.ack_due == 0
+    assert server.window.ack_due == 0
     page.send(Piece(1, b"x"))
     move(page, server)
-    assert server.ack_due == PIECE_LIMIT
-    server.send(Ack(server.ack_due))
-    assert server.ack_due == 0
+    assert server.window.ack_due == PIECE_LIMIT
+    server.send(Ack(server.window.ack_due))
+    assert server.window.ack_due == 0
 
 
 def test_more_bytes_of_pieces_than_may_be_under_way_are_refused() -> None:
@@ -514,14 +513,6 @@ def test_there_is_no_room_for_a_piece_before_the_welcome_and_after_the_goodbye()
     assert server.piece_room == PIECE_LIMIT
     server.send(Goodbye("closed", ""))
     assert server.piece_room == 0
-
-
-@pytest.mark.parametrize(("said", "most"), [(None, math.inf), (0, 0), (3, 3)])
-def test_the_welcome_says_how_many_streams_may_travel_over_http(said: int | None, most: float) -> None:
-    page = Connection(Role.PAGE)
-    page.send(Hello("x"))
-    page.receive(frame(Welcome(15, FRAME_LIMIT, 0.5, (), said)))
-    assert page.http_streams == most
 
 
 def echo_of(size: int) -> str:

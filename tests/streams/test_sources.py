@@ -30,7 +30,7 @@ BIG = bytes(range(256)) * (PIECE_SIZE // 256) + b"the end"
 
 
 async def open_here(stream: object) -> Source:
-    return await open_source(stream, TrioThreads(Limits()))
+    return await open_source(check_source(stream), TrioThreads(Limits()))
 
 
 async def read_all(stream: object) -> list[bytes]:

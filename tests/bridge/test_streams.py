@@ -12,7 +12,7 @@ import trio
 from jchannel._bridge.call import in_task, wait_blocking
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.portal import Portal, open_thread_portal
-from jchannel._bridge.readers import BridgedStream, read_in_threads, read_on_loop
+from jchannel._bridge.streams import BridgedStream, read_in_threads, read_on_loop
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.limits import Limits
 from jchannel._core.session import Session
@@ -105,7 +105,7 @@ def test_a_read_that_is_cancelled_when_it_has_arrived_keeps_it() -> None:
         # The loop is held up meanwhile, so that the arrival and the cancellation come together.
         far.feed(b"kept", end=True)
         wait_blocking(TaskJob(open_thread_portal(), trio.testing.wait_all_tasks_blocked))
-        assert far.bridged.fetched
+        assert far.bridged._fetched
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading

@@ -2,7 +2,8 @@
  * Builds the client into the Python package.
  *
  * `node build.mjs` writes the files; `node build.mjs --check` writes nothing and fails when the files that are there
- * differ from what the source builds.
+ * differ from what the source builds. Both fail when a script has become larger than it may be, and
+ * `node build.mjs --sizes` tells which modules a script is made of.
  */
 
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -14,6 +15,20 @@ import { dts } from 'rollup-plugin-dts';
 
 const here = new URL('./', import.meta.url);
 const output = new URL('../jchannel/_client/static/', here);
+
+/**
+ * The most bytes of the scripts that pages and notebooks load, gzipped. The room above what they have is for fixes: whoever
+ * needs more says so here.
+ */
+const MOST_GZIPPED = {
+  'jchannel.js': 26_500,
+  'inject.js': 26_500,
+  'notebook.js': 29_000,
+  'notebook-loader.js': 1_100,
+};
+
+/** The bytes of each module in each script. */
+const sizes = {};
 
 /** Bundles one entry point with esbuild, minified. */
 async function bundle(entry, format) {
@@ -27,8 +42,11 @@ async function bundle(entry, format) {
     charset: 'utf8',
     legalComments: 'none',
     write: false,
+    metafile: true,
     logLevel: 'silent',
   });
+  const [{ inputs }] = Object.values(result.metafile.outputs);
+  sizes[entry] = Object.entries(inputs).map(([name, { bytesInOutput }]) => [bytesInOutput, name]);
   if (result.warnings.length > 0) {
     throw new Error(`esbuild warns about ${entry}: ${result.warnings.map(({ text }) => text).join('; ')}`);
   }
@@ -58,7 +76,22 @@ const files = {
   '../../_doctor/page/doctor.js': await bundle('doctor/page', 'iife'),
 };
 
-if (process.argv.includes('--check')) {
+for (const [name, most] of Object.entries(MOST_GZIPPED)) {
+  const { length } = gzipSync(files[name], { level: 9 });
+  if (length > most) {
+    console.error(`${name} has ${length} bytes gzipped, and ${most} are the most: see MOST_GZIPPED in jsclient/build.mjs.`);
+    process.exitCode = 1;
+  }
+}
+
+if (process.argv.includes('--sizes')) {
+  for (const [entry, modules] of Object.entries(sizes)) {
+    console.log(`${entry}:`);
+    for (const [bytes, name] of modules.sort(([left], [right]) => right - left)) {
+      console.log(`${String(bytes).padStart(8)}  ${name}`);
+    }
+  }
+} else if (process.argv.includes('--check')) {
   const outdated = [];
   for (const [name, text] of Object.entries(files)) {
     if ((await readFile(new URL(name, output), 'utf8').catch(() => null)) !== text) {

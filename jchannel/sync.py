@@ -18,7 +18,7 @@ from jchannel._bridge.faces import ChannelFace, ServerFace
 from jchannel._bridge.handles import ChannelHandle
 from jchannel._bridge.methods import ThreadMethods
 from jchannel._bridge.portal import open_thread_portal
-from jchannel._bridge.posts import ThreadPosts
+from jchannel._bridge.posts import Posts, listen_in_threads
 from jchannel._bridge.requests import Requests
 from jchannel._bridge.streams import ThreadStreams
 from jchannel._bridge.watch import Listening, ThreadListening, check_callback
@@ -206,7 +206,7 @@ class BlockingCalls:
     def __init__(self, handle: ChannelHandle) -> None:
         self._handle = handle
         self._requests = Requests(handle, ThreadStreams(), waits=True)
-        self._posts = ThreadPosts(handle)
+        self._posts = Posts(handle, listen_in_threads)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} of a channel {self._handle.describe()}>"

@@ -448,7 +448,8 @@ def _call_and_answer(call: Callable[[], Any], invocation: Invocation, portal: Po
     result = call()
     if is_stream(result) or isinstance(result, Iterator | ByteStream):
         return result
-    may_answer = portal is not None and invocation.session.alive
+    # One of many would wait for a step for nothing: their answers leave together, through trio.
+    may_answer = portal is not None and invocation.session.alive and len(invocation.session.invocations) <= 1
     if not may_answer and invocation.conversion.default is None:
         return result
     try:

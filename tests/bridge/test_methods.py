@@ -368,8 +368,10 @@ def test_the_task_of_what_the_loop_has_answered_can_be_cancelled(monkeypatch: py
     on_loop(check)
 
 
-@pytest.mark.parametrize("has_room", [True, False])
-def test_a_worker_thread_answers_by_itself_where_trio_waits(monkeypatch: pytest.MonkeyPatch, *, has_room: bool) -> None:
+@pytest.mark.parametrize(("has_room", "others", "answers_here"), [(True, 0, True), (False, 0, False), (True, 1, False)])
+def test_a_worker_thread_answers_what_is_alone_by_itself_where_trio_waits(
+    monkeypatch: pytest.MonkeyPatch, *, has_room: bool, others: int, answers_here: bool
+) -> None:
     portal = open_thread_portal()
     monkeypatch.setattr(portal, "borrow_step", lambda: True)
     monkeypatch.setattr(portal, "give_step_back", lambda: None)
@@ -379,14 +381,15 @@ def test_a_worker_thread_answers_by_itself_where_trio_waits(monkeypatch: pytest.
         limits=Limits(),
         threads=TrioThreads(Limits()),
         room=SimpleNamespace(free=has_room),
-        invocations={},
+        invocations=dict.fromkeys(range(-others, 1), None),
+        forget_invocation=lambda _: None,
         answer=lambda _: answers.append(threading.current_thread().name),
         send_queued=lambda: None,
     )
     run = partial(run_method, ThreadMethods(portal), Handler(), "double", 4, session=session)
     result = wait_blocking(TaskJob(portal, run))
-    assert result.text == "8"
-    assert len(answers) == has_room
+    assert result == 8 if others else result.text == "8"
+    assert len(answers) == answers_here
     assert "jchannel trio" not in answers
 
 

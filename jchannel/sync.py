@@ -417,7 +417,7 @@ class Channel(ChannelFace, BlockingCalls):
 
         An interrupt closes the channel.
         """
-        return wait_blocking(self._handle.open(ThreadMethods(self._handle.portal), timeout))
+        return wait_blocking(self._handle.open(ThreadMethods(), timeout))
 
     def listen(self, callback: Callable[[ChannelStatus], object]) -> Listening:
         """Call a function with each state of the channel, the present one first: for code without a task.
@@ -441,7 +441,7 @@ class Channel(ChannelFace, BlockingCalls):
     @trimmed
     def __enter__(self) -> Self:
         """Open the channel, with ``context_timeout``, unless it is open already. Otherwise like ``open``."""
-        return wait_blocking(self._handle.enter(ThreadMethods(self._handle.portal), self.context_timeout, self))
+        return wait_blocking(self._handle.enter(ThreadMethods(), self.context_timeout, self))
 
     @trimmed
     def __exit__(

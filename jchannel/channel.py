@@ -13,7 +13,7 @@ from jchannel._bridge.faces import ChannelFace
 from jchannel._bridge.handles import ChannelHandle
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.methods import LoopMethods
-from jchannel._bridge.posts import LoopPosts
+from jchannel._bridge.posts import Posts, listen_on_loop
 from jchannel._bridge.requests import Requests
 from jchannel._bridge.streams import LoopStreams
 from jchannel._bridge.watch import Listening, LoopListening, LoopWatch, check_callback
@@ -65,7 +65,7 @@ class Channel(ChannelFace):
     def _set_up(self, handle: ChannelHandle) -> None:
         super()._set_up(handle)
         self._requests = Requests(self._handle, LoopStreams(), waits=False)
-        self._posts = LoopPosts(self._handle)
+        self._posts = Posts(self._handle, listen_on_loop)
         self._sync = BlockingCalls(self._handle)
 
     @property

@@ -18,7 +18,7 @@ from jchannel._bridge.faces import ChannelFace, ServerFace
 from jchannel._bridge.handles import ChannelHandle
 from jchannel._bridge.methods import ThreadMethods
 from jchannel._bridge.portal import open_thread_portal
-from jchannel._bridge.posts import ThreadPosts
+from jchannel._bridge.posts import Posts, listen_in_threads
 from jchannel._bridge.requests import Requests
 from jchannel._bridge.streams import ThreadStreams
 from jchannel._bridge.watch import Listening, ThreadListening, check_callback
@@ -206,7 +206,7 @@ class BlockingCalls:
     def __init__(self, handle: ChannelHandle) -> None:
         self._handle = handle
         self._requests = Requests(handle, ThreadStreams(), waits=True)
-        self._posts = ThreadPosts(handle)
+        self._posts = Posts(handle, listen_in_threads)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} of a channel {self._handle.describe()}>"
@@ -417,7 +417,7 @@ class Channel(ChannelFace, BlockingCalls):
 
         An interrupt closes the channel.
         """
-        return wait_blocking(self._handle.open(ThreadMethods(self._handle.portal), timeout))
+        return wait_blocking(self._handle.open(ThreadMethods(), timeout))
 
     def listen(self, callback: Callable[[ChannelStatus], object]) -> Listening:
         """Call a function with each state of the channel, the present one first: for code without a task.
@@ -441,7 +441,7 @@ class Channel(ChannelFace, BlockingCalls):
     @trimmed
     def __enter__(self) -> Self:
         """Open the channel, with ``context_timeout``, unless it is open already. Otherwise like ``open``."""
-        return wait_blocking(self._handle.enter(ThreadMethods(self._handle.portal), self.context_timeout, self))
+        return wait_blocking(self._handle.enter(ThreadMethods(), self.context_timeout, self))
 
     @trimmed
     def __exit__(

@@ -21,7 +21,7 @@ from jchannel._guarded import WIRE, is_logged, log
 if TYPE_CHECKING:
     from jchannel._bridge.call import Call
 
-__all__ = ["LOOP_CHECK_SECONDS", "Kept", "LoopClosedError", "LoopMailbox", "Mailbox", "TrioMailbox", "Work"]
+__all__ = ["LOOP_CHECK_SECONDS", "LoopClosedError", "LoopMailbox", "Mailbox", "TrioMailbox", "Work"]
 
 #: A loop that is closed tells nobody. Whoever waits for one looks at it once in this many seconds.
 LOOP_CHECK_SECONDS: Final = 1.0
@@ -186,8 +186,8 @@ class LoopClosedError(Exception):
     """The asyncio loop has been closed: what was posted will never run."""
 
 
-class Kept(set["asyncio.Task[Any]"]):
-    """Tasks that a loop keeps until it is closed. A timer of the loop's is all that refers to it for good."""
+#: Tasks that a loop keeps until it is closed. A timer of the loop's is all that refers to it for good.
+Kept: TypeAlias = "set[asyncio.Task[Any]]"
 
 
 def _keep(loop: asyncio.AbstractEventLoop, kept: Kept) -> None:
@@ -225,7 +225,7 @@ class LoopMailbox(Mailbox):
         """The set that keeps Tasks of the loop until it is closed. Called in the loop's thread."""
         kept = None if self._kept is None else self._kept()
         if kept is None:
-            kept = Kept()
+            kept = set()
             loop = self._loop()
             assert loop is not None
             _keep(loop, kept)

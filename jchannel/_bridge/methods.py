@@ -49,9 +49,6 @@ class BridgedMethods(Methods):
 
     contains_exits = True
 
-    #: The way to the trio in which ``run`` is called; ``None`` where no thread answers by itself.
-    portal: Portal | None = None
-
     @abstractmethod
     async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run the method that answers a request, where it belongs, and return its result.
@@ -82,7 +79,9 @@ class BridgedMethods(Methods):
     async def _run_in_thread(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         args = _bind_stream(args, read_in_threads)
         threads = invocation.session.threads
-        call = partial(_call_and_answer, partial(self._call, handler, name, args), invocation, self.portal)
+        call = partial(self._call, handler, name, args)
+        if invocation.conversion.default is not None:  # It may take long, and trio's own thread has no time for it.
+            call = partial(_call_and_convert, call, invocation)
         result = await threads.run_users(call, abandon_on_cancel=True)
         if isinstance(result, ByteStream):
             return give_away(result)
@@ -107,8 +106,6 @@ class LoopMethods(BridgedMethods):
         loop: The loop, which runs in the present thread.
         portal: The way to the trio in which ``run`` is called.
     """
-
-    portal: Portal
 
     def __init__(self, loop: asyncio.AbstractEventLoop, portal: Portal) -> None:
         self.loop = loop
@@ -255,43 +252,7 @@ def _explain_closed(name: str) -> StateError:
     )
 
 
-class BridgedInvocation(Invocation):
-    """An invocation whose method runs outside of trio: the thread that has its value may answer with it."""
-
-    __slots__ = ()
-
-    def answer_in_step(self, packed: Packed, portal: Portal, on_answered: Callable[[], object] | None = None) -> bool:
-        """Answer with a value in a step of trio's, if one can be borrowed. Otherwise its task does it.
-
-        Args:
-            packed: The value.
-            portal: The way to trio.
-            on_answered: Called in the step when it has been answered.
-
-        Returns:
-            Whether it has been answered.
-        """
-        if not self.session.alive or not portal.borrow_step():
-            return False
-        try:
-            may_answer = self._may_answer_here
-            if may_answer:
-                self.succeed(packed)
-                self.release()
-                if on_answered is not None:
-                    on_answered()
-            return may_answer
-        finally:
-            portal.give_step_back()
-
-    @property
-    def _may_answer_here(self) -> bool:
-        # A stream or a channel that is to be closed would have to wake tasks of trio's, and what has no room waits.
-        open_still = not self.answered and not self.channel_closed
-        return open_still and self.stream is None and self.session.room.free
-
-
-class LoopInvocation(BridgedInvocation):
+class LoopInvocation(Invocation):
     """An invocation whose method runs on an asyncio loop.
 
     Attributes:
@@ -405,7 +366,24 @@ class LoopInvocation(BridgedInvocation):
         except Exception as error:  # noqa: BLE001 (its task reports it)
             self.result = outcome.Error(error)
             return False
-        return self.answer_in_step(self.packed, self._methods.portal, partial(self._methods.leave_answered, self))
+        portal = self._methods.portal
+        if not portal.borrow_step():
+            return False
+        try:
+            may_answer = self._may_answer_here
+            if may_answer:
+                self.succeed(self.packed)
+                self.release()
+                self._methods.leave_answered(self)
+            return may_answer
+        finally:
+            portal.give_step_back()
+
+    @property
+    def _may_answer_here(self) -> bool:
+        # A stream or a channel that is to be closed would have to wake tasks of trio's, and what has no room waits.
+        open_still = not self.answered and not self.channel_closed
+        return open_still and self.stream is None and self.session.room.free
 
 
 LoopMethods.invocation_type = LoopInvocation
@@ -415,15 +393,7 @@ class ThreadMethods(BridgedMethods):
     """Runs plain methods in worker threads: for programs that have no loop.
 
     An iterator that one returns is a stream, and is read in worker threads.
-
-    Args:
-        portal: The way to the trio in which ``run`` is called; ``None`` where no thread answers by itself.
     """
-
-    invocation_type = BridgedInvocation
-
-    def __init__(self, portal: Portal | None = None) -> None:
-        self.portal = portal
 
     async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run a method in a worker thread, or in trio where it is marked.
@@ -443,24 +413,15 @@ def _bind_stream(args: Sequence[Any], read: Callable[[BridgedStream], object]) -
     return args
 
 
-def _call_and_answer(call: Callable[[], Any], invocation: Invocation, portal: Portal | None) -> Any:
-    """Call a method and answer with what it returns, if that is no stream, or return it for the task that waits."""
+def _call_and_convert(call: Callable[[], Any], invocation: Invocation) -> Any:
+    """Call a method, and convert what it returns, unless that is a stream."""
     result = call()
     if is_stream(result) or isinstance(result, Iterator | ByteStream):
         return result
-    may_answer = portal is not None and invocation.session.alive
-    if not may_answer and invocation.conversion.default is None:
-        return result
     try:
-        # Here, as a conversion may take long, and trio's own thread has no time for it.
-        packed = pack_result(result, invocation.conversion)
+        return pack_result(result, invocation.conversion)
     except (TypeError, ValueError) as error:
         raise UnsendableError(error) from error
-    if may_answer:
-        assert portal is not None
-        assert isinstance(invocation, BridgedInvocation)
-        invocation.answer_in_step(packed, portal)
-    return packed
 
 
 def _call(handler: object, name: str, args: Sequence[Any]) -> Any:

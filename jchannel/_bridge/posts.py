@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
@@ -23,7 +22,7 @@ from jchannel._core.request import Request
 from jchannel._protocol import messages
 from jchannel.errors import StateError
 
-__all__ = ["LatestJobs", "LoopPosts", "Posts", "ThreadPosts"]
+__all__ = ["LatestJobs", "Posts", "listen_in_threads", "listen_on_loop"]
 
 
 class FacadeListener(Listener):
@@ -202,66 +201,59 @@ async def _return(value: Latest) -> Latest:
     return value
 
 
-class Posts(ABC):
+class Posts:
     """What one facade sends in a channel without waiting for an answer.
 
     Args:
         channel: The channel.
+        listen: Returns what hears of failures. It is called where the user has called.
     """
 
-    def __init__(self, channel: ChannelHandle) -> None:
-        self.channel = channel
-
-    @property
-    def portal(self) -> Portal:
-        """The way to the channel's trio."""
-        return self.channel.server.current_portal or open_thread_portal()
+    def __init__(
+        self, channel: ChannelHandle, listen: Callable[[ChannelHandle, str, OnFailure | None], Listener]
+    ) -> None:
+        self._channel = channel
+        self._listen = listen
 
     def post(self, name: str, args: tuple[object, ...], timeout: float | None, on_failure: OnFailure | None) -> None:
         """Send a call, checked and packed, after those that were made before."""
         limit = check_timeout(timeout)
         check_on_failure(on_failure)
-        message = pack_call(name, args, self.channel.conversion)
-        listener = self.listen(f"channel.post({name!r})", on_failure)
-        if self.channel.server.on_page_wanted is not None:
-            self.channel.server.on_page_wanted()
-        room = self.channel.post_room
-        size = room.take(message, self.channel.limits)
-        PostCall(PostJob(self.channel, self.portal, message, limit), listener, room, size).submit()
+        message = pack_call(name, args, self._channel.conversion)
+        listener = self._listen(self._channel, f"channel.post({name!r})", on_failure)
+        if self._channel.server.on_page_wanted is not None:
+            self._channel.server.on_page_wanted()
+        room = self._channel.post_room
+        size = room.take(message, self._channel.limits)
+        PostCall(PostJob(self._channel, _find_portal(self._channel), message, limit), listener, room, size).submit()
 
     def open_latest(self, name: str, timeout: float | None, on_failure: OnFailure | None) -> LatestJobs:
         """Return what is done with a newest value."""
         check_name(name)
         limit = check_timeout(timeout)
         check_on_failure(on_failure)
-        listener = self.listen(f"channel.open_latest({name!r})", on_failure)
-        if self.channel.server.on_page_wanted is not None:
-            self.channel.server.on_page_wanted()
-        return LatestJobs(self.channel, self.portal, name, limit, listener)
-
-    @abstractmethod
-    def listen(self, what: str, on_failure: OnFailure | None) -> Listener:
-        """Return what hears of failures. Called where the user has called."""
+        listener = self._listen(self._channel, f"channel.open_latest({name!r})", on_failure)
+        if self._channel.server.on_page_wanted is not None:
+            self._channel.server.on_page_wanted()
+        return LatestJobs(self._channel, _find_portal(self._channel), name, limit, listener)
 
 
-class LoopPosts(Posts):
-    """Those of the asyncio facade: ``on_failure`` is called on the loop from which it was passed."""
+def listen_on_loop(channel: ChannelHandle, what: str, on_failure: OnFailure | None) -> Listener:  # noqa: ARG001 (the other's)
+    """Return what hears of failures in the asyncio facade: ``on_failure`` is called on the present loop.
 
-    def listen(self, what: str, on_failure: OnFailure | None) -> Listener:
-        """Return what hears of failures.
-
-        Raises:
-            RuntimeError: No asyncio loop is running.
-        """
-        loop = running_loop()
-        return FacadeListener(what) if on_failure is None else LoopListener(what, on_failure, LoopMailbox.of(loop))
+    Raises:
+        RuntimeError: No asyncio loop is running.
+    """
+    loop = running_loop()
+    return FacadeListener(what) if on_failure is None else LoopListener(what, on_failure, LoopMailbox.of(loop))
 
 
-class ThreadPosts(Posts):
-    """Those of the blocking facade: ``on_failure`` is called in a worker thread."""
+def listen_in_threads(channel: ChannelHandle, what: str, on_failure: OnFailure | None) -> Listener:
+    """Return what hears of failures in the blocking facade: ``on_failure`` is called in a worker thread."""
+    if on_failure is None:
+        return FacadeListener(what)
+    return ThreadListener(what, on_failure, channel, _find_portal(channel))
 
-    def listen(self, what: str, on_failure: OnFailure | None) -> Listener:
-        """Return what hears of failures."""
-        return (
-            FacadeListener(what) if on_failure is None else ThreadListener(what, on_failure, self.channel, self.portal)
-        )
+
+def _find_portal(channel: ChannelHandle) -> Portal:
+    return channel.server.current_portal or open_thread_portal()

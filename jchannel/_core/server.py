@@ -197,7 +197,7 @@ class Server:
             page_connected=session is not None,
             page="" if session is None else session.client,
             connected_seconds=None if session is None else self._clock.current_time() - session.since,
-            round_trip=None if session is None else session.round_trip,
+            round_trip=None if session is None else session.heartbeat.round_trip,
             connections=self._acceptor.connections,
             channels=len(self._channels),
             waiting_requests=sum(channel.waiting_requests for channel in channels),
@@ -230,7 +230,7 @@ class Server:
             name=session.client,
             state=f"its connection is ending: {session.why_ended}" if session.why_ended else "connected",
             seconds=self._clock.current_time() - session.since,
-            round_trip=session.round_trip,
+            round_trip=session.heartbeat.round_trip,
             waiting_bytes=session.waiting_bytes,
         )
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
+from jchannel._core.heartbeat import Heartbeat
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.invocation import Invocation
 from jchannel._core.limits import Limits
@@ -65,13 +66,6 @@ __all__ = ["Session"]
 
 _T = TypeVar("_T")
 _Sent = TypeVar("_Sent")
-
-#: How long after connecting the round trip is measured for the first time, in seconds: soon, and not while the page has
-#: its hands full with opening its channels.
-FIRST_BEAT_SECONDS: Final = 0.2
-
-#: For how many periods of its beats nothing may come from a far side that sends them.
-SILENT_BEATS: Final = 3
 
 
 class FrameLoad:
@@ -143,7 +137,7 @@ class Session:
         ending: Whether nothing that comes in is handled any more.
         client: The name of the page's client.
         since: When it was connected, by trio's clock.
-        round_trip: The seconds that the last beat and its answer took; ``None`` before the first has been answered.
+        heartbeat: Whether the far side lives.
         why_ended: Why it has ended, or is ending; empty while it is alive.
         room: The room to send.
         invocations: The far side's requests that run here, by their ids.
@@ -176,7 +170,6 @@ class Session:
         self._run = TrioRun()
         self.since: float = self._run.now()
         self.tally: SocketTally = SocketTally() if tally is None else tally
-        self.round_trip: float | None = None
         self.why_ended: str = ""
         self.invocations: dict[int, Invocation] = {}
         self.running_bytes: int = 0
@@ -189,9 +182,7 @@ class Session:
         self._serve = serve
         self._streams = streams
         self._pieces = Pieces(connection, streams, self.tell, self._queue_piece, self._rouse_writer)
-        self._heartbeat = heartbeat
-        self._far_beat = far_beat
-        self._beat_answered = trio.Event()
+        self.heartbeat: Heartbeat = Heartbeat(self, link, heartbeat, far_beat)
         self._requests: dict[int, Request] = {}
         self.room: Room = Room(connection, limits)
         # Whether the program wants messages in the log. To ask for each would be a tenth of the work of a call.
@@ -417,10 +408,7 @@ class Session:
                 async with open_flat_nursery() as nursery:
                     nursery.start_soon(self._write, name=f"writer to {self.far_side}")
                     nursery.start_soon(self._read, early, name=f"reader of {self.far_side}")
-                    if self._heartbeat is not None:
-                        nursery.start_soon(self._beat, self._heartbeat, name=f"heartbeat of {self.far_side}")
-                    if self._far_beat is not None:
-                        nursery.start_soon(self._watch, self._far_beat, name=f"watchdog of {self.far_side}")
+                    self.heartbeat.start(nursery)
             farewell = self.limits.close_seconds
         finally:
             self._end("the connection is closing")
@@ -508,6 +496,10 @@ class Session:
             return False
         return True
 
+    def ask_log(self) -> None:
+        """Ask whether the program wants messages in the log: at each beat, as it may change."""
+        self._traces = is_logged(WIRE)
+
     def _trace(self, way: str, *traced: Message) -> None:
         """Log messages that have come or are going, without what they carry."""
         for message in traced:
@@ -559,10 +551,10 @@ class Session:
                 self.break_off(error)
                 await self._write_frames()  # The goodbye.
         except LinkClosed as closed:
-            self._lose(closed)
+            self.lose(closed)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             self._log_late(error)
-            self._lose("an error of jchannel has ended it")
+            self.lose("an error of jchannel has ended it")
 
     async def _write_frames(self) -> None:
         """Write what is to be sent, up to the goodbye."""
@@ -591,46 +583,6 @@ class Session:
         return trio.lowlevel.Abort.SUCCEEDED
 
     @trio.lowlevel.enable_ki_protection
-    async def _beat(self, period: float) -> None:
-        first = min(FIRST_BEAT_SECONDS, period / 2)
-        try:
-            await trio.sleep(first)
-            await self._exchange_beats(period)
-            await trio.sleep(period - first)
-            while self.alive:
-                await self._exchange_beats(period)
-                await trio.sleep(period)
-        except Exception as error:  # noqa: BLE001 (a bulkhead)
-            self.break_off(error)
-
-    @trio.lowlevel.enable_ki_protection
-    async def _watch(self, period: float) -> None:
-        """Lose a far side that sends beats, and of which nothing has come for too long."""
-        moved, silent = self._link.moved, 0
-        while silent < SILENT_BEATS:
-            await trio.sleep(period)
-            silent = silent + 1 if moved == self._link.moved else 0
-            moved = self._link.moved
-        self._lose(f"nothing has come from it for {SILENT_BEATS * period:g} s")
-
-    async def _exchange_beats(self, limit: float) -> None:
-        """Send a beat, and wait for the answer. It is the far side's code that answers, and not its WebSocket."""
-        began = trio.current_time()
-        answered = self._beat_answered = trio.Event()
-        moved: int | None = None
-        # On a slow way a beat stands behind a large message, in either direction. That bytes of it move is a sign of
-        # life, and the far side gets one beat in each period, whatever it is busy sending.
-        while moved != self._link.moved:
-            moved = self._link.moved
-            self._traces = is_logged(WIRE)
-            self.tell(Beat())
-            with trio.move_on_after(limit):
-                await answered.wait()
-                self.round_trip = trio.current_time() - began
-                return
-        self._lose(f"it did not answer a beat within {limit:g} s")
-
-    @trio.lowlevel.enable_ki_protection
     async def _read(self, early: Sequence[Message]) -> None:
         try:
             self._receive_frame(None, early)
@@ -639,7 +591,7 @@ class Session:
                     await self.room.wait_to_receive()
                 self._receive_frame(await self._link.receive())
         except LinkClosed as closed:
-            self._lose(closed)
+            self.lose(closed)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             self.break_off(error)
 
@@ -686,7 +638,7 @@ class Session:
         elif isinstance(message, StreamMessage):
             self._handle_stream(message)
         elif isinstance(message, Beat):
-            self._handle_beat(message)
+            self.heartbeat.receive(message)
         elif isinstance(message, Ack):
             self._pieces.go_on()
         elif isinstance(message, Goodbye):
@@ -695,12 +647,6 @@ class Session:
             assert isinstance(message, Open | Close), "the others are of the handshake"
             assert self._serve is not None, "the protocol's table of states lets only a server open and close channels"
             self._serve(self, message)
-
-    def _handle_beat(self, beat: Beat) -> None:
-        self._beat_answered.set()
-        if self._heartbeat is None:
-            self._traces = is_logged(WIRE)
-            self.tell(beat)
 
     def _handle_answer(self, answer: Answer) -> None:
         request = self._requests.pop(answer.id, None)
@@ -724,7 +670,8 @@ class Session:
             dispatcher = channel.dispatcher
             dispatcher.dispatch(self.invoke(request, dispatcher.methods.invocation_type))
 
-    def _lose(self, how: LinkClosed | str) -> None:
+    def lose(self, how: LinkClosed | str) -> None:
+        """End the session, because its connection is lost."""
         self._end(f"the connection to {self.far_side} was lost: {how}")
         self._scope.cancel()  # A goodbye that was to be sent cannot be.
 

@@ -12,7 +12,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -112,6 +112,7 @@ class WebSocketLink(Link):
         self._protocol = Protocol(side, max_size=frame_bytes, logger=_LOGGER)
         #: What the stream takes at once needs no task to wait for it.
         self._send_some_nowait = _find_send_some_nowait(stream)
+        self._receive_some = _find_receive_some(stream)
         self._messages: deque[str | bytes] = deque()
         self._begun: bytearray | None = None
         self._begun_as_text = False
@@ -195,7 +196,7 @@ class WebSocketLink(Link):
             if self._protocol.state is not _OPEN:
                 raise LinkClosed(self._explain())
             try:
-                data = await self._stream.receive_some(_RECEIVE_BYTES)
+                data = await self._receive_some(_RECEIVE_BYTES)
             except _LOST:
                 data = b""
             left = len(self._unsent)
@@ -275,7 +276,7 @@ class WebSocketLink(Link):
             self._messages.clear()  # Nobody will receive them, and a stranger may send as many as it likes.
             # As in `receive`: a coroutine for both would be entered, and resumed, for every frame that comes.
             try:
-                data = await self._stream.receive_some(_RECEIVE_BYTES)
+                data = await self._receive_some(_RECEIVE_BYTES)
             except _LOST:
                 data = b""
             left = len(self._unsent)
@@ -304,3 +305,48 @@ def _write(socket: trio.socket.SocketType, data: bytes | memoryview) -> int:
         return os.write(socket.fileno(), data)
     except OSError:
         return 0  # It is full, or lost, or closed: ``flush`` waits, or finds out.
+
+
+def _find_receive_some(stream: trio.abc.Stream) -> Callable[[int], Awaitable[bytes | bytearray]]:
+    """Return the way to receive what comes on a stream."""
+    if isinstance(stream, trio.SocketStream) and sys.platform != "win32":
+        return _SocketReader(stream.socket).receive_some
+    return stream.receive_some
+
+
+class _SocketReader:
+    """Receives what comes on a socket as trio does, and does not try first where nothing can be there.
+
+    trio cannot know that, and tries: this took 4 of the 13 µs that it takes to wait for a frame.
+
+    Args:
+        socket: The socket.
+    """
+
+    def __init__(self, socket: trio.socket.SocketType) -> None:
+        self._socket = socket
+        self._may_have_more = False
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        """Return what has come. Cancelling it loses nothing.
+
+        Raises:
+            trio.BrokenResourceError: The connection is lost.
+            trio.ClosedResourceError: The socket has been closed on this side.
+        """
+        if self._socket.fileno() < 0:
+            raise trio.ClosedResourceError
+        if self._may_have_more:
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.wait_readable(self._socket)
+        while True:
+            try:
+                data = os.read(self._socket.fileno(), max_bytes)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._socket)
+            except OSError as error:
+                raise trio.BrokenResourceError from error
+            else:
+                self._may_have_more = len(data) == max_bytes
+                return data

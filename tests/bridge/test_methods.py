@@ -21,7 +21,6 @@ from jchannel._bridge.methods import BridgedMethods, LoopMethods, ThreadMethods
 from jchannel._bridge.portal import open_thread_portal
 from jchannel._core.handlers import MethodCancelledError, NothingToCallError
 from jchannel._core.limits import Limits
-from jchannel._core.threads import TrioThreads
 from jchannel.errors import StateError
 from tests.bridge.invocations import run_method
 from tests.peer_thread import TIMEOUT
@@ -366,28 +365,6 @@ def test_the_task_of_what_the_loop_has_answered_can_be_cancelled(monkeypatch: py
             await task
 
     on_loop(check)
-
-
-@pytest.mark.parametrize("has_room", [True, False])
-def test_a_worker_thread_answers_by_itself_where_trio_waits(monkeypatch: pytest.MonkeyPatch, *, has_room: bool) -> None:
-    portal = open_thread_portal()
-    monkeypatch.setattr(portal, "borrow_step", lambda: True)
-    monkeypatch.setattr(portal, "give_step_back", lambda: None)
-    answers: list[object] = []
-    session: Any = SimpleNamespace(
-        alive=True,
-        limits=Limits(),
-        threads=TrioThreads(Limits()),
-        room=SimpleNamespace(free=has_room),
-        invocations={},
-        answer=lambda _: answers.append(threading.current_thread().name),
-        send_queued=lambda: None,
-    )
-    run = partial(run_method, ThreadMethods(portal), Handler(), "double", 4, session=session)
-    result = wait_blocking(TaskJob(portal, run))
-    assert result.text == "8"
-    assert len(answers) == has_room
-    assert "jchannel trio" not in answers
 
 
 async def end(methods: LoopMethods) -> None:

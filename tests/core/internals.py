@@ -84,7 +84,7 @@ def lose_page(server: Server, how: str = "it was lost") -> None:
     """The server notices that the connection to its page is lost."""
     session = server._core.session
     assert session is not None
-    session._lose(how)
+    session.lose(how)
 
 
 def block_writing(session: Session | None) -> None:
@@ -284,7 +284,7 @@ def drop_stream(channel: Channel, session: Session, number: int) -> None:
 
 def lose(session: Session, how: str = "it was lost") -> None:
     """A session notices that its connection is lost."""
-    session._lose(how)
+    session.lose(how)
 
 
 def receive_frames(session: Session, *frames: str | bytes) -> None:

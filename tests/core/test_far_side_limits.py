@@ -284,7 +284,7 @@ async def test_calls_that_wait_for_room_end_with_their_session(
         here.handler.go.set()
         await trio.testing.wait_all_tasks_blocked()
         await internals.cut(here.session)
-        here.session._lose("it was cut")
+        here.session.lose("it was cut")
         await trio.testing.wait_all_tasks_blocked()
         assert here.session.running == 0
         assert internals.endpoint(here.world.far).dispatcher.running == 0

@@ -18,8 +18,9 @@ import trio_websocket
 
 from jchannel._core.auth import TOKEN_PREFIX
 from jchannel._core.channel import ServerChannel
+from jchannel._core.heartbeat import FIRST_BEAT_SECONDS
 from jchannel._core.server import Server as CoreServer
-from jchannel._core.session import FIRST_BEAT_SECONDS, Session
+from jchannel._core.session import Session
 from jchannel._core.transport import Link
 from jchannel._protocol.messages import Beat, Echo, Goodbye, Hello, Open
 from jchannel._protocol.values import pack

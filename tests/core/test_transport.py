@@ -1,6 +1,9 @@
 """The link over a WebSocket, both its ends in memory."""
 
 import gc
+import socket
+import struct
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -12,7 +15,7 @@ import trio_websocket
 from websockets.frames import Frame
 from websockets.protocol import Protocol
 
-from jchannel._core.transport import Link, LinkClosed, Side, WebSocketLink
+from jchannel._core.transport import Link, LinkClosed, Side, WebSocketLink, _SocketReader
 from jchannel._core.upgrade import Upgrade
 
 
@@ -374,3 +377,82 @@ class TestReceivingWhileTheFarSideTakesNothing:
             await trio.testing.wait_all_tasks_blocked()
             assert received == ["text"]
             assert len(await far.receive_some()) == 6 + len("behind the pong")
+
+
+SIZE = 1000
+
+
+def socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
+    near, far = trio.socket.socketpair()
+    return trio.SocketStream(near), trio.SocketStream(far)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there trio's own way is used")
+class TestSocketReader:
+    """What reads a socket. ``size`` bytes at once are all that may be there, or a part of more."""
+
+    async def test_what_has_come_is_received_at_once(self) -> None:
+        near, far = socket_pair()
+        async with near, far:
+            reader = _SocketReader(near.socket)
+            await far.send_all(bytes(2 * SIZE + 1))
+            assert [len(await reader.receive_some(SIZE)) for _ in range(3)] == [SIZE, SIZE, 1]
+
+    @pytest.mark.parametrize("size", [SIZE, 1])
+    async def test_it_waits_for_what_comes_next(self, size: int) -> None:
+        near, far = socket_pair()
+        async with near, far, trio.open_nursery() as nursery:
+            reader = _SocketReader(near.socket)
+            await far.send_all(bytes(size))
+            assert len(await reader.receive_some(SIZE)) == size
+
+            async def send_later() -> None:
+                await trio.testing.wait_all_tasks_blocked()
+                await far.send_all(b"next")
+
+            nursery.start_soon(send_later)
+            assert await reader.receive_some(SIZE) == b"next"
+
+    @pytest.mark.parametrize("size", [SIZE, 1])
+    async def test_cancelling_it_loses_nothing(self, size: int) -> None:
+        near, far = socket_pair()
+        async with near, far:
+            reader = _SocketReader(near.socket)
+            await far.send_all(bytes(size))
+            assert len(await reader.receive_some(SIZE)) == size
+            await far.send_all(b"next")
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await reader.receive_some(SIZE)
+            assert scope.cancelled_caught
+            assert await reader.receive_some(SIZE) == b"next"
+
+    async def test_the_end_is_no_bytes(self) -> None:
+        near, far = socket_pair()
+        async with near:
+            await far.aclose()
+            assert await _SocketReader(near.socket).receive_some(SIZE) == b""
+
+    async def test_a_connection_that_breaks_is_an_error(self) -> None:
+        listener, *_ = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        async with listener:
+            far = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+            async with await listener.accept() as near:
+                far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                await far.aclose()
+                with pytest.raises(trio.BrokenResourceError):
+                    await _SocketReader(near.socket).receive_some(SIZE)
+
+    async def test_a_socket_that_is_closed_meanwhile_or_before_is_an_error(self) -> None:
+        near, far = socket_pair()
+        async with far, trio.open_nursery() as nursery:
+            reader = _SocketReader(near.socket)
+
+            async def close_later() -> None:
+                await trio.testing.wait_all_tasks_blocked()
+                await near.aclose()
+
+            nursery.start_soon(close_later)
+            for _ in range(2):
+                with pytest.raises(trio.ClosedResourceError):
+                    await reader.receive_some(SIZE)

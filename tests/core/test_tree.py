@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from jchannel._core.heartbeat import Heartbeat
 from jchannel._core.session import Session
 from jchannel._protocol.messages import Hello, Open
 from jchannel._streams.reader import MetaGenerator
@@ -118,7 +119,7 @@ class TestItShows:
                 await trio.sleep(0.5)
                 session = session_of(memory.server)
                 assert session is not None
-                session.round_trip = 0.0009  # The clock of the test does not run.
+                session.heartbeat.round_trip = 0.0009  # The clock of the test does not run.
                 text = str(memory.server.tree())
                 await stream.aclose()
                 nursery.cancel_scope.cancel()
@@ -407,12 +408,15 @@ class TestTheEndOf:
 class TestAnErrorOfTheLibrary:
     """It is raised by patching: the real thing cannot be made to fail."""
 
-    @pytest.mark.parametrize("part", ["_write", "_exchange_beats", "_read"])
+    @pytest.mark.parametrize(
+        ("owner", "part"), [(Session, "_write"), (Heartbeat, "_exchange_beats"), (Session, "_read")]
+    )
     async def test_in_a_session_ends_that_session_and_nothing_else(
         self,
         autojump_clock: trio.testing.MockClock,
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
+        owner: type,
         part: str,
     ) -> None:
         error = ZeroDivisionError()
@@ -422,7 +426,7 @@ class TestAnErrorOfTheLibrary:
 
         async with open_memory_server() as memory, memory.server.hold_channel("code") as channel:
             with monkeypatch.context() as patch:
-                patch.setattr(Session, part, fail)
+                patch.setattr(owner, part, fail)
                 async with memory.open_page(hello=False) as page:
                     await page.send(Hello("page"))
                     await page.expect_lost()

@@ -109,7 +109,7 @@ class TestAsyncio:
         async def program(kit: AsyncioKit) -> None:
             nonlocal listener
             channel, _ = await kit.open_pair()
-            made = channel._posts.listen("channel.post('draw')", Exception)
+            made = posts.listen_on_loop(channel._handle, "channel.post('draw')", Exception)
             assert isinstance(made, posts.LoopListener)
             listener = made
 
@@ -265,7 +265,7 @@ class TestBlocking:
             channel = jchannel.sync.Channel(kit.server, "(channel) => {}")
             channel.post("draw", on_failure=Exception)  # It was never opened.
             kit.advance(0)
-            listener = channel._posts.listen("channel.post('late')", Exception)
+            listener = posts.listen_in_threads(channel._handle, "channel.post('late')", Exception)
         listener.hear(ClosedError("late"))  # Its trio has ended.
         first, second = messages(caplog)
         assert "call open() first" in first

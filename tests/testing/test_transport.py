@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 import jchannel.trio
-from jchannel._core.session import FIRST_BEAT_SECONDS
+from jchannel._core.heartbeat import FIRST_BEAT_SECONDS
 from jchannel.testing.network import MemoryListener, MemoryStream, Transit
 
 

@@ -1,0 +1,99 @@
+"""The heartbeat of a session: whether the far side lives, which answers beats, or sends them itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from jchannel._core.transport import Link
+from jchannel._protocol.messages import Beat
+
+if TYPE_CHECKING:
+    from jchannel._core.session import Session
+
+__all__ = ["FIRST_BEAT_SECONDS", "SILENT_BEATS", "Heartbeat"]
+
+#: How long after connecting the round trip is measured for the first time, in seconds: soon, and not while the page has
+#: its hands full with opening its channels.
+FIRST_BEAT_SECONDS: Final = 0.2
+
+#: For how many periods of its beats nothing may come from a far side that sends them.
+SILENT_BEATS: Final = 3
+
+
+class Heartbeat:
+    """The heartbeat of one session. It loses the far side that does not live.
+
+    Args:
+        session: The session.
+        link: Its link.
+        period: As the session's ``heartbeat``.
+        far_period: As the session's ``far_beat``.
+
+    Attributes:
+        round_trip: The seconds that the last beat and its answer took; ``None`` before the first has been answered.
+    """
+
+    def __init__(self, session: Session, link: Link, period: float | None, far_period: float | None) -> None:
+        self.round_trip: float | None = None
+        self._session = session
+        self._link = link
+        self._period = period
+        self._far_period = far_period
+        self._answered = trio.Event()
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Start what sends beats, and what waits for those of the far side."""
+        far_side = self._session.far_side
+        if self._period is not None:
+            nursery.start_soon(self._beat, self._period, name=f"heartbeat of {far_side}")
+        if self._far_period is not None:
+            nursery.start_soon(self._watch, self._far_period, name=f"watchdog of {far_side}")
+
+    def receive(self, beat: Beat) -> None:
+        """Receive a beat: an answer, or one to be answered."""
+        self._answered.set()
+        if self._period is None:
+            self._session.ask_log()
+            self._session.tell(beat)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _beat(self, period: float) -> None:
+        first = min(FIRST_BEAT_SECONDS, period / 2)
+        try:
+            await trio.sleep(first)
+            await self._exchange_beats(period)
+            await trio.sleep(period - first)
+            while self._session.alive:
+                await self._exchange_beats(period)
+                await trio.sleep(period)
+        except Exception as error:  # noqa: BLE001 (a bulkhead)
+            self._session.break_off(error)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _watch(self, period: float) -> None:
+        """Lose a far side that sends beats, and of which nothing has come for too long."""
+        moved, silent = self._link.moved, 0
+        while silent < SILENT_BEATS:
+            await trio.sleep(period)
+            silent = silent + 1 if moved == self._link.moved else 0
+            moved = self._link.moved
+        self._session.lose(f"nothing has come from it for {SILENT_BEATS * period:g} s")
+
+    async def _exchange_beats(self, limit: float) -> None:
+        """Send a beat, and wait for the answer. It is the far side's code that answers, and not its WebSocket."""
+        began = trio.current_time()
+        answered = self._answered = trio.Event()
+        moved: int | None = None
+        # On a slow way a beat stands behind a large message, in either direction. That bytes of it move is a sign of
+        # life, and the far side gets one beat in each period, whatever it is busy sending.
+        while moved != self._link.moved:
+            moved = self._link.moved
+            self._session.ask_log()
+            self._session.tell(Beat())
+            with trio.move_on_after(limit):
+                await answered.wait()
+                self.round_trip = trio.current_time() - began
+                return
+        self._session.lose(f"it did not answer a beat within {limit:g} s")

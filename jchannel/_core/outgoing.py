@@ -177,8 +177,8 @@ class OutgoingStream(Stream):
             if self.source_state is SourceState.READING:
                 self.stop()
             self._buffer.notify()
-            if self._on_move is not None:
-                self._on_move()
+            if self.on_move is not None:
+                self.on_move()
             with trio.move_on_after(self._close_seconds, shield=True) as timer:
                 await self._close_source()
             if timer.cancelled_caught:
@@ -211,8 +211,8 @@ class OutgoingStream(Stream):
     async def _put(self, piece: bytes) -> None:
         """Put a piece where the reader takes it, and wait until there is room for more."""
         self._buffer.put(piece)
-        if self._on_move is not None:
-            self._on_move()
+        if self.on_move is not None:
+            self.on_move()
         while self._buffer.full:
             await self._buffer.wait_changed()
 
@@ -377,7 +377,7 @@ class OutgoingStream(Stream):
         """End the stream for those who would begin to take it. Whoever has begun goes on to its end."""
         if not self._ended:
             self._ended = True
-            self._on_move = None
+            self.on_move = None
             if self.quota is not None:
                 self.quota.expect_leave()
             self._registry.retire(self)

@@ -72,7 +72,7 @@ class Pieces:
     def begin(self, stream: OutgoingStream, size: int) -> None:
         """Begin to send a stream as pieces, which its reader gives credit for so many bytes."""
         stream.carry_in_pieces()
-        stream.watch(partial(self._enter_line, stream))
+        stream.on_move = partial(self._enter_line, stream)
         stream.credit = size
         self._enter_line(stream)
 
@@ -153,7 +153,7 @@ class Pieces:
             raise ProtocolError(f"{size} bytes of the stream {message.stream} came, with credit for {stream.credit}")
         if not stream.in_pieces:
             stream.in_pieces = True
-            stream.watch(partial(self._renew, stream))
+            stream.on_move = partial(self._renew, stream)
         stream.credit -= size
         stream.feed_piece(message.data)
 

@@ -133,6 +133,8 @@ class Stream(ABC):
         in_pieces: Whether it travels as pieces.
         credit: The bytes that its source may still send as pieces, and the reader still expects.
         quota: What it is counted in while it is open, or ``None``.
+        on_move: Called whenever this side's program has moved it: its source has given more, or has come to its end; or
+            its reader has taken some. ``None`` for nobody, and when nothing more will be carried.
         exits: Closed when nothing more will be carried. Whoever carries the stream adds what has to happen then.
         channel: The channel that it belongs to, and ``place`` its session and its number there, and ``ticket`` its
             ticket, or ``None``. The registry sets them.
@@ -156,7 +158,7 @@ class Stream(ABC):
         self._buffer = buffer
         self._tallies = tallies
         self._registry = registry
-        self._on_move: Callable[[], None] | None = None
+        self.on_move: Callable[[], None] | None = None
         self._since = trio.current_time()
 
     @property
@@ -168,13 +170,6 @@ class Stream(ABC):
         """Count it, and the bytes that wait here, until it is forgotten, and the bytes until they are taken."""
         self.quota = self._buffer.quota = quota
         quota.enter()
-
-    def watch(self, on_move: Callable[[], None]) -> None:
-        """Call a function whenever this side's program has moved it, until nothing more will be carried.
-
-        Its source has given more, or has come to its end; or its reader has taken some.
-        """
-        self._on_move = on_move
 
     @abstractmethod
     def describe(self, now: float) -> StreamNode:

@@ -125,9 +125,7 @@ class OutgoingStream(Stream):
 
     @property
     def ready(self) -> bool:
-        """Whether it has a piece to take that its credit allows, or has ended behind the last one."""
-        if self.place is None:  # It has ended.
-            return False
+        """Whether it has a piece to take that its credit allows, or only its end. One that was stopped has none."""
         if self._buffer.size:
             return self.credit > 0
         return self.source_state in (SourceState.EXHAUSTED, SourceState.FAILED)

@@ -86,6 +86,7 @@ class OutgoingStream(Stream):
         source_state: How far its source is.
         stopped: Whether it was ended before its end.
         error: What the source has raised, or ``None``.
+        in_parts: Whether its reader asks for it part by part. When the source fails, it asks for what is left, too.
         taken: The bytes that its reader has taken.
         consumer: Notified of progress, or ``None``.
     """
@@ -105,6 +106,7 @@ class OutgoingStream(Stream):
         self.source_state: SourceState = SourceState.READING
         self.stopped: bool = False
         self.error: Exception | None = None
+        self.in_parts: bool = False
         self.taken: int = 0
         self.consumer: Request | None = None
         self._source = source

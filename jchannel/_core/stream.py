@@ -127,7 +127,6 @@ class Stream(ABC):
     Attributes:
         what: What it is called in the tree.
         total: The bytes that it has altogether, as measured before, for showing progress; ``None`` where they were not.
-        in_parts: Whether the receiver asks for it part by part. When the source fails, it asks for what is left, too.
         part_under_way: Whether a part of it is on its way.
         over_http: Whether it is being carried over HTTP.
         in_pieces: Whether it travels as pieces.
@@ -145,7 +144,6 @@ class Stream(ABC):
     ) -> None:
         self.what = what
         self.total = total
-        self.in_parts = False
         self.part_under_way = False
         self.over_http = False
         self.in_pieces = False

@@ -16,7 +16,7 @@ from jchannel._core.exits import contain, is_closing
 from jchannel._core.limits import LONG_TEXT, MAX_NAME, SHORT_TEXT
 from jchannel._core.nursery import split_cancelled
 from jchannel._core.statistics import ChannelTally
-from jchannel._core.stream import Buffer, Stream
+from jchannel._core.stream import Buffer, Stream, Way
 from jchannel._core.tree import StreamNode
 from jchannel._guarded import is_a, log, name_of, text_of
 from jchannel._protocol.messages import Broken
@@ -237,7 +237,7 @@ class OutgoingStream(Stream):
     def _fail(self, error: Exception) -> None:
         if self._leave_reading(SourceState.FAILED):
             self.error = error
-            if self._announcement is not None and not self.in_pieces:
+            if self._announcement is not None and self.way is not Way.PIECES:
                 self.break_off(error)
 
     def _leave_reading(self, state: SourceState) -> bool:
@@ -302,7 +302,7 @@ class OutgoingStream(Stream):
     def carry_in_pieces(self) -> None:
         """Begin to carry it as pieces, and no more by its ticket."""
         self._begin(self._ahead)
-        self.in_pieces = True
+        self.take_way(Way.PIECES)
         self._registry.revoke_ticket(self)
 
     def take_piece(self, limit: int) -> bytes:

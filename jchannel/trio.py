@@ -751,8 +751,7 @@ async def open_peer(
     """Connect to a server for the time of an ``async with`` block.
 
     Args:
-        url: ``Server.page_url``; or ``Server.url`` when the token is given beside it. Where it has a path, as a proxy's
-            has, the server's streams are fetched in parts, which no proxy holds back or cuts short unnoticed.
+        url: ``Server.page_url``; or ``Server.url`` when the token is given beside it.
         handler: The object that handles calls from the server, on every channel.
         token: The server's token, where the URL does not carry it.
         on_open: Called with each channel that is opened, and its code, which is empty where the channel has a
@@ -760,8 +759,8 @@ async def open_peer(
             the server. Without it a channel is opened with ``None``.
         client: A name for this peer, of at most 64 characters. The server takes a second connection of the same name
             for the first one come again. ``None`` for a random name.
-        connect: Opens a connection to the server, instead of TCP to the URL's host: for tests. It is called once for
-            the messages, and once for each stream that does not travel inside them.
+        connect: Opens the connection to the server, instead of TCP to the URL's host: for tests. It is called once: the
+            messages and all streams travel on it.
         limits: The limits of what the server controls; ``None`` for the defaults.
         ssl_context: Decides which certificates are trusted, where the URL is one of ``https``; ``None`` for those that
             the system trusts. A server with a certificate of the user's own needs one:

@@ -132,7 +132,7 @@ class LoopSource(Source):
     def _take(self) -> tuple[bytes, bool]:
         """Return what has been gathered, up to a piece or a single larger item, and whether nothing follows it."""
         with self._lock:
-            taken = gather(self._items, PIECE_SIZE)
+            taken = gather(self._items, PIECE_SIZE) if self._items else b""
             self._size -= len(taken)
             ended = self._over and not self._items
             self._trio_waits = not taken and not ended

@@ -108,8 +108,8 @@ class IncomingStream(Stream):
         if not self._buffer.size:
             return b""
         data = self._buffer.take_piece()
-        if self._on_move is not None:
-            self._on_move()
+        if self.on_move is not None:
+            self.on_move()
         return data
 
     async def wait_arrived(self) -> None:
@@ -142,8 +142,8 @@ class IncomingStream(Stream):
         Behind the last bytes of the stream there is an empty piece, as ``receive`` would return it.
         """
         pieces = self._buffer.take_pieces()
-        if self._on_move is not None:
-            self._on_move()
+        if self.on_move is not None:
+            self.on_move()
         if self._state is IncomingState.ENDED:
             pieces.append(b"")
         return pieces
@@ -223,7 +223,7 @@ class IncomingStream(Stream):
     def _end(self, state: IncomingState) -> None:
         self._move(state)
         self.over = True
-        self._on_move = None
+        self.on_move = None
         self._buffer.notify()
         self._registry.forget(self)
         self.exits.close()

@@ -16,7 +16,7 @@ from jchannel._core.exits import contain, is_closing
 from jchannel._core.limits import LONG_TEXT, MAX_NAME, SHORT_TEXT
 from jchannel._core.nursery import split_cancelled
 from jchannel._core.statistics import ChannelTally
-from jchannel._core.stream import Buffer, Stream
+from jchannel._core.stream import Buffer, Stream, Way
 from jchannel._core.tree import StreamNode
 from jchannel._guarded import is_a, log, name_of, text_of
 from jchannel._protocol.messages import Broken
@@ -86,6 +86,7 @@ class OutgoingStream(Stream):
         source_state: How far its source is.
         stopped: Whether it was ended before its end.
         error: What the source has raised, or ``None``.
+        in_parts: Whether its reader asks for it part by part. When the source fails, it asks for what is left, too.
         taken: The bytes that its reader has taken.
         consumer: Notified of progress, or ``None``.
     """
@@ -105,6 +106,7 @@ class OutgoingStream(Stream):
         self.source_state: SourceState = SourceState.READING
         self.stopped: bool = False
         self.error: Exception | None = None
+        self.in_parts: bool = False
         self.taken: int = 0
         self.consumer: Request | None = None
         self._source = source
@@ -125,9 +127,7 @@ class OutgoingStream(Stream):
 
     @property
     def ready(self) -> bool:
-        """Whether it has a piece to take that its credit allows, or has ended behind the last one."""
-        if self.place is None:  # It has ended.
-            return False
+        """Whether it has a piece to take that its credit allows, or only its end. One that was stopped has none."""
         if self._buffer.size:
             return self.credit > 0
         return self.source_state in (SourceState.EXHAUSTED, SourceState.FAILED)
@@ -177,8 +177,8 @@ class OutgoingStream(Stream):
             if self.source_state is SourceState.READING:
                 self.stop()
             self._buffer.notify()
-            if self._on_move is not None:
-                self._on_move()
+            if self.on_move is not None:
+                self.on_move()
             with trio.move_on_after(self._close_seconds, shield=True) as timer:
                 await self._close_source()
             if timer.cancelled_caught:
@@ -211,8 +211,8 @@ class OutgoingStream(Stream):
     async def _put(self, piece: bytes) -> None:
         """Put a piece where the reader takes it, and wait until there is room for more."""
         self._buffer.put(piece)
-        if self._on_move is not None:
-            self._on_move()
+        if self.on_move is not None:
+            self.on_move()
         while self._buffer.full:
             await self._buffer.wait_changed()
 
@@ -237,7 +237,7 @@ class OutgoingStream(Stream):
     def _fail(self, error: Exception) -> None:
         if self._leave_reading(SourceState.FAILED):
             self.error = error
-            if self._announcement is not None and not self.in_pieces:
+            if self._announcement is not None and self.way is not Way.PIECES:
                 self.break_off(error)
 
     def _leave_reading(self, state: SourceState) -> bool:
@@ -302,7 +302,7 @@ class OutgoingStream(Stream):
     def carry_in_pieces(self) -> None:
         """Begin to carry it as pieces, and no more by its ticket."""
         self._begin(self._ahead)
-        self.in_pieces = True
+        self.take_way(Way.PIECES)
         self._registry.revoke_ticket(self)
 
     def take_piece(self, limit: int) -> bytes:
@@ -377,7 +377,7 @@ class OutgoingStream(Stream):
         """End the stream for those who would begin to take it. Whoever has begun goes on to its end."""
         if not self._ended:
             self._ended = True
-            self._on_move = None
+            self.on_move = None
             if self.quota is not None:
                 self.quota.expect_leave()
             self._registry.retire(self)

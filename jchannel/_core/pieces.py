@@ -15,6 +15,7 @@ from typing import Final
 
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
+from jchannel._core.stream import Way
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._protocol.connection import Connection, Role
 from jchannel._protocol.messages import Ack, Credit, End, Message, Piece, Ticket
@@ -72,7 +73,7 @@ class Pieces:
     def begin(self, stream: OutgoingStream, size: int) -> None:
         """Begin to send a stream as pieces, which its reader gives credit for so many bytes."""
         stream.carry_in_pieces()
-        stream.watch(partial(self._enter_line, stream))
+        stream.on_move = partial(self._enter_line, stream)
         stream.credit = size
         self._enter_line(stream)
 
@@ -82,10 +83,10 @@ class Pieces:
         Raises:
             ProtocolError: It travels over HTTP, or has not been asked for.
         """
-        if stream.in_pieces:
+        if stream.way is Way.PIECES:
             stream.credit += size
             self._enter_line(stream)
-        elif stream.ticket is not None and not stream.over_http:
+        elif stream.ticket is not None and stream.way is Way.OPEN:
             self.begin(stream, size)
         else:
             raise ProtocolError("credit was given to a stream that does not travel as pieces")
@@ -143,7 +144,7 @@ class Pieces:
             self._tell(Ack(arrived))
         if stream is None:
             return
-        if stream.over_http or not stream.begun:
+        if stream.way is Way.HTTP or not stream.begun:
             raise ProtocolError(f"nobody has asked for the stream {message.stream} in pieces")
         if isinstance(message, End):
             stream.finish()
@@ -151,9 +152,9 @@ class Pieces:
         size = len(message.data)
         if size > stream.credit:
             raise ProtocolError(f"{size} bytes of the stream {message.stream} came, with credit for {stream.credit}")
-        if not stream.in_pieces:
-            stream.in_pieces = True
-            stream.watch(partial(self._renew, stream))
+        if stream.way is Way.OPEN:
+            stream.take_way(Way.PIECES)
+            stream.on_move = partial(self._renew, stream)
         stream.credit -= size
         stream.feed_piece(message.data)
 

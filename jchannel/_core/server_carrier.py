@@ -21,7 +21,7 @@ from jchannel._core.asgi import Receive, Scope, Send, respond, show_token
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
-from jchannel._core.stream import Stream
+from jchannel._core.stream import Stream, Way
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._protocol.parts import Part, PartMark, encode_part
 from jchannel.errors import StateError
@@ -90,7 +90,7 @@ class ServerCarrier:
                 stream.break_off(StateError("the stream is broken: a part of it was asked for out of its order"))
                 stream.stop()
                 return _respond(send, HTTPStatus.CONFLICT)
-            stream.over_http = True
+            stream.take_way(Way.HTTP)
             if "offset" in query:
                 return _send_part(stream, receive, send)
             self._streams.revoke_ticket(stream)
@@ -198,10 +198,11 @@ async def _wait_gone(receive: Receive) -> None:
 
 async def _receive_part(stream: IncomingStream, query: dict[str, list[str]], receive: Receive) -> HTTPStatus:
     """Receive the next part of a stream from the body of a request. Return when there is room for more."""
-    if query.get("offset") != [str(stream.received)] or stream.part_under_way or stream.in_pieces:
+    if query.get("offset") != [str(stream.received)] or stream.part_under_way or stream.way is Way.PIECES:
         stream.fail(StateError("the stream is broken: a part of it came out of its order"))
         return HTTPStatus.CONFLICT
-    stream.part_under_way = stream.over_http = True
+    stream.take_way(Way.HTTP)
+    stream.part_under_way = True
     try:
         more = True
         while more:

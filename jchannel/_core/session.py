@@ -523,9 +523,10 @@ class Session:
         """Send the next frame, as far as the link takes it. Return whether there was one."""
         if self._pieces.line and not self._connection.waiting_bytes:
             self._pieces.queue_next()
-        frame = self._connection.next_frame()
-        if frame is None:
+        if not self._connection.waiting_bytes:
             return False
+        frame = self._connection.next_frame()
+        assert frame is not None
         self._unsent = not self._link.send_nowait(frame)
         self.tally.frames_sent += 1
         self.tally.bytes_sent += self._connection.sent_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from abc import ABC, abstractmethod
 from collections import deque
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from jchannel._core.quota import StreamQuota
     from jchannel._core.stream_registry import StreamRegistry
 
-__all__ = ["READ_AHEAD", "Buffer", "Stream"]
+__all__ = ["READ_AHEAD", "Buffer", "Stream", "Way"]
 
 #: How many bytes of a stream may wait in its buffer before whoever brings more waits, too.
 READ_AHEAD = 2**20
@@ -121,18 +122,36 @@ class Buffer:
         self._changed.unpark_all()
 
 
+class Way(enum.Enum):
+    """The way on which the bytes of a stream travel beside the messages."""
+
+    OPEN = enum.auto()
+    """It has not been decided: nobody has begun to read it."""
+
+    HTTP = enum.auto()
+    PIECES = enum.auto()
+
+
+#: The ways that may follow. One that has been taken stays.
+_FOLLOWING: Final = {
+    Way.OPEN: {Way.HTTP, Way.PIECES},
+    Way.HTTP: {Way.HTTP},
+    Way.PIECES: {Way.PIECES},
+}
+
+
 class Stream(ABC):
     """A stream of bytes, in either direction.
 
     Attributes:
         what: What it is called in the tree.
         total: The bytes that it has altogether, as measured before, for showing progress; ``None`` where they were not.
-        in_parts: Whether the receiver asks for it part by part. When the source fails, it asks for what is left, too.
         part_under_way: Whether a part of it is on its way.
-        over_http: Whether it is being carried over HTTP.
-        in_pieces: Whether it travels as pieces.
+        way: On which way it travels.
         credit: The bytes that its source may still send as pieces, and the reader still expects.
         quota: What it is counted in while it is open, or ``None``.
+        on_move: Called whenever this side's program has moved it: its source has given more, or has come to its end; or
+            its reader has taken some. ``None`` for nobody, and when nothing more will be carried.
         exits: Closed when nothing more will be carried. Whoever carries the stream adds what has to happen then.
         channel: The channel that it belongs to, and ``place`` its session and its number there, and ``ticket`` its
             ticket, or ``None``. The registry sets them.
@@ -143,10 +162,8 @@ class Stream(ABC):
     ) -> None:
         self.what = what
         self.total = total
-        self.in_parts = False
         self.part_under_way = False
-        self.over_http = False
-        self.in_pieces = False
+        self.way: Way = Way.OPEN
         self.credit = 0
         self.quota: StreamQuota | None = None
         self.exits: ExitStack = ExitStack()
@@ -156,7 +173,7 @@ class Stream(ABC):
         self._buffer = buffer
         self._tallies = tallies
         self._registry = registry
-        self._on_move: Callable[[], None] | None = None
+        self.on_move: Callable[[], None] | None = None
         self._since = trio.current_time()
 
     @property
@@ -164,17 +181,15 @@ class Stream(ABC):
         """The bytes that wait here."""
         return self._buffer.size
 
+    def take_way(self, way: Way) -> None:
+        """Note on which way it travels from now on."""
+        assert way in _FOLLOWING[self.way], (self.way, way)
+        self.way = way
+
     def use_quota(self, quota: StreamQuota) -> None:
         """Count it, and the bytes that wait here, until it is forgotten, and the bytes until they are taken."""
         self.quota = self._buffer.quota = quota
         quota.enter()
-
-    def watch(self, on_move: Callable[[], None]) -> None:
-        """Call a function whenever this side's program has moved it, until nothing more will be carried.
-
-        Its source has given more, or has come to its end; or its reader has taken some.
-        """
-        self._on_move = on_move
 
     @abstractmethod
     def describe(self, now: float) -> StreamNode:

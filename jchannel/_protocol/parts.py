@@ -14,12 +14,9 @@ from typing import Final
 
 from jchannel.errors import ProtocolError
 
-__all__ = ["PART_LIMIT", "Part", "PartMark", "decode_part", "encode_part"]
+__all__ = ["Part", "PartMark", "decode_part", "encode_part"]
 
 _HEAD: Final = struct.Struct("<I4s")
-
-#: The most bytes of a part, with its head (docs/protocol.md).
-PART_LIMIT: Final = 4 * 2**20 + _HEAD.size
 
 
 class PartMark(Enum):
@@ -49,7 +46,7 @@ def encode_part(part: Part) -> bytes:
 
 
 def decode_part(body: bytes) -> Part:
-    """Decode a part.
+    """Decode a part, as a page does.
 
     Raises:
         ProtocolError: The bytes are not one whole part.

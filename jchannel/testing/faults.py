@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Direction", "Fault", "FaultyLink", "RawMessage", "check_seconds", "join_frame", "split_frame"]
 
-#: The types of messages that travel in both directions, as docs/protocol.md names them.
+#: The types of messages that travel in both directions, as docs/protocol.md names them. Those that carry the bytes of
+#: streams, and count them, are left out: no connection loses a part of what it carries.
 _EITHER: Final = ("beat", "echo", "call", "pipe", "result", "error", "cancel", "stop", "broken")
 
 #: The types of messages that faults are for, by their receiver. Faults of the handshake would only make it wait.

@@ -158,13 +158,20 @@ async def open_browser(*flags: str) -> AsyncIterator[Browser]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = browser_command("about:blank", profile, *flags)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(
-                partial(trio.run_process, command, capture_stdout=True, capture_stderr=True, check=False)
-            )
+            run = partial(trio.run_process, command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            process: trio.Process = await nursery.start(run)
             url = await wait_debugger(Path(profile) / "DevToolsActivePort")
             opening = trio_websocket.open_websocket_url(url, max_message_size=2**26, disconnect_timeout=1)
             async with opening as socket:
-                yield Browser(socket)
+                browser = Browser(socket)
+                try:
+                    yield browser
+                finally:
+                    # The command may be a script that has started the browser, so it is not enough to end that.
+                    with trio.move_on_after(5, shield=True):
+                        with suppress(trio_websocket.ConnectionClosed):
+                            await browser.ask("Browser.close", {})
+                        await process.wait()
             nursery.cancel_scope.cancel()
 
 

@@ -264,13 +264,16 @@ class Conditions:
     def _busiest_others(self, seconds: float) -> dict[str, str]:
         """Return the share of a processor of those that ran before and after, and are none of this benchmark's."""
         now = _processor_times()
-        shares = {key: (now[key] - before) / max(seconds, 0.1) for key, before in self._others.items() if key in now}
+        shares: dict[str, float] = {}
+        for key, before in self._others.items():
+            if key in now:
+                shares[key[1]] = shares.get(key[1], 0) + (now[key] - before) / max(seconds, 0.1)
         busiest = sorted(shares.items(), key=lambda item: -item[1])[:3]
-        return {f"{name} ({pid})": f"{share:.0%}" for (pid, name), share in busiest if share >= LEAST_SHARE}
+        return {name: f"{share:.0%}" for name, share in busiest if share >= LEAST_SHARE}
 
 
 def _processor_times() -> dict[tuple[int, str], float]:
-    """Return the seconds of processor of each process that does not belong to this benchmark."""
+    """Return the seconds of processor of each process that is none of this benchmark's, by its number and name."""
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     times = {}
     for process in psutil.process_iter(["pid", "name", "cpu_times"]):

@@ -82,7 +82,8 @@ def _draw_panel(axes: Axes, panel: Panel, theme: str) -> None:
     axes.set_ylim(low, high)
     axes.set_title(panel.title, color=text, fontsize=10.5, loc="left")
     axes.set_facecolor("none")
-    axes.tick_params(colors=text, which="both", labelsize=9)
+    axes.minorticks_off()
+    axes.tick_params(colors=text, labelsize=9)
     for spine in axes.spines.values():
         spine.set_color(guide)
     legend = axes.legend(loc="upper left", frameon=False, fontsize=9)

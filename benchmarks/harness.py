@@ -158,13 +158,20 @@ async def open_browser(*flags: str) -> AsyncIterator[Browser]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = browser_command("about:blank", profile, *flags)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(
-                partial(trio.run_process, command, capture_stdout=True, capture_stderr=True, check=False)
-            )
+            run = partial(trio.run_process, command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            process: trio.Process = await nursery.start(run)
             url = await wait_debugger(Path(profile) / "DevToolsActivePort")
             opening = trio_websocket.open_websocket_url(url, max_message_size=2**26, disconnect_timeout=1)
             async with opening as socket:
-                yield Browser(socket)
+                browser = Browser(socket)
+                try:
+                    yield browser
+                finally:
+                    # The command may be a script that has started the browser, so it is not enough to end that.
+                    with trio.move_on_after(5, shield=True):
+                        with suppress(trio_websocket.ConnectionClosed):
+                            await browser.ask("Browser.close", {})
+                        await process.wait()
             nursery.cancel_scope.cancel()
 
 
@@ -257,13 +264,16 @@ class Conditions:
     def _busiest_others(self, seconds: float) -> dict[str, str]:
         """Return the share of a processor of those that ran before and after, and are none of this benchmark's."""
         now = _processor_times()
-        shares = {key: (now[key] - before) / max(seconds, 0.1) for key, before in self._others.items() if key in now}
+        shares: dict[str, float] = {}
+        for key, before in self._others.items():
+            if key in now:
+                shares[key[1]] = shares.get(key[1], 0) + (now[key] - before) / max(seconds, 0.1)
         busiest = sorted(shares.items(), key=lambda item: -item[1])[:3]
-        return {f"{name} ({pid})": f"{share:.0%}" for (pid, name), share in busiest if share >= LEAST_SHARE}
+        return {name: f"{share:.0%}" for name, share in busiest if share >= LEAST_SHARE}
 
 
 def _processor_times() -> dict[tuple[int, str], float]:
-    """Return the seconds of processor of each process that does not belong to this benchmark."""
+    """Return the seconds of processor of each process that is none of this benchmark's, by its number and name."""
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     times = {}
     for process in psutil.process_iter(["pid", "name", "cpu_times"]):

@@ -198,7 +198,7 @@ class Work:
         milliseconds, processor = await time_each(plan.in_turn, self._add)
         figure("call in turn, to the page", "ms", milliseconds)
         figure("call in turn, from the page", "ms", await call("timeInTurn", plan.in_turn))
-        figure("its processor time in Python", "ms", processor)
+        figure("processor time in Python of a call in turn to the page", "ms", processor)
 
         async def add_at_once(_: int) -> None:
             assert await self._contestant.add_at_once(plan.at_once) == list(range(1, plan.at_once + 1))
@@ -207,7 +207,7 @@ class Work:
         figure(f"{plan.at_once:,} at once, to the page", "calls/s", 1e3 / milliseconds)
         milliseconds = await call("timeAtOnce", plan.at_once, plan.batches)
         figure(f"{plan.at_once:,} at once, from the page", "calls/s", plan.at_once * 1e3 / milliseconds)
-        figure("processor time of each of those in Python", "ms", processor)
+        figure(f"processor time in Python of each of {plan.at_once:,} at once to the page", "ms", processor)
         integers, records, large = list(range(INTEGERS)), make_records(RECORDS), bytes(plan.large)
 
         async def echo(_: int) -> None:

@@ -231,11 +231,11 @@ async def run(
             while not least <= soak.done.keys():  # noqa: ASYNC110 (there is no event)
                 await trio.sleep(0.05)
             nursery.cancel_scope.cancel()
-        # The last connections are kept for some seconds, as HTTP's are.
+        # The last connections are kept for some seconds, as HTTP's are, and their tasks end after them.
+        tasks = soak.looks[0][1].tasks
         with trio.move_on_after(30):
-            while any(server.statistics().connections for server in servers):  # noqa: ASYNC110 (there is no event)
+            while any(server.statistics().connections for server in servers) or look().tasks > tasks:  # noqa: ASYNC110 (there is no event)
                 await trio.sleep(0.05)
-        await trio.testing.wait_all_tasks_blocked(0.05)  # The tasks of the last ones end.
         note()
     return soak
 

@@ -549,10 +549,6 @@ describe('in a browser', () => {
     vi.advanceTimersByTime(60_000);
     expect(sockets).toHaveLength(1);
   });
-
-  test('large frames are wrapped in Blobs', () => {
-    expect(findEnvironment().Blob).toBe(Blob);
-  });
 });
 
 describe('outside of a browser', () => {
@@ -588,9 +584,5 @@ describe('outside of a browser', () => {
     vi.advanceTimersByTime(5);
     expect(environment.clock() - before).toBe(5);
     vi.useRealTimers();
-  });
-
-  test('frames are not wrapped in Blobs', () => {
-    expect(findEnvironment(FakeSocket).Blob).toBeNull();
   });
 });

@@ -4,9 +4,6 @@ import { VERSION } from '../protocol/connection.js';
 import type { Frame } from '../protocol/frames.js';
 import type { Environment, SocketLike } from './environment.js';
 
-/** Larger binary frames, in bytes, are sent as Blobs: Chromium sends those two to three times as fast. */
-export const BLOB_SIZE = 1024 * 1024;
-
 /** The `readyState` of an open WebSocket. */
 const OPEN = 1;
 
@@ -20,12 +17,10 @@ export interface TransportEvents {
 /** A WebSocket that carries frames. After `close`, no callback is called. */
 export class Transport {
   readonly #socket: SocketLike;
-  readonly #Blob: typeof Blob | null;
   #isClosed = false;
 
   /** @throws Whatever the WebSocket class throws, such as a SecurityError if the page may not connect to the URL. */
   constructor(url: string, token: string, events: TransportEvents, environment: Environment) {
-    this.#Blob = environment.Blob;
     this.#socket = new environment.WebSocket(url, [VERSION, `jchannel.token.${token}`]);
     this.#socket.binaryType = 'arraybuffer';
     this.#socket.addEventListener('open', () => {
@@ -57,19 +52,7 @@ export class Transport {
     if (this.#isClosed || this.#socket.readyState !== OPEN) {
       return;
     }
-    if (typeof frame === 'string') {
-      this.#socket.send(frame);
-    } else if (this.#Blob !== null && frame.size > BLOB_SIZE) {
-      this.#socket.send(new this.#Blob([...frame.parts]));
-    } else {
-      const bytes = new Uint8Array(frame.size);
-      let offset = 0;
-      for (const part of frame.parts) {
-        bytes.set(part, offset);
-        offset += part.length;
-      }
-      this.#socket.send(bytes.buffer);
-    }
+    this.#socket.send(frame);
   }
 
   /** Close the socket. Frames that were sent before still leave. */

@@ -1,7 +1,7 @@
 /** Frames: arrays of messages, as text or, if any message has attachments, as bytes. */
 
 import { ProtocolError } from '../errors.js';
-import { MAX_ATTACHMENTS, padding, restore } from './attachments.js';
+import { MAX_ATTACHMENTS, padding, restore, type Attachment } from './attachments.js';
 import { attachmentFieldsOf, parseMessage, valueFieldOf, type Encoded, type Message } from './messages.js';
 import { checkDepth, MAX_DEPTH } from './values.js';
 
@@ -13,15 +13,8 @@ export const FRAME_OVERHEAD = 8;
 
 const LENGTH_SIZE = 4;
 
-/** A binary frame. Its parts follow each other. */
-export interface BinaryFrame {
-  readonly parts: readonly Uint8Array<ArrayBuffer>[];
-  /** The length of all parts in bytes. */
-  readonly size: number;
-}
-
-/** A frame to send. */
-export type Frame = string | BinaryFrame;
+/** A frame to send: text, or bytes, which may be a part of their buffer. */
+export type Frame = string | Uint8Array<ArrayBuffer>;
 
 /**
  * Return how many of the queued messages, from the first on, make one frame.
@@ -51,20 +44,31 @@ export function encodeFrame(messages: readonly Encoded[]): Frame {
     return text;
   }
   const json = new TextEncoder().encode(text);
-  const head = new Uint8Array(LENGTH_SIZE + json.length);
-  new DataView(head.buffer).setUint32(0, json.length, true);
-  head.set(json, LENGTH_SIZE);
-  const parts: Uint8Array<ArrayBuffer>[] = [head];
-  let size = head.length;
+  const begin = LENGTH_SIZE + json.length;
+  const size = attachments.reduce((end, { data }) => end + padding(end) + data.length, begin);
+  const frame = findRoom(attachments, begin) ?? new Uint8Array(size);
+  new DataView(frame.buffer, frame.byteOffset).setUint32(0, json.length, true);
+  frame.set(json, LENGTH_SIZE);
+  let end = begin;
   for (const { data } of attachments) {
-    const zeros = padding(size);
-    if (zeros > 0) {
-      parts.push(new Uint8Array(zeros));
+    const start = end + padding(end);
+    // The room may have been used before.
+    frame.fill(0, end, start);
+    if (data.buffer !== frame.buffer) {
+      frame.set(data, start);
     }
-    parts.push(data);
-    size += zeros + data.length;
+    end = start + data.length;
   }
-  return { parts, size };
+  return frame;
+}
+
+/** Return a frame whose only attachment is in its place already, if there is room for the rest before it. */
+function findRoom(attachments: readonly Attachment[], begin: number): Uint8Array<ArrayBuffer> | undefined {
+  const [first, second] = attachments;
+  const start = begin + padding(begin);
+  return first?.room !== undefined && second === undefined && start <= first.room
+    ? new Uint8Array(first.data.buffer, first.data.byteOffset - start, start + first.data.length)
+    : undefined;
 }
 
 /**
@@ -144,9 +148,8 @@ function parseObjects(text: string): Record<string, unknown>[] {
     if (typeof object !== 'object' || object === null || Array.isArray(object)) {
       throw new ProtocolError('a message must be a JSON object');
     }
-    const { type } = object as Record<string, unknown>;
-    const field = valueFieldOf(type);
-    if (mayBeDeep && field !== undefined) {
+    const field = mayBeDeep ? valueFieldOf((object as Record<string, unknown>)['type']) : undefined;
+    if (field !== undefined) {
       checkDepth((object as Record<string, unknown>)[field], field);
     }
   }

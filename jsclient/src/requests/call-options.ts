@@ -1,5 +1,7 @@
 /** The options of a call. */
 
+import { checkNames } from '../options.js';
+
 /**
  * The options of a call, an echo or a pipe.
  *
@@ -32,14 +34,8 @@ export interface CallOptions {
  * @throws RangeError if the timeout is negative or NaN.
  */
 export function checkCallOptions(options: unknown): CallOptions {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`The options of a call must be an object, such as {timeout: 2}. They are ${String(options)}.`);
-  }
-  const { signal, timeout, ...others } = options as Record<string, unknown>;
-  const [unknown] = Object.keys(others);
-  if (unknown !== undefined) {
-    throw new TypeError(`A call has no option ${unknown}. Its options are signal and timeout.`);
-  }
+  checkNames('channel.with', options, ['signal', 'timeout']);
+  const { signal, timeout } = options as Record<string, unknown>;
   if (signal !== undefined && signal !== null && !isSignal(signal)) {
     throw new TypeError('The option signal must be an AbortSignal or null.');
   }

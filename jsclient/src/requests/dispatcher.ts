@@ -26,7 +26,7 @@ import { describeThrown, domNameOf } from '../thrown.js';
 import { findMethod, NothingToCallError, type Method } from './handlers.js';
 import { Invocation, runDuring, type EndKind, type InvocationHost } from './invocation.js';
 import type { Outbox } from './outbox.js';
-import { outcomeOf, type Outcome } from './outcome.js';
+import { isPromise, outcomeOf, type Outcome } from './outcome.js';
 
 /** The most requests of the server that run at the same time. More are refused. */
 export const MAX_RUNNING = 16_384;
@@ -189,15 +189,37 @@ export class Dispatcher implements InvocationHost {
       const { argument } = invocation;
       const args = argument === undefined ? message.args : [argument.reader, ...message.args];
       this.#whenRoom(invocation, () => {
-        const outcome = outcomeOf(() => runDuring(invocation, () => Reflect.apply(method, handler, args)));
-        this.#finish(invocation, outcome, (value) => {
-          if (isStream(value)) {
-            this.#succeedWithStream(invocation, value);
-          } else {
-            this.#succeed(invocation, value);
-          }
-        });
+        this.#run(invocation, () => Reflect.apply(method, handler, args));
       });
+    }
+  }
+
+  /** Run the method of an invocation, and answer in this step if it returns no promise. */
+  #run(invocation: Invocation, method: () => unknown): void {
+    const succeed = (value: unknown): void => {
+      if (isStream(value)) {
+        this.#succeedWithStream(invocation, value);
+      } else {
+        this.#succeed(invocation, value);
+      }
+    };
+    let value: unknown;
+    let isPending: boolean;
+    try {
+      value = runDuring(invocation, method);
+      isPending = isPromise(value);
+    } catch (error) {
+      this.#fail(invocation, error);
+      return;
+    }
+    if (isPending) {
+      this.#finish(
+        invocation,
+        outcomeOf(() => value),
+        succeed,
+      );
+    } else {
+      this.#conclude(invocation, value, succeed);
     }
   }
 
@@ -257,19 +279,24 @@ export class Dispatcher implements InvocationHost {
   #finish(invocation: Invocation, outcome: Promise<Outcome>, succeed: (value: unknown) => void): void {
     outcome.then(
       ({ value }) => {
-        this.#room.enter(() => {
-          if (invocation.end === undefined) {
-            succeed(value);
-          } else {
-            discard(value);
-            this.#fail(invocation, undefined);
-          }
-        });
+        this.#conclude(invocation, value, succeed);
       },
       (error: unknown) => {
         this.#fail(invocation, error);
       },
     );
+  }
+
+  /** Answer with what the code has returned, as soon as there is room, unless the invocation has been ended. */
+  #conclude(invocation: Invocation, value: unknown, succeed: (value: unknown) => void): void {
+    this.#room.enter(() => {
+      if (invocation.end === undefined) {
+        succeed(value);
+      } else {
+        discard(value);
+        this.#fail(invocation, undefined);
+      }
+    });
   }
 
   /** Answer with a value, and return whether it could be sent. */

@@ -11,7 +11,8 @@ export async function outcomeOf(run: () => unknown): Promise<Outcome> {
   return { value: isPromise(value) ? await value : value };
 }
 
-// The tag is that of the promises of other windows, and of async functions where a library has replaced the class.
-function isPromise(value: unknown): value is Promise<unknown> {
+/** Return whether a value is a promise. */
+export function isPromise(value: unknown): value is Promise<unknown> {
+  // The tag is that of the promises of other windows, and of async functions where a library has replaced the class.
   return value instanceof Promise || Object.prototype.toString.call(value) === '[object Promise]';
 }

@@ -3,7 +3,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connectFrom, LASTING, type Client } from '../../src/connection/client.js';
 import { HANDSHAKE_TIMEOUT } from '../../src/connection/session.js';
-import { BLOB_SIZE } from '../../src/connection/transport.js';
 import { ClosedError, ConnectionLostError, StateError } from '../../src/errors.js';
 import { FakeEnvironment, FakeServer, FakeSocket, makeClient, makeConnected, openChannel, reconnect } from '../fakes.js';
 
@@ -438,26 +437,6 @@ describe('after a connection that was lost', () => {
     await expect(channel?.call('f')).rejects.toStrictEqual(
       new ClosedError('The server closed the channel while the page was not connected.'),
     );
-  });
-});
-
-describe('a large binary frame leaves', () => {
-  async function sendWith(BlobClass: typeof Blob | null): Promise<string | ArrayBuffer | Blob | undefined> {
-    const environment = Object.assign(new FakeEnvironment(), { Blob: BlobClass });
-    const client = connectFrom(environment, { url: 'http://localhost', token: 't' });
-    const server = new FakeServer(environment.socket);
-    server.welcome();
-    await server.ask({ type: 'open', channel: 1, code: 'c => null' });
-    client.channels.get(1)?.call('f', new Uint8Array(BLOB_SIZE), new Uint8Array([1, 2])).catch(() => undefined);
-    await vi.advanceTimersByTimeAsync(0);
-    return environment.socket.sent.at(-1);
-  }
-
-  test('as a Blob where there are Blobs, with the same bytes as without', async () => {
-    const blob = (await sendWith(Blob)) as Blob;
-    const buffer = (await sendWith(null)) as ArrayBuffer;
-    expect(blob).toBeInstanceOf(Blob);
-    expect(Buffer.from(await blob.arrayBuffer()).equals(Buffer.from(buffer))).toBe(true);
   });
 });
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { BATCH_LIMIT, countBatch, decodeFrame, encodeFrame } from '../../src/protocol/frames.js';
 import { encodeMessage, type Message } from '../../src/protocol/messages.js';
+import { pack } from '../../src/protocol/values.js';
 import { joinFrame } from '../join-frame.js';
 
 function encodedSize(message: Message): number {
@@ -49,6 +50,34 @@ describe('a batch', () => {
 
   test('ends before a message that is too large for it', () => {
     expect(countBatch([small, large])).toBe(1);
+  });
+});
+
+describe('a large array that is sent', () => {
+  const large = new Uint8Array(64 * 1024).fill(7);
+
+  function encode(message: object): Uint8Array<ArrayBuffer> {
+    return encodeFrame([encodeMessage({ type: 'result', id: 1, ...message } as Message)]) as Uint8Array<ArrayBuffer>;
+  }
+
+  test('is copied once: the rest of its frame is written before the copy', () => {
+    const value = pack([large], 'value');
+    const frame = encode({ value });
+    expect(frame.buffer).toBe(value.attachments[0]?.data.buffer);
+    expect(decodeFrame(joinFrame(frame))).toStrictEqual([{ type: 'result', id: 1, value: [large] }]);
+  });
+
+  test('leaves nothing of the frame before where it is sent again', () => {
+    const value = pack([large], 'value');
+    encode({ value, id: 123_456_789_012 });
+    expect(encode({ value })).toStrictEqual(encode({ value: [large] }));
+  });
+
+  test.each([
+    ['behind much else', ['x'.repeat(1024), large]],
+    ['beside another one', [large, new Float64Array([1]), large]],
+  ])('is copied into its frame %s', (_, value) => {
+    expect(decodeFrame(joinFrame(encode({ value })))).toStrictEqual([{ type: 'result', id: 1, value }]);
   });
 });
 

@@ -199,6 +199,15 @@ describe('a value is asked once what it is', () => {
     expect(decodeFrame(frame)).toStrictEqual([{ ...body, args }]);
   });
 
+  test('and a toJSON of all arrays is called for simple arguments, too', () => {
+    Object.defineProperty(Array.prototype, 'toJSON', { value: () => ['other'], configurable: true });
+    try {
+      expect(pack([1, 'a', true], 'args').text).toBe('["other"]');
+    } finally {
+      Reflect.deleteProperty(Array.prototype, 'toJSON');
+    }
+  });
+
   test.each([
     ['class', Object.defineProperty(new Float32Array([1]), Symbol.toStringTag, { value: 'Int8Array' }), new Float32Array([1])],
     ['length', shape(Object.defineProperty(new Int16Array([1, 2]), 'length', { value: 1 }), [2]), shape(new Int16Array([1, 2]), [2])],

@@ -209,6 +209,39 @@ describe('closing a channel', () => {
   });
 });
 
+describe('a method that returns no promise', () => {
+  test('has been answered when a cancel follows in the same frame', async () => {
+    await open({ add: (a: number, b: number) => a + b });
+    const id = server.connection.request({ type: 'call', channel: 1, name: 'add', args: [2, 3] });
+    server.send({ type: 'cancel', id });
+    expect(await server.settle()).toStrictEqual([{ type: 'result', id, value: 5 }]);
+  });
+
+  test('is answered before what it has left to do, and behind what it has called', async () => {
+    const channel = await open();
+    channel.handler = {
+      work: () => {
+        channel.call('first').catch(() => undefined);
+        void Promise.resolve().then(() => channel.call('last'));
+        return 'done';
+      },
+    };
+    server.request({ type: 'call', channel: 1, name: 'work', args: [] });
+    const sent = (await server.settle()).map((message) => ('name' in message ? message.name : message.type));
+    expect(sent).toStrictEqual(['first', 'result', 'last']);
+  });
+
+  test('is answered with what asking the value has thrown', async () => {
+    const tag = {
+      get: () => {
+        throw new RangeError('no tag');
+      },
+    };
+    await open({ give: () => Object.defineProperty({}, Symbol.toStringTag, tag) });
+    expect(await call('give')).toMatchObject({ type: 'error', kind: 'exception', name: 'RangeError', message: 'no tag' });
+  });
+});
+
 describe('an echo', () => {
   test('gives the arguments back', async () => {
     await open();

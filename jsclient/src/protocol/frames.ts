@@ -64,10 +64,10 @@ export function encodeFrame(messages: readonly Encoded[]): Frame {
 
 /** Return a frame whose only attachment is in its place already, if there is room for the rest before it. */
 function findRoom(attachments: readonly Attachment[], begin: number): Uint8Array<ArrayBuffer> | undefined {
-  const [{ data, room = 0 } = {} as Partial<Attachment>, ...others] = attachments;
+  const [first, second] = attachments;
   const start = begin + padding(begin);
-  return data !== undefined && others.length === 0 && start <= room
-    ? new Uint8Array(data.buffer, data.byteOffset - start, start + data.length)
+  return first?.room !== undefined && second === undefined && start <= first.room
+    ? new Uint8Array(first.data.buffer, first.data.byteOffset - start, start + first.data.length)
     : undefined;
 }
 

@@ -9,7 +9,7 @@
 
 import { ProtocolError } from '../errors.js';
 import {
-  copyBytes,
+  copyWithRoom,
   countElements,
   isShape,
   MAX_ATTACHMENTS,
@@ -227,7 +227,7 @@ class Walk {
           'Send them as one array, or with several calls.',
       );
     }
-    this.attachments.push({ path: [this.#field, ...this.#keys.slice(0, depth)], type, shape, ...copyBytes(bytes) });
+    this.attachments.push({ path: [this.#field, ...this.#keys.slice(0, depth)], type, shape, ...copyWithRoom(bytes) });
   }
 
   /** Return the type and the bytes of an object, and the number of its elements if it has any. */

@@ -42,6 +42,7 @@ _IN_TASKS = "it waits at the end of a nursery's block, where trio leaves the can
 _SHIELDED = "it is shielded: it cleans up. test_stopped_page shows that its time is bounded"
 _ROOM = "there is always room here: test_far_side_limits has more than that"
 _SOCKETS = "it needs real sockets, which no clock may jump over: test_addresses and test_server use them"
+_SOCKET_READER = "it reads a socket, and here all is in memory: test_transport cancels there"
 _LINE = "it waits only where thousands of methods run in threads: test_threads cancels there"
 _THREADS = "it waits only for what worker threads do: test_sources cancels there"
 _PINGS = "it is for WebSockets that are pinged, and nobody does that here: test_transport"
@@ -171,6 +172,8 @@ NOT_CANCELLED = {
     ("transport.py", "WebSocketLink._send_answers", "self._flush(len(self._unsent))"): _PINGS,
     ("transport.py", "WebSocketLink._flush", "self._flushed.park()"): _PINGS,
     ("transport.py", "WebSocketLink.aclose", "trio.open_nursery()"): _WITHIN,
+    ("transport.py", "_SocketReader.receive_some", "trio.lowlevel.checkpoint()"): _SOCKET_READER,
+    ("transport.py", "_SocketReader.receive_some", "trio.lowlevel.wait_readable(self._socket)"): _SOCKET_READER,
     (
         "transport.py",
         "WebSocketLink.aclose",

@@ -13,7 +13,7 @@ import { Elements } from './elements.js';
 import { holdName, type HeldName } from './names.js';
 import { Output, type OutputState } from './output.js';
 import { Panels } from './panels.js';
-import { makeProvenSocket } from './proven-socket.js';
+import { openProvenSocket } from './proven-socket.js';
 
 /**
  * The time in seconds after which a page closes the connection when its last output is gone. A cell that runs again
@@ -188,7 +188,8 @@ export class NotebookConnection extends EventTarget {
       return result === 'proven';
     };
     const environment = Object.assign(Object.create(this.#environment) as Environment, {
-      WebSocket: makeProvenSocket(prove, this.#environment.WebSocket),
+      openSocket: (url: string, protocols: string[]) =>
+        openProvenSocket(prove, () => this.#environment.openSocket(url, protocols)),
       makeElement: (channel: number) => this.#elements.make(channel),
     });
     const client = connectFrom(environment, {

@@ -134,7 +134,8 @@ CLASSES: dict[type, str] = {
     """,
     jchannel.trio.ChannelStatistics: _CHANNEL_STATISTICS,
     jchannel.trio.ServerStatistics: f"""
-        {_CHANNEL_STATISTICS} channels connected_seconds connections page page_connected round_trip socket
+        {_CHANNEL_STATISTICS} channels connected_seconds connections door door_reason page page_connected round_trip
+        socket
     """,
     jchannel.trio.CallNode: "number parent seconds state time_left what",
     jchannel.trio.StreamNode: "bytes outgoing seconds state total what",

@@ -197,6 +197,8 @@ class Server:
         return ServerStatistics(
             page_connected=session is not None,
             page="" if session is None else session.client,
+            door="" if session is None else session.door,
+            door_reason="" if session is None else session.door_reason,
             connected_seconds=None if session is None else self._clock.current_time() - session.since,
             round_trip=None if session is None else session.round_trip,
             connections=self._acceptor.connections,
@@ -496,6 +498,7 @@ class Server:
             tally=self._socket_tally,
         )
         session.client = hello.client
+        session.door, session.door_reason = hello.door or "", hello.why or ""
         self._session = session
         session.on_end = partial(self._note_end, session)
         self.pages += 1

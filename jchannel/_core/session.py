@@ -144,6 +144,8 @@ class Session:
         alive: Whether requests can be made: it is not ending, and nobody has said goodbye. Safe in any thread.
         ending: Whether nothing that comes in is handled any more.
         client: The name of the page's client.
+        door: By which of several ways the page has come; empty where it has one.
+        door_reason: Why it could use no better one; otherwise empty.
         since: When it was connected, by trio's clock.
         round_trip: The seconds that the last beat and its answer took; ``None`` before the first has been answered.
         why_ended: Why it has ended, or is ending; empty while it is alive.
@@ -172,6 +174,8 @@ class Session:
         tally: SocketTally | None = None,
     ) -> None:
         self.client = ""
+        self.door = ""
+        self.door_reason = ""
         self._no_channel = no_channel
         self.far_side = far_side
         self.limits = limits

@@ -144,7 +144,18 @@ type OtherArgumentsOf<Member> = ArgumentsOf<Member> extends [unknown?, ...infer 
 /** What a call of a method gives. */
 type ResultOf<Member> = Member extends (...args: never[]) => infer Result ? Awaited<Result> : never;
 
+/**
+ * The messages of the protocol: which types there are, who sends them, and how they are encoded and parsed.
+ *
+ * The tables here are those of `docs/protocol.md`. `connection.ts` decides whether a message is allowed at a given
+ * time.
+ */
+
+declare const GOODBYE_REASONS: readonly ["closed", "token", "origin", "version", "taken", "replaced", "protocol", "away"];
+type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
+
 /** What the client needs of its surroundings: sockets, HTTP, time and randomness. Tests replace it. */
+
 /** The part of a WebSocket that the client uses. */
 interface SocketLike {
     /** The client sets it to `arraybuffer`, and takes no other binary messages. */
@@ -174,16 +185,6 @@ interface Transport {
     /** Ask the server over HTTP, as the global `fetch`. Default: there is no HTTP, and all streams use the socket. */
     readonly fetch?: (url: string, options: RequestInit) => Promise<Response>;
 }
-
-/**
- * The messages of the protocol: which types there are, who sends them, and how they are encoded and parsed.
- *
- * The tables here are those of `docs/protocol.md`. `connection.ts` decides whether a message is allowed at a given
- * time.
- */
-
-declare const GOODBYE_REASONS: readonly ["closed", "token", "origin", "version", "taken", "replaced", "protocol", "away"];
-type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
 
 /** The newest value wins: of the values that a page sets, faster than Python takes them, Python gets the newest. */
 

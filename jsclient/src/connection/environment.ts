@@ -1,6 +1,7 @@
 /** What the client needs of its surroundings: sockets, HTTP, time and randomness. Tests replace it. */
 
 import { StateError } from '../errors.js';
+import type { Door } from '../protocol/messages.js';
 
 /** The part of a WebSocket that the client uses. */
 export interface SocketLike {
@@ -37,6 +38,8 @@ export interface Environment {
   readonly hasHttp: boolean;
   /** Open a socket, or throw if the page may not even try. */
   openSocket(url: string, protocols: string[]): SocketLike;
+  /** The door to the server, for its statistics, and why no better one could be used; if there is more than one. */
+  readonly door?: { readonly door: Door; readonly why: string };
   /** The class for large frames, which browsers send faster as Blobs; `null` if that does not help here. */
   readonly Blob: typeof Blob | null;
   fetch(url: string, options: RequestInit): Promise<Response>;

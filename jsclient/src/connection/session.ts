@@ -245,7 +245,9 @@ export class Session {
 
   #sendHello({ clientId, frameLimit }: Address): void {
     const limit = frameLimit === undefined ? {} : { frame_limit: frameLimit };
-    this.#connection.send({ type: 'hello', client: clientId, ...limit });
+    const { door, why } = this.#environment.door ?? {};
+    const way = { ...(door === undefined ? {} : { door }), ...(why === undefined || why === '' ? {} : { why }) };
+    this.#connection.send({ type: 'hello', client: clientId, ...limit, ...way });
     this.#writer.flush();
   }
 

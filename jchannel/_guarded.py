@@ -62,6 +62,8 @@ LOGGERS: Final[Mapping[str, str]] = {
     "progress": "jchannel.stream",
     "watch": "jchannel.channel",
     "peer": "jchannel.peer",
+    "comm_link": "jchannel.notebook",
+    "tap": "jchannel.notebook",
 }
 
 #: The logger of single messages.

@@ -15,6 +15,7 @@ from jchannel._bridge.portal import portal_of
 from jchannel._bridge.watch import Listening, LoopListening, LoopWatch, check_callback
 from jchannel._core.limits import Limits
 from jchannel._core.watch import PageStatus
+from jchannel._notebook.widget import Door
 from jchannel._protocol.values import Default, Nan
 from jchannel._tracebacks import trimmed
 from jchannel.channel import Channel
@@ -68,6 +69,10 @@ class Server(ServerFace):
             and must not call the page. ``None`` refuses such values, with the line that makes each travel.
         nan: What becomes of NaN and the infinities outside of arrays, which JSON has no form for, in what either side
             sends: ``"refuse"``, ``"null"`` for a ``null`` in the place of each, or ``"keep"``, to let them travel.
+        door: In a notebook, the only way by which its page is to connect: ``"port"``, directly; ``"proxy"``, one of the
+            page's own origin, such as jupyter-server-proxy; or ``"comm"``, over the kernel's own messages, which reach
+            the page where no port can be reached, and need ``jchannel[widget]``. ``None`` for the best that there is.
+            ``statistics().door`` is the one that is in use.
 
     The arguments are checked when the server is started, but for ``default`` and ``nan``, which are checked at once.
 
@@ -263,6 +268,7 @@ def start(
     ssl_context: ssl.SSLContext | None = None,
     default: Default | None = None,
     nan: Nan = "refuse",
+    door: Door | None = None,
 ) -> asyncio.Task[Server]:
     """Make a server and start it.
 
@@ -292,6 +298,7 @@ def start(
         ssl_context=ssl_context,
         default=default,
         nan=nan,
+        door=door,
     )
     running_loop()
     former = server._find_former()  # noqa: SLF001 (of its own class)

@@ -27,6 +27,7 @@ from jchannel._core.failures import OnFailure
 from jchannel._core.latest import Latest
 from jchannel._core.limits import Limits
 from jchannel._core.watch import ChannelStatus, PageStatus
+from jchannel._notebook.widget import Door
 from jchannel._protocol.values import Default, Nan
 from jchannel._streams.blocking import BlockingRecords, ByteStream
 from jchannel._streams.progress import Progress
@@ -468,6 +469,7 @@ def start(
     ssl_context: ssl.SSLContext | None = None,
     default: Default | None = None,
     nan: Nan = "refuse",
+    door: Door | None = None,
 ) -> Server:
     """Make a server and start it. Parameters and exceptions are those of ``Server`` and ``Server.start``.
 
@@ -488,6 +490,7 @@ def start(
         ssl_context=ssl_context,
         default=default,
         nan=nan,
+        door=door,
     )
     former = server._find_former()  # noqa: SLF001 (of its own class)
     return server.start() if former is None else former._start_again()  # noqa: SLF001 (the same)

@@ -27,6 +27,7 @@ from jchannel._core.limits import Limits
 from jchannel._core.posts import Post, PostRoom
 from jchannel._core.request import Request
 from jchannel._core.statistics import CallTotals, ChannelStatistics, ServerStatistics, SocketTotals
+from jchannel._core.transport import Link, LinkClosed
 from jchannel._core.tree import CallNode, ChannelTree, PageNode, ServerTree, StreamNode
 from jchannel._core.watch import ChannelStatus, PageStatus, Watch
 from jchannel._notebook.figures import ChannelPanel, ServerPanel
@@ -49,6 +50,8 @@ __all__ = [
     "Latest",
     "LatestStatistics",
     "Limits",
+    "Link",
+    "LinkClosed",
     "OnFailure",
     "OnOpen",
     "PageNode",
@@ -472,6 +475,29 @@ class Server(metaclass=NoPublicConstructor):
         Cancelling it does nothing else.
         """
         return Watch(self._core.board)
+
+    @trimmed
+    async def serve_link(self, link: Link) -> None:
+        """Serve a page over a link that something else has accepted: the messages of a widget, a pipe, a serial line.
+
+        It does what the server does with a WebSocket: the handshake, within ``Limits.handshake_seconds``, and the
+        session, under the server's limits. One page is connected at a time, however it has come. No token is asked for:
+        whoever calls this vouches for the page. All that the page needs travels over the link, streams included, if
+        the page has no HTTP (``connect({transport})``).
+
+        Args:
+            link: The link. It is closed in the end.
+
+        Raises:
+            ClosedError: The server is closed.
+            TypeError: It is not a ``Link``.
+
+        It returns when the connection has ended, whatever has ended it. Cancelling it ends the connection without a
+        goodbye. It may run in any task; when the server is closed, it returns.
+        """
+        if not isinstance(link, Link):
+            raise TypeError(f"link must be a jchannel.trio.Link, and not {link!r}")
+        await self._core.serve_link(link)
 
     @trimmed
     async def wait_page(self, timeout: float | None = None) -> None:

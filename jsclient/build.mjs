@@ -70,6 +70,7 @@ const files = {
   'jchannel.js': await bundle('index', 'esm'),
   'inject.js': await bundle('inject', 'iife'),
   'notebook.js': await bundle('notebook/client', 'iife'),
+  'notebook-widget.js': await bundle('notebook/widget', 'esm'),
   'notebook-loader.js': await bundle('notebook/loader', 'iife'),
   'jchannel.d.ts': await bundleTypes(),
   // For `python -m jchannel doctor`, and served by no other server.

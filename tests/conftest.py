@@ -67,3 +67,9 @@ def _failures_of_its_own() -> Iterator[None]:
     """No test's failures are counted with those of another."""
     yield
     FAILURES.clear()
+
+
+@pytest.fixture(autouse=True)
+def without_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides anywidget, with which outputs are widgets. Most tests are of outputs that are scripts."""
+    monkeypatch.setitem(sys.modules, "anywidget", None)

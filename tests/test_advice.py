@@ -487,5 +487,5 @@ def test_the_extras_that_errors_tell_people_to_install_exist() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in root.rglob("*.py"))
     advised = set(re.findall(r"pip install 'jchannel\[(\w+)\]'", text))
     project = tomllib.loads((root.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert advised == {"kernel", "progress"}
+    assert advised == {"kernel", "progress", "widget"}
     assert advised <= set(project["optional-dependencies"])

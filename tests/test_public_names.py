@@ -42,9 +42,9 @@ MODULES = {
         explore open_page open_pair open_server
     """,
     "jchannel.trio": """
-        CallNode CallTotals Channel ChannelStatistics ChannelStatus ChannelTree Latest LatestStatistics Limits OnFailure
-        OnOpen PageNode PageStatus Peer PeerChannel Server ServerStatistics ServerTree SocketTotals StreamNode open_peer
-        open_server time_left
+        CallNode CallTotals Channel ChannelStatistics ChannelStatus ChannelTree Latest LatestStatistics Limits Link
+        LinkClosed OnFailure OnOpen PageNode PageStatus Peer PeerChannel Server ServerStatistics ServerTree SocketTotals
+        StreamNode open_peer open_server time_left
     """,
     "jchannel.types": """
         BufferFullError ClosedError FrontendError KernelError MetaGenerator PageLostError ProtocolError RefusedError
@@ -74,9 +74,10 @@ _CHANNEL_STATISTICS = """
 CLASSES: dict[type, str] = {
     # trio
     jchannel.trio.Server: """
-        hold_channel issue_browser_url move_to_newest_page open_channel page_url statistics token tree url wait_page
-        watch
+        hold_channel issue_browser_url move_to_newest_page open_channel page_url serve_link statistics token tree url
+        wait_page watch
     """,
+    jchannel.trio.Link: "aclose flush moved receive send send_nowait",
     jchannel.trio.Channel: """
         call call_with_stream close code context_timeout echo handler is_open module open open_latest pipe post
         statistics tree watch
@@ -133,7 +134,8 @@ CLASSES: dict[type, str] = {
     """,
     jchannel.trio.ChannelStatistics: _CHANNEL_STATISTICS,
     jchannel.trio.ServerStatistics: f"""
-        {_CHANNEL_STATISTICS} channels connected_seconds connections page page_connected round_trip socket
+        {_CHANNEL_STATISTICS} channels connected_seconds connections door door_reason page page_connected round_trip
+        socket
     """,
     jchannel.trio.CallNode: "number parent seconds state time_left what",
     jchannel.trio.StreamNode: "bytes outgoing seconds state total what",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, cast
@@ -19,8 +19,9 @@ from jchannel._core.statistics import ChannelStatistics, ServerStatistics
 from jchannel._core.tree import ChannelTree, ServerTree
 from jchannel._notebook.figures import CHANNEL, SERVER, ChannelPanel, ServerPanel
 from jchannel._notebook.former import Formers
-from jchannel._notebook.output import ADVICE, NotebookFrontend, find_cell, is_kernel
+from jchannel._notebook.output import ADVICE, NotebookFrontend, find_cell, find_kernel, is_kernel
 from jchannel._notebook.panel import Panel, render
+from jchannel._notebook.widget import Door, Widget, check_door, has_anywidget, open_widget
 from jchannel._protocol.values import Conversion, Default, Nan
 
 __all__ = ["ChannelFace", "ServerFace"]
@@ -46,7 +47,9 @@ class ServerFace:
         ssl_context: ssl.SSLContext | None = None,
         default: Default | None = None,
         nan: Nan = "refuse",
+        door: Door | None = None,
     ) -> None:
+        self._door = check_door(door)
         conversion = Conversion(default, nan)
         #: What is the same where the same server is asked for again.
         self._arguments: dict[str, Any] = {
@@ -63,6 +66,7 @@ class ServerFace:
             "ssl_context": ssl_context,
             "default": default,
             "nan": nan,
+            "door": door,
         }
         self._opens_browser = open_browser
         self._secure = ssl_context is not None
@@ -114,11 +118,19 @@ class ServerFace:
                 url=server.url if self._secure else self._url,
                 is_alone=partial(_is_alone, self._handle.started_owner, server),
                 count_pages=lambda: server.pages,
+                door=self._door,
+                make_widget=self._find_widgets(assembly),
             )
             server.advice = ADVICE
             self._handle.on_page_wanted = self._frontend.show_if_alone
             self._handle.make_place = self._frontend.make_place
         self._frontend.show_if_alone()
+
+    def _find_widgets(self, assembly: Assembly) -> Callable[[Callable[[], dict[str, Any]]], Widget] | None:
+        """Return what makes a widget; ``None`` without anywidget. Widgets live on: it must not lead to the handle."""
+        if not has_anywidget():
+            return None
+        return partial(open_widget, assembly.server, assembly.desk, self._handle.portal.post, find_kernel())
 
     def _find_former(self) -> Self | None:
         """Return the server that the present cell has started with the same arguments when it was run before.

@@ -23,7 +23,7 @@ from jchannel._core.auth import Gate, check_origins, make_token
 from jchannel._core.channel import ServerChannel
 from jchannel._core.deadlines import Deadlines
 from jchannel._core.forked import FORKED, close_when_forked, disown_when_forked
-from jchannel._core.handshake import refuse
+from jchannel._core.handshake import receive_hello, refuse
 from jchannel._core.limits import Limits
 from jchannel._core.nursery import aclose_now, open_flat_nursery
 from jchannel._core.routes import Routes
@@ -196,6 +196,8 @@ class Server:
         return ServerStatistics(
             page_connected=session is not None,
             page="" if session is None else session.client,
+            door="" if session is None else session.door,
+            door_reason="" if session is None else session.door_reason,
             connected_seconds=None if session is None else self._clock.current_time() - session.since,
             round_trip=None if session is None else session.heartbeat.round_trip,
             connections=self._acceptor.connections,
@@ -433,6 +435,29 @@ class Server:
             return ""
         return f"no page is connected to {self._url or 'the server, which is being started'}; {self.advice}"
 
+    async def serve_link(self, link: Link) -> None:
+        """Serve a page over a link that something else has accepted, as over a WebSocket that has shown the token.
+
+        Args:
+            link: The link. It is closed in the end.
+
+        Raises:
+            ClosedError: The server is closed.
+
+        It returns when the page's connection has ended. Cancelling it ends the connection without a goodbye.
+        """
+        try:
+            self.check_open()
+            await trio.lowlevel.checkpoint()
+            limits = self.limits
+            greeting: tuple[Connection, Hello] | None = None
+            with trio.move_on_after(limits.handshake_seconds):
+                greeting = await receive_hello(link, limits.frame_bytes, limits.close_seconds)
+            if greeting is not None:
+                await self._serve_page(link, *greeting)
+        finally:
+            await aclose_now(link)
+
     async def _serve_page(self, link: Link, connection: Connection, hello: Hello) -> None:
         """Serve a page that has said hello, until its connection ends."""
         refusal = await self._make_way(hello)
@@ -471,6 +496,7 @@ class Server:
             tally=self._socket_tally,
         )
         session.client = hello.client
+        session.door, session.door_reason = hello.door or "", hello.why or ""
         self._session = session
         session.on_end = partial(self._note_end, session)
         self.pages += 1

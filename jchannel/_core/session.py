@@ -136,6 +136,8 @@ class Session:
         alive: Whether requests can be made: it is not ending, and nobody has said goodbye. Safe in any thread.
         ending: Whether nothing that comes in is handled any more.
         client: The name of the page's client.
+        door: By which of several ways the page has come; empty where it has one.
+        door_reason: Why it could use no better one; otherwise empty.
         since: When it was connected, by trio's clock.
         heartbeat: Whether the far side lives.
         why_ended: Why it has ended, or is ending; empty while it is alive.
@@ -163,6 +165,8 @@ class Session:
         tally: SocketTally | None = None,
     ) -> None:
         self.client = ""
+        self.door = ""
+        self.door_reason = ""
         self._no_channel = no_channel
         self.far_side = far_side
         self.limits = limits

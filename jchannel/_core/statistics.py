@@ -102,6 +102,9 @@ class ServerStatistics(ChannelStatistics):
     Attributes:
         page_connected: Whether a page is connected.
         page: The name of the page's client; empty without a page. A page that reconnects keeps its name.
+        door: The way by which a notebook's page is connected: ``port``, ``proxy`` (of the page's own origin) or
+            ``comm`` (the kernel's own messages); empty without a page, and for a page that has only one way.
+        door_reason: Why that page could use no better one, in its own words; otherwise empty.
         connected_seconds: How long the page has been connected, in seconds; ``None`` without a page.
         round_trip: The time from the last beat to the page's answer, in seconds; ``None`` without a page and
             before the first answer, which arrives a fifth of a second after connecting.
@@ -112,6 +115,8 @@ class ServerStatistics(ChannelStatistics):
 
     page_connected: bool
     page: str
+    door: str
+    door_reason: str
     connected_seconds: float | None
     round_trip: float | None
     connections: int

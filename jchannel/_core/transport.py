@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import sys
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -22,7 +22,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 from websockets.typing import BytesLike
 
-__all__ = ["Link", "LinkClosed", "Side", "WebSocketLink"]
+__all__ = ["Link", "LinkClosed", "NowaitLink", "Side", "WebSocketLink"]
 
 #: Read at once. trio's own 4 KiB cost a factor 3 on large messages: 40 MiB/s against 137.
 _RECEIVE_BYTES: Final = 64 * 2**10
@@ -52,52 +52,101 @@ class LinkClosed(Exception):  # noqa: N818 (an event that every link comes to, a
     """The link carries nothing more. The message says why, as the end of a sentence about the connection."""
 
 
-class Link(ABC):
-    """Carries frames between two sides. At most one task sends and at most one receives."""
+class Link(trio.abc.AsyncResource):
+    """Carries frames between two sides: what a session needs of a connection, and nothing else.
+
+    A frame is a ``str`` or ``bytes``, and arrives as the far side has sent it: whole, unchanged and in order. A link
+    that cannot keep that must end, with ``LinkClosed`` from ``send`` and ``receive``. At most one task sends at a time
+    and at most one receives, both in trio's thread.
+    """
 
     @abstractmethod
-    def send_nowait(self, frame: str | bytes) -> bool:
-        """Send a frame as far as the transport takes it now. Return whether nothing is left for ``flush`` to send.
-
-        A link that is closed or lost leaves it to ``flush`` to say so.
-        """
-
-    @abstractmethod
-    async def flush(self) -> None:
-        """Send what is left. Cancelling it may leave half a frame behind: the link can only be closed then.
-
-        Raises:
-            LinkClosed: The link is closed or lost.
-        """
-
     async def send(self, frame: str | bytes) -> None:
-        """Send a frame. Cancelling it is like cancelling ``flush``. It is no checkpoint where it need not wait.
+        """Send a frame. It should wait while the far side does not take what was sent: that is the backpressure.
+
+        Args:
+            frame: The frame.
 
         Raises:
             LinkClosed: The link is closed or lost.
+
+        Cancelling it may leave half a frame behind: the link is only closed then.
         """
-        if not self.send_nowait(frame):
-            await self.flush()
 
     @abstractmethod
     async def receive(self) -> str | bytes:
-        """Return the next frame. Cancelling it loses nothing. It is no checkpoint where the frame is there already.
+        """Return the next frame. It need not be a checkpoint where the frame is there already.
+
+        Raises:
+            LinkClosed: The link is closed or lost.
+
+        Cancelling it must lose nothing.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close the link. What was sent should still arrive. Closing it again does nothing.
+
+        Cancelling it closes it at once, without telling the far side.
+        """
+
+    # What a link may do better.
+
+    _left: str | bytes | None = None
+
+    def send_nowait(self, frame: str | bytes) -> bool:
+        """Send a frame as far as the transport takes it now. Return whether nothing is left for ``flush`` to send.
+
+        A link that is closed or lost leaves it to ``flush`` to say so. It is not called while something is left. It may
+        be called in another thread, in whose step trio stands still: no task may be woken by it. By default the whole
+        frame is left.
+        """
+        self._left = frame
+        return False
+
+    async def flush(self) -> None:
+        """Send what ``send_nowait`` has left. Cancelling it is like cancelling ``send``.
 
         Raises:
             LinkClosed: The link is closed or lost.
         """
+        frame, self._left = self._left, None
+        if frame is not None:
+            await self.send(frame)
+
+    @property
+    def moved(self) -> int:
+        """A number that changes whenever something has come in, or a part of a large frame has left.
+
+        By default it does not change. Then a page is lost whose answer to a beat stands behind a frame that takes
+        longer than the server's ``heartbeat``.
+        """
+        return 0
+
+
+class NowaitLink(Link):
+    """A link that can send without waiting, and says whether anything moves."""
+
+    @abstractmethod
+    def send_nowait(self, frame: str | bytes) -> bool:
+        """As that of ``Link``."""
+
+    @abstractmethod
+    async def flush(self) -> None:
+        """As that of ``Link``."""
 
     @property
     @abstractmethod
     def moved(self) -> int:
-        """A number that changes whenever something has come in, or a part of a large frame has left."""
+        """As that of ``Link``."""
 
-    @abstractmethod
-    async def aclose(self) -> None:
-        """Close the link. Cancelling it closes it at once, without telling the far side."""
+    async def send(self, frame: str | bytes) -> None:
+        """Send a frame. It is no checkpoint where it need not wait."""
+        if not self.send_nowait(frame):
+            await self.flush()
 
 
-class WebSocketLink(Link):
+class WebSocketLink(NowaitLink):
     """A link over a WebSocket, of either side. Each frame of the link is one message of the WebSocket.
 
     Args:

@@ -156,12 +156,17 @@ class Claims:
         key, _, number = body.partition(" ")
         if not self._is_key(key):
             return {"refused": "key"}
-        place = self.elements.find_place(int(number)) if _NUMBER.fullmatch(number) else None
+        shown = _NUMBER.fullmatch(number) is not None and await self.show_element(int(number))
+        return {"shown": True} if shown else {"refused": "element"}
+
+    async def show_element(self, number: int) -> bool:
+        """Let a cell show a place for the element of a channel. Return whether there is one. Cancelling it does it."""
+        place = self.elements.find_place(number)
         if place is None:
-            return {"refused": "element"}
+            return False
         # IPython flushes what was printed before it shows anything, and waits for that.
-        await self._run(place.show, int(number))
-        return {"shown": True}
+        await self._run(place.show, number)
+        return True
 
     def _is_key(self, key: str) -> bool:
         """Return whether a text is the key of pages that are connected, which is good for nothing else."""

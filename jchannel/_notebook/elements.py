@@ -12,7 +12,7 @@ import itertools
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 __all__ = ["Cell", "Elements", "Place"]
 
@@ -34,7 +34,7 @@ class Cell:
     """
 
     execution: str
-    publish: Callable[[dict[str, str]], None]
+    publish: Callable[[dict[str, Any]], None]
     place: str = ""
 
 

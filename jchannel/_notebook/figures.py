@@ -8,6 +8,7 @@ from jchannel._core.channel import ChannelState, ServerChannel
 from jchannel._core.server import Server, ServerState
 from jchannel._core.statistics import CallTotals, ChannelStatistics, ServerStatistics
 from jchannel._notebook.panel import (
+    NO_VALUE,
     Figure,
     Mood,
     Panel,
@@ -43,6 +44,7 @@ def describe_server(url: str, statistics: ServerStatistics, *, closed: bool) -> 
     socket = statistics.socket
     figures = (
         Figure("connected", "Connected for", format_span(statistics.connected_seconds)),
+        Figure("door", "Connected by", _describe_door(statistics)),
         Figure("round-trip", "Round trip", format_latency(statistics.round_trip)),
         Figure("channels", "Channels", format_count(statistics.channels)),
         *_describe_requests(statistics),
@@ -120,6 +122,13 @@ def _describe_requests(statistics: ChannelStatistics) -> tuple[Figure, ...]:
         Figure("calls-made", "Calls to the page", _describe_calls(statistics.calls_made)),
         Figure("calls-served", "Calls from the page", _describe_calls(statistics.calls_served)),
     )
+
+
+def _describe_door(statistics: ServerStatistics) -> str:
+    door, reason = statistics.door, statistics.door_reason
+    if not door:
+        return NO_VALUE
+    return f"{door}: {reason}" if reason else door
 
 
 def _describe_under_way(statistics: ChannelStatistics) -> str:

@@ -21,8 +21,9 @@ from typing import Any, Final
 from jchannel._client import read_static
 from jchannel._notebook.desk import Claims
 from jchannel._notebook.elements import Cell, Place
+from jchannel._notebook.widget import Widget
 
-__all__ = ["ADVICE", "SETTLE_SECONDS", "NotebookFrontend", "find_cell", "is_kernel"]
+__all__ = ["ADVICE", "SETTLE_SECONDS", "NotebookFrontend", "find_cell", "find_kernel", "is_kernel"]
 
 #: How long a page may take to connect, in seconds, before another cell shows another output for it. If a whole notebook
 #: is run, its cells follow each other faster than that.
@@ -47,6 +48,11 @@ def is_kernel() -> bool:
     return _find_shell() is not None
 
 
+def find_kernel() -> Any:
+    """Return the IPython kernel that this process is. There must be one."""
+    return _find_shell().kernel
+
+
 def find_cell() -> Cell | None:
     """Return the cell that the current thread or task belongs to; ``None`` if there is none."""
     shell = _find_shell()
@@ -63,7 +69,7 @@ def find_cell() -> Cell | None:
 
 
 def _publish_in(
-    context: contextvars.Context, publish: Callable[[dict[str, str]], None], bundle: dict[str, str]
+    context: contextvars.Context, publish: Callable[[dict[str, Any]], None], bundle: dict[str, Any]
 ) -> None:
     """Show a MIME bundle in the output of the cell whose context it is. One context cannot be entered twice at once."""
     context.copy().run(publish, bundle)
@@ -92,6 +98,9 @@ class NotebookFrontend:
         url: The URL that the user passed, or ``None``.
         is_alone: Returns whether the server is running and no page is connected to it.
         count_pages: Returns how many times a page has connected.
+        door: The only way by which a page is to connect; ``None`` for the best.
+        make_widget: Makes the widget that the outputs are, given ``make_config``; ``None`` for outputs that are
+            scripts.
         clock: Returns the current time in seconds.
     """
 
@@ -104,13 +113,17 @@ class NotebookFrontend:
         url: str | None,
         is_alone: Callable[[], bool],
         count_pages: Callable[[], int],
+        door: str | None = None,
+        make_widget: Callable[[Callable[[], dict[str, Any]]], Widget] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.claims = claims
         self._is_alone = is_alone
         self._count_pages = count_pages
         self._clock = clock
-        self._address = {"host": _simplify_host(host), "port": port, "url": url}
+        self._address = {"host": _simplify_host(host), "port": port, "url": url, "door": door}
+        self._make_widget = make_widget
+        self._widget: Widget | None = None
         self._shown_in = ""
         # The number of pages when an output was last shown, and the time until when its own page may connect.
         self._expected = -1, 0.0
@@ -130,7 +143,25 @@ class NotebookFrontend:
         self._shown_in = cell.execution
         self._expected = self._count_pages(), self._clock() + SETTLE_SECONDS
         self.claims.elements.note_connecting(cell)
-        cell.publish({"text/html": self._render(), "text/plain": _FALLBACK})
+        if self._make_widget is None:
+            cell.publish({"text/html": self._render(), "text/plain": _FALLBACK})
+            return
+        if self._widget is None or self._widget.closed:
+            self._widget = self._make_widget(self.make_config)
+        else:  # A page that has tried the older config in vain tries again by a newer one.
+            self._widget.update(self.make_config())
+        # A front end that knows no widgets shows the script.
+        cell.publish({"text/html": self._render(), **self._widget.view(), "text/plain": _FALLBACK})
+
+    def make_config(self) -> dict[str, Any]:
+        """Return what a page must know to connect, with a new ticket. May be called in any thread."""
+        return {
+            "server": self.claims.server_id,
+            "ticket": self.claims.issue(),
+            "issued": round(time.time(), 3),
+            "integrity": _integrity(),
+            **self._address,
+        }
 
     def make_place(self) -> Place | None:
         """Return the current cell as a place for the element of a channel; ``None`` if there is no cell."""
@@ -138,15 +169,9 @@ class NotebookFrontend:
         return None if cell is None else self.claims.elements.make_place(cell)
 
     def _render(self) -> str:
-        config = {
-            "server": self.claims.server_id,
-            "ticket": self.claims.issue(),
-            "issued": round(time.time(), 3),
-            "integrity": _integrity(),
-            **self._address,
-        }
+        config = json.dumps(self.make_config(), separators=(",", ":"))
         return (
-            f'<div data-jchannel="{html.escape(json.dumps(config, separators=(",", ":")))}" style="{_STYLE}">'
+            f'<div data-jchannel="{html.escape(config)}" style="{_STYLE}">'
             f"{html.escape(_FALLBACK)}</div><script>{read_static('notebook-loader.js').decode()}</script>"
         )
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 __all__ = [
+    "NO_VALUE",
     "Figure",
     "Mood",
     "Panel",
@@ -35,7 +36,7 @@ __all__ = [
 Mood: TypeAlias = Literal["good", "busy", "off"]
 
 #: The text of a missing figure.
-_NO_VALUE: Final = "\N{EN DASH}"
+NO_VALUE: Final = "\N{EN DASH}"
 
 _KIB: Final = 1024
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -181,7 +182,7 @@ def format_bytes(size: float) -> str:
 def format_latency(seconds: float | None) -> str:
     """Format a short time, as in ``0.9 ms``; a dash for ``None``."""
     if seconds is None:
-        return _NO_VALUE
+        return NO_VALUE
     milliseconds = seconds * _MILLISECONDS
     return _format(seconds, "s") if round(milliseconds) >= _MILLISECONDS else _format(milliseconds, "ms")
 
@@ -189,7 +190,7 @@ def format_latency(seconds: float | None) -> str:
 def format_span(seconds: float | None) -> str:
     """Format a time that may be long, as in ``2 min 5 s``; a dash for ``None``."""
     if seconds is None:
-        return _NO_VALUE
+        return NO_VALUE
     rest = int(seconds)
     parts = []
     for unit, size in _SPANS:

@@ -18,12 +18,14 @@ from jchannel._protocol.values import MAX_INTEGER, Attachment, Packed, shorten, 
 from jchannel.errors import ProtocolError
 
 __all__ = [
+    "DOORS",
     "ERROR_KINDS",
     "GOODBYE_REASONS",
     "MAX_CLIENT_LENGTH",
     "MAX_ERROR_NAME",
     "MAX_ERROR_TEXT",
     "MAX_METHOD_LENGTH",
+    "MAX_WHY",
     "MIN_FRAME_LIMIT",
     "UNSENT",
     "VALUE_FIELDS",
@@ -92,6 +94,12 @@ MIN_FRAME_LIMIT: Final = 4 * 2**10
 #: The most characters of a page's name.
 MAX_CLIENT_LENGTH: Final = 64
 
+#: The ways of a notebook's page to the server: its port, a proxy of the page's own origin, the kernel's own messages.
+DOORS: Final = ("port", "proxy", "comm")
+
+#: The most characters of why a page could use no better one.
+MAX_WHY: Final = 1_000
+
 #: The most characters of the name of a method.
 MAX_METHOD_LENGTH: Final = 1_000
 
@@ -126,11 +134,14 @@ class Hello:
     """The page's first message. ``client`` names the page, the same after a reconnect or a reload.
 
     ``frame_limit`` is the largest frame that its way to the server carries, in bytes; ``None`` where it knows of none.
+    ``door`` is that way, and ``why`` says why no better one could be used; ``None`` where there is only one.
     """
 
     type: ClassVar[str] = "hello"
     client: str
     frame_limit: int | None = None
+    door: str | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -538,7 +549,12 @@ _PARENT: Final = _Field("parent", (int,), _IDS.__contains__, optional=True)
 _READERS: Final[dict[str, tuple[Callable[..., Message], tuple[_Field, ...]]]] = {
     "hello": (
         Hello,
-        (_Field("client", (str,), _is_client), _Field("frame_limit", (int,), _LIMITS.__contains__, optional=True)),
+        (
+            _Field("client", (str,), _is_client),
+            _Field("frame_limit", (int,), _LIMITS.__contains__, optional=True),
+            _Field("door", (str,), DOORS.__contains__, optional=True),
+            _Field("why", (str,), optional=True, convert=itemgetter(slice(MAX_WHY))),
+        ),
     ),
     "welcome": (
         Welcome,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import trio
 
-from jchannel._core.transport import Link
+from jchannel._core.transport import Link, NowaitLink
 from jchannel._protocol.values import ALIGNMENT
 from jchannel.testing.network import Transit
 
@@ -197,7 +197,7 @@ class Direction(Transit):
         return fault
 
 
-class FaultyLink(Link):
+class FaultyLink(NowaitLink):
     """A page's link, with the faults of its two directions.
 
     Args:

@@ -14,7 +14,7 @@ export type { ChannelState } from './channels/channel.js';
 export type { Initialize } from './channels/evaluate.js';
 export type { LatestOptions, LatestStatistics } from './channels/latest.js';
 export type { ClientState, ConnectOptions, StopReason } from './connection/client.js';
-export type { SocketClass, SocketLike } from './connection/environment.js';
+export type { SocketLike, Transport } from './connection/environment.js';
 export type { RecordOptions } from './streams/reader.js';
 export type { PageOptions } from './page.js';
 export type { RetryPolicy } from './connection/retry.js';

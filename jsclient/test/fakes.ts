@@ -152,19 +152,16 @@ export class FakeExchange {
 export class FakeEnvironment implements Environment {
   readonly sockets: FakeSocket[] = [];
   readonly exchanges: FakeExchange[] = [];
-  readonly WebSocket: Environment['WebSocket'];
   luck = 0.5;
   readonly elements: { readonly channel: number; isRemoved: boolean }[] = [];
   watchers: LifeEvents[] = [];
 
-  constructor() {
-    const { sockets } = this;
-    this.WebSocket = class extends FakeSocket {
-      constructor(url: string, protocols: string[]) {
-        super(url, protocols);
-        sockets.push(this);
-      }
-    };
+  hasHttp = true;
+
+  openSocket(url: string, protocols: string[]): SocketLike {
+    const socket = new FakeSocket(url, protocols);
+    this.sockets.push(socket);
+    return socket;
   }
 
   get socket(): FakeSocket {

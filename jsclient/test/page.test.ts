@@ -7,6 +7,11 @@ import * as names from '../src/index.js';
 import { connectWindow, findBase, findClient, type PageWindow } from '../src/page.js';
 import { FakeEnvironment, FakeSocket } from './fakes.js';
 
+const TRANSPORT = {
+  socket: (url: string, protocols: string[]) => new FakeSocket(url, protocols),
+  fetch: (url: string, options: RequestInit) => fetch(url, options),
+};
+
 const BASE = 'http://localhost:8889';
 const TOKEN = `jchannel.token ${BASE}`;
 const NAME = `jchannel.client ${BASE}`;
@@ -558,27 +563,60 @@ describe('outside of a browser', () => {
 
   test('a WebSocket class is needed where there is no global one', () => {
     expect(() => connect({ url: BASE, token: 't' })).toThrow(
-      'There is no global WebSocket class here. Give one as the option WebSocket',
+      'There is no global WebSocket class here. Give a transport',
     );
   });
 
-  test('a WebSocket class that is given is used', () => {
-    const client = connect({ url: BASE, token: 't', WebSocket: FakeSocket });
-    expect(client.state).toBe('connecting');
-    client.close();
+  test('a transport that is given is used', () => {
+    const opened: FakeSocket[] = [];
+    const socket = (url: string, protocols: string[]): FakeSocket => {
+      const fake = new FakeSocket(url, protocols);
+      opened.push(fake);
+      return fake;
+    };
+    connect({ url: BASE, token: 't', transport: { socket } }).close();
+    connect({ transport: { socket } }).close();
+    expect(opened.map(({ url, protocols }) => [url, ...protocols])).toStrictEqual([
+      ['ws://localhost:8889/socket', 'jchannel.v1', 'jchannel.token.t'],
+      ['', 'jchannel.v1'],
+    ]);
+  });
+
+  test('a transport with HTTP needs to know where the server is', () => {
+    const transport = { socket: () => new FakeSocket('', []), fetch: () => Promise.resolve(new Response()) };
+    expect(() => connect({ transport })).toThrow('The option token must be');
+    expect(() => connect({ transport, token: 't' })).toThrow('The option url must be');
+  });
+
+  test('what is no transport is refused', () => {
+    expect(() => connect({ transport: {} as never })).toThrow('The option transport must be');
+    expect(() => connect({ transport: null as never })).toThrow('The option transport must be');
+  });
+
+  test('a transport without HTTP says so to who asks over HTTP', async () => {
+    const environment = findEnvironment({ socket: () => new FakeSocket('', []) });
+    expect(environment.hasHttp).toBe(false);
+    await expect(environment.fetch('http://localhost/', {})).rejects.toThrow('has no HTTP');
+  });
+
+  test('a client of a transport without a URL says what it could not reach', () => {
+    const socket = (): never => {
+      throw new Error('no comm');
+    };
+    expect(connect({ transport: { socket } }).stopReason?.message).toBe('The page cannot connect to the server: no comm');
   });
 
   test('streams are fetched with the global fetch', () => {
     const response = Promise.resolve(new Response());
     const fetch = vi.fn(() => response);
     vi.stubGlobal('fetch', fetch);
-    expect(findEnvironment(FakeSocket).fetch('http://localhost/', { method: 'POST' })).toBe(response);
+    expect(findEnvironment(TRANSPORT).fetch('http://localhost/', { method: 'POST' })).toBe(response);
     expect(fetch).toHaveBeenCalledWith('http://localhost/', { method: 'POST' });
   });
 
   test('has a clock that goes on by itself', () => {
     vi.useFakeTimers();
-    const environment = findEnvironment(FakeSocket);
+    const environment = findEnvironment(TRANSPORT);
     const before = environment.clock();
     vi.setSystemTime(0);
     vi.advanceTimersByTime(5);

@@ -15,7 +15,7 @@ from jchannel._core.acceptor import Acceptor
 from jchannel._core.auth import Gate, make_token, subprotocols
 from jchannel._core.handshake import refuse
 from jchannel._core.http_server import HttpConnection
-from jchannel._core.transport import Link, LinkClosed
+from jchannel._core.transport import Link, LinkClosed, NowaitLink
 from jchannel._page.app import PageApp
 from jchannel._protocol.connection import Connection, Role, State
 from jchannel._protocol.frames import decode_frame, encode_frame
@@ -474,7 +474,7 @@ async def test_cancelling_it_ends_the_serving_of_a_page() -> None:
 # Refusing
 
 
-class RecordingLink(Link):
+class RecordingLink(NowaitLink):
     """A link that keeps what it is given.
 
     Attributes:

@@ -47,6 +47,7 @@ _LINE = "it waits only where thousands of methods run in threads: test_threads c
 _THREADS = "it waits only for what worker threads do: test_sources cancels there"
 _PINGS = "it is for WebSockets that are pinged, and nobody does that here: test_transport"
 _STRANGERS = "no page and no peer comes to it, and its time is bounded: test_http_server and test_strangers"
+_LINKS = "it is for links that something else has accepted: test_serve_link"
 _REFUSED = "it is for what goes wrong, and has an end of its own: tests of test_acceptor and test_streams"
 
 #: The awaits of the core that no script here cancels, and why not. The last test fails when this is not exact.
@@ -62,6 +63,16 @@ NOT_CANCELLED = {
     ("dispatcher.py", "Dispatcher._answer_with_stream", "invocation.session.room.wait()"): _ROOM,
     ("dispatcher.py", "Dispatcher._answer_with_stream", "self._streams.open(source, what, self._endpoint)"): _ROOM,
     ("peer.py", "Peer._run_opening", "invocation.session.room.wait()"): _ROOM,
+    ("transport.py", "Link.flush", "self.send(frame)"): _LINKS,
+    ("server.py", "Server.serve_link", "trio.lowlevel.checkpoint()"): _LINKS,
+    (
+        "server.py",
+        "Server.serve_link",
+        "receive_hello(link, limits.frame_bytes, limits.close_seconds)",
+    ): _LINKS,
+    ("server.py", "Server.serve_link", "self._serve_page(link, *greeting)"): _LINKS,
+    ("server.py", "Server.serve_link", "aclose_now(link)"): _LINKS,
+    ("trio.py", "Server.serve_link", "self._core.serve_link(link)"): _LINKS,
     ("addresses.py", "_open_on", "_resolve(host)"): _SOCKETS,
     ("addresses.py", "_open_on", "trio.open_tcp_listeners(port, host=address)"): _SOCKETS,
     (

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from jchannel._core.handshake import greet
-from jchannel._core.transport import Link, LinkClosed
+from jchannel._core.transport import LinkClosed, NowaitLink
 from jchannel._protocol.messages import (
     Call,
     Cancel,
@@ -200,7 +200,7 @@ async def test_surrogates_in_names_are_an_error_of_their_call(autojump_clock: tr
         assert memory.server.statistics().idle
 
 
-class SaidLink(Link):
+class SaidLink(NowaitLink):
     """A link on which the far side has said one thing."""
 
     moved = 0

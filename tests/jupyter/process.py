@@ -128,4 +128,8 @@ def private_environment(folder: Path, checkout: Path) -> dict[str, str]:
         environment[COVERAGE_LATER] = os.environ[COVERAGE]
     for name in ("home", "ipython", "config", "data", "runtime", "lab-settings", "lab-workspaces"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    startup = folder / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True, exist_ok=True)
+    # Most tests are of outputs that are scripts. Those of widgets take this back in their first cell.
+    (startup / "00-without-widgets.py").write_text("import sys\nsys.modules['anywidget'] = None\n")
     return environment

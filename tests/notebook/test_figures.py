@@ -6,7 +6,7 @@ import trio
 import trio.testing
 
 from jchannel._notebook.figures import describe_channel
-from jchannel._protocol.messages import Open
+from jchannel._protocol.messages import Hello, Open, Welcome
 from jchannel.trio import CallTotals, Channel, ChannelStatistics, Server
 from tests.core.memory import open_memory_server
 
@@ -26,6 +26,7 @@ async def test_a_server_s_panel_says_what_its_statistics_do(autojump_clock: trio
             "busy",
             {
                 "connected": "\N{EN DASH}",
+                "door": "\N{EN DASH}",
                 "round-trip": "\N{EN DASH}",
                 "channels": "0",
                 "under-way": "nothing",
@@ -43,6 +44,11 @@ async def test_a_server_s_panel_says_what_its_statistics_do(autojump_clock: trio
             assert (figures["connected"], figures["round-trip"]) == ("1 min 5 s", "0.0 ms")
             assert figures["sent"] != "0 B"
             nursery.cancel_scope.cancel()
+        for hello, door in [(Hello("a", None, "port"), "port"), (Hello("b", None, "comm", "no port"), "comm: no port")]:
+            async with memory.open_page(hello=False) as page:
+                await page.send(hello)
+                await page.expect(Welcome)
+                assert say(server)[2]["door"] == door
     assert say(server)[:2] == ("stopped", "off")
 
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from jchannel._core.transport import Link
+from jchannel._core.transport import NowaitLink
 from jchannel._protocol.connection import Connection, Role
 from jchannel._protocol.frames import decode_frame
 from jchannel._protocol.messages import Call, Echo, Hello, Welcome
@@ -107,7 +107,7 @@ def test_what_is_left_of_a_binary_frame_may_be_text() -> None:
 
 
 async def test_what_comes_in_is_that_of_the_link() -> None:
-    class Inner(Link):
+    class Inner(NowaitLink):
         moved = 3
 
         def send_nowait(self, frame: str | bytes) -> bool: ...  # type: ignore[empty-body]

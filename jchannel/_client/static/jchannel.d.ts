@@ -144,22 +144,6 @@ type OtherArgumentsOf<Member> = ArgumentsOf<Member> extends [unknown?, ...infer 
 /** What a call of a method gives. */
 type ResultOf<Member> = Member extends (...args: never[]) => infer Result ? Awaited<Result> : never;
 
-/** What the client needs of its surroundings: sockets, HTTP, time and randomness. Tests replace it. */
-/** The part of a WebSocket that the client uses. */
-interface SocketLike {
-    binaryType: string;
-    readonly readyState: number;
-    readonly bufferedAmount: number;
-    send(data: string | Uint8Array<ArrayBuffer>): void;
-    close(): void;
-    addEventListener(type: 'open' | 'close' | 'error', listener: () => void): void;
-    addEventListener(type: 'message', listener: (event: {
-        readonly data: unknown;
-    }) => void): void;
-}
-/** A WebSocket class: the browser's, Node's (from version 22 on), or one of a package such as `ws`. */
-type SocketClass = new (url: string, protocols: string[]) => SocketLike;
-
 /**
  * The messages of the protocol: which types there are, who sends them, and how they are encoded and parsed.
  *
@@ -169,6 +153,38 @@ type SocketClass = new (url: string, protocols: string[]) => SocketLike;
 
 declare const GOODBYE_REASONS: readonly ["closed", "token", "origin", "version", "taken", "replaced", "protocol", "away"];
 type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
+
+/** What the client needs of its surroundings: sockets, HTTP, time and randomness. Tests replace it. */
+
+/** The part of a WebSocket that the client uses. */
+interface SocketLike {
+    /** The client sets it to `arraybuffer`, and takes no other binary messages. */
+    binaryType: string;
+    /** 0 until it is open, 1 while it is, 2 or 3 afterwards. */
+    readonly readyState: number;
+    /** The bytes that were sent and have not left yet. While there are many, calls and streams wait. */
+    readonly bufferedAmount: number;
+    /** Send a message. Bytes may be a part of their buffer. */
+    send(data: string | Uint8Array<ArrayBuffer>): void;
+    /** Close it. What was sent before still leaves. */
+    close(): void;
+    addEventListener(type: 'open' | 'close' | 'error', listener: () => void): void;
+    addEventListener(type: 'message', listener: (event: {
+        readonly data: unknown;
+    }) => void): void;
+}
+/** What carries a client's messages and, if it has HTTP, its streams. */
+interface Transport {
+    /**
+     * Open a socket. It is called for each attempt to connect, and may throw if it cannot even try.
+     *
+     * @param url - Where to; empty if `connect` was given no `url`.
+     * @param protocols - The subprotocols to offer, one of which has the token.
+     */
+    readonly socket: (url: string, protocols: string[]) => SocketLike;
+    /** Ask the server over HTTP, as the global `fetch`. Default: there is no HTTP, and all streams use the socket. */
+    readonly fetch?: (url: string, options: RequestInit) => Promise<Response>;
+}
 
 /** The newest value wins: of the values that a page sets, faster than Python takes them, Python gets the newest. */
 
@@ -436,14 +452,17 @@ interface StopReason {
 }
 /** Where and how to connect. */
 interface ConnectOptions {
-    /** The server's base URL, with the scheme http or https, such as `http://localhost:8889`. */
-    readonly url: string;
-    /** The server's token. */
-    readonly token: string;
+    /**
+     * The server's base URL, with the scheme http or https, such as `http://localhost:8889`. It may be left out if
+     * `transport` has no HTTP.
+     */
+    readonly url?: string;
+    /** The server's token. It may be left out with `url`. */
+    readonly token?: string;
     /** The name of this page, of 1 to 64 characters. It should be the same after a reload. Default: a random name. */
     readonly clientId?: string;
-    /** The WebSocket class. Default: the global one. */
-    readonly WebSocket?: SocketClass;
+    /** What carries messages and streams. Default: the global WebSocket class and `fetch`. */
+    readonly transport?: Transport;
     /**
      * Whether streams of the server are fetched in parts, each with its own HTTP request. A proxy may hold a response
      * back until it is whole, so that a stream that waits for its reader stalls, or may end a response that has broken
@@ -579,4 +598,4 @@ type Initialize<Api extends ChannelApi = ChannelApi> = (channel: Channel<Api>) =
 declare function connectPage(options?: PageOptions): Client;
 
 export { Calls, Channel, Client, ClosedError, ConnectionLostError, KernelError, Latest, MetaGenerator, ProtocolError, RemoteCancelledError, StateError, connect, connectPage };
-export type { Bytes, CallOptions, ChannelApi, ChannelState, ClientState, ConnectOptions, Initialize, LatestOptions, LatestStatistics, PageOptions, RecordOptions, RetryPolicy, SocketClass, SocketLike, StopReason, StreamSource };
+export type { Bytes, CallOptions, ChannelApi, ChannelState, ClientState, ConnectOptions, Initialize, LatestOptions, LatestStatistics, PageOptions, RecordOptions, RetryPolicy, SocketLike, StopReason, StreamSource, Transport };

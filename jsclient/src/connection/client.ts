@@ -6,7 +6,7 @@ import { StateError } from '../errors.js';
 import { checkNames } from '../options.js';
 import { MIN_FRAME_LIMIT, type GoodbyeReason } from '../protocol/messages.js';
 import { describeThrown } from '../thrown.js';
-import { findEnvironment, type Environment, type SocketClass } from './environment.js';
+import { findEnvironment, type Environment, type Transport } from './environment.js';
 import { explainPolicy } from './policy.js';
 import { makeRetryPolicy, Retry, type RetryPolicy } from './retry.js';
 import { HANDSHAKE_TIMEOUT, Session, type Address } from './session.js';
@@ -42,14 +42,17 @@ export interface StopReason {
 
 /** Where and how to connect. */
 export interface ConnectOptions {
-  /** The server's base URL, with the scheme http or https, such as `http://localhost:8889`. */
-  readonly url: string;
-  /** The server's token. */
-  readonly token: string;
+  /**
+   * The server's base URL, with the scheme http or https, such as `http://localhost:8889`. It may be left out if
+   * `transport` has no HTTP.
+   */
+  readonly url?: string;
+  /** The server's token. It may be left out with `url`. */
+  readonly token?: string;
   /** The name of this page, of 1 to 64 characters. It should be the same after a reload. Default: a random name. */
   readonly clientId?: string;
-  /** The WebSocket class. Default: the global one. */
-  readonly WebSocket?: SocketClass;
+  /** What carries messages and streams. Default: the global WebSocket class and `fetch`. */
+  readonly transport?: Transport;
   /**
    * Whether streams of the server are fetched in parts, each with its own HTTP request. A proxy may hold a response
    * back until it is whole, so that a stream that waits for its reader stalls, or may end a response that has broken
@@ -71,7 +74,7 @@ const CONNECT_OPTIONS: readonly (keyof ConnectOptions)[] = [
   'url',
   'token',
   'clientId',
-  'WebSocket',
+  'transport',
   'segmented',
   'frameLimit',
   'reconnect',
@@ -179,8 +182,8 @@ export class Client extends EventTarget {
       this.#session = new Session(this.#settings, this.#channels, events, this.#environment);
     } catch (error) {
       const { message } = describeThrown(error, MAX_REASON_LENGTH);
-      const { socketUrl } = this.#settings;
-      this.stop({ reason: 'unreachable', message: `The page cannot connect to ${socketUrl}: ${message}` });
+      const where = this.#settings.socketUrl || 'the server';
+      this.stop({ reason: 'unreachable', message: `The page cannot connect to ${where}: ${message}` });
       return;
     }
     this.#setState('connecting');
@@ -221,7 +224,7 @@ export class Client extends EventTarget {
       this.stop({
         reason: 'unreachable',
         message:
-          `The server could not be reached at ${this.#settings.socketUrl} ` +
+          `The server could not be reached at ${this.#settings.socketUrl || 'the other side of its transport'} ` +
           `for ${String(this.#settings.retry.giveUpAfter)} seconds. Reload the page to try again.`,
       });
       return;
@@ -298,7 +301,7 @@ export class Client extends EventTarget {
  * @throws TypeError, RangeError if an option is not valid.
  */
 export function connect(options: ConnectOptions): Client {
-  return connectFrom(findEnvironment(options.WebSocket), options);
+  return connectFrom(findEnvironment(options.transport), options);
 }
 
 /** Connect to a server in this environment. See `connect`. */
@@ -311,17 +314,13 @@ export function connectFrom(environment: Environment, options: ConnectOptions): 
 /** Return a client that has not begun to connect. See `connect`. */
 export function makeClient(environment: Environment, options: ConnectOptions): Client {
   checkNames('connect', options, CONNECT_OPTIONS);
-  const { token, clientId = environment.newName() } = options;
+  const { clientId = environment.newName() } = options;
   // JavaScript callers can pass anything.
-  if (typeof (token as unknown) !== 'string' || !TOKEN.test(token)) {
-    throw new TypeError('The option token must be the token that the server has given.');
-  }
+  const place = options.url === undefined && !environment.hasHttp ? NOWHERE : makePlace(options);
   if (typeof (clientId as unknown) !== 'string' || !CLIENT_ID.test(clientId)) {
     throw new TypeError('The option clientId must be a string of 1 to 64 characters.');
   }
-  const streamsUrl = makeUrl(options.url, 'streams');
-  const socketUrl = makeUrl(options.url, 'socket').replace(/^http/u, 'ws');
-  const isProxied = new URL(options.url).pathname.replaceAll('/', '') !== '';
+  const { isProxied, ...urls } = place;
   const { segmented = isProxied, frameLimit = isProxied ? PROXY_FRAME_LIMIT : undefined } = options;
   if (typeof (segmented as unknown) !== 'boolean') {
     throw new TypeError('The option segmented must be true or false.');
@@ -330,8 +329,20 @@ export function makeClient(environment: Environment, options: ConnectOptions): C
     throw new TypeError(`The option frameLimit must be an integer of at least ${String(MIN_FRAME_LIMIT)}.`);
   }
   const retry = makeRetryPolicy(options.reconnect ?? {});
-  const settings = { socketUrl, streamsUrl, segmented, frameLimit, token, clientId, retry };
+  const settings = { ...urls, segmented, frameLimit, clientId, retry };
   return new Client(settings, environment);
+}
+
+/** The place of a server that a transport without HTTP leads to by itself. */
+const NOWHERE = { streamsUrl: '', socketUrl: '', isProxied: false, token: undefined };
+
+function makePlace({ url, token }: ConnectOptions): Pick<Address, 'streamsUrl' | 'socketUrl' | 'token'> & { isProxied: boolean } {
+  if (typeof token !== 'string' || !TOKEN.test(token)) {
+    throw new TypeError('The option token must be the token that the server has given.');
+  }
+  const streamsUrl = makeUrl(url, 'streams');
+  const socketUrl = makeUrl(url, 'socket').replace(/^http/u, 'ws');
+  return { streamsUrl, socketUrl, token, isProxied: new URL(streamsUrl).pathname !== '/streams' };
 }
 
 function makeUrl(base: unknown, name: string): string {

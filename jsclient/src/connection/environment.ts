@@ -1,24 +1,45 @@
 /** What the client needs of its surroundings: sockets, HTTP, time and randomness. Tests replace it. */
 
 import { StateError } from '../errors.js';
+import type { Door } from '../protocol/messages.js';
 
 /** The part of a WebSocket that the client uses. */
 export interface SocketLike {
+  /** The client sets it to `arraybuffer`, and takes no other binary messages. */
   binaryType: string;
+  /** 0 until it is open, 1 while it is, 2 or 3 afterwards. */
   readonly readyState: number;
+  /** The bytes that were sent and have not left yet. While there are many, calls and streams wait. */
   readonly bufferedAmount: number;
+  /** Send a message. Bytes may be a part of their buffer. */
   send(data: string | Uint8Array<ArrayBuffer>): void;
+  /** Close it. What was sent before still leaves. */
   close(): void;
   addEventListener(type: 'open' | 'close' | 'error', listener: () => void): void;
   addEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void;
 }
 
-/** A WebSocket class: the browser's, Node's (from version 22 on), or one of a package such as `ws`. */
-export type SocketClass = new (url: string, protocols: string[]) => SocketLike;
+/** What carries a client's messages and, if it has HTTP, its streams. */
+export interface Transport {
+  /**
+   * Open a socket. It is called for each attempt to connect, and may throw if it cannot even try.
+   *
+   * @param url - Where to; empty if `connect` was given no `url`.
+   * @param protocols - The subprotocols to offer, one of which has the token.
+   */
+  readonly socket: (url: string, protocols: string[]) => SocketLike;
+  /** Ask the server over HTTP, as the global `fetch`. Default: there is no HTTP, and all streams use the socket. */
+  readonly fetch?: (url: string, options: RequestInit) => Promise<Response>;
+}
 
 /** The surroundings of the client. Times are in milliseconds. */
 export interface Environment {
-  readonly WebSocket: SocketClass;
+  /** Whether the server can be asked over HTTP. Otherwise streams travel as pieces only. */
+  readonly hasHttp: boolean;
+  /** Open a socket, or throw if the page may not even try. */
+  openSocket(url: string, protocols: string[]): SocketLike;
+  /** The door to the server, for its statistics, and why no better one could be used; if there is more than one. */
+  readonly door?: { readonly door: Door; readonly why: string };
   fetch(url: string, options: RequestInit): Promise<Response>;
   setTimeout(callback: () => void, delay: number): unknown;
   clearTimeout(timer: unknown): void;
@@ -61,20 +82,16 @@ export interface LifeEvents {
 /**
  * Return the environment that this JavaScript runs in.
  *
- * @param WebSocketClass - The WebSocket class. Default: the global one.
- * @throws TypeError if there is neither.
+ * @param transport - What carries the client's messages and streams. Default: the global WebSocket class and `fetch`.
+ * @throws TypeError if it is no transport, or there is no such class.
  */
-export function findEnvironment(WebSocketClass?: SocketClass): Environment {
+export function findEnvironment(transport?: Transport): Environment {
   const scope = globalThis as Partial<Pick<typeof globalThis, 'WebSocket' | 'document' | 'addEventListener'>>;
-  const Socket = WebSocketClass ?? scope.WebSocket;
-  if (Socket === undefined) {
-    throw new TypeError(
-      'There is no global WebSocket class here. Give one as the option WebSocket, for example that of the package ws.',
-    );
-  }
+  const { socket, fetch: ask } = transport === undefined ? findTransport(scope.WebSocket) : checkTransport(transport);
   return {
-    WebSocket: Socket,
-    fetch: (url, options) => fetch(url, options),
+    hasHttp: ask !== undefined,
+    openSocket: (url, protocols) => socket(url, protocols),
+    fetch: (url, options) => (ask === undefined ? Promise.reject(new StateError(NO_HTTP)) : ask(url, options)),
     setTimeout: (callback, delay) => setTimeout(callback, delay),
     clearTimeout: (timer) => {
       clearTimeout(timer as number);
@@ -86,6 +103,31 @@ export function findEnvironment(WebSocketClass?: SocketClass): Environment {
     makeElement: () => makeElement(scope.document),
     watchLife: (events) => watchLife(scope.document, events),
     onBlocked: (listener) => watchBlocked(scope.document, listener),
+  };
+}
+
+const NO_HTTP = 'The transport of this client has no HTTP.';
+
+function checkTransport(transport: Transport): Transport {
+  // JavaScript callers can pass anything.
+  if (typeof (transport as Partial<Transport> | null)?.socket !== 'function') {
+    throw new TypeError(
+      'The option transport must be an object with a function socket and, if it has HTTP, a function fetch.',
+    );
+  }
+  return transport;
+}
+
+function findTransport(Socket: (new (url: string, protocols: string[]) => SocketLike) | undefined): Transport {
+  if (Socket === undefined) {
+    throw new TypeError(
+      'There is no global WebSocket class here. Give a transport, for example with the class of the package ws: ' +
+        '{socket: (url, protocols) => new WebSocket(url, protocols), fetch}.',
+    );
+  }
+  return {
+    socket: (url, protocols) => new Socket(url, protocols),
+    fetch: (url, options) => fetch(url, options),
   };
 }
 

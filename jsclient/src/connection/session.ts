@@ -12,8 +12,8 @@ import { Pieces } from '../streams/pieces.js';
 import { StreamRegistry } from '../streams/registry.js';
 import { describeThrown } from '../thrown.js';
 import type { Environment } from './environment.js';
+import { FrameSocket } from './frame-socket.js';
 import { Room, UNASKED_LIMIT } from './room.js';
-import { Transport } from './transport.js';
 import { Watchdog } from './watchdog.js';
 import { Writer } from './writer.js';
 
@@ -31,15 +31,16 @@ const LOST_STREAM_MESSAGE = 'The connection to the server was lost before the st
 
 /** Where to connect to, and with which token and id. */
 export interface Address {
-  /** The URL of the socket. */
+  /** The URL of the socket; empty if there is none. */
   readonly socketUrl: string;
-  /** The URL below which the server has the streams. */
+  /** The URL below which the server has the streams; empty if there is none. */
   readonly streamsUrl: string;
   /** Whether streams of the server are fetched in parts. */
   readonly segmented: boolean;
   /** The largest frame in bytes that comes through between here and the server, if there is such a limit. */
   readonly frameLimit: number | undefined;
-  readonly token: string;
+  /** The server's token, if it asks for one. */
+  readonly token: string | undefined;
   readonly clientId: string;
 }
 
@@ -66,7 +67,7 @@ export class Session {
   readonly #streams: StreamRegistry;
   readonly #outbox: Outbox;
   readonly #dispatcher: Dispatcher;
-  readonly #transport: Transport;
+  readonly #socket: FrameSocket;
   readonly #environment: Environment;
   readonly #events: SessionEvents;
   readonly #handshakeTimer: unknown;
@@ -75,7 +76,7 @@ export class Session {
   /** The unasked bytes that had been sent when there was room the last time. */
   #unaskedBefore = 0;
 
-  /** @throws Whatever the WebSocket class throws if it cannot even try to connect. */
+  /** @throws Whatever opening the socket throws if it cannot even try to connect. */
   constructor(address: Address, channels: ChannelRegistry, events: SessionEvents, environment: Environment) {
     this.#environment = environment;
     this.#events = events;
@@ -84,17 +85,17 @@ export class Session {
       writer.wake();
     });
     const transmit = (frame: Frame): void => {
-      this.#transport.send(frame);
+      this.#socket.send(frame);
     };
     const writer = new Writer(connection, transmit, () => pieces.nextFrame());
     this.#pieces = pieces;
     this.#writer = writer;
     const origin = { url: address.streamsUrl, inParts: address.segmented };
-    this.#room = new Room(environment, () => this.#transport.buffered + connection.queuedBytes);
+    this.#room = new Room(environment, () => this.#socket.buffered + connection.queuedBytes);
     this.#streams = new StreamRegistry(connection, writer, pieces, origin, environment);
     this.#outbox = new Outbox(connection, writer, this.#streams, environment);
     this.#dispatcher = new Dispatcher(connection, channels, writer, this.#streams, this.#outbox, this.#room, environment);
-    const transportEvents = {
+    const socketEvents = {
       onOpen: () => {
         this.#sendHello(address);
       },
@@ -105,7 +106,7 @@ export class Session {
         this.#end(null);
       },
     };
-    this.#transport = new Transport(address.socketUrl, address.token, transportEvents, environment);
+    this.#socket = new FrameSocket(address.socketUrl, address.token, socketEvents, environment);
     this.#handshakeTimer = environment.setTimeout(() => {
       this.#end(null);
     }, HANDSHAKE_TIMEOUT * 1000);
@@ -120,14 +121,14 @@ export class Session {
   close(reason: CloseReason): void {
     this.#stop(reason);
     this.#sendGoodbye(reason);
-    this.#transport.close();
+    this.#socket.close();
   }
 
   /** Leave the server because the page is left or frozen: tell it if it can hear it, and close the socket. */
   leave(): void {
     this.#stop(null);
     this.#sendGoodbye({ reason: 'away', message: AWAY_MESSAGE });
-    this.#transport.close();
+    this.#socket.close();
   }
 
   #receive(frame: string | ArrayBuffer): void {
@@ -214,7 +215,7 @@ export class Session {
 
   #end(reason: CloseReason | null): void {
     this.#stop(reason);
-    this.#transport.close();
+    this.#socket.close();
     this.#events.onEnd(reason);
   }
 
@@ -244,7 +245,9 @@ export class Session {
 
   #sendHello({ clientId, frameLimit }: Address): void {
     const limit = frameLimit === undefined ? {} : { frame_limit: frameLimit };
-    this.#connection.send({ type: 'hello', client: clientId, ...limit });
+    const { door, why } = this.#environment.door ?? {};
+    const way = { ...(door === undefined ? {} : { door }), ...(why === undefined || why === '' ? {} : { why }) };
+    this.#connection.send({ type: 'hello', client: clientId, ...limit, ...way });
     this.#writer.flush();
   }
 

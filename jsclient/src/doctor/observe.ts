@@ -98,7 +98,7 @@ async function openSocket(
     }, TIMEOUT * 1000);
     try {
       const protocols = [SUBPROTOCOL, `jchannel.token.${token}`];
-      const socket = new environment.WebSocket(`${base.replace(/^http/u, 'ws')}/socket`, protocols);
+      const socket = environment.openSocket(`${base.replace(/^http/u, 'ws')}/socket`, protocols);
       close = () => {
         socket.close();
       };

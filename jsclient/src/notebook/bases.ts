@@ -1,5 +1,6 @@
 /** The URLs at which the page of a notebook can try to reach a server on the kernel's machine. */
 
+import type { Door } from '../protocol/messages.js';
 import type { OutputConfig } from './config.js';
 
 /** The part of a page that is needed. */
@@ -15,28 +16,43 @@ export function isLoopback(url: string): boolean {
   return LOOPBACK.test(new URL(url).hostname);
 }
 
+/** A base URL to try, and which door it is. */
+export interface Base {
+  readonly door: Door;
+  readonly url: string;
+}
+
+/** Return the base URLs to try, in this order. See `findDoors`. */
+export function findBases(config: OutputConfig, page: PageLike): string[] {
+  return findDoors(config, page).map(({ url }) => url);
+}
+
 /**
- * Return the base URLs to try, in this order.
+ * Return the doors to try that have a URL, in this order.
  *
  * A page of another machine never tries an address of this machine, because browsers ask the user about that or refuse
  * it.
  */
-export function findBases({ host, port, url }: OutputConfig, page: PageLike): string[] {
+export function findDoors({ host, port, url, door = null }: OutputConfig, page: PageLike): Base[] {
+  return findAllDoors({ host, port, url }, page).filter((base) => door === null || base.door === door);
+}
+
+function findAllDoors({ host, port, url }: Pick<OutputConfig, 'host' | 'port' | 'url'>, page: PageLike): Base[] {
   if (url !== null) {
-    return [url];
+    return [{ door: new URL(url).pathname === '/' ? 'port' : 'proxy', url }];
   }
   const { protocol, hostname, origin } = page.location;
-  const bases = [];
+  const bases: Base[] = [];
   if (host === 'localhost' || host === '') {
     if (LOOPBACK.test(hostname) || (host === '' && protocol === 'http:')) {
-      bases.push(`http://${hostname}:${String(port)}`);
+      bases.push({ door: 'port', url: `http://${hostname}:${String(port)}` });
     }
   } else if (protocol === 'http:') {
-    bases.push(`http://${host}:${String(port)}`);
+    bases.push({ door: 'port', url: `http://${host}:${String(port)}` });
   }
   const root = findRoot(page.document);
   if (root !== null) {
-    bases.push(`${origin}${root}proxy/${String(port)}`);
+    bases.push({ door: 'proxy', url: `${origin}${root}proxy/${String(port)}` });
   }
   return bases;
 }

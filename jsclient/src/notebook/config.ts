@@ -1,5 +1,7 @@
 /** The configuration of an output of a notebook, and the session storage of its tab. */
 
+import type { Door } from '../protocol/messages.js';
+
 /** What the kernel has written into an output: JSON in the attribute `data-jchannel`. Nothing in it stays secret. */
 export interface OutputConfig {
   /** The server's public name. */
@@ -15,6 +17,8 @@ export interface OutputConfig {
   readonly port: number;
   /** The URL of the server for the page, if the user has set one. */
   readonly url: string | null;
+  /** The only door to try, if the user has said one. */
+  readonly door?: Door | null;
 }
 
 /**

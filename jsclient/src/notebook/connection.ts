@@ -6,14 +6,16 @@
 import { connectFrom, type Client, type ClientState } from '../connection/client.js';
 import type { Environment } from '../connection/environment.js';
 import type { RetryPolicy } from '../connection/retry.js';
-import { findBases, isLoopback } from './bases.js';
+import type { Door } from '../protocol/messages.js';
+import { findDoors, isLoopback, type Base } from './bases.js';
+import type { Asker, Comm } from './comm.js';
 import { readStorage, storageKeyOf, type OutputConfig } from './config.js';
 import { Desk, type ProofResult } from './desk.js';
 import { Elements } from './elements.js';
 import { holdName, type HeldName } from './names.js';
 import { Output, type OutputState } from './output.js';
 import { Panels } from './panels.js';
-import { makeProvenSocket } from './proven-socket.js';
+import { openProvenSocket } from './proven-socket.js';
 
 /**
  * The time in seconds after which a page closes the connection when its last output is gone. A cell that runs again
@@ -29,6 +31,9 @@ export const GRACE = 3;
 const LOCAL_RETRY: Partial<RetryPolicy> = { base: 1, cap: 2, spread: 0, giveUpAfter: 3 };
 const REMOTE_RETRY: Partial<RetryPolicy> = { base: 1, spread: 0, giveUpAfter: 30 };
 
+/** A comm whose kernel is gone says so at once. One that is silent may be cut off from its kernel for a while. */
+const COMM_RETRY: Partial<RetryPolicy> = { base: 1, cap: 5, spread: 0, giveUpAfter: 60 };
+
 const MOVE = 'run server.move_to_newest_page() in a cell of this notebook';
 const GONE =
   'the kernel behind this output is not running any more, or this page cannot reach it. Run the cell again; where Jupyter ' +
@@ -43,6 +48,9 @@ const WORDS = new Map([
   ['unreachable', GONE],
   ['closed', 'the server was closed, or its kernel has been restarted. Run the cell again.'],
 ]);
+const NO_COMM =
+  'the door “comm” was asked for, and this front end shows no widgets. Install ipywidgets where Jupyter runs, and reload ' +
+  'the page.';
 const NO_ADDRESS =
   'this page knows no address of the kernel’s machine: give the server the URL under which the page reaches it, as in ' +
   'jchannel.start(url=…).';
@@ -51,6 +59,7 @@ const NO_ADDRESS =
 export type NotebookState = 'idle' | ClientState;
 
 interface Stored {
+  /** The token; empty if the page was connected over a comm. */
   readonly token: string;
   readonly base: string;
   readonly client: string;
@@ -74,7 +83,9 @@ export class NotebookConnection extends EventTarget {
   #tried = 0;
   #trying = false;
   #client: Client | null = null;
-  #base = '';
+  #comm: Comm | undefined;
+  #asker: Asker;
+  #place = '';
   #token = '';
   #name: HeldName | undefined;
   #words = '';
@@ -84,9 +95,10 @@ export class NotebookConnection extends EventTarget {
     super();
     this.server = server;
     this.#environment = environment;
+    this.#asker = new Desk('', server, environment); // Until there is a door.
     this.#panels = new Panels(server, environment);
     this.#elements = new Elements(server, (channel) => {
-      void new Desk(this.#base, server, environment).requestPlace(this.#token, channel);
+      void this.#asker.requestPlace(this.#token, channel);
     });
   }
 
@@ -104,7 +116,7 @@ export class NotebookConnection extends EventTarget {
   get words(): string {
     switch (this.state) {
       case 'connected':
-        return `connected to ${new URL(this.#base).host}.`;
+        return `connected ${this.#place}.`;
       case 'waiting':
         return 'the connection was lost. Trying again.';
       case 'stopped':
@@ -114,9 +126,14 @@ export class NotebookConnection extends EventTarget {
     }
   }
 
-  /** Add an output. If it is newer than the last attempt to connect, there is another attempt. */
-  add(element: HTMLElement, config: OutputConfig): void {
+  /**
+   * Add an output. If it is newer than the last attempt to connect, there is another attempt.
+   *
+   * @param comm - The comm of the widget that the output is, if it is one.
+   */
+  add(element: HTMLElement, config: OutputConfig, comm?: Comm): void {
     this.#outputs.add(new Output(element));
+    this.#comm = comm ?? this.#comm;
     this.#observer.observe(document, { childList: true, subtree: true });
     this.#environment.clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -149,34 +166,85 @@ export class NotebookConnection extends EventTarget {
   /** Connect, and return why that is not possible; an empty string if it is. */
   async #connect(config: OutputConfig): Promise<string> {
     const stored = this.#read();
-    const bases = findBases(config, globalThis);
-    if (stored !== null) {
-      const order = [stored.base, ...bases.filter((base) => base !== stored.base)];
-      const [result, base] = await this.#find(order, (desk) => desk.proveToken(stored.token));
-      return result === 'proven' ? this.#open(base, stored.token, stored.client) : GONE;
+    const doors = findDoors(config, globalThis);
+    if (stored !== null && stored.token !== '') {
+      const former = doors.find(({ url }) => url === stored.base) ?? { door: 'port', url: stored.base };
+      const order = [former, ...doors.filter(({ url }) => url !== stored.base)];
+      const [result, found] = await this.#find(order, (desk) => desk.proveToken(stored.token));
+      if (found !== undefined && result === 'proven') {
+        return this.#open(found, this.#explain(doors, found), stored.token, stored.client);
+      }
+      return this.#openComm(doors, stored.client, GONE);
     }
-    const [result, base] = await this.#find(bases, (desk) => desk.proveTicket(config.ticket));
-    if (result === 'proven') {
-      const token = await new Desk(base, this.server, this.#environment).claim(config.ticket);
-      return token === null ? USED : this.#open(base, token, null);
+    const [result, found] = await this.#find(doors, (desk) => desk.proveTicket(config.ticket));
+    if (found === undefined) {
+      const words = config.door === 'comm' ? NO_COMM : doors.length === 0 ? NO_ADDRESS : GONE;
+      return this.#openComm(doors, stored?.client ?? null, words);
     }
-    return result === 'refused' ? USED : bases.length === 0 ? NO_ADDRESS : GONE;
+    const desk = new Desk(found.url, this.server, this.#environment);
+    let token = result === 'proven' ? await desk.claim(config.ticket) : null;
+    if (token === null) {
+      // Another page has used the ticket. The kernel gives a page of its own another one.
+      const renewed = await this.#comm?.requestConfig();
+      token = renewed === undefined || renewed === null ? null : await desk.claim(renewed.ticket);
+    }
+    return token === null ? USED : this.#open(found, this.#explain(doors, found), token, stored?.client ?? null);
   }
 
-  /** Return the first of several base URLs at which the server is, or a server that refuses the ticket. */
-  async #find(bases: readonly string[], ask: (desk: Desk) => Promise<ProofResult>): Promise<[ProofResult, string]> {
-    for (const base of bases) {
-      const result = await ask(new Desk(base, this.server, this.#environment));
+  /** Return the first of several doors at which the server is, or a server that refuses the ticket. */
+  async #find(
+    doors: readonly Base[],
+    ask: (desk: Desk) => Promise<ProofResult>,
+  ): Promise<[ProofResult, Base | undefined]> {
+    for (const base of doors) {
+      const result = await ask(new Desk(base.url, this.server, this.#environment));
       if (result === 'proven' || result === 'refused') {
         return [result, base];
       }
     }
-    return ['silent', ''];
+    return ['silent', undefined];
   }
 
-  async #open(base: string, token: string, storedId: string | null): Promise<string> {
+  /** Return why no better door than this one can be used. */
+  #explain(doors: readonly Base[], found: Base | undefined): string {
+    const better = doors.slice(0, found === undefined ? doors.length : Math.max(0, doors.indexOf(found)));
+    return better.map(({ url }) => `the server did not answer at ${url}`).join('; ');
+  }
+
+  /** Connect over the comm, and return an empty string; without a comm, return why the page cannot connect. */
+  async #openComm(doors: readonly Base[], storedId: string | null, words: string): Promise<string> {
+    const comm = this.#comm;
+    if (comm === undefined) {
+      return words;
+    }
+    const clientId = await this.#hold(storedId);
+    this.#write({ token: '', base: '', client: clientId });
+    const door = this.#config?.door === 'comm' ? 'it was asked for' : this.#explain(doors, undefined);
+    const environment = Object.assign(this.#derive('comm', door || 'this page knows no address of the server'), {
+      hasHttp: false,
+      openSocket: () => comm.openSocket(),
+    });
+    this.#asker = comm;
+    this.#place = 'by the kernel’s own messages';
+    this.#use(connectFrom(environment, { clientId, reconnect: COMM_RETRY }), '', (text) => text);
+    return '';
+  }
+
+  async #hold(storedId: string | null): Promise<string> {
     this.#name = await holdName(storedId, (navigator as Partial<Navigator>).locks, this.#environment);
-    const clientId = this.#name.name;
+    return this.#name.name;
+  }
+
+  /** Return an environment for a client that has come by a door. */
+  #derive(door: Door, why: string): Environment {
+    return Object.assign(Object.create(this.#environment) as Environment, {
+      door: { door, why },
+      makeElement: (channel: number) => this.#elements.make(channel),
+    });
+  }
+
+  async #open({ door, url: base }: Base, why: string, token: string, storedId: string | null): Promise<string> {
+    const clientId = await this.#hold(storedId);
     this.#write({ token, base, client: clientId });
     const desk = new Desk(base, this.server, this.#environment);
     let result: ProofResult = 'proven';
@@ -187,9 +255,9 @@ export class NotebookConnection extends EventTarget {
       }
       return result === 'proven';
     };
-    const environment = Object.assign(Object.create(this.#environment) as Environment, {
-      WebSocket: makeProvenSocket(prove, this.#environment.WebSocket),
-      makeElement: (channel: number) => this.#elements.make(channel),
+    const environment = Object.assign(this.#derive(door, why), {
+      openSocket: (url: string, protocols: string[]) =>
+        openProvenSocket(prove, () => this.#environment.openSocket(url, protocols)),
     });
     const client = connectFrom(environment, {
       url: base,
@@ -197,18 +265,24 @@ export class NotebookConnection extends EventTarget {
       clientId,
       reconnect: isLoopback(base) ? LOCAL_RETRY : REMOTE_RETRY,
     });
+    this.#asker = desk;
+    this.#place = `to ${new URL(base).host}`;
+    this.#use(client, token, (words) => (result === 'foreign' ? GONE : words));
+    return '';
+  }
+
+  /** @param explain - Returns why the client has stopped, given what is said of that in general. */
+  #use(client: Client, token: string, explain: (words: string) => string): void {
     client.addEventListener('statechange', () => {
       if (client.stopReason !== null) {
         const { reason, message } = client.stopReason;
-        this.#words = result === 'foreign' ? GONE : (WORDS.get(reason) ?? message);
+        this.#words = explain(WORDS.get(reason) ?? message);
         this.#releaseName();
       }
       this.#change();
     });
-    this.#base = base;
     this.#token = token;
     this.#client = client;
-    return '';
   }
 
   #releaseName(): void {
@@ -246,8 +320,7 @@ export class NotebookConnection extends EventTarget {
 
   #updatePanels(): void {
     if (this.state === 'connected') {
-      const desk = new Desk(this.#base, this.server, this.#environment);
-      this.#panels.start((names) => desk.reportPanels(this.#token, names));
+      this.#panels.start((names) => this.#asker.reportPanels(this.#token, names));
     } else {
       this.#panels.stop(this.state === 'stopped' || this.state === 'idle' ? 'not connected' : 'connection lost');
     }

@@ -6,6 +6,7 @@
  */
 
 import type { Environment } from '../connection/environment.js';
+import type { Asker } from './comm.js';
 import type { PanelReport } from './panels.js';
 import { hmac } from './sha256.js';
 
@@ -23,7 +24,7 @@ export const DESK_TIMEOUT = 5;
 export type ProofResult = 'proven' | 'refused' | 'foreign' | 'silent';
 
 /** The desk of one server at one base URL. */
-export class Desk {
+export class Desk implements Asker {
   readonly #url: string;
   readonly #server: string;
   readonly #environment: Environment;

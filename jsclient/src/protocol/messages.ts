@@ -33,17 +33,27 @@ const ERROR_KINDS = [
 export type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
 export type ErrorKind = (typeof ERROR_KINDS)[number];
 
+/**
+ * The ways of a notebook's page to the server, best first: its port, a proxy of the page's own origin, the kernel's own
+ * messages.
+ */
+export const DOORS = ['port', 'proxy', 'comm'] as const;
+export type Door = (typeof DOORS)[number];
+
 /** The smallest frame limit of a page, in bytes. The messages of the handshake fit into it. */
 export const MIN_FRAME_LIMIT = 4096;
 
 /**
  * The page's first message. `client` is the name of the page, which stays the same after a reconnect or a reload.
  * `frame_limit` is the largest frame in bytes that comes through between the two sides, if there is such a limit.
+ * `door` is the page's way to the server, and `why` says why no better one could be used, if there is more than one.
  */
 export interface Hello {
   readonly type: 'hello';
   readonly client: string;
   readonly frame_limit?: number;
+  readonly door?: Door;
+  readonly why?: string;
 }
 
 /**
@@ -253,6 +263,9 @@ interface Definition {
   readonly fields: readonly Field[];
 }
 
+/** The most characters of why a page could use no better door. */
+export const MAX_WHY = 1000;
+
 /** The most characters of the name of a method. */
 export const MAX_METHOD_LENGTH = 1000;
 
@@ -269,6 +282,7 @@ export function hasAtMost(text: string, characters: number): boolean {
 
 const isText = (value: unknown): boolean => typeof value === 'string';
 const isNan = (value: unknown): boolean => value === 'null' || value === 'keep';
+const isDoor = (value: unknown): boolean => DOORS.includes(value as Door);
 const isMethod = (value: unknown): boolean => typeof value === 'string' && hasAtMost(value, MAX_METHOD_LENGTH);
 const isClient = (value: unknown): boolean => typeof value === 'string' && /^.{1,64}$/su.test(value);
 const isId = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
@@ -322,7 +336,18 @@ const STREAM_ID = field('stream', isId);
 const BYTES = field('bytes', isId);
 
 const DEFINITIONS: ReadonlyMap<unknown, Definition> = new Map<Message['type'], Definition>([
-  ['hello', { sender: 'page', fields: [field('client', isClient), optional('frame_limit', isFrameLimit)] }],
+  [
+    'hello',
+    {
+      sender: 'page',
+      fields: [
+        field('client', isClient),
+        optional('frame_limit', isFrameLimit),
+        optional('door', isDoor),
+        optional('why', isText, { most: MAX_WHY }),
+      ],
+    },
+  ],
   [
     'welcome',
     {

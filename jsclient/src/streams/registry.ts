@@ -2,7 +2,7 @@
 
 import type { Environment } from '../connection/environment.js';
 import type { Writer } from '../connection/writer.js';
-import { ClosedError, StateError } from '../errors.js';
+import { ClosedError, ProtocolError, StateError } from '../errors.js';
 import type { Connection } from '../protocol/connection.js';
 import type { Ack, StreamInfo, StreamMessage, Ticket } from '../protocol/messages.js';
 import { describeThrown } from '../thrown.js';
@@ -42,7 +42,8 @@ export class StreamRegistry {
   readonly #writer: Writer;
   readonly #pieces: Pieces;
   readonly #origin: Origin;
-  readonly #places: Places;
+  /** The places of streams that travel over HTTP, if there is HTTP. */
+  readonly #places: Places | undefined;
   readonly #environment: Environment;
   readonly #outgoing = new Set<OutgoingStream>();
   /** The streams that come with the server's requests or answer them, unless they are whole in their message. */
@@ -62,7 +63,7 @@ export class StreamRegistry {
     this.#writer = writer;
     this.#pieces = pieces;
     this.#origin = origin;
-    this.#places = new Places(origin.url, () => connection.httpStreams);
+    this.#places = environment.hasHttp ? new Places(origin.url, () => connection.httpStreams) : undefined;
     this.#environment = environment;
   }
 
@@ -101,7 +102,7 @@ export class StreamRegistry {
         this.#send({ type: 'end', stream: outgoing.id });
       },
       onEnd: () => {
-        this.#places.release(outgoing);
+        this.#places?.release(outgoing);
         this.#outgoing.delete(outgoing);
         this.#asked.delete(outgoing);
         this.#announced.delete(outgoing.id);
@@ -152,7 +153,7 @@ export class StreamRegistry {
       },
       onBegin: (signal: AbortSignal) => this.#fetch(incoming, info, signal),
       onEnd: () => {
-        this.#places.release(incoming);
+        this.#places?.release(incoming);
         this.#incoming.delete(id);
         this.#asked.delete(incoming);
       },
@@ -240,16 +241,20 @@ export class StreamRegistry {
     if (outgoing === undefined) {
       return;
     }
-    if (this.#places.take(outgoing) || credit === undefined) {
+    if (this.#takePlace(outgoing)) {
+      outgoing.post(this.#urlOf(ticket));
+    } else if (credit !== undefined) {
+      outgoing.sendPieces(this.#pieces, credit);
+    } else if (this.#places !== undefined) {
       outgoing.post(this.#urlOf(ticket));
     } else {
-      outgoing.sendPieces(this.#pieces, credit);
+      throw new ProtocolError('a stream was asked for over HTTP only, and this client has no HTTP');
     }
   }
 
   /** Begin to fetch a stream: over HTTP if there is a place, else as pieces. */
   #fetch(incoming: IncomingStream, { id, ticket }: StreamInfo, signal: AbortSignal): StreamFetch {
-    if (!this.#places.take(incoming)) {
+    if (!this.#takePlace(incoming)) {
       const giveCredit = (bytes: number): void => {
         this.#send({ type: 'credit', stream: id, bytes });
       };
@@ -257,6 +262,11 @@ export class StreamRegistry {
     }
     const Fetch = this.#origin.inParts ? PartFetch : WholeFetch;
     return new Fetch(this.#urlOf(ticket), signal, this.#environment);
+  }
+
+  /** Take a place for a stream that travels over HTTP, and return whether there was one. */
+  #takePlace(stream: object): boolean {
+    return this.#places?.take(stream) === true;
   }
 
   /** Acknowledge the pieces that have arrived, if it is time to. */

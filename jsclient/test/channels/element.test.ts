@@ -3,7 +3,9 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { findEnvironment } from '../../src/connection/environment.js';
 import { StateError } from '../../src/errors.js';
-import { makeConnected, type Fixture } from '../fakes.js';
+import { FakeSocket, makeConnected, type Fixture } from '../fakes.js';
+
+const TRANSPORT = { socket: () => new FakeSocket('', []) };
 
 describe('channel.element', () => {
   let fixture: Fixture;
@@ -50,7 +52,6 @@ describe('the element of a page', () => {
   const place = makePart();
   const body = makePart();
   const root = makePart();
-  const WebSocket = Object as never;
 
   test.each([
     ['in the place that the page has for it', place, body, place],
@@ -63,12 +64,12 @@ describe('the element of a page', () => {
       querySelector: (selector: string) => (selector === '[data-jchannel-elements]' ? found : undefined),
       createElement: (name: string) => ({ name }),
     });
-    expect(findEnvironment(WebSocket).makeElement(1)).toStrictEqual({ name: 'div' });
+    expect(findEnvironment(TRANSPORT).makeElement(1)).toStrictEqual({ name: 'div' });
     expect(expected.added.splice(0)).toStrictEqual([{ name: 'div' }]);
   });
 
   test('is not there where there is no page', () => {
-    expect(() => findEnvironment(WebSocket).makeElement(1)).toThrow(StateError);
-    expect(() => findEnvironment(WebSocket).makeElement(1)).toThrow('channel.element is a part of a page');
+    expect(() => findEnvironment(TRANSPORT).makeElement(1)).toThrow(StateError);
+    expect(() => findEnvironment(TRANSPORT).makeElement(1)).toThrow('channel.element is a part of a page');
   });
 });

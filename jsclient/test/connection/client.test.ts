@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connectFrom, LASTING, type Client } from '../../src/connection/client.js';
 import { HANDSHAKE_TIMEOUT } from '../../src/connection/session.js';
 import { ClosedError, ConnectionLostError, StateError } from '../../src/errors.js';
-import { FakeEnvironment, FakeServer, FakeSocket, makeClient, makeConnected, openChannel, reconnect } from '../fakes.js';
+import { FakeEnvironment, FakeServer, makeClient, makeConnected, openChannel, reconnect } from '../fakes.js';
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -81,7 +81,7 @@ describe('connecting', () => {
     [{ reconnect: { cap: 'x' } }, 'The option reconnect.cap must be a number.'],
     [
       { giveUpAfter: 5 },
-      'connect has no option giveUpAfter. Its options are url, token, clientId, WebSocket, segmented, frameLimit, reconnect.',
+      'connect has no option giveUpAfter. Its options are url, token, clientId, transport, segmented, frameLimit, reconnect.',
     ],
   ])('refuses options that are not as they must be: %o', (options, message) => {
     expect(() => makeClient(options as never)).toThrow(TypeError);
@@ -90,13 +90,10 @@ describe('connecting', () => {
 
   test('stops where the WebSocket class refuses even to try', () => {
     const environment = new FakeEnvironment();
-    class RefusingSocket extends FakeSocket {
-      constructor(url: string, protocols: string[]) {
-        super(url, protocols);
-        throw new DOMException('An insecure WebSocket.', 'SecurityError');
-      }
-    }
-    const client = connectFrom(Object.assign(environment, { WebSocket: RefusingSocket }), {
+    const openSocket = (): never => {
+      throw new DOMException('An insecure WebSocket.', 'SecurityError');
+    };
+    const client = connectFrom(Object.assign(environment, { openSocket }), {
       url: 'http://localhost:8889',
       token: 't',
     });

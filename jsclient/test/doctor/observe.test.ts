@@ -97,10 +97,10 @@ describe('a server', () => {
   });
 
   test('may be one that browsers make no WebSocket to', async () => {
-    const Failing = function (): never {
+    const openSocket = (): never => {
       throw new DOMException('insecure', 'SecurityError');
     };
-    const observed = observe(URL, page, Object.assign(environment, { WebSocket: Failing as never }));
+    const observed = observe(URL, page, Object.assign(environment, { openSocket }));
     environment.exchange.fail(new TypeError('Failed to fetch'));
     expect(await observed).toMatchObject({ answer: null, goodbye: null, isBlocked: false });
   });

@@ -30,6 +30,18 @@ describe('the bases', () => {
     expect(findBases(makeConfig({ url: 'https://x/y' }), globalThis)).toStrictEqual(['https://x/y']);
   });
 
+  test.each([
+    ['port', null, ['http://localhost:8889']],
+    ['proxy', null, ['http://localhost:8888/user/me/proxy/8889']],
+    ['comm', null, []],
+    ['proxy', 'https://x/y', ['https://x/y']],
+    ['port', 'https://x/', ['https://x/']],
+    ['port', 'https://x/y', []],
+  ] as const)('are those of the door %s alone, with the URL %s', (door, url, bases) => {
+    new FakePage();
+    expect(findBases(makeConfig({ door, url }), globalThis)).toStrictEqual(bases);
+  });
+
   test('are known in NbClassic, too', () => {
     const page = new FakePage();
     page.labConfig = null;

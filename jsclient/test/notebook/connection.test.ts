@@ -6,6 +6,8 @@ import { GRACE, NotebookConnection } from '../../src/notebook/connection.js';
 import { LOCK_WAIT } from '../../src/notebook/names.js';
 import { PANEL_INTERVAL } from '../../src/notebook/panels.js';
 import { FakeEnvironment, FakeServer } from '../fakes.js';
+import { Comm } from '../../src/notebook/comm.js';
+import { FakeModel } from './fake-comm.js';
 import { FakeDesk, FakeElement, FakePage, FakePanel, makeConfig, TOKEN } from './fakes.js';
 
 const PROXY = 'http://localhost:8888/user/me/proxy/8889';
@@ -451,5 +453,158 @@ describe('the panels of a page', () => {
     connection.client?.close();
     expect(connection.state).toBe('stopped');
     expect(panel.says).toBe('not connected, 2, as of one');
+  });
+});
+
+describe('a page with a widget', () => {
+  let model: FakeModel;
+
+  beforeEach(() => {
+    model = new FakeModel();
+  });
+
+  function addWidget(config: Partial<OutputConfig> = {}): FakeElement {
+    const element = new FakeElement();
+    connection.add(element as unknown as HTMLElement, makeConfig(config), new Comm(model, environment));
+    return element;
+  }
+
+  async function hello(): Promise<Record<string, unknown>> {
+    await desk.settle();
+    await vi.advanceTimersByTimeAsync(0);
+    const [message] = JSON.parse(model.socket.sent.at(-1) as string) as [Record<string, unknown>];
+    return message;
+  }
+
+  test('takes the port if that can be reached', async () => {
+    addWidget();
+    const server = await desk.welcome();
+    expect(model.sent).toStrictEqual([]);
+    expect(server.socket.sent[0]).toContain('"door":"port"');
+    expect(server.socket.sent[0]).not.toContain('"why"');
+  });
+
+  test('says which better door could not be used', async () => {
+    desk.bases = [PROXY];
+    addWidget();
+    const server = await desk.welcome();
+    expect(server.socket.sent[0]).toContain(
+      '"door":"proxy","why":"the server did not answer at http://localhost:8889"',
+    );
+  });
+
+  test('connects over the comm if no port and no proxy can be reached', async () => {
+    desk.bases = [];
+    const output = addWidget();
+    expect(await hello()).toStrictEqual({
+      type: 'hello',
+      client: 'random-name',
+      door: 'comm',
+      why: `the server did not answer at http://localhost:8889; the server did not answer at ${PROXY}`,
+    });
+    const server = model.welcome();
+    expect(output.textContent).toBe('● jchannel: connected by the kernel’s own messages.');
+    expect(connection.client?.state).toBe('connected');
+    expect(page.stored.get(storageKeyOf('server'))).toBe('{"token":"","base":"","client":"random-name"}');
+
+    model.answers = { place: {} };
+    vi.stubGlobal('drawn', undefined);
+    await server.ask({ type: 'open', channel: 2, code: '(c) => { globalThis.drawn = c.element; }' });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(model.asked).toMatchObject([{ what: 'place', channel: 2 }]);
+  });
+
+  test('keeps its name over a reload', async () => {
+    page.stored.set(storageKeyOf('server'), JSON.stringify({ token: '', base: '', client: 'tab' }));
+    desk.bases = [];
+    addWidget();
+    expect(await hello()).toMatchObject({ client: 'tab', door: 'comm' });
+  });
+
+  test('keeps its name when it has a port again', async () => {
+    page.stored.set(storageKeyOf('server'), JSON.stringify({ token: '', base: '', client: 'tab' }));
+    addWidget();
+    await desk.welcome();
+    expect(connection.client?.clientId).toBe('tab');
+  });
+
+  test('asks nobody else if the comm was asked for', async () => {
+    addWidget({ door: 'comm' });
+    expect(await hello()).toMatchObject({ door: 'comm', why: 'it was asked for' });
+    expect(environment.exchanges).toStrictEqual([]);
+  });
+
+  test('says so if it knows no address', async () => {
+    begin('https://elsewhere.example');
+    page.labConfig = null;
+    addWidget();
+    expect(await hello()).toMatchObject({ why: 'this page knows no address of the server' });
+  });
+
+  test('connects over the comm if the server is not where it was any more', async () => {
+    remember('http://localhost:1/gone');
+    desk.bases = [];
+    addWidget();
+    expect(await hello()).toMatchObject({ client: 'tab', door: 'comm' });
+  });
+
+  test('asks the kernel for another ticket if its own is used', async () => {
+    desk.tickets = new Set(['2.new']);
+    model.answers = { config: makeConfig({ ticket: '2.new' }) };
+    addWidget();
+    await desk.welcome();
+    expect(connection.state).toBe('connected');
+    expect(connection.words).toBe('connected to localhost:8889.');
+  });
+
+  test('says that the ticket is used if the kernel gives no other', async () => {
+    desk.tickets.clear();
+    addWidget();
+    await desk.settle();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(connection.words).toContain('the page that has shown it first');
+  });
+
+  test('asks for panels over the comm', async () => {
+    const panel = new FakePanel('server 1');
+    page.panels.push(panel);
+    model.answers = { panels: { '1': { mood: 'good', texts: { calls: '3' }, note: 'as of two' } } };
+    addWidget({ door: 'comm' });
+    await hello();
+    model.welcome();
+    page.sight?.see(panel);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(panel.says).toBe('open, 3, live');
+  });
+
+  test('says what is missing if the comm was asked for and there is no widget', async () => {
+    add({ door: 'comm' });
+    await desk.settle();
+    expect(connection.words).toContain('Install ipywidgets where Jupyter runs');
+  });
+
+  test('gives up soon when the kernel is gone', async () => {
+    addWidget({ door: 'comm' });
+    await hello();
+    model.welcome();
+    model.error = new Error('Cannot send');
+    model.fire('comm_live_update', undefined);
+    expect(connection.state).toBe('waiting');
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(connection.state).toBe('stopped');
+    expect(connection.words).toContain('not running any more');
+  });
+
+  test('is patient with a kernel that is silent', async () => {
+    let names = 0;
+    environment.newName = () => `name ${String(names++)}`;
+    addWidget({ door: 'comm' });
+    await hello();
+    model.isDeaf = true;
+    await vi.advanceTimersByTimeAsync(30_000);
+    model.isDeaf = false;
+    await vi.advanceTimersByTimeAsync(8000);
+    model.welcome();
+    expect(connection.state).toBe('connected');
   });
 });

@@ -13,7 +13,7 @@ export class FakeElement {
   isConnected = true;
   parentNode: object | null = {};
   readonly dataset: Record<string, string> = {};
-  readonly style = { color: '' };
+  readonly style = { color: '', cssText: '' };
   ariaHidden = '';
   ancestors: Record<string, FakeElement> = {};
   children: unknown[] = [];

@@ -2,7 +2,7 @@
 
 import { expect, test, vi } from 'vitest';
 import type { SocketLike } from '../../src/connection/environment.js';
-import { makeProvenSocket } from '../../src/notebook/proven-socket.js';
+import { openProvenSocket } from '../../src/notebook/proven-socket.js';
 import { FakeEnvironment } from '../fakes.js';
 
 class Fixture {
@@ -18,7 +18,10 @@ class Fixture {
         await proof;
       };
     });
-    this.socket = new (makeProvenSocket(() => proof, this.environment.WebSocket))('ws://x/socket', ['a', 'b']);
+    this.socket = openProvenSocket(
+      () => proof,
+      () => this.environment.openSocket('ws://x/socket', ['a', 'b']),
+    );
     this.socket.binaryType = 'arraybuffer';
     for (const type of ['open', 'close', 'error'] as const) {
       this.socket.addEventListener(type, () => this.events.push(type));

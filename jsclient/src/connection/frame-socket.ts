@@ -1,4 +1,4 @@
-/** The WebSocket to the server. */
+/** The socket to the server. */
 
 import { VERSION } from '../protocol/connection.js';
 import type { Frame } from '../protocol/frames.js';
@@ -7,21 +7,21 @@ import type { Environment, SocketLike } from './environment.js';
 /** The `readyState` of an open WebSocket. */
 const OPEN = 1;
 
-/** The callbacks of a transport. */
-export interface TransportEvents {
+/** The callbacks of a socket. */
+export interface FrameSocketEvents {
   readonly onOpen: () => void;
   readonly onFrame: (frame: string | ArrayBuffer) => void;
   readonly onClose: () => void;
 }
 
-/** A WebSocket that carries frames. After `close`, no callback is called. */
-export class Transport {
+/** A socket that carries frames. After `close`, no callback is called. */
+export class FrameSocket {
   readonly #socket: SocketLike;
   #isClosed = false;
 
-  /** @throws Whatever the WebSocket class throws, such as a SecurityError if the page may not connect to the URL. */
-  constructor(url: string, token: string, events: TransportEvents, environment: Environment) {
-    this.#socket = new environment.WebSocket(url, [VERSION, `jchannel.token.${token}`]);
+  /** @throws Whatever opening the socket throws, such as a SecurityError if the page may not connect to the URL. */
+  constructor(url: string, token: string | undefined, events: FrameSocketEvents, environment: Environment) {
+    this.#socket = environment.openSocket(url, token === undefined ? [VERSION] : [VERSION, `jchannel.token.${token}`]);
     this.#socket.binaryType = 'arraybuffer';
     this.#socket.addEventListener('open', () => {
       if (!this.#isClosed) {

@@ -43,6 +43,9 @@ __all__ = ["BridgedMethods", "LoopInvocation", "LoopMethods", "ThreadMethods"]
 #: The most methods that could not begin which an error can name.
 _MOST_NAMED: Final = 10
 
+#: What has come in a frame of more bytes than this is let go as soon as it has been answered.
+_MOST_LEFT: Final = 64 * 2**10
+
 
 class BridgedMethods(Methods):
     """Runs the methods of a handler that lives outside of trio."""
@@ -340,12 +343,12 @@ class LoopInvocation(Invocation):
 
     def _end(self, result: outcome.Outcome[Any] | None) -> None:
         self.result = result
-        answered = False
+        left = False
         try:
             if isinstance(result, outcome.Value) and self.session.alive:
-                answered = self._answer_here(result.value)
+                left = self._answer_here(result.value)
         finally:
-            if not answered:
+            if not left:
                 self._methods.portal.post(self.ended.set)
 
     def _answer_here(self, value: object) -> bool:
@@ -354,7 +357,7 @@ class LoopInvocation(Invocation):
         Its task answers with a stream.
 
         Returns:
-            Whether it has been answered.
+            Whether it has been answered and its task need not end now.
         """
         if is_stream(value):
             return False
@@ -374,8 +377,10 @@ class LoopInvocation(Invocation):
             if may_answer:
                 self.succeed(self.packed)
                 self.release()
+            left = may_answer and self.load.size <= _MOST_LEFT
+            if left:
                 self._methods.leave_answered(self)
-            return may_answer
+            return left
         finally:
             portal.give_step_back()
 

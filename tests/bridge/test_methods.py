@@ -311,9 +311,9 @@ class Answering:
             send_queued=lambda: None,
         )
 
-    async def begin(self, name: str, *args: object) -> asyncio.Task[Any]:
+    async def begin(self, name: str, *args: object, size: int = 0) -> asyncio.Task[Any]:
         self.answered.clear()
-        run = partial(run_method, self.methods, Handler(), name, *args, session=self.session)
+        run = partial(run_method, self.methods, Handler(), name, *args, session=self.session, size=size)
         task = in_task(TaskJob(self.methods.portal, run), "")
         await self.answered.wait()
         await wait_in_loop(TaskJob(self.methods.portal, trio.testing.wait_all_tasks_blocked))
@@ -335,6 +335,13 @@ def test_the_task_of_what_the_loop_has_answered_ends_when_the_next_method_is_cal
         assert not second.done()
         await end(methods)
         await second
+
+    on_loop(check)
+
+
+def test_the_task_of_what_has_come_in_a_large_frame_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check(methods: LoopMethods) -> None:
+        await (await Answering(methods, monkeypatch).begin("double", 1, size=2**20))
 
     on_loop(check)
 

@@ -905,6 +905,7 @@ PARTS: list[Callable[[], Exploration]] = [
     partial(explore_server_ends, work_slowly, over_http=math.inf, lockstep=True, seed=5),
     partial(explore_server_ends, work_slowly, lockstep=True, seed=9),
     partial(explore_server_ends, work_in_a_channel_that_no_block_owns, lockstep=False, seed=6),
+    partial(explore_server_ends, work_in_a_channel_that_no_block_owns, lockstep=True, seed=13),
     partial(explore_page_ends, work_slowly, over_http=math.inf, lockstep=True, seed=2),
     partial(explore_page_ends, work_slowly, lockstep=True, seed=10),
     partial(explore_channel_ends, work, over_http=math.inf, lockstep=False, seed=3),

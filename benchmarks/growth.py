@@ -24,6 +24,7 @@ import trio
 
 import jchannel.trio
 from benchmarks.chart import Line, Panel, draw
+from benchmarks.compare import digits
 from benchmarks.contestants.work import generate, take
 from benchmarks.harness import Conditions, Figures, describe_shortly, make_parser, median, open_page, write_json
 from jchannel.types import MetaGenerator
@@ -373,7 +374,7 @@ def make_table(figures: Figures) -> list[list[str]]:
             if points := points_of(figures, axis, line):
                 (least, first), (most, last) = points[0], points[-1]
                 slope = f"n^{steepest(points):.2f}"
-                table.append([axis.name, line, f"{least:,}", f"{most:,}", f"{first:,.2f}", f"{last:,.0f}", slope])
+                table.append([axis.name, line, f"{least:,}", f"{most:,}", digits(first), digits(last), slope])
     return table
 
 

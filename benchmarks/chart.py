@@ -69,7 +69,8 @@ def _draw_panel(axes: Axes, panel: Panel, theme: str) -> None:
     axes.set_yscale("log")
     counts = [count for line in panel.lines for count, _ in line.points]
     times = [milliseconds for line in panel.lines for _, milliseconds in line.points]
-    low, high = min(times) / 2, max(times) * 2
+    # Whole powers of ten, so that each axis has two labels at least.
+    low, high = 10.0 ** math.floor(math.log10(min(times))), 10.0 ** math.ceil(math.log10(max(times)))
     least, most = min(counts), max(counts)
     # Guides of linear growth, ten times apart: a line that is steeper than they are grows faster.
     first = math.floor(math.log10(low / most))

@@ -24,6 +24,7 @@ import trio
 
 import jchannel.trio
 from benchmarks.chart import Line, Panel, draw
+from benchmarks.compare import digits
 from benchmarks.contestants.work import generate, take
 from benchmarks.harness import Conditions, Figures, describe_shortly, make_parser, median, open_page, write_json
 from jchannel.types import MetaGenerator
@@ -58,7 +59,9 @@ CODE: Final = """
             return size;
         },
         async *generate(size) {
-            for (let left = size; left > 0; left -= piece.length) yield piece;
+            for (let left = size; left > 0; left -= piece.length) {
+                yield left < piece.length ? piece.subarray(0, left) : piece;
+            }
         },
         async timeAtOnce(count, name) {
             const began = performance.now();
@@ -274,7 +277,7 @@ async def receive_stream(page: Page, size: int) -> float:
     """Receive one stream of so many bytes."""
 
     async def receive() -> None:
-        assert await take(await page.channel.call("generate", size, timeout=60)) >= size
+        assert await take(await page.channel.call("generate", size, timeout=60)) == size
 
     return await time_it(receive)
 
@@ -373,7 +376,7 @@ def make_table(figures: Figures) -> list[list[str]]:
             if points := points_of(figures, axis, line):
                 (least, first), (most, last) = points[0], points[-1]
                 slope = f"n^{steepest(points):.2f}"
-                table.append([axis.name, line, f"{least:,}", f"{most:,}", f"{first:,.2f}", f"{last:,.0f}", slope])
+                table.append([axis.name, line, f"{least:,}", f"{most:,}", digits(first), digits(last), slope])
     return table
 
 

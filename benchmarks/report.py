@@ -1,6 +1,6 @@
 """Measure what docs/performance.md shows, and write its tables and its chart anew.
 
-It takes about five minutes, and wants a machine on which nothing else runs. What was measured before, with `--json` of
+It takes about four minutes, and wants a machine on which nothing else runs. What was measured before, with `--json` of
 `benchmarks.compare` and `benchmarks.growth`, can be taken instead; several files are rounds of one measurement.
 
     python -m benchmarks.report [--compare FILES] [--growth FILES]
@@ -26,8 +26,8 @@ from benchmarks.harness import ROOT, Figures, describe_shortly
 DOCUMENT: Final = ROOT / "docs/performance.md"
 IMAGES: Final = ROOT / "docs/images"
 
-#: How many rounds of each are measured here: about five minutes.
-ROUNDS: Final = {"compare": 4, "growth": 2}
+#: How many rounds of each are measured here: about four minutes.
+ROUNDS: Final = {"compare": 5, "growth": 3}
 
 
 @dataclass(frozen=True, slots=True)

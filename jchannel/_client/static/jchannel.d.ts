@@ -150,7 +150,7 @@ interface SocketLike {
     binaryType: string;
     readonly readyState: number;
     readonly bufferedAmount: number;
-    send(data: string | ArrayBuffer | Blob): void;
+    send(data: string | Uint8Array<ArrayBuffer>): void;
     close(): void;
     addEventListener(type: 'open' | 'close' | 'error', listener: () => void): void;
     addEventListener(type: 'message', listener: (event: {

@@ -7,7 +7,7 @@ export interface SocketLike {
   binaryType: string;
   readonly readyState: number;
   readonly bufferedAmount: number;
-  send(data: string | ArrayBuffer | Blob): void;
+  send(data: string | Uint8Array<ArrayBuffer>): void;
   close(): void;
   addEventListener(type: 'open' | 'close' | 'error', listener: () => void): void;
   addEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void;
@@ -19,8 +19,8 @@ export type SocketClass = new (url: string, protocols: string[]) => SocketLike;
 /** The surroundings of the client. Times are in milliseconds. */
 export interface Environment {
   readonly WebSocket: SocketClass;
-  /** The class for large frames, which browsers send faster as Blobs; `null` if that does not help here. */
-  readonly Blob: typeof Blob | null;
+  /** Whether `send` of a WebSocket has copied what it is given when it returns, as in browsers. */
+  readonly sendCopies: boolean;
   fetch(url: string, options: RequestInit): Promise<Response>;
   setTimeout(callback: () => void, delay: number): unknown;
   clearTimeout(timer: unknown): void;
@@ -76,8 +76,8 @@ export function findEnvironment(WebSocketClass?: SocketClass): Environment {
   }
   return {
     WebSocket: Socket,
-    // Outside of pages Blobs are not faster, and with some libraries later messages overtake them.
-    Blob: scope.document === undefined ? null : Blob,
+    // Some libraries outside of pages keep what they are given until they send it.
+    sendCopies: scope.document !== undefined,
     fetch: (url, options) => fetch(url, options),
     setTimeout: (callback, delay) => setTimeout(callback, delay),
     clearTimeout: (timer) => {

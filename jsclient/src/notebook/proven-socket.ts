@@ -46,7 +46,7 @@ export function makeProvenSocket(prove: () => Promise<boolean>, Socket: SocketCl
       this.#listeners.push([type, listener]);
     }
 
-    send(data: string | ArrayBuffer | Blob): void {
+    send(data: string | Uint8Array<ArrayBuffer>): void {
       this.#socket?.send(data);
     }
 

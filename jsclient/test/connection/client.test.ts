@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connectFrom, LASTING, type Client } from '../../src/connection/client.js';
 import { HANDSHAKE_TIMEOUT } from '../../src/connection/session.js';
-import { BLOB_SIZE } from '../../src/connection/transport.js';
+import { SCRATCH_SIZE } from '../../src/connection/transport.js';
 import { ClosedError, ConnectionLostError, StateError } from '../../src/errors.js';
 import { FakeEnvironment, FakeServer, FakeSocket, makeClient, makeConnected, openChannel, reconnect } from '../fakes.js';
 
@@ -441,23 +441,35 @@ describe('after a connection that was lost', () => {
   });
 });
 
-describe('a large binary frame leaves', () => {
-  async function sendWith(BlobClass: typeof Blob | null): Promise<string | ArrayBuffer | Blob | undefined> {
-    const environment = Object.assign(new FakeEnvironment(), { Blob: BlobClass });
+describe('binary frames are put together', () => {
+  async function send(sendCopies: boolean, ...sizes: number[]): Promise<FakeSocket> {
+    const environment = Object.assign(new FakeEnvironment(), { sendCopies });
     const client = connectFrom(environment, { url: 'http://localhost', token: 't' });
     const server = new FakeServer(environment.socket);
     server.welcome();
     await server.ask({ type: 'open', channel: 1, code: 'c => null' });
-    client.channels.get(1)?.call('f', new Uint8Array(BLOB_SIZE), new Uint8Array([1, 2])).catch(() => undefined);
-    await vi.advanceTimersByTimeAsync(0);
-    return environment.socket.sent.at(-1);
+    for (const size of sizes) {
+      server.receive();
+      client.channels.get(1)?.call('f', new Uint8Array(size), new Uint8Array([1, 2])).catch(() => undefined);
+      await vi.advanceTimersByTimeAsync(0);
+    }
+    expect(server.receive()).toMatchObject([{ args: [{ length: sizes.at(-1) }, new Uint8Array([1, 2])] }]);
+    return environment.socket;
   }
 
-  test('as a Blob where there are Blobs, with the same bytes as without', async () => {
-    const blob = (await sendWith(Blob)) as Blob;
-    const buffer = (await sendWith(null)) as ArrayBuffer;
-    expect(blob).toBeInstanceOf(Blob);
-    expect(Buffer.from(await blob.arrayBuffer()).equals(Buffer.from(buffer))).toBe(true);
+  test('in the same memory, where the socket has taken a copy', async () => {
+    const { memory } = await send(true, 1000, 10);
+    expect(memory[1]).toBe(memory[0]);
+  });
+
+  test('in memory of their own, where it may have taken none', async () => {
+    const { memory } = await send(false, 10, 10);
+    expect(memory[1]).not.toBe(memory[0]);
+  });
+
+  test('in memory of their own, if they are large', async () => {
+    const { memory } = await send(true, 10, SCRATCH_SIZE);
+    expect(memory.map(({ byteLength }) => byteLength > SCRATCH_SIZE)).toStrictEqual([false, true]);
   });
 });
 

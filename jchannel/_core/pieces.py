@@ -20,7 +20,7 @@ from jchannel.errors import ProtocolError
 __all__ = ["CREDIT_BYTES", "Pieces"]
 
 #: How many bytes of a stream the far side may send as pieces before its reader has taken any: what waits here at most.
-CREDIT_BYTES: Final = 256 * 2**10
+CREDIT_BYTES: Final = 512 * 2**10
 
 
 class Pieces:
@@ -109,8 +109,9 @@ class Pieces:
         Raises:
             ProtocolError: There was no credit for it.
         """
-        if self._connection.ack_due:
-            self._tell(Ack(self._connection.ack_due))
+        acknowledged = self._connection.ack_due
+        if acknowledged:
+            self._tell(Ack(acknowledged))
         if stream is None:
             return
         if stream.over_http or not stream.begun:
@@ -126,10 +127,12 @@ class Pieces:
             stream.watch(partial(self._renew, stream))
         stream.credit -= size
         stream.feed_piece(message.data)
+        if acknowledged:  # In the same frame: a message of its own costs more than the piece.
+            self._renew(stream, CREDIT_BYTES // 4)
 
-    def _renew(self, stream: IncomingStream) -> None:
-        """Give new credit when half of it has been used and read."""
+    def _renew(self, stream: IncomingStream, least: int = CREDIT_BYTES // 2) -> None:
+        """Give new credit when enough of it has been used and read."""
         used = CREDIT_BYTES - stream.credit - stream.buffered
-        if used >= CREDIT_BYTES // 2:
+        if used >= least:
             stream.credit += used
             self._tell(Credit(stream.info.id, used))

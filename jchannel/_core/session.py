@@ -71,6 +71,10 @@ _Sent = TypeVar("_Sent")
 #: its hands full with opening its channels.
 FIRST_BEAT_SECONDS: Final = 0.2
 
+#: How long a stream waits for a call that has just been made, in seconds. Most have their answer before; each of the
+#: others costs a stream this once.
+PASSING_SECONDS: Final = 0.001
+
 #: For how many periods of its beats nothing may come from a far side that sends them.
 SILENT_BEATS: Final = 3
 
@@ -146,6 +150,7 @@ class Session:
         client: The name of the page's client.
         since: When it was connected, by trio's clock.
         round_trip: The seconds that the last beat and its answer took; ``None`` before the first has been answered.
+        least_round_trip: The fewest seconds that any of them took: how far away the far side is. Infinity before.
         why_ended: Why it has ended, or is ending; empty while it is alive.
         room: The room to send.
         invocations: The far side's requests that run here, by their ids.
@@ -180,6 +185,7 @@ class Session:
         self.since: float = self._run.now()
         self.tally: SocketTally = SocketTally() if tally is None else tally
         self.round_trip: float | None = None
+        self.least_round_trip: float = math.inf
         self.why_ended: str = ""
         self.invocations: dict[int, Invocation] = {}
         self.running_bytes: int = 0
@@ -196,6 +202,7 @@ class Session:
         self._heartbeat = heartbeat
         self._far_beat = far_beat
         self._beat_answered = trio.Event()
+        self._answered = trio.lowlevel.ParkingLot()
         self._requests: dict[int, Request] = {}
         self.room: Room = Room(connection, limits)
         # Whether the program wants messages in the log. To ask for each would be a tenth of the work of a call.
@@ -274,6 +281,32 @@ class Session:
         """Forget a request that is done. A late answer to it is dropped."""
         if request.id is not None:
             self._requests.pop(request.id, None)
+
+    @property
+    def newest_request(self) -> int:
+        """The id of this side's last request; 0 before the first."""
+        return self._connection.next_id() - 1
+
+    async def let_newest_pass(self, seen: int) -> int:
+        """Wait until the newest request has its answer, for a short time, if it has been made since the last wait.
+
+        A stream that fills every buffer on its way does so between what it sends: a call would have to wait until the
+        far side has read all of it.
+
+        Args:
+            seen: What the last wait has returned; at first ``newest_request``.
+
+        Returns:
+            The id of the newest request.
+
+        Cancelling it does nothing else.
+        """
+        newest = self.newest_request
+        if newest > seen and newest in self._requests:
+            with trio.move_on_after(PASSING_SECONDS):
+                while newest in self._requests:
+                    await self._answered.park()
+        return newest
 
     # Requests of the far side
 
@@ -625,6 +658,7 @@ class Session:
             with trio.move_on_after(limit):
                 await answered.wait()
                 self.round_trip = trio.current_time() - began
+                self.least_round_trip = min(self.least_round_trip, self.round_trip)
                 return
         self._lose(f"it did not answer a beat within {limit:g} s")
 
@@ -702,6 +736,8 @@ class Session:
 
     def _handle_answer(self, answer: Answer) -> None:
         request = self._requests.pop(answer.id, None)
+        if self._answered:
+            self._answered.unpark_all()
         if request is not None:
             # A stream is there at once, and not when its request's task runs: it may break in the same frame.
             request.answer(answer)

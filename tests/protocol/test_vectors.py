@@ -19,7 +19,9 @@ from jchannel._protocol.values import Packed, pack
 from jchannel.errors import ProtocolError
 from tests.protocol.strategies import packed, same, write_as_javascript
 
-OPTIONAL = ("code", "module", "nan", "stack", "stream", "timeout", "parent", "frame_limit", "http_streams", "credit")
+OPTIONAL = (
+    *("code", "module", "nan", "stack", "stream", "timeout", "parent", "frame_limit", "http_streams", "credit", "near"),
+)
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 

@@ -165,13 +165,15 @@ export interface Cancel {
 
 /**
  * The ticket for posting a stream of the page. It is sent when the reader begins to read. `credit` is the number of
- * bytes that may be sent as pieces instead, if they may.
+ * bytes that may be sent as pieces instead, if they may. `near` is whether the round trip is so short that pieces are the
+ * faster way.
  */
 export interface Ticket {
   readonly type: 'ticket';
   readonly stream: number;
   readonly ticket: string;
   readonly credit?: number;
+  readonly near?: boolean;
 }
 
 /** Asks the sender of a stream to stop it. */
@@ -269,6 +271,7 @@ const isTimeout = (value: unknown): boolean => Number.isFinite(value) && (value 
 const isReason = (value: unknown): boolean => GOODBYE_REASONS.includes(value as GoodbyeReason);
 const isKind = (value: unknown): boolean => ERROR_KINDS.includes(value as ErrorKind);
 const isPresent = (value: unknown): boolean => value !== undefined;
+const isFlag = (value: unknown): boolean => typeof value === 'boolean';
 const isIds = (value: unknown): boolean => Array.isArray(value) && value.every(isId);
 
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -377,7 +380,7 @@ const DEFINITIONS: ReadonlyMap<unknown, Definition> = new Map<Message['type'], D
     'ticket',
     {
       sender: 'server',
-      fields: [STREAM_ID, { name: 'ticket', check: isTicket }, { name: 'credit', check: isId, optional: true }],
+      fields: [STREAM_ID, { name: 'ticket', check: isTicket }, { name: 'credit', check: isId, optional: true }, { name: 'near', check: isFlag, optional: true }],
     },
   ],
   ['stop', { sender: 'both', fields: [STREAM_ID] }],

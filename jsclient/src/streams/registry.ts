@@ -234,13 +234,16 @@ export class StreamRegistry {
     }
   }
 
-  /** Begin to send a stream whose reader has begun to read: over HTTP if there is a place, else as pieces. */
-  #handleTicket({ stream, ticket, credit }: Ticket): void {
+  /**
+   * Begin to send a stream whose reader has begun to read. Where pieces are fast they leave the page free for its other
+   * work; a Blob is posted, which keeps it out of the page's memory. Else it is posted if there is a place.
+   */
+  #handleTicket({ stream, ticket, credit, near }: Ticket): void {
     const outgoing = this.#announced.get(stream);
     if (outgoing === undefined) {
       return;
     }
-    if (this.#places.take(outgoing) || credit === undefined) {
+    if (credit === undefined || ((!near || outgoing.isBlob) && this.#places.take(outgoing))) {
       outgoing.post(this.#urlOf(ticket));
     } else {
       outgoing.sendPieces(this.#pieces, credit);

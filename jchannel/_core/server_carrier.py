@@ -64,9 +64,13 @@ class ServerCarrier(Carrier):
 
     Args:
         streams: The server's streams.
+
+    Attributes:
+        near_seconds: Up to which round trip a page is near.
     """
 
     def __init__(self, streams: StreamRegistry) -> None:
+        self.near_seconds: float = NEAR_SECONDS
         self._streams = streams
 
     def offer(self, stream: OutgoingStream) -> str | None:
@@ -77,7 +81,7 @@ class ServerCarrier(Carrier):
         """Return a new ticket to post a stream with, or credit to send it as pieces: the page chooses."""
         assert stream.place is not None
         session = cast("Session", stream.place[0])
-        near = session.least_round_trip <= NEAR_SECONDS or None
+        near = session.least_round_trip <= self.near_seconds or None
         return Ticket(stream.info.id, self._streams.issue_ticket(stream), CREDIT_BYTES, near)
 
     def post(self, stream: OutgoingStream, ticket: Ticket) -> bool:  # noqa: ARG002 (it is never posted)

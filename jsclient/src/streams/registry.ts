@@ -235,15 +235,17 @@ export class StreamRegistry {
   }
 
   /**
-   * Begin to send a stream whose reader has begun to read. Where pieces are fast they leave the page free for its other
-   * work; a Blob is posted, which keeps it out of the page's memory. Else it is posted if there is a place.
+   * Begin to send a stream whose reader has begun to read. To a server that is near pieces are fast, and leave the page
+   * free for its other work; a Blob is posted, which keeps it out of the page's memory, and so is what a proxy passes on.
+   * Else it is posted if there is a place.
    */
   #handleTicket({ stream, ticket, credit, near }: Ticket): void {
     const outgoing = this.#announced.get(stream);
     if (outgoing === undefined) {
       return;
     }
-    if (credit === undefined || ((!near || outgoing.isBlob) && this.#places.take(outgoing))) {
+    const mayPost = !near || outgoing.isBlob || this.#origin.inParts;
+    if (credit === undefined || (mayPost && this.#places.take(outgoing))) {
       outgoing.post(this.#urlOf(ticket));
     } else {
       outgoing.sendPieces(this.#pieces, credit);

@@ -29,8 +29,8 @@ afterEach(() => {
 });
 
 /** Connect to a server that lets this many streams travel over HTTP. */
-async function connect(httpStreams: number): Promise<void> {
-  fixture = makeConnected({ httpStreams });
+async function connect(httpStreams: number, segmented = false): Promise<void> {
+  fixture = makeConnected({ httpStreams }, { segmented });
   ({ server } = fixture);
   channel = await openChannel(fixture.client, server);
 }
@@ -338,6 +338,13 @@ describe('a stream of the page', () => {
 
     test('is posted if it is a Blob', async () => {
       await beginNear(new Blob([new Uint8Array(40_000)]), true);
+      expect(fixture.environment.exchanges).toHaveLength(1);
+    });
+
+    test('is posted where a proxy takes streams in parts', async () => {
+      fixture.client.close();
+      await connect(3, true);
+      await beginNear(new Uint8Array(40_000), true);
       expect(fixture.environment.exchanges).toHaveLength(1);
     });
 

@@ -63,7 +63,8 @@ async def open_way(way: str) -> AsyncIterator[jchannel.trio.Channel]:
     limits = jchannel.trio.Limits(http_streams=LIMITS[way])
     async with jchannel.trio.open_server(port=0, limits=limits) as server, open_page(server.page_url):
         if way == HTTP:
-            server._core._carrier.near_seconds = -1  # A page that is near would send its streams as pieces all the same.
+            # A page that is near would send its streams as pieces all the same.
+            server._core._carrier.near_seconds = -1  # noqa: SLF001 (no setting of a user's)
         await server.wait_page(30)
         async with server.open_channel(code) as channel, trio.open_nursery() as nursery:
             if way == PIECES:

@@ -445,6 +445,19 @@ class TestACallBesideAStream:
             assert trio.current_time() - began == pytest.approx(PASSING_SECONDS)
             await world.page.send(Result(call.id, NOTHING))
 
+    async def test_is_waited_for_no_more_when_that_is_cancelled(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with open_world() as world, trio.open_nursery() as nursery:
+            session = session_of(world.memory.server)
+            assert session is not None
+            before = session.newest_request
+            nursery.start_soon(partial(world.channel.call, "f"))
+            call = await world.page.expect(Call)
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await session.let_newest_pass(before)
+            assert scope.cancelled_caught
+            await world.page.send(Result(call.id, NOTHING))
+
     async def test_is_waited_for_until_its_answer(self, autojump_clock: trio.testing.MockClock) -> None:
         async with open_world() as world, trio.open_nursery() as nursery:
             session = session_of(world.memory.server)

@@ -61,6 +61,11 @@ async def open_way(way: str) -> AsyncIterator[jchannel.trio.Channel]:
     limits = jchannel.trio.Limits(http_streams=LIMITS[way])
     async with jchannel.trio.open_server(port=0, limits=limits) as server, open_page(server.page_url):
         await server.wait_page(30)
+        if way == HTTP:
+            # A page that is near would send its streams as pieces all the same.
+            session = server._core.session  # noqa: SLF001 (no setting of a user's)
+            assert session is not None
+            session.heartbeat.near_seconds = -1
         async with server.open_channel(code) as channel, trio.open_nursery() as nursery:
             if way == PIECES:
                 begun = trio.Event()

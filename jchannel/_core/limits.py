@@ -52,8 +52,9 @@ class Limits:
             Posts of a channel that have no answer yet may hold as many; any further one is refused with an error.
         http_streams: The number of streams of one page, of both directions, that travel over HTTP at once. Each may
             hold one of the browser's six connections to the server for as long as it lasts. Any further one travels in
-            pieces over the WebSocket, which is slower, and leaves the connections to the page's own requests. All
-            streams of a Python peer travel so.
+            pieces over the WebSocket, which leaves the connections to the page's own requests. So does a stream of a
+            page that is on the same machine, or near it, where that is the faster way. All streams of a Python peer
+            travel so.
         streams: The number of streams of one page that may be open at once: those that come with its calls, and those
             that answer them. A stream that travels inside its message does not count. Any further one is refused with
             an error.

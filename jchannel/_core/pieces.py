@@ -25,7 +25,7 @@ from jchannel.errors import ProtocolError, StateError
 __all__ = ["CREDIT_BYTES", "Pieces"]
 
 #: How many bytes of a stream the far side may send as pieces before its reader has taken any: what waits here at most.
-CREDIT_BYTES: Final = 256 * 2**10
+CREDIT_BYTES: Final = 512 * 2**10
 
 
 class Pieces:
@@ -126,11 +126,16 @@ class Pieces:
 
     # Streams of the far side
 
-    def request(self, stream: IncomingStream) -> None:
-        """Ask for a stream with the first credit; a server also with a ticket, with which a page may post it."""
+    def request(self, stream: IncomingStream, *, near: bool) -> None:
+        """Ask for a stream with the first credit; a server also with a ticket, with which a page may post it.
+
+        Args:
+            stream: The stream.
+            near: Whether pieces are the faster way for it.
+        """
         number, stream.credit = stream.info.id, CREDIT_BYTES
         if self._is_server:
-            self._tell(Ticket(number, self._streams.issue_ticket(stream), CREDIT_BYTES))
+            self._tell(Ticket(number, self._streams.issue_ticket(stream), CREDIT_BYTES, near or None))
         else:
             self._tell(Credit(number, CREDIT_BYTES))
 
@@ -140,8 +145,9 @@ class Pieces:
         Raises:
             ProtocolError: There was no credit for it.
         """
-        if arrived := self._connection.window.ack_due:
-            self._tell(Ack(arrived))
+        acknowledged = self._connection.window.ack_due
+        if acknowledged:
+            self._tell(Ack(acknowledged))
         if stream is None:
             return
         if stream.way is Way.HTTP or not stream.begun:
@@ -157,10 +163,12 @@ class Pieces:
             stream.on_move = partial(self._renew, stream)
         stream.credit -= size
         stream.feed_piece(message.data)
+        if acknowledged:  # In the same frame: a message of its own costs more than the piece.
+            self._renew(stream, CREDIT_BYTES // 4)
 
-    def _renew(self, stream: IncomingStream) -> None:
-        """Give new credit when half of it has been used and read."""
+    def _renew(self, stream: IncomingStream, least: int = CREDIT_BYTES // 2) -> None:
+        """Give new credit when enough of it has been used and read."""
         used = CREDIT_BYTES - stream.credit - stream.buffered
-        if used >= CREDIT_BYTES // 2:
+        if used >= least:
             stream.credit += used
             self._tell(Credit(stream.info.id, used))

@@ -94,7 +94,8 @@ class ServerCarrier:
             if "offset" in query:
                 return _send_part(stream, receive, send)
             self._streams.revoke_ticket(stream)
-            return _send_stream(stream, receive, send)
+            assert stream.place is not None
+            return _send_stream(stream, cast("Session", stream.place[0]), receive, send)
         if scope["method"] == "POST":
             return _receive_post(stream if isinstance(stream, IncomingStream) else None, query, receive, send)
         return _respond(send, HTTPStatus.GONE)
@@ -129,15 +130,17 @@ async def _respond(send: Send, status: HTTPStatus, body: bytes = b"") -> None:
     await respond(send, status, body, _HEADERS | ({"content-type": _BYTES} if body else {}))
 
 
-async def _send_stream(stream: OutgoingStream, receive: Receive, send: Send) -> None:
+async def _send_stream(stream: OutgoingStream, session: Session, receive: Receive, send: Send) -> None:
     """Send a stream as the body of a response. One that fails leaves the response without its end."""
     async with trio.open_nursery() as nursery:
         await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": _STREAM_HEADERS})
         gone = trio.Event()
+        newest = session.newest_request  # Not the one that the stream has come with: it may last as long.
         nursery.start_soon(_stop_when_gone, stream, receive, gone)
         try:
             while data := await stream.take():
                 await send({"type": "http.response.body", "body": data, "more_body": True})
+                newest = await session.let_newest_pass(newest)
         except SourceFailedError:
             # The application returns in the middle of its response, and the connection is closed without the last
             # chunk: to no reader does that look like a whole stream.

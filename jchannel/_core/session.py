@@ -67,6 +67,10 @@ __all__ = ["Session"]
 _T = TypeVar("_T")
 _Sent = TypeVar("_Sent")
 
+#: How long a stream waits for a call that has just been made, in seconds. Most have their answer before; each of the
+#: others costs a stream this once.
+PASSING_SECONDS: Final = 0.001
+
 
 class FrameLoad:
     """What a frame of the far side holds: its bytes, for as long as one of its requests has no answer.
@@ -187,6 +191,7 @@ class Session:
         self._streams = streams
         self._pieces = Pieces(connection, streams, self.tell, self._queue_piece, self._rouse_writer)
         self.heartbeat: Heartbeat = Heartbeat(self, link, heartbeat, far_beat)
+        self._answered = trio.lowlevel.ParkingLot()
         self._requests: dict[int, Request] = {}
         self.room: Room = Room(connection, limits)
         # Whether the program wants messages in the log. To ask for each would be a tenth of the work of a call.
@@ -265,6 +270,32 @@ class Session:
         """Forget a request that is done. A late answer to it is dropped."""
         if request.id is not None:
             self._requests.pop(request.id, None)
+
+    @property
+    def newest_request(self) -> int:
+        """The id of this side's last request; 0 before the first."""
+        return self._connection.next_id() - 1
+
+    async def let_newest_pass(self, seen: int) -> int:
+        """Wait until the newest request has its answer, for a short time, if it has been made since the last wait.
+
+        A stream that fills every buffer on its way does so between what it sends: a call would have to wait until the
+        far side has read all of it.
+
+        Args:
+            seen: What the last wait has returned; at first ``newest_request``.
+
+        Returns:
+            The id of the newest request.
+
+        Cancelling it does nothing else.
+        """
+        newest = self.newest_request
+        if newest > seen and newest in self._requests:
+            with trio.move_on_after(PASSING_SECONDS):
+                while newest in self._requests:
+                    await self._answered.park()
+        return newest
 
     # Requests of the far side
 
@@ -362,7 +393,7 @@ class Session:
     def begin_stream(self, stream: IncomingStream) -> None:
         """Make a stream's source send, because somebody has begun to read it."""
         try:
-            self._pieces.request(stream)
+            self._pieces.request(stream, near=self.heartbeat.near)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             self.break_off(error)  # It ends the stream, too, with an error that its reader gets.
 
@@ -655,6 +686,8 @@ class Session:
 
     def _handle_answer(self, answer: Answer) -> None:
         request = self._requests.pop(answer.id, None)
+        if self._answered:
+            self._answered.unpark_all()
         if request is not None:
             # A stream is there at once, and not when its request's task runs: it may break in the same frame.
             request.answer(answer)

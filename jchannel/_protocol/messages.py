@@ -274,13 +274,15 @@ class Cancel:
 class Ticket:
     """Tell the page where to post its stream ``stream``, which somebody has begun to read.
 
-    ``credit`` is the number of bytes that it may send as pieces instead; ``None`` where it must post.
+    ``credit`` is the number of bytes that it may send as pieces instead; ``None`` where it must post. ``near`` is
+    whether the round trip is so short that pieces are the faster way.
     """
 
     type: ClassVar[str] = "ticket"
     stream: int
     ticket: str = field_of(repr=False)  # A secret.
     credit: int | None = None
+    near: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -590,7 +592,12 @@ _READERS: Final[dict[str, tuple[Callable[..., Message], tuple[_Field, ...]]]] = 
     "cancel": (Cancel, (_ID,)),
     "ticket": (
         Ticket,
-        (_STREAM_ID, _Field("ticket", (str,), _is_ticket), _Field("credit", (int,), _IDS.__contains__, optional=True)),
+        (
+            _STREAM_ID,
+            _Field("ticket", (str,), _is_ticket),
+            _Field("credit", (int,), _IDS.__contains__, optional=True),
+            _Field("near", (bool,), optional=True),
+        ),
     ),
     "stop": (Stop, (_STREAM_ID,)),
     "broken": (Broken, (_STREAM_ID, _NAME, _MESSAGE)),

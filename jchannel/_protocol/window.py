@@ -17,7 +17,7 @@ PIECE_LIMIT: Final = 64 * 2**10
 PIECES_UNDER_WAY: Final = 256 * 2**10
 
 # From how many bytes on they are acknowledged: so there is always room for a piece when all have arrived.
-_ACK_FROM: Final = PIECES_UNDER_WAY // 4
+_ACK_FROM: Final = PIECES_UNDER_WAY // 2
 
 
 class Window:

@@ -50,6 +50,13 @@ _STRANGERS = "no page and no peer comes to it, and its time is bounded: test_htt
 _LINKS = "it is for links that something else has accepted: test_serve_link"
 _REFUSED = "it is for what goes wrong, and has an end of its own: tests of test_acceptor and test_streams"
 
+#: The awaits that wait only where a call is made while a response leaves, which differs from run to run. test_pieces
+#: cancels there.
+SOMETIMES_CANCELLED = {
+    ("server_carrier.py", "_send_stream", "session.let_newest_pass(newest)"),
+    ("session.py", "Session.let_newest_pass", "self._answered.park()"),
+}
+
 #: The awaits of the core that no script here cancels, and why not. The last test fails when this is not exact.
 NOT_CANCELLED = {
     ("room.py", "Room.wait", "self._answers.park()"): _ROOM,
@@ -947,4 +954,4 @@ def test_each_await_of_the_core_was_cancelled_or_is_known_not_to_be() -> None:
     ]
     felt = set[tuple[str, int]]().union(*(exploration.felt for exploration in explorations))
     left = set(AWAITS.values()) - {AWAITS[line] for line in felt if line in AWAITS}
-    assert {(site.file, site.function, site.code) for site in left} == set(NOT_CANCELLED)
+    assert {(site.file, site.function, site.code) for site in left} - SOMETIMES_CANCELLED == set(NOT_CANCELLED)

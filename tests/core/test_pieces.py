@@ -11,7 +11,9 @@ import pytest
 import trio
 import trio.testing
 
+from jchannel._core.heartbeat import FIRST_BEAT_SECONDS, NEAR_SECONDS
 from jchannel._core.pieces import CREDIT_BYTES
+from jchannel._core.session import PASSING_SECONDS
 from jchannel._core.stream import READ_AHEAD
 from jchannel._protocol.messages import (
     Ack,
@@ -340,9 +342,10 @@ class TestAStreamOfThePage:
             while rest > 0:
                 await world.page.send(Piece(1, bytes(min(rest, PIECE_LIMIT))))
                 rest -= min(rest, PIECE_LIMIT)
-            acknowledged = 0
-            while acknowledged < CREDIT_BYTES - PIECE_LIMIT:
-                acknowledged += (await world.page.expect(Ack)).bytes
+                if not world.page.connection.piece_room:
+                    await world.page.expect(Ack)
+            while world.page.connection.piece_room == 0:
+                await world.page.expect(Ack)
             await world.check_quiet()
             handler.go_on.set()
             given = 0
@@ -351,17 +354,47 @@ class TestAStreamOfThePage:
             await world.page.send(End(1))
             assert (await world.page.expect(Result)).value == CREDIT_BYTES
 
+    async def test_gets_new_credit_with_an_acknowledgement_when_a_quarter_of_it_has_been_read(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_world(Handler()) as world:
+            await world.receive_stream("digest")
+            for _ in range(4):
+                await world.page.send(Piece(1, bytes(PIECE_LIMIT)))
+                await trio.testing.wait_all_tasks_blocked()
+            assert await world.page.receive() == Ack(2 * PIECE_LIMIT)
+            assert await world.page.receive() == Ack(2 * PIECE_LIMIT)
+            assert await world.page.receive() == Credit(1, 3 * PIECE_LIMIT)
+            await world.check_quiet()
+
+    async def test_of_a_page_that_has_answered_a_beat_at_once_is_said_to_be_near(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_world(Handler()) as world:
+            assert (await world.receive_stream("digest")).near is None
+            await trio.sleep(FIRST_BEAT_SECONDS)
+            await world.check_quiet()
+            assert world.page.beats == 1
+            assert (await world.receive_stream("digest", world.page.connection.next_id())).near is True
+
+    async def test_of_a_page_that_is_far_away_is_not(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with open_world(Handler()) as world:
+            await trio.sleep(FIRST_BEAT_SECONDS + 2 * NEAR_SECONDS)
+            await world.check_quiet()
+            assert world.page.beats == 1
+            assert (await world.receive_stream("digest", world.page.connection.next_id())).near is None
+
     async def test_whose_reader_stands_still_takes_no_more_than_its_credit(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
         handler = Handler()
         async with open_world(handler) as world:
             await world.receive_stream("read_slowly")
-            for _ in range(CREDIT_BYTES // PIECE_LIMIT):
+            for _ in range(CREDIT_BYTES // PIECE_LIMIT // 2):
+                await world.page.send(Piece(1, bytes(PIECE_LIMIT)))
                 await world.page.send(Piece(1, bytes(PIECE_LIMIT)))
                 await world.page.expect(Ack)
             await world.page.send(Piece(1, bytes(PIECE_LIMIT)))
-            await world.page.expect(Ack)
             goodbye = await world.page.expect(Goodbye)
             assert goodbye.reason == "protocol"
             assert "bytes of the stream 1 came, with credit for" in goodbye.message
@@ -392,9 +425,55 @@ class TestAStreamOfThePage:
             await world.receive_stream("break_off")
             await world.page.send(Piece(1, b"abc"))
             assert {type(await world.page.receive()) for _ in range(2)} == {Stop, Result}
-            await world.page.send(Piece(1, bytes(PIECE_LIMIT)), End(1))
-            assert await world.page.receive() == Ack(PIECE_LIMIT + 3)
+            await world.page.send(Piece(1, bytes(PIECE_LIMIT)), Piece(1, bytes(PIECE_LIMIT)), End(1))
+            assert await world.page.receive() == Ack(2 * PIECE_LIMIT + 3)
             await world.check_quiet()
+
+
+class TestACallBesideAStream:
+    async def test_is_waited_for_a_short_time(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with open_world() as world, trio.open_nursery() as nursery:
+            session = session_of(world.memory.server)
+            assert session is not None
+            before = session.newest_request
+            nursery.start_soon(partial(world.channel.call, "f"))
+            call = await world.page.expect(Call)
+            began = trio.current_time()
+            assert await session.let_newest_pass(before) == call.id
+            assert trio.current_time() - began == pytest.approx(PASSING_SECONDS)
+            assert await session.let_newest_pass(call.id) == call.id
+            assert trio.current_time() - began == pytest.approx(PASSING_SECONDS)
+            await world.page.send(Result(call.id, NOTHING))
+
+    async def test_is_waited_for_no_more_when_that_is_cancelled(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with open_world() as world, trio.open_nursery() as nursery:
+            session = session_of(world.memory.server)
+            assert session is not None
+            before = session.newest_request
+            nursery.start_soon(partial(world.channel.call, "f"))
+            call = await world.page.expect(Call)
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await session.let_newest_pass(before)
+            assert scope.cancelled_caught
+            await world.page.send(Result(call.id, NOTHING))
+
+    async def test_is_waited_for_until_its_answer(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with open_world() as world, trio.open_nursery() as nursery:
+            session = session_of(world.memory.server)
+            assert session is not None
+            before = session.newest_request
+            nursery.start_soon(partial(world.channel.call, "f"))
+            nursery.start_soon(partial(world.channel.call, "g"))
+            first, second = await world.page.expect(Call), await world.page.expect(Call)
+            began = trio.current_time()
+            nursery.start_soon(session.let_newest_pass, before)
+            await trio.testing.wait_all_tasks_blocked()
+            await world.page.send(Result(first.id, NOTHING))
+            await trio.testing.wait_all_tasks_blocked()
+            await world.page.send(Result(second.id, NOTHING))
+            nursery.cancel_scope.deadline = began + PASSING_SECONDS / 2
+        assert trio.current_time() == began
 
 
 @pytest.fixture(params=["to the page", "to Python"])

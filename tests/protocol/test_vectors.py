@@ -21,7 +21,7 @@ from tests.protocol.strategies import packed, same, write_as_javascript
 
 OPTIONAL = (
     *("code", "module", "nan", "stack", "stream", "timeout", "parent"),
-    *("frame_limit", "http_streams", "credit", "door", "why"),
+    *("frame_limit", "http_streams", "credit", "near", "door", "why"),
 )
 
 VECTORS = Path(__file__).parent.parent / "vectors"

@@ -175,13 +175,15 @@ export interface Cancel {
 
 /**
  * The ticket for posting a stream of the page. It is sent when the reader begins to read. `credit` is the number of
- * bytes that may be sent as pieces instead, if they may.
+ * bytes that may be sent as pieces instead, if they may. `near` is whether the round trip is so short that pieces are the
+ * faster way.
  */
 export interface Ticket {
   readonly type: 'ticket';
   readonly stream: number;
   readonly ticket: string;
   readonly credit?: number;
+  readonly near?: boolean;
 }
 
 /** Asks the sender of a stream to stop it. */
@@ -292,6 +294,7 @@ const isTimeout = (value: unknown): boolean => Number.isFinite(value) && (value 
 const isReason = (value: unknown): boolean => GOODBYE_REASONS.includes(value as GoodbyeReason);
 const isKind = (value: unknown): boolean => ERROR_KINDS.includes(value as ErrorKind);
 const isPresent = (value: unknown): boolean => value !== undefined;
+const isFlag = (value: unknown): boolean => typeof value === 'boolean';
 const isIds = (value: unknown): boolean => Array.isArray(value) && value.every(isId);
 
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -383,7 +386,13 @@ const DEFINITIONS: ReadonlyMap<unknown, Definition> = new Map<Message['type'], D
     },
   ],
   ['cancel', { sender: 'both', fields: [ID] }],
-  ['ticket', { sender: 'server', fields: [STREAM_ID, field('ticket', isTicket), optional('credit', isId)] }],
+  [
+    'ticket',
+    {
+      sender: 'server',
+      fields: [STREAM_ID, field('ticket', isTicket), optional('credit', isId), optional('near', isFlag)],
+    },
+  ],
   ['stop', { sender: 'both', fields: [STREAM_ID] }],
   ['broken', { sender: 'both', fields: [STREAM_ID, NAME, MESSAGE] }],
   ['credit', { sender: 'both', fields: [STREAM_ID, BYTES] }],

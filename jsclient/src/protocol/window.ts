@@ -13,7 +13,7 @@ export const PIECE_LIMIT = 64 * 1024;
 export const PIECES_UNDER_WAY = 256 * 1024;
 
 // Bytes are acknowledged from this number on. So there is always room for a piece when all of them have arrived.
-const ACK_FROM = PIECES_UNDER_WAY / 4;
+const ACK_FROM = PIECES_UNDER_WAY / 2;
 
 /** Counts the pieces of one side of a connection. */
 export class Window {

@@ -22,6 +22,9 @@ export const BLOB_AHEAD = 1024 * 1024;
 /** The most parts that are buffered. Each takes memory, however short it is. */
 const MAX_PARTS = 16_384;
 
+/** The most parts whose memory is kept for others. */
+const MAX_SPARE = 8;
+
 const MAX_REASON_LENGTH = 500;
 
 // An async generator takes three microtasks from one chunk to the next, a pipe of them a few times as many.
@@ -63,6 +66,8 @@ export class OutgoingStream implements PieceSender {
   #buffered = 0;
   /** The number of buffered bytes from which on the source is not read. */
   #bufferSize = 0;
+  /** Memory of parts that have left, for the next ones: getting new memory for each takes longer than copying it. */
+  readonly #spare: Uint8Array<ArrayBuffer>[] = [];
   #wake: (() => void) | undefined;
   /** The bytes that can be sent as pieces. */
   #credit = 0;
@@ -79,6 +84,11 @@ export class OutgoingStream implements PieceSender {
   /** The length in bytes, if it is known. */
   get total(): number | undefined {
     return this.#source.total;
+  }
+
+  /** Whether it is better posted than sent as pieces, even where those are the faster way. */
+  get isBlob(): boolean {
+    return this.#source.isBlob ?? false;
   }
 
   /** The error with which `close` has ended the stream. */
@@ -138,9 +148,15 @@ export class OutgoingStream implements PieceSender {
     this.#notify();
   }
 
+  get hasPiece(): boolean {
+    return this.#credit > 0 && this.#buffered >= PIECE_LIMIT && this.#parts[0] instanceof Uint8Array;
+  }
+
   sendPiece(limit: number): number {
     const piece = this.#hasEnded ? undefined : this.#takePiece(limit);
-    this.#onTurn?.();
+    if (!this.hasPiece) {
+      this.#onTurn?.();
+    }
     return piece?.length ?? 0;
   }
 
@@ -198,7 +214,7 @@ export class OutgoingStream implements PieceSender {
   async #fillBuffer(): Promise<void> {
     try {
       while (this.#canRead && this.#buffered < this.#bufferSize && this.#parts.length < MAX_PARTS) {
-        const part = await this.#source.read();
+        const part = await this.#source.read(this.#copy);
         if (part === null) {
           this.#sourceState = 'ended';
         } else if (sizeOf(part) > 0) {
@@ -314,12 +330,34 @@ export class OutgoingStream implements PieceSender {
         this.#parts[0] = part.subarray(bytes.length);
       } else {
         this.#parts.shift();
+        this.#spareMemory(part);
       }
       taken.push(bytes);
       size += bytes.length;
     }
     this.#buffered -= size;
     return join(taken, size);
+  }
+
+  /** Copy a part, into memory of one that has left if there is some. */
+  readonly #copy = (bytes: Uint8Array): Uint8Array<ArrayBuffer> => {
+    const memory = this.#spare.pop();
+    if (memory === undefined || memory.length < bytes.length) {
+      return bytes.slice();
+    }
+    memory.set(bytes);
+    return memory.subarray(0, bytes.length);
+  };
+
+  /**
+   * Keep the memory of a part. The last piece of it is copied into its frame in this step, and the next part comes in
+   * a later one.
+   */
+  #spareMemory({ buffer }: Uint8Array<ArrayBuffer>): void {
+    // Parts of bytes in memory share theirs with what follows.
+    if (this.#source.data === undefined && this.#spare.length < MAX_SPARE && buffer.byteLength <= PIECES_AHEAD) {
+      this.#spare.push(new Uint8Array(buffer));
+    }
   }
 
   /** Post one part, and return the status 204 or 410; `undefined` if it fails, which breaks the stream. */

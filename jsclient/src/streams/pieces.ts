@@ -19,6 +19,8 @@ const SHORT = 4096;
 
 /** A stream that sends pieces. */
 export interface PieceSender {
+  /** Whether it can send another piece at once. */
+  readonly hasPiece: boolean;
   /**
    * Send the next piece, if there is one.
    *
@@ -58,11 +60,14 @@ export class Pieces {
     let size = 0;
     for (const stream of this.#line) {
       const room = this.#connection.pieceRoom;
-      if (room === 0 || size >= PIECE_LIMIT) {
+      if (room === 0 || size >= 2 * PIECE_LIMIT) {
         break;
       }
       this.#line.delete(stream);
       size += stream.sendPiece(room);
+      if (stream.hasPiece) {
+        this.#line.add(stream);
+      }
     }
     return this.#connection.nextFrame();
   }

@@ -235,13 +235,18 @@ export class StreamRegistry {
     }
   }
 
-  /** Begin to send a stream whose reader has begun to read: over HTTP if there is a place, else as pieces. */
-  #handleTicket({ stream, ticket, credit }: Ticket): void {
+  /**
+   * Begin to send a stream whose reader has begun to read. To a server that is near pieces are fast, and leave the page
+   * free for its other work; a Blob is posted, which keeps it out of the page's memory, and so is what a proxy passes on.
+   * Else it is posted if there is a place.
+   */
+  #handleTicket({ stream, ticket, credit, near }: Ticket): void {
     const outgoing = this.#announced.get(stream);
     if (outgoing === undefined) {
       return;
     }
-    if (this.#takePlace(outgoing)) {
+    const mayPost = !near || outgoing.isBlob || this.#origin.inParts;
+    if (mayPost && this.#takePlace(outgoing)) {
       outgoing.post(this.#urlOf(ticket));
     } else if (credit !== undefined) {
       outgoing.sendPieces(this.#pieces, credit);

@@ -18,14 +18,23 @@ export type StreamSource =
 /** A part of a stream. Nobody else changes it. */
 export type Part = Uint8Array<ArrayBuffer> | Blob;
 
+/** Copies bytes that somebody else may change. */
+export type Copy = (bytes: Uint8Array) => Uint8Array<ArrayBuffer>;
+
 /** The source of a stream. */
 export interface Source {
+  /** Whether its parts are Blobs, which the browser posts without reading them into the page's memory. */
+  readonly isBlob?: true;
   /** The length in bytes, if it is known. */
   readonly total: number | undefined;
   /** The whole stream, if it is in memory already. */
   readonly data?: Uint8Array<ArrayBuffer>;
-  /** Return the next part; `null` at the end. It rejects if the source fails. It must not be called concurrently. */
-  read(): Promise<Part | null>;
+  /**
+   * Return the next part; `null` at the end. It rejects if the source fails. It must not be called concurrently.
+   *
+   * @param copy - Copies what is not the source's own.
+   */
+  read(copy?: Copy): Promise<Part | null>;
   /** Close the source early. It is not waited for. */
   close(): void;
 }
@@ -70,7 +79,7 @@ export function makeSource(value: unknown): Source {
       return makeReadableSource(value as ReadableStream<unknown>, undefined);
   }
   if (isBytes(value)) {
-    return new BytesSource(copyBytes(value));
+    return new BytesSource(copyBytes(value, slice));
   }
   if (isAsyncIterable(value)) {
     return new AsyncIteratorSource(value[Symbol.asyncIterator](), totalOf(value));
@@ -119,6 +128,7 @@ class BytesSource implements Source {
 
 /** A Blob or a File, which is sliced instead of read. */
 class BlobSource implements Source {
+  readonly isBlob = true;
   readonly total: number;
   readonly #blob: Blob;
   #offset = 0;
@@ -153,8 +163,8 @@ class AsyncIteratorSource implements Source {
     this.total = total;
   }
 
-  async read(): Promise<Part | null> {
-    return partOf(await this.#iterator.next());
+  async read(copy?: Copy): Promise<Part | null> {
+    return partOf(await this.#iterator.next(), copy);
   }
 
   close(): void {
@@ -171,9 +181,9 @@ class IteratorSource implements Source {
     this.#iterator = iterator;
   }
 
-  read(): Promise<Part | null> {
+  read(copy?: Copy): Promise<Part | null> {
     return new Promise((resolve) => {
-      resolve(partOf(this.#iterator.next()));
+      resolve(partOf(this.#iterator.next(), copy));
     });
   }
 
@@ -196,8 +206,8 @@ class ReadableSource implements Source {
     this.total = total;
   }
 
-  async read(): Promise<Part | null> {
-    return partOf(await this.#reader.read());
+  async read(copy?: Copy): Promise<Part | null> {
+    return partOf(await this.#reader.read(), copy);
   }
 
   close(): void {
@@ -237,9 +247,12 @@ function totalOf(value: AsyncIterable<unknown>): number | undefined {
   return value instanceof MetaGenerator && value.received === 0 ? value.total : undefined;
 }
 
-function partOf(result: IteratorResult<unknown> | ReadableStreamReadResult<unknown>): Part | null {
+function partOf(
+  result: IteratorResult<unknown> | ReadableStreamReadResult<unknown>,
+  copy: Copy = slice,
+): Part | null {
   // A copy: generators may reuse their buffer.
-  return result.done === true ? null : copyBytes(checkChunk(result.value));
+  return result.done === true ? null : copyBytes(checkChunk(result.value), copy);
 }
 
 function checkChunk(chunk: unknown): Bytes {
@@ -249,14 +262,20 @@ function checkChunk(chunk: unknown): Bytes {
   return chunk;
 }
 
-function copyBytes(bytes: Bytes): Uint8Array<ArrayBuffer> {
+function copyBytes(bytes: Bytes, copy: Copy): Uint8Array<ArrayBuffer> {
   try {
-    return ArrayBuffer.isView(bytes)
-      ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength).slice()
-      : new Uint8Array(bytes).slice();
+    return copy(
+      ArrayBuffer.isView(bytes)
+        ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+        : new Uint8Array(bytes),
+    );
   } catch {
     throw new TypeError('What was given has no bytes any more: its buffer was transferred to somewhere else.');
   }
+}
+
+function slice(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return bytes.slice();
 }
 
 function isBytes(value: unknown): value is Bytes {

@@ -29,8 +29,8 @@ afterEach(() => {
 });
 
 /** Connect to a server that lets this many streams travel over HTTP. */
-async function connect(httpStreams: number): Promise<void> {
-  fixture = makeConnected({ httpStreams });
+async function connect(httpStreams: number, segmented = false): Promise<void> {
+  fixture = makeConnected({ httpStreams }, { segmented });
   ({ server } = fixture);
   channel = await openChannel(fixture.client, server);
 }
@@ -151,8 +151,8 @@ describe('a stream of the server', () => {
     await first;
     await chunks.return?.(undefined);
     expect(await sent()).toStrictEqual([{ type: 'stop', stream: 1 }]);
-    send(PIECE, END);
-    expect(await sent()).toStrictEqual([{ type: 'ack', bytes: PIECE_LIMIT + 2 }]);
+    send(PIECE, PIECE, END);
+    expect(await sent()).toStrictEqual([{ type: 'ack', bytes: 2 * PIECE_LIMIT + 2 }]);
   });
 
   test('ends with the connection', async () => {
@@ -280,6 +280,78 @@ describe('a stream of the page', () => {
     }
     await begin(generate());
     expect(await sent()).toStrictEqual([[1, PIECE_LIMIT], [1, 100_000 - PIECE_LIMIT], END]);
+  });
+
+  test('has two pieces in a frame, where they are there', async () => {
+    const { sent: frames } = server.socket;
+    const before = frames.length;
+    await begin(new Uint8Array(PIECES_UNDER_WAY));
+    await settle();
+    expect(frames.slice(before).filter((frame) => typeof frame !== 'string')).toHaveLength(2);
+  });
+
+  test('may have chunks that the source changes when they are taken', async () => {
+    const chunk = new Uint8Array(PIECE_LIMIT);
+    function* generate(): Generator<Uint8Array<ArrayBuffer>> {
+      for (let i = 1; i <= 40; i++) {
+        yield chunk.fill(i).subarray(i % 3 === 0 ? 1000 : 0);
+      }
+    }
+    await begin(generate());
+    const seen: number[] = [];
+    let size = 0;
+    for (let isOver = false; !isOver;) {
+      for (const message of await server.settle()) {
+        isOver ||= message.type === 'end';
+        for (const byte of message.type === 'piece' ? message.data : []) {
+          size++;
+          if (seen.at(-1) !== byte) {
+            seen.push(byte);
+          }
+        }
+        if (message.type === 'piece') {
+          send({ type: 'ack', bytes: message.data.length });
+        }
+      }
+    }
+    expect(seen).toStrictEqual(Array.from({ length: 40 }, (_, i) => i + 1));
+    expect(size).toBe(40 * PIECE_LIMIT - 13 * 1000);
+  });
+
+  describe('of a server that is near', () => {
+    beforeEach(async () => {
+      fixture.client.close();
+      await connect(3);
+    });
+
+    async function beginNear(source: Parameters<Channel['pipe']>[0], near: boolean): Promise<void> {
+      await announce(source);
+      send({ type: 'ticket', stream: 1, ticket: TICKET, credit: PLENTY, near });
+      await settle();
+    }
+
+    test('is sent as pieces even if it could be posted', async () => {
+      await beginNear(new Uint8Array(40_000), true);
+      expect(await sent()).toStrictEqual([[1, 40_000], END]);
+      expect(fixture.environment.exchanges).toStrictEqual([]);
+    });
+
+    test('is posted if it is a Blob', async () => {
+      await beginNear(new Blob([new Uint8Array(40_000)]), true);
+      expect(fixture.environment.exchanges).toHaveLength(1);
+    });
+
+    test('is posted where a proxy takes streams in parts', async () => {
+      fixture.client.close();
+      await connect(3, true);
+      await beginNear(new Uint8Array(40_000), true);
+      expect(fixture.environment.exchanges).toHaveLength(1);
+    });
+
+    test('which is not, is posted', async () => {
+      await beginNear(new Uint8Array(40_000), false);
+      expect(fixture.environment.exchanges).toHaveLength(1);
+    });
   });
 
   test('may be a Blob', async () => {

@@ -154,6 +154,7 @@ export class FakeEnvironment implements Environment {
   readonly exchanges: FakeExchange[] = [];
   readonly WebSocket: Environment['WebSocket'];
   Blob: typeof Blob | null = null;
+  holdsBack = true;
   luck = 0.5;
   readonly elements: { readonly channel: number; isRemoved: boolean }[] = [];
   watchers: LifeEvents[] = [];

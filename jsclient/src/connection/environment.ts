@@ -21,6 +21,8 @@ export interface Environment {
   readonly WebSocket: SocketClass;
   /** The class for large frames, which browsers send faster as Blobs; `null` if that does not help here. */
   readonly Blob: typeof Blob | null;
+  /** Whether a response that is not read stops its server, so that not all of it is kept here. */
+  readonly holdsBack: boolean;
   fetch(url: string, options: RequestInit): Promise<Response>;
   setTimeout(callback: () => void, delay: number): unknown;
   clearTimeout(timer: unknown): void;
@@ -67,7 +69,7 @@ export interface LifeEvents {
  * @throws TypeError if there is neither.
  */
 export function findEnvironment(WebSocketClass?: SocketClass): Environment {
-  const scope = globalThis as Partial<Pick<typeof globalThis, 'WebSocket' | 'document' | 'addEventListener'>>;
+  const scope = globalThis as Partial<Pick<typeof globalThis, 'WebSocket' | 'document' | 'navigator'>>;
   const Socket = WebSocketClass ?? scope.WebSocket;
   if (Socket === undefined) {
     throw new TypeError(
@@ -78,6 +80,8 @@ export function findEnvironment(WebSocketClass?: SocketClass): Environment {
     WebSocket: Socket,
     // Outside of pages Blobs are not faster, and with some libraries later messages overtake them.
     Blob: scope.document === undefined ? null : Blob,
+    // No feature tells: Firefox and WebKit fetch a response to its end, however much of it nobody has read.
+    holdsBack: scope.document === undefined || scope.navigator?.userAgent.includes('Chrome/') === true,
     fetch: (url, options) => fetch(url, options),
     setTimeout: (callback, delay) => setTimeout(callback, delay),
     clearTimeout: (timer) => {

@@ -54,6 +54,15 @@ describe('the module of a channel', () => {
     expect(error.stack).toBe(`SyntaxError: bad\n    at ${expected ?? module}:2:9`);
   });
 
+  test('that cannot be loaded is named, where the browser does not', async () => {
+    // As WebKit's.
+    vi.stubGlobal('loadError', new TypeError('Importing a module script failed.'));
+    const module = makeModule('throw globalThis.loadError;');
+    await expect(importModule(module)).rejects.toThrow(
+      new TypeError(`Importing a module script failed. It is ${module}.`),
+    );
+  });
+
   test('that throws has the stack that leads to where', async () => {
     vi.stubGlobal('reportError', () => {
       throw new Error('not to be asked');

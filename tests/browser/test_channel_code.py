@@ -93,7 +93,7 @@ async def test_code_finds_what_the_page_has_and_its_errors_have_their_places(
             with pytest.raises(FrontendError, match="SyntaxError") as caught:
                 async with server.open_channel(code):
                     raise AssertionError
-            # What WebKit tells is no place in the code.
+            # WebKit tells no place in the code.
             assert engine == "webkit" or caught.value.__notes__[0].split("\n")[2:] == [line, mark]
         with pytest.raises(FrontendError, match="SyntaxError") as caught:
             async with server.open_channel(module="./broken.js"):

@@ -18,8 +18,9 @@ _OTHERS: Final = re.compile(r"(?P<function>[^@\s]*+)@(?P<file>\S+?):(?P<line>\d+
 #: The client's own scripts. What is below them in a stack is the client's, too.
 _CLIENT: Final = re.compile(r"/jchannel/(?:inject\.js|jchannel\.js|notebook/[^/]+/client\.js)(?:[?#].*)?$")
 
-#: What the client calls the code of a channel.
+#: What the client calls the code of a channel, and what stands for it where the browser does not know its name.
 _CODE_NAME: Final = "jchannel-channel-{}.js"
+_NAMELESS_CODE: Final = "jchannel-channel.js"
 _CODE: Final = re.compile(r"jchannel-channel-\d+\.js")
 
 _LINE_END: Final = re.compile("\r\n|[\n\r\u2028\u2029]")
@@ -49,10 +50,10 @@ def explain_stack(stack: str | None, code: str, number: int | None) -> str | Non
         The places in the user's code, the innermost first, with their lines where they are the channel's; ``None`` if
         the stack has none.
     """
-    places = _find_places(stack or "")
+    own_name = _CODE_NAME.format(number)
+    places = _find_places(stack or "", own_name)
     if not places:
         return None
-    own_name = _CODE_NAME.format(number)
     lines = _LINE_END.split(code)
     note = ["JavaScript, the innermost call first:"]
     for place in places:
@@ -62,13 +63,13 @@ def explain_stack(stack: str | None, code: str, number: int | None) -> str | Non
     return "\n".join(note)
 
 
-def _find_places(stack: str) -> list[_Place]:
+def _find_places(stack: str, own_name: str) -> list[_Place]:
     places: list[_Place] = []
     for text in stack.split("\n"):
         found = _V8.fullmatch(text) or _OTHERS.fullmatch(text)
         if found is None:
             continue
-        file = found["file"]
+        file = own_name if found["file"] == _NAMELESS_CODE else found["file"]
         if _CLIENT.search(file) or len(places) == _MOST_PLACES:
             break
         line, column = int(found["line"][:9]), int(found["column"][:9])

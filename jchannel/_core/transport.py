@@ -339,6 +339,9 @@ class WebSocketLink(NowaitLink):
             return "it broke off without a word"
         name = f" ({CloseCode(close.code).name})" if close.code in set(CloseCode) else ""
         said = f": {close.reason}" if close.reason else ""
+        if close.code == CloseCode.GOING_AWAY and self._protocol.side is Side.SERVER:
+            # Not every browser sends what a page says when it is left.
+            said = said or ": the page was left or closed"
         return f"the WebSocket was closed with code {close.code}{name}{said}"
 
 

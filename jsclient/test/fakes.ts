@@ -152,6 +152,7 @@ export class FakeExchange {
 export class FakeEnvironment implements Environment {
   readonly sockets: FakeSocket[] = [];
   readonly exchanges: FakeExchange[] = [];
+  holdsBack = true;
   luck = 0.5;
   readonly elements: { readonly channel: number; isRemoved: boolean }[] = [];
   watchers: LifeEvents[] = [];

@@ -554,6 +554,17 @@ describe('in a browser', () => {
     vi.advanceTimersByTime(60_000);
     expect(sockets).toHaveLength(1);
   });
+
+  test.each([
+    ['Chromium', true, 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36'],
+    ['Chromium without a head', true, 'Mozilla/5.0 (X11) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/156.0.0.0'],
+    ['Firefox', false, 'Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0'],
+    ['WebKit', false, 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/60.5 Safari/605.1.15'],
+    ['a browser that does not say', false, undefined],
+  ])('responses that are not read stop their servers, or not: %s', (_, holdsBack, userAgent) => {
+    vi.stubGlobal('navigator', userAgent === undefined ? undefined : { userAgent });
+    expect(findEnvironment().holdsBack).toBe(holdsBack);
+  });
 });
 
 describe('outside of a browser', () => {
@@ -622,5 +633,9 @@ describe('outside of a browser', () => {
     vi.advanceTimersByTime(5);
     expect(environment.clock() - before).toBe(5);
     vi.useRealTimers();
+  });
+
+  test('responses that are not read stop their servers', () => {
+    expect(findEnvironment(TRANSPORT).holdsBack).toBe(true);
   });
 });

@@ -34,6 +34,16 @@ describe('a thrown value', () => {
     expect(describeThrown(thrown, 100)).toMatchObject({ name, message });
   });
 
+  test.each([
+    ['wrong@\n@\nrun@http://localhost/inject.js:1:1', 'wrong@jchannel-channel.js:4:6\n@\nrun@http://localhost/inject.js:1:1'],
+    ['@', '@jchannel-channel.js:4:6'],
+    ['f@http://localhost/x.js:4:6\n@', 'f@http://localhost/x.js:4:6\n@'],
+  ])('has the place of the innermost call in its stack, where JavaScriptCore leaves it out: %s', (stack, expected) => {
+    expect(describeThrown(Object.assign(new Error('m'), { stack, line: 4, column: 6 }), 100).stack).toBe(expected);
+    expect(describeThrown(Object.assign(new Error('m'), { stack, line: 4 }), 100).stack).toBe(stack);
+    expect(describeThrown(Object.assign(new Error('m'), { stack, column: 6 }), 100).stack).toBe(stack);
+  });
+
   test('has its stack told', () => {
     expect(describeThrown(new Error('e'), 1000).stack).toContain('thrown.test');
   });

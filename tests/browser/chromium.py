@@ -1,16 +1,17 @@
-"""Headless Chromium for tests, whatever loop the test runs on.
+"""Headless Chromium, or another engine, for tests, whatever loop the test runs on.
 
 Playwright runs on an asyncio loop in a thread of its own, so that neither `trio.run` nor `asyncio.run` in the test's
 thread meets it. Trio tests await the methods of `BrowserThread` and `PageHandle`; all others use the same methods,
 blocking, under `sync`: directly in a plain test, and through `asyncio.to_thread` in an asyncio program.
 
-Nothing here can hang: whatever is asked of Chromium gets `TIMEOUT` seconds.
+Nothing here can hang: whatever is asked of the browser gets `TIMEOUT` seconds.
 """
 
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from typing import Any, Self
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
+from tests.browser.engine import Engine, EnginePage
 from tests.browser.loop_thread import LoopThread
 
 TIMEOUT = 60.0
@@ -73,31 +75,38 @@ def find_chromium(*, whole: bool = False) -> str:
 
 
 class BrowserThread:
-    """A headless Chromium and the thread that drives it.
+    """A headless browser and the thread that drives it.
 
-    A context manager: Chromium runs and answers between entering and leaving, which closes it and ends the thread.
+    A context manager: the browser runs and answers between entering and leaving, which closes it and ends the thread.
 
     Args:
         left_out: Flags of Playwright's that Chromium does not get.
         flags: Flags that it gets in addition.
+        run: Runs a browser of another engine in place of Chromium.
 
     Attributes:
         sync: The blocking form of the methods.
     """
 
-    def __init__(self, left_out: Sequence[str] = (), flags: Sequence[str] = ()) -> None:
-        self._loop_thread = LoopThread(partial(_run_chromium, left_out, flags), name="chromium", timeout=TIMEOUT)
-        self._contexts: set[BrowserContext] = set()
-        self._browser: Browser
+    def __init__(
+        self,
+        left_out: Sequence[str] = (),
+        flags: Sequence[str] = (),
+        *,
+        run: Callable[[], AbstractAsyncContextManager[Engine]] | None = None,
+    ) -> None:
+        run = run or partial(_run_chromium, left_out, flags)
+        self._loop_thread = LoopThread(run, name="browser", timeout=TIMEOUT)
+        self._engine: Engine
         self.sync = SyncBrowser(self)
 
     def __enter__(self) -> Self:
-        """Starts Chromium.
+        """Starts the browser.
 
         Raises:
-            ChromiumMissingError: There is none on this machine.
+            ChromiumMissingError: There is no Chromium on this machine.
         """
-        self._browser = self._loop_thread.start()
+        self._engine = self._loop_thread.start()
         return self
 
     def __exit__(
@@ -125,33 +134,48 @@ class BrowserThread:
 
     async def close_pages(self) -> None:
         """Closes every page that is open. Cancelling it may leave some open."""
-        await self._loop_thread.wait_in_trio(self._close_pages())
+        await self._loop_thread.wait_in_trio(self._engine.close_pages())
 
     async def find_renderers(self) -> list[int]:
-        """The ids of the processes that run the pages' JavaScript. Cancelling it gives up waiting."""
-        return await self._loop_thread.wait_in_trio(self._find_renderers())
+        """The ids of the processes that run the pages' JavaScript, in Chromium. Cancelling it gives up waiting."""
+        assert isinstance(self._engine, PlaywrightEngine)
+        return await self._loop_thread.wait_in_trio(self._engine.find_renderers())
 
-    async def _find_renderers(self) -> list[int]:
+    async def _open(self, url: str, *, trusts_all: bool = False) -> "PageHandle":
+        page = await self._engine.open_page(trusts_all=trusts_all)
+        await page.go_to(url)
+        return PageHandle(page, self._loop_thread)
+
+
+class PlaywrightEngine:
+    """A browser that Playwright drives: each page has a browser context of its own."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: set[BrowserContext] = set()
+
+    async def open_page(self, *, trusts_all: bool) -> "PlaywrightPage":
+        """Opens an empty page."""
+        context = await self._browser.new_context(ignore_https_errors=trusts_all)
+        self._contexts.add(context)
+        context.set_default_timeout(TIMEOUT * 1000)
+        return PlaywrightPage(await context.new_page())
+
+    async def close_pages(self) -> None:
+        """Closes every page that is open."""
+        while self._contexts:
+            await self._contexts.pop().close()
+
+    async def find_renderers(self) -> list[int]:
+        """As `BrowserThread.find_renderers`."""
         session = await self._browser.new_browser_cdp_session()
         processes = (await session.send("SystemInfo.getProcessInfo"))["processInfo"]
         await session.detach()
         return [process["id"] for process in processes if process["type"] == "renderer"]
 
-    async def _open(self, url: str, *, trusts_all: bool = False) -> "PageHandle":
-        context = await self._browser.new_context(ignore_https_errors=trusts_all)
-        self._contexts.add(context)
-        context.set_default_timeout(TIMEOUT * 1000)
-        page = _Page(await context.new_page())
-        await page.go_to(url)
-        return PageHandle(page, self._loop_thread)
-
-    async def _close_pages(self) -> None:
-        while self._contexts:
-            await self._contexts.pop().close()
-
 
 @contextlib.asynccontextmanager
-async def _run_chromium(left_out: Sequence[str], flags: Sequence[str]) -> AsyncGenerator[Browser]:
+async def _run_chromium(left_out: Sequence[str], flags: Sequence[str]) -> AsyncGenerator[PlaywrightEngine]:
     # Whoever leaves flags out wants what users have.
     executable = find_chromium(whole=bool(left_out))
     async with (
@@ -160,7 +184,7 @@ async def _run_chromium(left_out: Sequence[str], flags: Sequence[str]) -> AsyncG
             executable_path=executable, args=[*FLAGS, *flags], ignore_default_args=list(left_out)
         ) as browser,
     ):
-        yield browser
+        yield PlaywrightEngine(browser)
 
 
 class SyncBrowser:
@@ -175,20 +199,20 @@ class SyncBrowser:
 
     def close_pages(self) -> None:
         """As `BrowserThread.close_pages`."""
-        self._browser._loop_thread.wait_blocking(self._browser._close_pages())
+        self._browser._loop_thread.wait_blocking(self._browser._engine.close_pages())
 
 
 class PageHandle:
     """A page in a browser context of its own.
 
-    Every method raises `PlaywrightError` when Chromium reports a failure and `TimeoutError` after `TIMEOUT` seconds.
-    Cancelling one gives up waiting for Chromium; what has been asked of it may still happen.
+    Every method raises an error when the browser reports a failure, `PlaywrightError` in Chromium, and `TimeoutError`
+    after `TIMEOUT` seconds. Cancelling one gives up waiting; what has been asked of the browser may still happen.
 
     Attributes:
         sync: The blocking form of the methods.
     """
 
-    def __init__(self, page: "_Page", loop_thread: LoopThread[Browser]) -> None:
+    def __init__(self, page: EnginePage, loop_thread: LoopThread[Engine]) -> None:
         self._page = page
         self._loop_thread = loop_thread
         self.sync = SyncPageHandle(page, loop_thread)
@@ -243,7 +267,7 @@ class PageHandle:
 class SyncPageHandle:
     """The methods of `PageHandle`, blocking."""
 
-    def __init__(self, page: "_Page", loop_thread: LoopThread[Browser]) -> None:
+    def __init__(self, page: EnginePage, loop_thread: LoopThread[Engine]) -> None:
         self._page = page
         self._loop_thread = loop_thread
 
@@ -254,6 +278,10 @@ class SyncPageHandle:
     def wait_for(self, condition: str) -> Any:
         """As `PageHandle.wait_for`."""
         return self._loop_thread.wait_blocking(self._page.wait_for(condition))
+
+    def go_to(self, url: str) -> None:
+        """As `PageHandle.go_to`."""
+        self._loop_thread.wait_blocking(self._page.go_to(url))
 
     def reload(self) -> None:
         """As `PageHandle.reload`."""
@@ -276,7 +304,7 @@ class SyncPageHandle:
         self._loop_thread.wait_blocking(self._page.close())
 
 
-class _Page:
+class PlaywrightPage:
     """A Playwright page and its context. Its coroutines run in the loop's thread only."""
 
     def __init__(self, page: Page) -> None:
@@ -306,12 +334,12 @@ class _Page:
         # Playwright does not see a page load that comes out of the browser's cache.
         await self._page.go_back(wait_until="commit")
 
-    async def open_popup(self, url: str) -> "_Page":
+    async def open_popup(self, url: str) -> "PlaywrightPage":
         async with self._page.expect_popup() as opened:
             await self._page.evaluate("url => { window.open(url); }", url)
         popup = await opened.value
         await popup.wait_for_load_state()
-        return _Page(popup)
+        return PlaywrightPage(popup)
 
     async def screenshot(self, path: Path) -> None:
         await self._page.screenshot(path=path)

@@ -1,4 +1,7 @@
-"""What the browser tests share: one headless Chromium for the whole run, and clean pages for each test."""
+"""What the browser tests share: one browser of each engine for the whole run, and clean pages for each test.
+
+Tests run in Chromium; those of `@pytest.mark.engines` run in each engine.
+"""
 
 import inspect
 from collections.abc import Iterator
@@ -10,6 +13,16 @@ import jchannel.channel
 import jchannel.sync
 import jchannel.trio
 from tests.browser.chromium import UNUSUAL_FLAGS, BrowserThread, ChromiumMissingError
+from tests.browser.firefox import FirefoxMissingError, run_firefox
+from tests.browser.webkit import WebKitMissingError, run_webkit
+
+ENGINES = ("chromium", "firefox", "webkit")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs the tests of `@pytest.mark.engines` in each engine."""
+    if metafunc.definition.get_closest_marker("engines") is not None:
+        metafunc.parametrize("engine", ENGINES, indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,8 +58,14 @@ def patience() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    """The engine in which a test runs."""
+    return str(getattr(request, "param", "chromium"))
+
+
 @pytest.fixture(scope="session")
-def browser_thread() -> Iterator[BrowserThread]:
+def chromium_thread() -> Iterator[BrowserThread]:
     """The Chromium of the whole run. Tests use `browser`."""
     try:
         with BrowserThread() as thread:
@@ -56,21 +75,43 @@ def browser_thread() -> Iterator[BrowserThread]:
 
 
 @pytest.fixture(scope="session")
-def usual_browser_thread() -> Iterator[BrowserThread]:
+def usual_chromium_thread() -> Iterator[BrowserThread]:
     """The Chromium of `usual_browser`."""
     with BrowserThread(UNUSUAL_FLAGS) as thread:
         yield thread
 
 
+@pytest.fixture(scope="session")
+def firefox_thread() -> Iterator[BrowserThread]:
+    """The Firefox of the whole run. Tests use `browser`."""
+    try:
+        with BrowserThread(run=run_firefox) as thread:
+            yield thread
+    except FirefoxMissingError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def webkit_thread() -> Iterator[BrowserThread]:
+    """The WebKit of the whole run. Tests use `browser`."""
+    try:
+        with BrowserThread(run=run_webkit) as thread:
+            yield thread
+    except WebKitMissingError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
 @pytest.fixture
-def usual_browser(usual_browser_thread: BrowserThread) -> Iterator[BrowserThread]:
+def usual_browser(engine: str, request: pytest.FixtureRequest) -> Iterator[BrowserThread]:
     """As `browser`, with what users' browsers have and Playwright switches off, such as the back/forward cache."""
-    yield usual_browser_thread
-    usual_browser_thread.sync.close_pages()
+    thread: BrowserThread = request.getfixturevalue(f"{'usual_' if engine == 'chromium' else ''}{engine}_thread")
+    yield thread
+    thread.sync.close_pages()
 
 
 @pytest.fixture
-def browser(browser_thread: BrowserThread) -> Iterator[BrowserThread]:
-    """Headless Chromium. The pages that a test opens are closed after it."""
-    yield browser_thread
-    browser_thread.sync.close_pages()
+def browser(engine: str, request: pytest.FixtureRequest) -> Iterator[BrowserThread]:
+    """A headless browser. The pages that a test opens are closed after it."""
+    thread: BrowserThread = request.getfixturevalue(f"{engine}_thread")
+    yield thread
+    thread.sync.close_pages()

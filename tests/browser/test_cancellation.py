@@ -93,6 +93,7 @@ async def open_channel(browser: BrowserThread) -> AsyncIterator[tuple[Channel, P
 
 
 class TestFromPython:
+    @pytest.mark.engines
     async def test_when_the_cancelled_call_returns_the_javascript_method_has_ended(
         self, browser: BrowserThread
     ) -> None:
@@ -103,6 +104,7 @@ class TestFromPython:
                 nursery.cancel_scope.cancel()
             assert await page.evaluate("window.ends") == ["AbortError"]
 
+    @pytest.mark.engines
     async def test_a_timeout_is_a_timeout_for_the_caller_and_its_end_reaches_the_method(
         self, browser: BrowserThread
     ) -> None:
@@ -145,6 +147,7 @@ class TestChains:
                 nursery.cancel_scope.cancel()
             assert handler.cleaned_up
 
+    @pytest.mark.engines
     async def test_a_longer_chain_is_cancelled_to_its_end(self, browser: BrowserThread) -> None:
         async with open_channel(browser) as (channel, page, _):
             async with trio.open_nursery() as nursery:
@@ -168,6 +171,7 @@ class TestChains:
 
 
 class TestFromJavaScript:
+    @pytest.mark.engines
     async def test_aborting_a_call_cancels_the_python_method_and_waits_for_its_clean_up(
         self, browser: BrowserThread
     ) -> None:
@@ -182,6 +186,7 @@ class TestFromJavaScript:
             assert (await page.evaluate("window.result"))["name"] == "AbortError"
             assert handler.cleaned_up
 
+    @pytest.mark.engines
     async def test_a_timeout_cancels_the_python_method_and_says_so(self, browser: BrowserThread) -> None:
         async with open_channel(browser) as (_, page, handler):
             error = await page.evaluate("window.outcome(window.channel.with({ timeout: 0.1 }).call('hang'))")
@@ -225,6 +230,7 @@ class TestFromJavaScript:
             assert (await page.evaluate("window.result"))["name"] == "ClosedError"
             await handler.ended.wait()
 
+    @pytest.mark.engines
     async def test_closing_the_channel_cancels_the_python_method(self, browser: BrowserThread) -> None:
         async with open_channel(browser) as (channel, page, handler):
             await page.evaluate("void (window.result = window.outcome(window.channel.call('hang')))")
@@ -233,6 +239,7 @@ class TestFromJavaScript:
             assert handler.cleaned_up
             assert (await page.evaluate("window.result"))["name"] == "ClosedError"
 
+    @pytest.mark.engines
     async def test_aborting_a_call_closes_its_stream_at_the_source(self, browser: BrowserThread) -> None:
         async with open_channel(browser) as (_, page, handler):
             await page.evaluate("""() => {

@@ -16,7 +16,7 @@ from jchannel.demo.latency import measure
 from jchannel.demo.show import DATA, PAGE, Options, read_code, run_demo
 from jchannel.demo.table import Kind, Table, read_table
 from jchannel.trio import Channel, open_server
-from tests.browser.chromium import BrowserThread, PageHandle
+from tests.browser.chromium import BrowserThread, PageHandle, PlaywrightPage
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -136,6 +136,7 @@ async def test_the_marks_of_an_axis_are_round(browser: BrowserThread, ticks: str
 
 async def test_the_page_fits_a_phone(browser: BrowserThread) -> None:
     async with open_demo(browser, read_table(DATA)) as (_, _, page):
+        assert isinstance(page._page, PlaywrightPage)
         await page._loop_thread.wait_in_trio(page._page._page.set_viewport_size({"width": 375, "height": 800}))
         assert await page.wait_for("document.querySelector('canvas').clientWidth < 375")
         assert await page.evaluate("document.documentElement.scrollWidth") == 375

@@ -40,8 +40,9 @@ async def wait_left(server: Server) -> None:
     assert not server.statistics().page_connected
 
 
+@pytest.mark.engines
 async def test_a_page_that_is_left_is_not_connected_and_comes_back_with_its_channels(
-    usual_browser: BrowserThread,
+    usual_browser: BrowserThread, engine: str
 ) -> None:
     with trio.fail_after(GUARD):
         # A heartbeat that would not notice within the time of the test.
@@ -56,9 +57,11 @@ async def test_a_page_that_is_left_is_not_connected_and_comes_back_with_its_chan
                     await channel.call("opened", timeout=0.1)
                 await page.go_back()
                 assert await channel.call("opened", timeout=60) == 1
-                assert await page.evaluate("globalThis.mark") == 1  # It came out of the browser's cache.
+                # It came out of the browser's cache, where Firefox keeps no page that has a WebSocket.
+                assert await page.evaluate("globalThis.mark") == (None if engine == "firefox" else 1)
 
 
+@pytest.mark.engines
 async def test_a_call_to_a_page_that_is_left_fails_at_once(usual_browser: BrowserThread) -> None:
     with trio.fail_after(GUARD):
         async with open_server(port=0, heartbeat=1_000) as server:
@@ -67,12 +70,13 @@ async def test_a_call_to_a_page_that_is_left_fails_at_once(usual_browser: Browse
 
                 @nursery.start_soon
                 async def _() -> None:
-                    with pytest.raises(PageLostError, match="The page was left"):
+                    with pytest.raises(PageLostError, match=r"[Tt]he page was left"):
                         await channel.call("hang", timeout=None)
 
                 await page.go_to(ELSEWHERE)
 
 
+@pytest.mark.engines
 async def test_another_page_can_connect_when_one_is_left(usual_browser: BrowserThread) -> None:
     with trio.fail_after(GUARD):
         async with open_server(port=0, heartbeat=1_000) as server:
@@ -84,7 +88,7 @@ async def test_another_page_can_connect_when_one_is_left(usual_browser: BrowserT
             second = await usual_browser.open(server.page_url)
             await server.wait_page(60)
             await first.go_back()
-            assert await first.wait_for("jchannel.client.stopReason?.reason") == "taken"
+            assert await first.wait_for("globalThis.jchannel?.client.stopReason?.reason") == "taken"
             assert await second.evaluate("jchannel.client.state") == "connected"
 
 

@@ -197,6 +197,7 @@ async def test_pipes_of_python(browser: BrowserThread, *, proxied: bool) -> None
         await run_all(pipe, 300_000, channel, page, gate)
 
 
+@pytest.mark.engines
 async def test_pipes_of_the_page(browser: BrowserThread, *, proxied: bool) -> None:
     async with open_page(browser, proxied=proxied) as (channel, page, gate):
 

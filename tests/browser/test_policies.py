@@ -70,6 +70,7 @@ async def opened(
         yield server, page
 
 
+@pytest.mark.engines
 async def test_a_channel_of_a_module_works_with_a_strict_policy(browser: BrowserThread, tmp_path: Path) -> None:
     write(tmp_path, STRICT)
     async with opened(browser, tmp_path) as (server, page):
@@ -148,7 +149,6 @@ async def test_an_error_in_a_module_has_the_place_in_its_file(browser: BrowserTh
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("missing.js", None, "TypeError: Failed to fetch dynamically imported module: http://localhost:.*/missing.js"),
         ("wrong.js", "export default {", "SyntaxError: "),
         ("raises.js", "throw new RangeError('mine')", "RangeError: mine"),
         ("none.js", "export const open = 1;", r"TypeError: The default export of the module \./none.js must be"),
@@ -167,6 +167,16 @@ async def test_a_module_that_is_none_of_a_channel_is_an_error_that_says_so(
             assert not channel.is_open
 
 
+@pytest.mark.engines
+async def test_a_module_that_is_not_there_is_an_error_with_its_address(browser: BrowserThread, tmp_path: Path) -> None:
+    write(tmp_path, None)
+    async with opened(browser, tmp_path) as (server, _):
+        async with server.hold_channel(module="./missing.js") as channel:
+            with pytest.raises(FrontendError, match=r"^TypeError: .*modul.*http://localhost:\d+/missing\.js"):
+                await channel.open(20)
+
+
+@pytest.mark.engines
 async def test_the_error_of_a_page_that_may_not_evaluate_code_names_two_ways_out_and_both_work(
     browser: BrowserThread, tmp_path: Path
 ) -> None:
@@ -185,6 +195,7 @@ async def test_the_error_of_a_page_that_may_not_evaluate_code_names_two_ways_out
             assert await channel.call("add", 2, 3) == 5
 
 
+@pytest.mark.engines
 async def test_the_client_of_a_page_that_may_not_connect_names_what_to_add_and_that_helps(
     browser: BrowserThread, tmp_path: Path
 ) -> None:

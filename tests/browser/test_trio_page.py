@@ -111,6 +111,7 @@ async def open_channel(browser: BrowserThread, **options: Any) -> AsyncIterator[
 
 
 class TestCalls:
+    @pytest.mark.engines
     async def test_calls_of_both_kinds_answer_in_both_directions(self, browser: BrowserThread) -> None:
         async with open_channel(browser) as (channel, _):
             assert await channel.call("add", 2, 3) == 5
@@ -123,6 +124,7 @@ class TestCalls:
         async with open_channel(browser) as (channel, _):
             assert await channel.call("scale", 4) == 40
 
+    @pytest.mark.engines
     async def test_two_thousand_calls_at_once_answer_correctly_in_both_directions(self, browser: BrowserThread) -> None:
         answers: dict[int, int] = {}
         async with open_channel(browser) as (channel, _):
@@ -136,6 +138,7 @@ class TestCalls:
             assert answers == {number: number + 1 for number in range(2_000)}
             assert await channel.call("askMany", 2_000) is True
 
+    @pytest.mark.engines
     async def test_echo_gives_json_values_back_unchanged(self, browser: BrowserThread) -> None:
         values: list[Any] = [
             None,
@@ -155,6 +158,7 @@ class TestCalls:
         async with open_channel(browser) as (channel, _):
             assert await channel.echo(*values) == values
 
+    @pytest.mark.engines
     async def test_numbers_of_the_page_arrive_as_what_it_holds_and_go_back(self, browser: BrowserThread) -> None:
         code = """
         (channel) => {
@@ -205,6 +209,7 @@ class TestCalls:
 
 
 class TestBinary:
+    @pytest.mark.engines
     async def test_bytes_travel_anywhere_inside_in_both_directions(self, browser: BrowserThread) -> None:
         data = bytes(range(256)) * 300
         values = [data, {"deep": [1, bytearray(b"abc"), {"empty": b""}]}, memoryview(b"view")]
@@ -260,6 +265,7 @@ class TestBinary:
                 assert np.array_equal(await channel.call(method, array), array)
             assert await channel.call("bytes", array) == array.tobytes()
 
+    @pytest.mark.engines
     async def test_typed_arrays_made_in_the_page_arrive_as_numpy_arrays(self, browser: BrowserThread) -> None:
         async with open_channel(browser) as (channel, _):
             floats = await channel.call("give", "Float64Array.of(0.5, NaN)")
@@ -273,6 +279,7 @@ class TestBinary:
                 b"\0",
             ]
 
+    @pytest.mark.engines
     async def test_sixteen_mebibytes_travel_in_one_message(self, browser: BrowserThread) -> None:
         data = np.random.default_rng(1).bytes(16 * 2**20)
         async with open_channel(browser) as (channel, _):
@@ -280,6 +287,7 @@ class TestBinary:
 
 
 class TestErrors:
+    @pytest.mark.engines
     async def test_a_javascript_exception_brings_name_message_and_stack(self, browser: BrowserThread) -> None:
         async with open_channel(browser) as (channel, _):
             with pytest.raises(FrontendError, match="RangeError: too far") as caught:
@@ -393,6 +401,7 @@ class TestErrors:
 
 
 class TestCancellation:
+    @pytest.mark.engines
     async def test_a_call_that_times_out_aborts_the_signal_of_its_handler(self, browser: BrowserThread) -> None:
         async with open_channel(browser) as (channel, page):
             with pytest.raises(trio.TooSlowError):
@@ -411,6 +420,7 @@ class TestCancellation:
 
 
 class TestLostPages:
+    @pytest.mark.engines
     async def test_after_a_reload_the_channel_is_open_again(self, browser: BrowserThread) -> None:
         async with open_channel(browser) as (channel, page):
             await page.evaluate("void (window.opened = 100)")
@@ -418,6 +428,7 @@ class TestLostPages:
             assert await channel.call("add", 1, 1, timeout=60) == 2
             assert await page.evaluate("window.opened") == 1
 
+    @pytest.mark.engines
     async def test_a_call_under_way_during_a_reload_is_lost_and_says_so(self, browser: BrowserThread) -> None:
         async with open_channel(browser) as (channel, page), trio.open_nursery() as nursery:
 
@@ -429,6 +440,7 @@ class TestLostPages:
             await page.wait_for("window.aborted === false")
             await page.reload()
 
+    @pytest.mark.engines
     async def test_a_lost_connection_comes_back_by_itself_and_the_page_keeps_its_channels(
         self, browser: BrowserThread
     ) -> None:
@@ -440,6 +452,7 @@ class TestLostPages:
             assert await page.evaluate("window.opened") == 1
             assert await page.evaluate("window.channel.call('add', 1, 2)") == 3
 
+    @pytest.mark.engines
     async def test_the_client_stops_when_the_server_has_closed(self, browser: BrowserThread) -> None:
         async with open_page(browser) as (_, page):
             pass
@@ -449,6 +462,7 @@ class TestLostPages:
         }
         assert page.console == []
 
+    @pytest.mark.engines
     async def test_a_page_of_an_older_server_is_told_to_open_the_new_address(self, browser: BrowserThread) -> None:
         async with open_page(browser) as (server, page):
             port = int(server.url.rpartition(":")[2])
@@ -469,6 +483,7 @@ async def cut_connection(channel: Channel) -> None:
 
 
 class TestAccess:
+    @pytest.mark.engines
     async def test_the_token_does_not_stay_in_the_address_bar(self, browser: BrowserThread) -> None:
         async with open_page(browser) as (server, page):
             assert await page.evaluate("location.href") == f"{server.url}/"
@@ -482,6 +497,7 @@ class TestAccess:
             assert "server.page_url" in stop["message"]
             assert not server.statistics().connections or not server.statistics().page_connected
 
+    @pytest.mark.engines
     async def test_a_second_page_is_told_that_one_is_connected(self, browser: BrowserThread) -> None:
         async with open_page(browser) as (server, page):
             second = await browser.open(server.page_url)
@@ -520,6 +536,7 @@ class TestAccess:
 
 
 class TestApplications:
+    @pytest.mark.engines
     async def test_an_applications_own_page_gets_the_client(self, browser: BrowserThread, tmp_path: Path) -> None:
         (tmp_path / "index.html").write_text(
             "<!doctype html><html><head><title>mine</title></head><body></body></html>"
@@ -534,6 +551,7 @@ class TestApplications:
             deeper = await browser.open(server.page_url.replace("/#", "/sub/page.html#"))
             await deeper.wait_for("jchannel.client.state === 'connected'")
 
+    @pytest.mark.engines
     async def test_an_applications_module_imports_the_client(self, browser: BrowserThread, tmp_path: Path) -> None:
         (tmp_path / "index.html").write_text(
             "<!doctype html><title>module</title><script type='module'>"

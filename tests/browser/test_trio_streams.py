@@ -142,6 +142,17 @@ CODE = """
                 if (signal.aborted) break;
             }
         },
+        async readWhenTold(stream) {
+            let read = 0;
+            const pieces = stream.byLimit(65536);
+            await new Promise((resolve) => {
+                handler.readOne = async () => { await pieces.next(); return read += 1; };
+                handler.readNoMore = resolve;
+                window.isReady?.();
+            });
+            await pieces.return();
+        },
+        readOne: () => new Promise((resolve) => { window.isReady = () => resolve(handler.readOne()); }),
         ignore: () => 'ignored',
         async readForever(stream) {
             window.outcome = null;
@@ -379,12 +390,14 @@ class TestContent:
             for size in SIZES:
                 assert await channel.call("digestOwn", size) == digest(make_data(size))
 
+    @pytest.mark.engines
     async def test_a_stream_of_any_size_comes_to_the_page_whole(self, browser: BrowserThread, tmp_path: Path) -> None:
         async with open_streams(browser, tmp_path) as (_, channel, _):
             for size in SIZES:
                 data = make_data(size)
                 assert await channel.call_with_stream("digest", generate(data), timeout=60) == digest(data)
 
+    @pytest.mark.engines
     async def test_a_stream_of_any_size_comes_to_python_whole(self, browser: BrowserThread, tmp_path: Path) -> None:
         async with open_streams(browser, tmp_path) as (_, channel, _):
             for size in SIZES:
@@ -402,12 +415,14 @@ class TestContent:
             for size in SIZES:
                 assert await channel.call("fetchFrom", "generator", size, timeout=60) == digest(make_data(size))
 
+    @pytest.mark.engines
     async def test_a_pipe_of_any_size_comes_back_to_python(self, browser: BrowserThread, tmp_path: Path) -> None:
         async with open_streams(browser, tmp_path) as (_, channel, _):
             for size in SIZES:
                 data = make_data(size)
                 assert await (await channel.pipe(generate(data), timeout=60)).join() == data
 
+    @pytest.mark.engines
     async def test_a_pipe_of_any_size_comes_back_to_the_page(self, browser: BrowserThread, tmp_path: Path) -> None:
         async with open_streams(browser, tmp_path) as (_, channel, _):
             for size in SIZES:
@@ -488,6 +503,7 @@ class TestTogether:
                     nursery.start_soon(pipe, size)
         assert back == {size: make_data(size) for size in sizes}
 
+    @pytest.mark.engines
     async def test_calls_are_answered_while_streams_run_in_both_directions(
         self, browser: BrowserThread, tmp_path: Path
     ) -> None:
@@ -531,11 +547,28 @@ class TestBrokenSources:
             assert name == "FrontendError"
             assert "the source has failed" in message
 
+    @pytest.mark.engines
     async def test_an_error_passes_through_a_pipe_of_the_page(self, browser: BrowserThread, tmp_path: Path) -> None:
         async with open_streams(browser, tmp_path, breaks=True) as (_, channel, _):
             _, class_name, _, message = await channel.call("pipeBroken")
             assert class_name == "KernelError"
             assert "the source has failed" in message
+
+
+class TestReadersThatWait:
+    @pytest.mark.engines
+    async def test_a_source_in_python_is_not_far_ahead_of_its_reader_in_the_page(
+        self, browser: BrowserThread, tmp_path: Path
+    ) -> None:
+        async with open_streams(browser, tmp_path) as (_, channel, _), trio.open_nursery() as nursery:
+            source = Watched()
+            nursery.start_soon(channel.call_with_stream, "readWhenTold", source.pieces())
+            for read in range(1, 51):
+                assert await channel.call("readOne") == read
+                # What was read, 4 MiB ahead, and what the browser and the sockets hold.
+                assert source.given < read + 256
+            await channel.call("readNoMore")
+            await source.ended.wait()
 
 
 class TestReadersThatStop:
@@ -556,6 +589,7 @@ class TestReadersThatStop:
             assert await channel.call_with_stream("ignore", source.pieces()) == "ignored"
             await source.ended.wait()
 
+    @pytest.mark.engines
     async def test_a_reader_in_python_that_breaks_ends_the_source_in_the_page(
         self, browser: BrowserThread, tmp_path: Path
     ) -> None:
@@ -590,6 +624,7 @@ class TestReadersThatStop:
             assert (await page.wait_for("window.started"))[0] == "value"
             await page.wait_for("window.watched.ended")
 
+    @pytest.mark.engines
     async def test_a_call_that_is_cancelled_ends_its_source(self, browser: BrowserThread, tmp_path: Path) -> None:
         async with open_streams(browser, tmp_path) as (_, channel, page), trio.open_nursery() as nursery:
             source = Watched()

@@ -71,12 +71,12 @@ class HttpStreams(Pieces):
         self._in_parts = parts.path.rstrip("/") != ""
         self._nursery = peer.nursery
 
-    def request(self, stream: IncomingStream) -> None:
+    def request(self, stream: IncomingStream, *, near: bool) -> None:
         """Fetches a stream, or lets it come as pieces."""
         if self.under_way < self.most:
             self._start(self._fetch(stream))
         else:
-            super().request(stream)
+            super().request(stream, near=near)
 
     def take_ticket(self, stream: OutgoingStream, ticket: Ticket) -> None:
         """Posts a stream, or lets it go as pieces."""

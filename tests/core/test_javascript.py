@@ -23,8 +23,9 @@ def explain(*lines: str, code: str = CODE, number: int | None = 1) -> list[str]:
         "    at Object.draw (jchannel-channel-1.js:3:5)",
         "    at async draw (jchannel-channel-1.js:3:5)",
         "draw@jchannel-channel-1.js:3:5",
+        "draw@jchannel-channel.js:3:5\n@\nrun@http://localhost/jchannel/inject.js:1:1\n@http://localhost/x.js:1:1",
     ],
-    ids=["V8", "V8, async", "SpiderMonkey and JavaScriptCore"],
+    ids=["V8", "V8, async", "SpiderMonkey", "JavaScriptCore"],
 )
 def test_a_place_in_the_code_is_shown_with_its_line(line: str) -> None:
     assert explain(line) == [

@@ -134,6 +134,14 @@ async def test_a_link_that_the_far_side_has_closed_says_what_it_said() -> None:
         assert await explain(link) == {"the WebSocket was closed with code 1001 (GOING_AWAY): the tab was closed"}
 
 
+async def test_a_page_that_goes_away_without_a_word_was_left() -> None:
+    async with open_link() as (link, client, _):
+        await close_far_side(link, client.aclose, 1001)
+        assert await explain(link) == {
+            "the WebSocket was closed with code 1001 (GOING_AWAY): the page was left or closed"
+        }
+
+
 async def test_a_frame_that_is_too_large_closes_the_link() -> None:
     async with open_link(frame_bytes=10) as (link, client, _):
         await client.send_message("x" * 11)

@@ -467,7 +467,8 @@ interface ConnectOptions {
      * Whether streams of the server are fetched in parts, each with its own HTTP request. A proxy may hold a response
      * back until it is whole, so that a stream that waits for its reader stalls, or may end a response that has broken
      * off as if it were whole. Parts of at most 4 MiB, whose lengths are checked, come through. Without a proxy one
-     * response is faster. Default: whether `url` has a path, as URLs of a proxy do.
+     * response is faster, but only Chromium stops a server whose response is not read: Firefox and WebKit keep all of it.
+     * Default: true where `url` has a path, as URLs of a proxy do, and in pages of other browsers than Chromium.
      */
     readonly segmented?: boolean;
     /**

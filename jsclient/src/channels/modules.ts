@@ -33,8 +33,13 @@ async function importLocated(url: string): Promise<{ readonly default?: unknown 
     if (!PLACE.test(String((error as Partial<Error> | undefined)?.stack))) {
       locateSyntaxError(error, url);
     }
-    throw error;
+    throw isNameless(error) ? new TypeError(`${error.message} It is ${url}.`) : error;
   }
+}
+
+/** Return whether a module could not be loaded, and the error does not name it: WebKit's do not. */
+function isNameless(error: unknown): error is TypeError {
+  return error instanceof TypeError && error.message === 'Importing a module script failed.';
 }
 
 /** Return a specifier that does not depend on where this script comes from. */

@@ -21,7 +21,8 @@ const LINE_END = /\r\n|[\n\r\u2028\u2029]/u;
  * @param code - The code as it was parsed, if it is known. A place behind it becomes its end.
  */
 export function locateSyntaxError(error: unknown, name: string, code?: string): void {
-  if (error instanceof SyntaxError) {
+  // JavaScriptCore, whose errors have a line, knows only that of who has asked for it.
+  if (error instanceof SyntaxError && !('line' in error)) {
     const place = askBrowser(error);
     if (place !== undefined) {
       const { line, column } = code === undefined ? place : limit(place, code.split(LINE_END));

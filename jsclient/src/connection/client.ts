@@ -7,7 +7,7 @@ import { checkNames } from '../options.js';
 import { MIN_FRAME_LIMIT, type GoodbyeReason } from '../protocol/messages.js';
 import { describeThrown } from '../thrown.js';
 import { findEnvironment, type Environment, type Transport } from './environment.js';
-import { explainPolicy } from './policy.js';
+import { explainPolicy, isRefusal } from './policy.js';
 import { makeRetryPolicy, Retry, type RetryPolicy } from './retry.js';
 import { HANDSHAKE_TIMEOUT, Session, type Address } from './session.js';
 
@@ -57,7 +57,8 @@ export interface ConnectOptions {
    * Whether streams of the server are fetched in parts, each with its own HTTP request. A proxy may hold a response
    * back until it is whole, so that a stream that waits for its reader stalls, or may end a response that has broken
    * off as if it were whole. Parts of at most 4 MiB, whose lengths are checked, come through. Without a proxy one
-   * response is faster. Default: whether `url` has a path, as URLs of a proxy do.
+   * response is faster, but only Chromium stops a server whose response is not read: Firefox and WebKit keep all of it.
+   * Default: true where `url` has a path, as URLs of a proxy do, and in pages of other browsers than Chromium.
    */
   readonly segmented?: boolean;
   /**
@@ -181,9 +182,14 @@ export class Client extends EventTarget {
     try {
       this.#session = new Session(this.#settings, this.#channels, events, this.#environment);
     } catch (error) {
+      const { socketUrl, streamsUrl } = this.#settings;
       const { message } = describeThrown(error, MAX_REASON_LENGTH);
-      const where = this.#settings.socketUrl || 'the server';
-      this.stop({ reason: 'unreachable', message: `The page cannot connect to ${where}: ${message}` });
+      this.stop({
+        reason: 'unreachable',
+        message: isRefusal(error, socketUrl)
+          ? explainPolicy(streamsUrl, socketUrl)
+          : `The page cannot connect to ${socketUrl || 'the server'}: ${message}`,
+      });
       return;
     }
     this.#setState('connecting');
@@ -321,7 +327,8 @@ export function makeClient(environment: Environment, options: ConnectOptions): C
     throw new TypeError('The option clientId must be a string of 1 to 64 characters.');
   }
   const { isProxied, ...urls } = place;
-  const { segmented = isProxied, frameLimit = isProxied ? PROXY_FRAME_LIMIT : undefined } = options;
+  const inParts = isProxied || !environment.holdsBack;
+  const { segmented = inParts, frameLimit = isProxied ? PROXY_FRAME_LIMIT : undefined } = options;
   if (typeof (segmented as unknown) !== 'boolean') {
     throw new TypeError('The option segmented must be true or false.');
   }

@@ -36,6 +36,8 @@ export interface Transport {
 export interface Environment {
   /** Whether the server can be asked over HTTP. Otherwise streams travel as pieces only. */
   readonly hasHttp: boolean;
+  /** Whether a response that is not read stops its server, so that not all of it is kept here. */
+  readonly holdsBack: boolean;
   /** Open a socket, or throw if the page may not even try. */
   openSocket(url: string, protocols: string[]): SocketLike;
   /** The door to the server, for its statistics, and why no better one could be used; if there is more than one. */
@@ -86,10 +88,12 @@ export interface LifeEvents {
  * @throws TypeError if it is no transport, or there is no such class.
  */
 export function findEnvironment(transport?: Transport): Environment {
-  const scope = globalThis as Partial<Pick<typeof globalThis, 'WebSocket' | 'document' | 'addEventListener'>>;
+  const scope = globalThis as Partial<Pick<typeof globalThis, 'WebSocket' | 'document' | 'navigator'>>;
   const { socket, fetch: ask } = transport === undefined ? findTransport(scope.WebSocket) : checkTransport(transport);
   return {
     hasHttp: ask !== undefined,
+    // No feature tells: Firefox and WebKit fetch a response to its end, however much of it nobody has read.
+    holdsBack: scope.document === undefined || /Chrome\//u.test(scope.navigator?.userAgent ?? ''),
     openSocket: (url, protocols) => socket(url, protocols),
     fetch: (url, options) => (ask === undefined ? Promise.reject(new StateError(NO_HTTP)) : ask(url, options)),
     setTimeout: (callback, delay) => setTimeout(callback, delay),

@@ -1,5 +1,17 @@
 /** Why the page's Content Security Policy keeps it from its server, and what to add to it. */
 
+/**
+ * Return whether making a WebSocket has thrown because of the policy. Firefox and WebKit throw, and Chromium reports a
+ * violation.
+ */
+export function isRefusal(thrown: unknown, socketUrl: string): boolean {
+  const { location } = globalThis as Partial<Pick<typeof globalThis, 'location'>>;
+  // In a page that came over HTTPS it may be that the socket is not secure.
+  const mayBeInsecure = location?.protocol !== 'http:' && !socketUrl.startsWith('wss:');
+  const { name } = thrown as Partial<Error>;
+  return name === 'NS_ERROR_CONTENT_BLOCKED' || (name === 'SecurityError' && !mayBeInsecure);
+}
+
 /** Return what a person is to do, in a sentence. */
 export function explainPolicy(streamsUrl: string, socketUrl: string): string {
   return (

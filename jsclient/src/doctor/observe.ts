@@ -1,6 +1,7 @@
 /** Observing a server from a page, without becoming its page. */
 
 import type { Environment } from '../connection/environment.js';
+import { isRefusal } from '../connection/policy.js';
 import { hmac } from '../notebook/sha256.js';
 import type { Observations } from './diagnosis.js';
 
@@ -31,15 +32,18 @@ export async function observe(url: string, page: ObservedPage, environment: Envi
   const blocked = new Promise<null>((resolve) => {
     reportBlocked = resolve;
   });
+  const block = (): void => {
+    isBlocked = true;
+    reportBlocked(null);
+  };
   const stop = environment.onBlocked((other) => {
     if (other.replace(/^ws/u, 'http').startsWith(base)) {
-      isBlocked = true;
-      reportBlocked(null);
+      block();
     }
   });
   try {
     const answer = await askStatus(base, token, environment);
-    const goodbye = await Promise.race([blocked, openSocket(base, token, environment)]);
+    const goodbye = await Promise.race([blocked, openSocket(base, token, block, environment)]);
     return { page: page.location.href, base, isBlocked, permission: await findPermission(page), answer, goodbye };
   } finally {
     stop();
@@ -88,8 +92,10 @@ async function askStatus(base: string, token: string, environment: Environment):
 async function openSocket(
   base: string,
   token: string,
+  block: () => void,
   environment: Environment,
 ): Promise<Observations['goodbye']> {
+  const url = `${base.replace(/^http/u, 'ws')}/socket`;
   let timer: unknown;
   let close = (): void => undefined;
   const goodbye = new Promise<Observations['goodbye']>((resolve) => {
@@ -98,7 +104,7 @@ async function openSocket(
     }, TIMEOUT * 1000);
     try {
       const protocols = [SUBPROTOCOL, `jchannel.token.${token}`];
-      const socket = environment.openSocket(`${base.replace(/^http/u, 'ws')}/socket`, protocols);
+      const socket = environment.openSocket(url, protocols);
       close = () => {
         socket.close();
       };
@@ -109,8 +115,11 @@ async function openSocket(
       socket.addEventListener('close', () => {
         resolve(null);
       });
-    } catch {
+    } catch (error) {
       // Browsers do not even try where the page may not connect to the URL.
+      if (isRefusal(error, url)) {
+        block();
+      }
       resolve(null);
     }
   });

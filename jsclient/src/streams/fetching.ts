@@ -12,7 +12,7 @@ export interface StreamFetch {
   read(): Promise<Uint8Array<ArrayBuffer> | undefined>;
 }
 
-/** Fetches a stream as the body of one response, which flows as fast as it is read. */
+/** Fetches a stream as the body of one response, which flows as fast as it is read where the environment holds back. */
 export class WholeFetch implements StreamFetch {
   readonly isKept = false;
   readonly #fetch: () => Promise<Response>;
@@ -35,7 +35,7 @@ export class WholeFetch implements StreamFetch {
 
 /**
  * Fetches a stream in parts, each when the one before it has been read. It is for proxies that hold a response back
- * until it is whole, or that end one that has broken off as if it were whole.
+ * until it is whole, or that end one that has broken off as if it were whole, and for browsers that keep a whole response.
  */
 export class PartFetch implements StreamFetch {
   readonly #fetch: (offset: number) => Promise<Response>;

@@ -54,6 +54,25 @@ describe('the module of a channel', () => {
     expect(error.stack).toBe(`SyntaxError: bad\n    at ${expected ?? module}:2:9`);
   });
 
+  test('that cannot be parsed has no place in the stack where the browser knows another one, as JavaScriptCore does', async () => {
+    vi.stubGlobal('reportError', () => {
+      throw new Error('not to be asked');
+    });
+    const error = Object.assign(new SyntaxError('bad'), { stack: 'eval@[native code]', line: 2 });
+    vi.stubGlobal('parseError', error);
+    await expect(importModule(makeModule('throw globalThis.parseError; // JavaScriptCore'))).rejects.toThrow(error);
+    expect(error.stack).toBe('eval@[native code]');
+  });
+
+  test('that cannot be loaded is named, where the browser does not', async () => {
+    // As WebKit's.
+    vi.stubGlobal('loadError', new TypeError('Importing a module script failed.'));
+    const module = makeModule('throw globalThis.loadError;');
+    await expect(importModule(module)).rejects.toThrow(
+      new TypeError(`Importing a module script failed. It is ${module}.`),
+    );
+  });
+
   test('that throws has the stack that leads to where', async () => {
     vi.stubGlobal('reportError', () => {
       throw new Error('not to be asked');

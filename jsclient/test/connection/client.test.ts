@@ -103,6 +103,31 @@ describe('connecting', () => {
     });
   });
 
+  test.each([
+    ['NS_ERROR_CONTENT_BLOCKED', 'https:', 'http', true],
+    ['NS_ERROR_CONTENT_BLOCKED', undefined, 'http', true],
+    ['SecurityError', 'http:', 'http', true],
+    ['SecurityError', 'https:', 'https', true],
+    ['SecurityError', 'https:', 'http', false],
+    ['OtherError', 'http:', 'http', false],
+  ])('names the policy where the browser throws because of it: %s in a page of %s, to %s', (name, protocol, to, isNamed) => {
+    vi.stubGlobal('location', protocol === undefined ? undefined : { protocol });
+    const openSocket = (): never => {
+      // eslint-disable-next-line @typescript-eslint/only-throw-error -- Firefox's is none, either
+      throw { name, message: 'no' };
+    };
+    const environment = Object.assign(new FakeEnvironment(), { openSocket });
+    const client = connectFrom(environment, { url: `${to}://localhost:8889`, token: 't' });
+    const socket = `${to.replace('http', 'ws')}://localhost:8889`;
+    expect(client.stopReason?.message).toBe(
+      isNamed
+        ? "The page's Content Security Policy does not let it connect to the server. " +
+            `Add ${to}://localhost:8889 and ${socket} to the policy's connect-src.`
+        : `The page cannot connect to ${socket}/socket: [object Object]`,
+    );
+    vi.unstubAllGlobals();
+  });
+
   test('that gets no welcome in time is tried again', () => {
     const { environment, client } = makeClient();
     environment.socket.open();

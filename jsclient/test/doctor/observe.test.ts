@@ -106,6 +106,19 @@ describe('a server', () => {
   });
 });
 
+describe('a WebSocket', () => {
+  test('may be one that Firefox throws at, because of the policy of the page', async () => {
+    const environment = new FakeEnvironment();
+    const openSocket = (): never => {
+      // eslint-disable-next-line @typescript-eslint/only-throw-error -- Firefox's is none, either
+      throw { name: 'NS_ERROR_CONTENT_BLOCKED' };
+    };
+    const observed = observe(URL, page, Object.assign(environment, { openSocket }));
+    environment.exchange.fail(new TypeError('NetworkError'));
+    expect(await observed).toMatchObject({ isBlocked: true, answer: null, goodbye: null });
+  });
+});
+
 describe('the permission', () => {
   test('has the newest name that the browser knows', async () => {
     expect(await findPermission(pageWith((name) => Promise.resolve({ state: name })))).toBe('loopback-network');

@@ -2,6 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Channel } from '../../src/channels/channel.js';
+import { connectFrom } from '../../src/connection/client.js';
 import { ClosedError, ConnectionLostError, KernelError, StateError } from '../../src/errors.js';
 import type { Message } from '../../src/protocol/messages.js';
 import { MAX_RUNNING } from '../../src/requests/dispatcher.js';
@@ -9,7 +10,15 @@ import { BROKEN_TIMEOUT } from '../../src/streams/incoming.js';
 import { INLINE_TIME, POST_LIMIT } from '../../src/streams/outgoing.js';
 import type { MetaGenerator } from '../../src/streams/reader.js';
 import { INLINE_LIMIT } from '../../src/streams/sources.js';
-import { makeConnected, openChannel, reconnect, type FakeExchange, type FakeServer, type Fixture } from '../fakes.js';
+import {
+  FakeEnvironment,
+  FakeServer,
+  makeConnected,
+  openChannel,
+  reconnect,
+  type FakeExchange,
+  type Fixture,
+} from '../fakes.js';
 import { Tap } from '../tap.js';
 
 const TICKET = 'AAAAAAAAAAAAAAAAAAAAAA';
@@ -853,6 +862,22 @@ describe('a stream of the server through a proxy', () => {
     expect(fixture.environment.exchange.url).toBe(`${URL}?offset=0`);
     fixture.environment.exchange.answerPart('ab', 'last');
     expect(toText(await all)).toBe('ab');
+  });
+});
+
+describe('a stream of the server where a browser keeps what is not read', () => {
+  test.each([
+    [{}, `${URL}?offset=0`],
+    [{ segmented: false }, URL],
+  ])('is fetched in parts, unless something else is asked for: %o', async (options, url) => {
+    const environment = Object.assign(new FakeEnvironment(), { holdsBack: false });
+    const client = connectFrom(environment, { url: 'http://localhost:8889', token: 't', ...options });
+    server = new FakeServer(environment.socket);
+    server.welcome();
+    fixture = { environment, client, server };
+    channel = await open();
+    (await receive()).join().catch(() => undefined);
+    expect(environment.exchange.url).toBe(url);
   });
 });
 

@@ -93,7 +93,7 @@ export function findEnvironment(transport?: Transport): Environment {
   return {
     hasHttp: ask !== undefined,
     // No feature tells: Firefox and WebKit fetch a response to its end, however much of it nobody has read.
-    holdsBack: scope.document === undefined || /Chrome\//u.test(scope.navigator?.userAgent ?? ''),
+    holdsBack: scope.document === undefined || (scope.navigator?.userAgent ?? '').includes('Chrome/'),
     openSocket: (url, protocols) => socket(url, protocols),
     fetch: (url, options) => (ask === undefined ? Promise.reject(new StateError(NO_HTTP)) : ask(url, options)),
     setTimeout: (callback, delay) => setTimeout(callback, delay),

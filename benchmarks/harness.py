@@ -10,7 +10,7 @@ from functools import partial
 
 import trio
 
-from jchannel.demo.surroundings import find_chromium, how_to_install
+from jchannel._page.chromium import find_chromium, how_to_install
 
 FLAGS = (
     "--headless",

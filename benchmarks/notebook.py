@@ -17,7 +17,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from benchmarks.harness import FLAGS, Figures
-from jchannel.demo.surroundings import find_chromium, how_to_install
+from jchannel._page.chromium import find_chromium, how_to_install
 from tests.jupyter.lab import LabNotebook
 from tests.jupyter.server import JupyterServer
 

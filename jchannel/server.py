@@ -59,7 +59,9 @@ class Server(ServerFace):
             and message.
         limits: The limits of what a peer controls; ``None`` for the defaults.
         notebook: Whether to connect the notebook's page where this runs in a notebook's kernel; ``None`` for yes,
-            unless ``open_browser``, ``page`` or ``static`` is given: then the page is another one.
+            unless ``open_browser``, ``page`` or ``static`` is given: then the page is another one. Where it runs in a
+            program that shows its cells in no browser, such as papermill, what waits for a page raises ``StateError``
+            at once (``docs/hosts.md``).
         share_interpreter: Whether busy Python code is made to share the interpreter with jchannel's thread while the
             server runs; ``None`` for yes in a notebook's kernel, and no everywhere else. It shortens the process's
             switch interval from the default of 5 ms to 0.2 ms, and stops a loop that never rests for 0.5 ms in 5 while

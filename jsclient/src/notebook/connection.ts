@@ -11,6 +11,7 @@ import { readStorage, storageKeyOf, type OutputConfig } from './config.js';
 import { Desk, type ProofResult } from './desk.js';
 import { Elements } from './elements.js';
 import { holdName, type HeldName } from './names.js';
+import { explainSilence } from './obstacles.js';
 import { Output, type OutputState } from './output.js';
 import { Panels } from './panels.js';
 import { makeProvenSocket } from './proven-socket.js';
@@ -43,6 +44,11 @@ const WORDS = new Map([
   ['unreachable', GONE],
   ['closed', 'the server was closed, or its kernel has been restarted. Run the cell again.'],
 ]);
+const MUTE =
+  'not connected. The server takes connections, and does not answer: its kernel is stopped, or runs code that lets no ' +
+  'other thread run. Interrupt the kernel, and run the cell again.';
+const STORES_NOTHING =
+  ' The browser lets this page store nothing, so it does not come back by itself after a reload: run the cell again then.';
 const NO_ADDRESS =
   'this page knows no address of the kernel’s machine: give the server the URL under which the page reaches it, as in ' +
   'jchannel.start(url=…).';
@@ -78,6 +84,7 @@ export class NotebookConnection extends EventTarget {
   #token = '';
   #name: HeldName | undefined;
   #words = '';
+  #storesNothing = false;
   #timer: unknown;
 
   constructor(server: string, environment: Environment) {
@@ -104,7 +111,7 @@ export class NotebookConnection extends EventTarget {
   get words(): string {
     switch (this.state) {
       case 'connected':
-        return `connected to ${new URL(this.#base).host}.`;
+        return `connected to ${new URL(this.#base).host}.${this.#storesNothing ? STORES_NOTHING : ''}`;
       case 'waiting':
         return 'the connection was lost. Trying again.';
       case 'stopped':
@@ -148,30 +155,44 @@ export class NotebookConnection extends EventTarget {
 
   /** Connect, and return why that is not possible; an empty string if it is. */
   async #connect(config: OutputConfig): Promise<string> {
-    const stored = this.#read();
+    const blocked: string[] = [];
+    const stop = this.#environment.onBlocked((url) => blocked.push(url));
     const bases = findBases(config, globalThis);
+    try {
+      const words = await this.#connectTo(bases, config);
+      const isSilent = words === GONE || words === MUTE;
+      return isSilent ? ((await explainSilence(bases, blocked, 'connect-src')) ?? words) : words;
+    } finally {
+      stop();
+    }
+  }
+
+  async #connectTo(bases: readonly string[], config: OutputConfig): Promise<string> {
+    const stored = this.#read();
     if (stored !== null) {
       const order = [stored.base, ...bases.filter((base) => base !== stored.base)];
       const [result, base] = await this.#find(order, (desk) => desk.proveToken(stored.token));
-      return result === 'proven' ? this.#open(base, stored.token, stored.client) : GONE;
+      return result === 'proven' ? this.#open(base, stored.token, stored.client) : result === 'mute' ? MUTE : GONE;
     }
     const [result, base] = await this.#find(bases, (desk) => desk.proveTicket(config.ticket));
     if (result === 'proven') {
       const token = await new Desk(base, this.server, this.#environment).claim(config.ticket);
       return token === null ? USED : this.#open(base, token, null);
     }
-    return result === 'refused' ? USED : bases.length === 0 ? NO_ADDRESS : GONE;
+    return result === 'refused' ? USED : result === 'mute' ? MUTE : bases.length === 0 ? NO_ADDRESS : GONE;
   }
 
   /** Return the first of several base URLs at which the server is, or a server that refuses the ticket. */
   async #find(bases: readonly string[], ask: (desk: Desk) => Promise<ProofResult>): Promise<[ProofResult, string]> {
+    let failure: ProofResult = 'silent';
     for (const base of bases) {
       const result = await ask(new Desk(base, this.server, this.#environment));
       if (result === 'proven' || result === 'refused') {
         return [result, base];
       }
+      failure = result === 'mute' ? result : failure;
     }
-    return ['silent', ''];
+    return [failure, ''];
   }
 
   async #open(base: string, token: string, storedId: string | null): Promise<string> {
@@ -191,6 +212,11 @@ export class NotebookConnection extends EventTarget {
       WebSocket: makeProvenSocket(prove, this.#environment.WebSocket),
       makeElement: (channel: number) => this.#elements.make(channel),
     });
+    let isBlocked = false;
+    // Before the client's own listener, which stops it.
+    const stopBlocked = this.#environment.onBlocked((url) => {
+      isBlocked ||= url.startsWith(base.replace(/^http/u, 'ws'));
+    });
     const client = connectFrom(environment, {
       url: base,
       token,
@@ -200,7 +226,8 @@ export class NotebookConnection extends EventTarget {
     client.addEventListener('statechange', () => {
       if (client.stopReason !== null) {
         const { reason, message } = client.stopReason;
-        this.#words = result === 'foreign' ? GONE : (WORDS.get(reason) ?? message);
+        this.#words = result === 'foreign' ? GONE : isBlocked ? message : (WORDS.get(reason) ?? message);
+        stopBlocked();
         this.#releaseName();
       }
       this.#change();
@@ -277,7 +304,7 @@ export class NotebookConnection extends EventTarget {
     try {
       sessionStorage.setItem(storageKeyOf(this.server), JSON.stringify(stored));
     } catch {
-      // A page that is not allowed to store anything does not connect again after a reload.
+      this.#storesNothing = true;
     }
   }
 }

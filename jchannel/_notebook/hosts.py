@@ -4,7 +4,8 @@ No host says that it has no page. So this looks at what is not documented, and o
 runs the cell, which jupyter_client ends with the number of the process that sent it; the command line of that process;
 the class of IPython's shell in a terminal; and the variables that voila gives its kernels. Where one of them has
 another shape, or the sender is not a process that this one descends from, the host is not known, and whoever waits for
-a page waits, as where there is one. ``tests/kernels/test_hosts.py`` runs each host and shows that it is recognised.
+a page waits, as where there is one. ``tests/kernels/test_hosts.py`` runs each host but voila, and shows that it is
+recognised.
 """
 
 from __future__ import annotations

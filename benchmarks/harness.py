@@ -29,7 +29,7 @@ import trio
 import trio_websocket
 
 import jchannel
-from jchannel.demo.surroundings import find_chromium, how_to_install
+from jchannel._page.chromium import find_chromium, how_to_install
 
 ROOT: Final = Path(__file__).parent.parent
 

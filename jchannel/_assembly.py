@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import webbrowser
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -9,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 import trio
 
@@ -21,7 +22,25 @@ from jchannel._page.status import STATUS_PATH, StatusDesk
 from jchannel._protocol.values import PLAIN, Conversion
 from jchannel._secret import Secret
 
-__all__ = ["Assembly", "ServerOptions"]
+if TYPE_CHECKING:
+    from jchannel._page.headless import HeadlessPage
+
+__all__ = ["Assembly", "PageKind", "ServerOptions", "find_page_kind"]
+
+#: A page that a server gives itself.
+PageKind: TypeAlias = Literal["headless"]
+
+#: The environment variable with the page of servers that are given none.
+_PAGE_VARIABLE: Final = "JCHANNEL_PAGE"
+
+
+def find_page_kind() -> PageKind | None:
+    """Return the page that the environment gives to servers that are given none.
+
+    Raises:
+        ValueError: It names another one than there is.
+    """
+    return _check_page(os.environ.get(_PAGE_VARIABLE) or None, f"{_PAGE_VARIABLE} in the environment")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +52,7 @@ class ServerOptions:
     url: str | None = None
     static: str | Path | None = None
     open_browser: bool = False
+    page: PageKind | None = None
     heartbeat: float = 15
     origins: Iterable[str] = ()
     tracebacks: bool = False
@@ -55,6 +75,7 @@ class Assembly:
     Attributes:
         server: The server of the core.
         desk: Where a notebook's page gets the token, and its panels their figures.
+        is_open_to_others: Whether somebody has been given what lets a page connect that is no notebook's.
 
     Raises:
         TypeError, ValueError: An option is not of its kind.
@@ -77,20 +98,27 @@ class Assembly:
         self.desk: Claims = Claims(
             server.token, server.limits.claim_seconds, server.gate.admit, run=server.streams.threads.run_short
         )
+        self.is_open_to_others: bool = False
         self._page = PageApp(options.static, server.prefix, server.gate)
         self._open_browser = options.open_browser
+        self._headless = _make_headless(options)
         server.routes.add(self.desk.path, self.desk.serve)
         server.routes.add(STATUS_PATH, StatusDesk(server).serve)
         server.routes.fallback = self._page
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Self]:
-        """Open the server for the time of an ``async with`` block, as ``Server.open`` does, and the browser."""
+        """Open the server for the time of an ``async with`` block, as ``Server.open`` does, and its page.
+
+        A browser is not waited for, and a headless page is.
+        """
         async with self.server.open():
             if self._open_browser:
                 url = self.issue_browser_url()
                 threads = self.server.streams.threads
                 self.server.start_soon(partial(threads.run_waiting, webbrowser.open, url, abandon_on_cancel=True))
+            if self._headless is not None:
+                await self._headless.open(self.server, self.issue_browser_url())
             yield self
 
     def issue_browser_url(self) -> Secret:
@@ -99,3 +127,20 @@ class Assembly:
         It is for the command that starts a browser: other users of the machine can read commands, and tokens in them.
         """
         return Secret(self.server.url + self._page.issue_ticket(self.server.token))
+
+
+def _make_headless(options: ServerOptions) -> HeadlessPage | None:
+    if _check_page(options.page, "page") is None:
+        return None
+    if options.open_browser:
+        raise ValueError('a server has one page: give it either open_browser=True or page="headless"')
+    # Imported here because few servers have such a page.
+    from jchannel._page.headless import HeadlessPage  # noqa: PLC0415
+
+    return HeadlessPage()
+
+
+def _check_page(page: object, name: str) -> PageKind | None:
+    if page not in (None, "headless"):
+        raise ValueError(f"{name} must be 'headless', or nothing for no page of the server's own, and not {page!r}")
+    return "headless" if page else None

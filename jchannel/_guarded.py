@@ -47,6 +47,7 @@ LOGGERS: Final[Mapping[str, str]] = {
     "server_carrier": "jchannel.http",
     "site": "jchannel.http",
     "server": "jchannel.server",
+    "headless": "jchannel.server",
     "owner": "jchannel.server",
     "mailbox": "jchannel.server",
     "portal": "jchannel.server",

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from jchannel._assembly import PageKind
 from jchannel._bridge.call import in_task, running_loop
 from jchannel._bridge.faces import ServerFace
 from jchannel._bridge.portal import portal_of
@@ -47,6 +48,10 @@ class Server(ServerFace):
         static: A folder of static files to serve, the client's script inserted into its pages; ``None`` for a plain
             page.
         open_browser: Whether to open the page in the user's browser.
+        page: ``"headless"`` for a page that the server gives itself, in a Chromium without a window: a notebook that no
+            browser shows needs one (``docs/hosts.md``). Starting the server waits until it is connected, at most a
+            minute.
+            ``None`` for none, or for that of the environment variable ``JCHANNEL_PAGE``.
         origins: Origins of pages that may connect, such as ``https://hub.example.com``, beside those of this machine
             and of the server itself. ``null`` is that of pages of files, and of every site's sandboxed frames. They all
             need the token. These pages, and no others, may also show the server's pages in frames; those of ``null``
@@ -55,7 +60,9 @@ class Server(ServerFace):
             and message.
         limits: The limits of what a peer controls; ``None`` for the defaults.
         notebook: Whether to connect the notebook's page where this runs in a notebook's kernel; ``None`` for yes,
-            unless ``open_browser`` or ``static`` is given: then the page is another one.
+            unless ``open_browser``, ``page`` or ``static`` is given: then the page is another one. Where it runs in a
+            program that shows its cells in no browser, such as papermill, what waits for a page raises ``StateError``
+            at once (``docs/hosts.md``).
         share_interpreter: Whether busy Python code is made to share the interpreter with jchannel's thread while the
             server runs; ``None`` for yes in a notebook's kernel, and no everywhere else. It shortens the process's
             switch interval from the default of 5 ms to 0.2 ms, and stops a loop that never rests for 0.5 ms in 5 while
@@ -91,8 +98,9 @@ class Server(ServerFace):
             RuntimeError: No loop is running.
 
         The Task raises ``OSError`` when the port is taken or the host is not this machine's, with a message that names
-        it, ``TypeError`` or ``ValueError`` when an argument of the constructor is not of its kind, and ``StateError``
-        when the server is started already. Cancelling it stops the server again.
+        it, or no Chromium is found for its page, ``TypeError`` or ``ValueError`` when an argument of the constructor is
+        not of its kind, and ``StateError`` when the server is started already, or its Chromium has ended at once.
+        Cancelling it stops the server again.
         """
         task = in_task(self._handle.start(portal_of(running_loop()), self), "server.start")
         # Called before those who await the Task continue, in the context of the cell that has started the server.
@@ -260,6 +268,7 @@ def start(
     *,
     static: str | Path | None = None,
     open_browser: bool = False,
+    page: PageKind | None = None,
     origins: Iterable[str] = (),
     tracebacks: bool = False,
     limits: Limits | None = None,
@@ -289,6 +298,7 @@ def start(
         url=url,
         static=static,
         open_browser=open_browser,
+        page=page,
         heartbeat=heartbeat,
         origins=origins,
         tracebacks=tracebacks,

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from jchannel._assembly import PageKind
 from jchannel._bridge.call import wait_blocking
 from jchannel._bridge.faces import ChannelFace, ServerFace
 from jchannel._bridge.handles import ChannelHandle
@@ -461,6 +462,7 @@ def start(
     *,
     static: str | Path | None = None,
     open_browser: bool = False,
+    page: PageKind | None = None,
     origins: Iterable[str] = (),
     tracebacks: bool = False,
     limits: Limits | None = None,
@@ -481,6 +483,7 @@ def start(
         url=url,
         static=static,
         open_browser=open_browser,
+        page=page,
         heartbeat=heartbeat,
         origins=origins,
         tracebacks=tracebacks,

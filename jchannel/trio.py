@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, final
 
 import trio
 
-from jchannel._assembly import Assembly, ServerOptions
+from jchannel._assembly import Assembly, PageKind, ServerOptions
 from jchannel._core import peer as core_peer
 from jchannel._core.arguments import PIPE, check_name, check_timeout, pack_call, pack_echo
 from jchannel._core.channel import BLOCK_LEFT, CLOSED, ChannelState, ServerChannel
@@ -695,6 +695,7 @@ async def open_server(
     url: str | None = None,
     static: str | Path | None = None,
     open_browser: bool = False,
+    page: PageKind | None = None,
     heartbeat: float = 15,
     origins: Iterable[str] = (),
     tracebacks: bool = False,
@@ -714,6 +715,10 @@ async def open_server(
         static: A folder of static files to serve, with the client's script inserted into its pages; ``None`` for a
             plain page.
         open_browser: Whether to open the page in the user's browser.
+        page: ``"headless"`` for a page that the server gives itself, in a Chromium without a window: a notebook that no
+            browser shows needs one (``docs/hosts.md``). Starting the server waits until it is connected, at most a
+            minute.
+            ``None`` for none.
         heartbeat: Seconds between two beats of the page, and the most that its answer may take.
         origins: Origins of pages that may connect, such as ``https://hub.example.com``, beside those of this machine
             and of the server itself. ``null`` is that of pages of files, and of every site's sandboxed frames. They all
@@ -733,7 +738,9 @@ async def open_server(
             sends: ``"refuse"``, ``"null"`` for a ``null`` in the place of each, or ``"keep"``, to let them travel.
 
     Raises:
-        OSError: The port is taken, or the host is not this machine's. The message names it.
+        OSError: The port is taken, or the host is not this machine's: the message names it. Or no Chromium is found for
+            the page.
+        StateError: Chromium has ended before the page was connected. The message ends with what it said.
         TypeError, ValueError: An argument is not of its kind.
         RuntimeError: trio does not run here. The message says what to use instead.
 
@@ -748,6 +755,7 @@ async def open_server(
             url=url,
             static=static,
             open_browser=open_browser,
+            page=page,
             heartbeat=heartbeat,
             origins=origins,
             tracebacks=tracebacks,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Self, cast
 from urllib.parse import urlsplit
 
-from jchannel._assembly import Assembly, ServerOptions
+from jchannel._assembly import Assembly, PageKind, ServerOptions, find_page_kind
 from jchannel._bridge.handles import ChannelHandle, ServerHandle
 from jchannel._bridge.owner import Owner
 from jchannel._core.arguments import check_timeout
@@ -19,6 +19,7 @@ from jchannel._core.statistics import ChannelStatistics, ServerStatistics
 from jchannel._core.tree import ChannelTree, ServerTree
 from jchannel._notebook.figures import CHANNEL, SERVER, ChannelPanel, ServerPanel
 from jchannel._notebook.former import Formers
+from jchannel._notebook.hosts import Host, PagelessFrontend, Patience, find_host
 from jchannel._notebook.output import ADVICE, NotebookFrontend, find_cell, find_kernel, is_kernel
 from jchannel._notebook.panel import Panel, render
 from jchannel._notebook.widget import Door, Widget, check_door, has_anywidget, open_widget
@@ -39,6 +40,7 @@ class ServerFace:
         *,
         static: str | Path | None = None,
         open_browser: bool = False,
+        page: PageKind | None = None,
         origins: Iterable[str] = (),
         tracebacks: bool = False,
         limits: Limits | None = None,
@@ -51,12 +53,14 @@ class ServerFace:
     ) -> None:
         self._door = check_door(door)
         conversion = Conversion(default, nan)
+        page = find_page_kind() if page is None and not open_browser else page
         #: What is the same where the same server is asked for again.
         self._arguments: dict[str, Any] = {
             "host": host,
             "port": port,
             "url": url,
             "heartbeat": heartbeat,
+            "page": page,
             "static": static,
             "origins": origins,
             "tracebacks": tracebacks,
@@ -72,7 +76,7 @@ class ServerFace:
         self._secure = ssl_context is not None
         self._host = host
         self._url = url
-        self._notebook = not open_browser and static is None if notebook is None else notebook
+        self._notebook = not open_browser and page is None and static is None if notebook is None else notebook
         self._frontend: NotebookFrontend | None = None
         self._panel: ServerPanel | None = None
         options = ServerOptions(
@@ -81,6 +85,7 @@ class ServerFace:
             url=url,
             static=static,
             open_browser=open_browser,
+            page=page,
             heartbeat=heartbeat,
             origins=origins,
             tracebacks=tracebacks,
@@ -104,10 +109,20 @@ class ServerFace:
         return {"text/plain": repr(self), "text/html": assembly.desk.panels.render(self._panel)}
 
     def _meet_notebook(self, _: object = None) -> None:
-        """Where a server that was just started runs in a notebook's kernel, let the notebook connect its page."""
+        """Where a server that was just started runs in a notebook's kernel, let the notebook connect its page.
+
+        Where the notebook has no page, requests that find none say so.
+        """
         assembly = self._handle.assembly
-        if assembly is None or not self._handle.is_running or not self._notebook or not is_kernel():
+        if assembly is None or not self._handle.is_running or not self._notebook:
             return
+        host = find_host()
+        if host is not None and host.patience is not Patience.WAIT:
+            self._meet_pageless_host(assembly, host)
+        elif is_kernel():
+            self._meet_page(assembly, ADVICE if host is None else host.advice)
+
+    def _meet_page(self, assembly: Assembly, advice: str) -> None:
         server = assembly.server
         if self._frontend is None or self._frontend.claims is not assembly.desk:
             self._frontend = NotebookFrontend(
@@ -121,7 +136,7 @@ class ServerFace:
                 door=self._door,
                 make_widget=self._find_widgets(assembly),
             )
-            server.advice = ADVICE
+            server.advice = advice
             self._handle.on_page_wanted = self._frontend.show_if_alone
             self._handle.make_place = self._frontend.make_place
         self._frontend.show_if_alone()
@@ -131,6 +146,17 @@ class ServerFace:
         if not has_anywidget():
             return None
         return partial(open_widget, assembly.server, assembly.desk, self._handle.portal.post, find_kernel())
+
+    def _meet_pageless_host(self, assembly: Assembly, host: Host) -> None:
+        server = assembly.server
+        server.advice = host.advice
+        frontend = PagelessFrontend(
+            host,
+            server.url,
+            is_alone=partial(_is_alone, self._handle.started_owner, server),
+            is_open_to_others=lambda: assembly.is_open_to_others,
+        )
+        self._handle.on_page_wanted = frontend.want_page
 
     def _find_former(self) -> Self | None:
         """Return the server that the present cell has started with the same arguments when it was run before.
@@ -179,7 +205,9 @@ class ServerFace:
         Raises:
             ClosedError: The server has not been started.
         """
-        return str(self._handle.server.token)  # For whoever asks for it, it is shown.
+        token = str(self._handle.server.token)  # For whoever asks for it, it is shown.
+        self._note_others()
+        return token
 
     @property
     def page_url(self) -> str:
@@ -188,7 +216,9 @@ class ServerFace:
         Raises:
             ClosedError: The server has not been started.
         """
-        return self._handle.server.page_url
+        url = self._handle.server.page_url
+        self._note_others()
+        return url
 
     def issue_browser_url(self) -> str:
         """Return a URL that connects the page of the first who opens it, and nobody's after.
@@ -200,8 +230,14 @@ class ServerFace:
             ClosedError: The server has not been started.
         """
         self._handle.server  # noqa: B018 (it raises)
+        self._note_others()
         assert self._handle.assembly is not None
         return str(self._handle.assembly.issue_browser_url())
+
+    def _note_others(self) -> None:
+        """Note that somebody is given what lets any page connect."""
+        assert self._handle.assembly is not None
+        self._handle.assembly.is_open_to_others = True
 
     def statistics(self) -> ServerStatistics:
         """Return what the server has under way, and what it had since it was started.

@@ -17,7 +17,8 @@ from jchannel._core.addresses import DEFAULT_PORT, open_listeners
 from jchannel._core.nursery import aclose_now
 from jchannel._doctor.findings import Cause, Finding, State, Subject
 from jchannel._guarded import name_of, text_of
-from jchannel.demo.surroundings import can_show_window, find_chromium, how_to_install
+from jchannel._page.chromium import find_chromium, how_to_install
+from jchannel.demo.surroundings import can_show_window
 from jchannel.errors import StateError
 from jchannel.trio import open_peer, open_server
 

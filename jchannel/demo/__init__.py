@@ -2,5 +2,5 @@
 
 Begin with ``show``. ``table`` reads the file, ``handlers`` answers the page, and ``page/`` is the page itself.
 ``stand_in`` is a Python peer that makes the page's calls where there is no browser. ``latency`` measures calls,
-``chromium`` runs a browser without a window, ``surroundings`` looks for one, and ``report`` prints.
+``chromium`` takes the picture of a page without a window, ``surroundings`` looks for a display, and ``report`` prints.
 """

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Final
 
 import trio
 
+from jchannel._page.chromium import headless_flags
+
 __all__ = ["BrowserError", "run_chromium"]
 
 _FLAGS: Final = (
-    "--headless",
     "--timeout=120000",  # Milliseconds until it ends even if the page is never finished.
-    "--window-size=1280,800",
     "--force-device-scale-factor=2",
     "--hide-scrollbars",
-    "--no-first-run",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",  # Containers have little of that memory.
-    "--disable-background-networking",
-    "--disable-extensions",
 )
-_ROOT_FLAGS: Final = ("--no-sandbox",)  # Chromium refuses to run as root with it.
 
 
 class BrowserError(Exception):
@@ -46,11 +38,10 @@ async def run_chromium(executable: str, url: str, screenshot: Path) -> None:
 
     Cancelling it ends Chromium.
     """
-    flags = _ROOT_FLAGS if sys.platform != "win32" and os.geteuid() == 0 else ()
     with tempfile.TemporaryDirectory(prefix="jchannel-demo-", ignore_cleanup_errors=True) as profile:
         files = [f"--user-data-dir={profile}", f"--screenshot={screenshot}"]
         result = await trio.run_process(
-            [executable, *_FLAGS, *flags, *files, url],
+            [executable, *headless_flags(), *_FLAGS, *files, url],
             stdout=subprocess.DEVNULL,
             capture_stderr=True,
             check=False,

@@ -11,12 +11,13 @@ from typing import Final
 
 import trio
 
+from jchannel._page.chromium import find_chromium, how_to_install
 from jchannel.demo.chromium import BrowserError, run_chromium
 from jchannel.demo.handlers import ChartHandler, LiveHandler
 from jchannel.demo.latency import WrongAnswerError, measure
 from jchannel.demo.report import print_figures, report_step
 from jchannel.demo.stand_in import stand_in
-from jchannel.demo.surroundings import can_show_window, find_chromium, how_to_install
+from jchannel.demo.surroundings import can_show_window
 from jchannel.demo.table import DataError, read_table
 from jchannel.errors import PageLostError, RemoteError, StateError
 from jchannel.trio import Channel, Server, open_peer, open_server

@@ -155,6 +155,7 @@ export class FakeEnvironment implements Environment {
   holdsBack = true;
   luck = 0.5;
   readonly elements: { readonly channel: number; isRemoved: boolean }[] = [];
+  readonly blockers: ((url: string) => void)[] = [];
   watchers: LifeEvents[] = [];
 
   hasHttp = true;
@@ -225,8 +226,18 @@ export class FakeEnvironment implements Environment {
     };
   }
 
-  onBlocked(): () => void {
-    return () => undefined;
+  onBlocked(listener: (url: string) => void): () => void {
+    this.blockers.push(listener);
+    return () => {
+      this.blockers.splice(this.blockers.indexOf(listener), 1);
+    };
+  }
+
+  /** Simulate that the page's policy has blocked a connection. */
+  block(url: string): void {
+    for (const listener of [...this.blockers]) {
+      listener(url);
+    }
   }
 
   /** Simulate that the browser has put the page away. */

@@ -1,22 +1,19 @@
 """What the demo finds on a machine."""
 
-import shutil
 import sys
 import webbrowser
-from pathlib import Path
 
 import pytest
 
-from jchannel.demo.surroundings import can_show_window, find_chromium, how_to_install
+from jchannel.demo.surroundings import can_show_window
 
 
 @pytest.fixture(autouse=True)
 def _bare_linux(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Linux without a display and without a browser."""
+    """A Linux without a display."""
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    monkeypatch.setattr(shutil, "which", lambda _command: None)
     monkeypatch.setattr(webbrowser, "get", object)
 
 
@@ -43,26 +40,3 @@ def test_there_is_no_window_without_a_browser(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(webbrowser, "get", get)
     assert not can_show_window()
-
-
-def test_there_may_be_no_chromium() -> None:
-    assert find_chromium() is None
-
-
-def test_the_first_chromium_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = ("google-chrome", "chromium-browser")
-    monkeypatch.setattr(shutil, "which", lambda command: f"/bin/{command}" if command in there else None)
-    assert find_chromium() == Path("/bin/chromium-browser")
-
-
-@pytest.mark.parametrize(
-    ("system", "command"),
-    [
-        ("linux", "sudo apt install chromium"),
-        ("darwin", "brew install --cask chromium"),
-        ("win32", "winget install Google.Chrome"),
-    ],
-)
-def test_how_to_install_depends_on_the_system(monkeypatch: pytest.MonkeyPatch, system: str, command: str) -> None:
-    monkeypatch.setattr(sys, "platform", system)
-    assert how_to_install() == command

@@ -4,14 +4,16 @@ import asyncio
 import contextvars
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import jchannel.sync
-from jchannel.errors import ClosedError
+from jchannel._bridge import faces
+from jchannel._notebook.hosts import Host, Patience
+from jchannel.errors import ClosedError, StateError
 from jchannel.server import Server, start
 from jchannel.trio import PageStatus
 from tests.notebook.kernel import FakeKernel
@@ -215,3 +217,66 @@ class _ConnectsAnother:
 
     def __call__(self, _: object) -> None:
         self.peer.__enter__()
+
+
+@pytest.fixture
+def in_host(monkeypatch: pytest.MonkeyPatch) -> Callable[[Patience], None]:
+    """Makes something that is known run the cells."""
+
+    def set_host(patience: Patience) -> None:
+        monkeypatch.setattr(faces, "find_host", lambda: Host("it is a test that runs this cell", patience))
+
+    return set_host
+
+
+def test_where_nobody_can_open_a_page_what_waits_for_one_is_refused_and_no_output_is_shown(
+    kernel: FakeKernel, in_host: Callable[[Patience], None]
+) -> None:
+    in_host(Patience.REFUSE)
+
+    async def program() -> None:
+        async with Server(port=0) as server:
+            for wait in (lambda: server.open("() => 1"), server.wait_page):
+                with pytest.raises(StateError, match=r"^no page is connected to .*; it is a test that runs this cell$"):
+                    await wait()
+
+    asyncio.run(program())
+    assert kernel.published == []
+
+
+@pytest.mark.parametrize(
+    "take", [lambda server: server.page_url, lambda server: server.token, lambda server: server.issue_browser_url()]
+)
+def test_whoever_has_been_given_what_connects_a_page_may_open_one_so_the_server_waits(
+    kernel: FakeKernel, in_host: Callable[[Patience], None], take: Callable[[jchannel.sync.Server], str]
+) -> None:
+    in_host(Patience.REFUSE)
+
+    with jchannel.sync.Server(port=0) as server:
+        with pytest.raises(StateError):
+            server.wait_page(0)
+        assert take(server)
+        with pytest.raises(TimeoutError, match="it is a test that runs this cell"):
+            server.wait_page(0)
+
+
+def test_where_the_page_is_still_to_come_the_cell_shows_its_output_and_the_advice_is_the_hosts(
+    kernel: FakeKernel, in_host: Callable[[Patience], None]
+) -> None:
+    in_host(Patience.WAIT)
+
+    with jchannel.sync.Server(port=0) as server:
+        with pytest.raises(TimeoutError, match="it is a test that runs this cell"):
+            server.wait_page(0)
+    assert len(kernel.published) == 1
+
+
+def test_a_server_with_a_page_of_its_own_says_nothing_in_any_host(
+    kernel: FakeKernel, in_host: Callable[[Patience], None], tmp_path: Path
+) -> None:
+    in_host(Patience.REFUSE)
+
+    with jchannel.sync.Server(port=0, static=tmp_path) as server:
+        with pytest.raises(TimeoutError, match=r"open server\.page_url in a browser"):
+            server.wait_page(0)
+    assert kernel.published == []

@@ -12,10 +12,14 @@ export function isRefusal(thrown: unknown, socketUrl: string): boolean {
   return name === 'NS_ERROR_CONTENT_BLOCKED' || (name === 'SecurityError' && !mayBeInsecure);
 }
 
-/** Return what a person is to do, in a sentence. */
-export function explainPolicy(streamsUrl: string, socketUrl: string): string {
+/**
+ * Return what a person is to do, in sentences.
+ *
+ * @param directives - The directives that must name the server.
+ */
+export function explainPolicy(streamsUrl: string, socketUrl: string, directives = 'connect-src'): string {
   return (
     `The page's Content Security Policy does not let it connect to the server. Add ${new URL(streamsUrl).origin} and ` +
-    `${new URL(socketUrl).origin} to the policy's connect-src.`
+    `${new URL(socketUrl).origin} to the policy's ${directives}.`
   );
 }

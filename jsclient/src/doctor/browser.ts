@@ -1,6 +1,7 @@
 /** What this browser can do for the client, in this page. */
 
-import { findPermission, type ObservedPage } from './observe.js';
+import { findPermission } from '../notebook/obstacles.js';
+import type { ObservedPage } from './observe.js';
 
 /** One thing that was found, as `jchannel/_doctor/findings.py` has it. */
 export interface Finding {
@@ -20,7 +21,7 @@ export interface BrowserPage extends ObservedPage {
 
 /** Return what this browser can do. */
 export async function examineBrowser(page: BrowserPage): Promise<Finding[]> {
-  const permission = await findPermission(page);
+  const permission = await findPermission(page.navigator);
   return [
     ok(page.navigator.userAgent ?? 'no browser'),
     page.WebSocket === undefined

@@ -4,8 +4,7 @@
  * The causes have the names that `jchannel/_doctor/findings.py` has for them.
  */
 
-import { explainPolicy } from '../connection/policy.js';
-import { isLoopback } from '../notebook/bases.js';
+import { findObstacle } from '../notebook/obstacles.js';
 
 /** Why a page cannot connect; or `no-page`, where nothing prevents it. */
 export type Cause =
@@ -42,15 +41,10 @@ export interface Diagnosis {
   readonly text: string;
 }
 
-const THROUGH_PROXY = 'or reach the server through a proxy with HTTPS, and pass its address as url=';
-
 /** Return why the page cannot connect, by what it has observed. */
 export function diagnose(observations: Observations): Diagnosis {
   const { base, isBlocked, answer } = observations;
-  if (isBlocked) {
-    return { cause: 'policy', text: explainPolicy(base, base.replace(/^http/u, 'ws')) };
-  }
-  if (answer === null) {
+  if (answer === null || isBlocked) {
     return explainSilence(observations);
   }
   if (answer.status >= 500) {
@@ -60,26 +54,14 @@ export function diagnose(observations: Observations): Diagnosis {
   return explainAnswer(observations, readStatus(answer.body));
 }
 
-function explainSilence({ page, base, permission }: Observations): Diagnosis {
-  const isForeign = isLoopback(base) && !isLoopback(page);
-  if (page.startsWith('https:') && base.startsWith('http:') && !isLoopback(base)) {
-    const text = `This page came over HTTPS, and ${base} is plain HTTP, which browsers do not let it connect to. Give the`;
-    return { cause: 'mixed-content', text: `${text} server TLS (ssl_context=), ${THROUGH_PROXY}.` };
-  }
-  if (isForeign && page.startsWith('http:')) {
-    const text = `This page came from another machine over plain HTTP, and browsers let no such page reach ${base}.`;
-    return { cause: 'local-network', text: `${text} Open it over HTTPS, ${THROUGH_PROXY}.` };
-  }
-  if (permission === 'denied') {
-    const text = `The browser does not let this page reach ${base}: its permission for the local network is denied. Allow it`;
-    return { cause: 'local-network', text: `${text} in the settings of this site, ${THROUGH_PROXY}.` };
-  }
-  if (isForeign && permission === 'prompt') {
-    const text = `The browser asks whether this page may reach ${base}, and has no answer yet. Allow it,`;
-    return { cause: 'local-network', text: `${text} ${THROUGH_PROXY}.` };
-  }
+function explainSilence({ page, base, isBlocked, permission }: Observations): Diagnosis {
   const text = `Nothing answers at ${base}: the program or the kernel that had the server has ended, or this is another port.`;
-  return { cause: 'refused-port', text: `${text} Start it again, and open the address that it gives.` };
+  return (
+    findObstacle({ page, isSecure: page.startsWith('https:'), base, blocking: isBlocked ? 'connect-src' : '', permission }) ?? {
+      cause: 'refused-port',
+      text: `${text} Start it again, and open the address that it gives.`,
+    }
+  );
 }
 
 function explainAnswer({ base, goodbye }: Observations, status: Record<string, unknown>): Diagnosis {

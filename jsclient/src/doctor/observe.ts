@@ -2,6 +2,7 @@
 
 import type { Environment } from '../connection/environment.js';
 import { isRefusal } from '../connection/policy.js';
+import { findPermission } from '../notebook/obstacles.js';
 import { hmac } from '../notebook/sha256.js';
 import type { Observations } from './diagnosis.js';
 
@@ -10,9 +11,6 @@ export const TIMEOUT = 5;
 
 /** A subprotocol that no server speaks: it says why it refuses it, and looks at the token and the origin before. */
 const SUBPROTOCOL = 'jchannel.doctor';
-
-/** The names of the permission to reach this machine, the newest first. */
-const PERMISSIONS = ['loopback-network', 'local-network-access'];
 
 /** The part of a page that is needed. */
 export interface ObservedPage {
@@ -44,25 +42,11 @@ export async function observe(url: string, page: ObservedPage, environment: Envi
   try {
     const answer = await askStatus(base, token, environment);
     const goodbye = await Promise.race([blocked, openSocket(base, token, block, environment)]);
-    return { page: page.location.href, base, isBlocked, permission: await findPermission(page), answer, goodbye };
+    const permission = await findPermission(page.navigator);
+    return { page: page.location.href, base, isBlocked, permission, answer, goodbye };
   } finally {
     stop();
   }
-}
-
-/** Return the permission to reach this machine; `null` where the browser knows none. */
-export async function findPermission({ navigator }: ObservedPage): Promise<PermissionState | null> {
-  for (const name of PERMISSIONS) {
-    try {
-      const status = await navigator.permissions?.query({ name });
-      if (status !== undefined) {
-        return status.state;
-      }
-    } catch {
-      // It does not know that name.
-    }
-  }
-  return null;
 }
 
 function splitUrl(url: string): { readonly base: string; readonly token: string } {

@@ -13,6 +13,7 @@ import { readStorage, storageKeyOf, type OutputConfig } from './config.js';
 import { Desk, type ProofResult } from './desk.js';
 import { Elements } from './elements.js';
 import { holdName, type HeldName } from './names.js';
+import { explainSilence } from './obstacles.js';
 import { Output, type OutputState } from './output.js';
 import { Panels } from './panels.js';
 import { openProvenSocket } from './proven-socket.js';
@@ -51,6 +52,11 @@ const WORDS = new Map([
 const NO_COMM =
   'the door “comm” was asked for, and this front end shows no widgets. Install ipywidgets where Jupyter runs, and reload ' +
   'the page.';
+const MUTE =
+  'not connected. The server takes connections, and does not answer: its kernel is stopped, or runs code that lets no ' +
+  'other thread run. Interrupt the kernel, and run the cell again.';
+const STORES_NOTHING =
+  ' The browser lets this page store nothing, so it does not come back by itself after a reload: run the cell again then.';
 const NO_ADDRESS =
   'this page knows no address of the kernel’s machine: give the server the URL under which the page reaches it, as in ' +
   'jchannel.start(url=…).';
@@ -89,6 +95,7 @@ export class NotebookConnection extends EventTarget {
   #token = '';
   #name: HeldName | undefined;
   #words = '';
+  #storesNothing = false;
   #timer: unknown;
 
   constructor(server: string, environment: Environment) {
@@ -116,7 +123,7 @@ export class NotebookConnection extends EventTarget {
   get words(): string {
     switch (this.state) {
       case 'connected':
-        return `connected ${this.#place}.`;
+        return `connected ${this.#place}.${this.#storesNothing ? STORES_NOTHING : ''}`;
       case 'waiting':
         return 'the connection was lost. Trying again.';
       case 'stopped':
@@ -165,8 +172,21 @@ export class NotebookConnection extends EventTarget {
 
   /** Connect, and return why that is not possible; an empty string if it is. */
   async #connect(config: OutputConfig): Promise<string> {
-    const stored = this.#read();
+    const blocked: string[] = [];
+    const stop = this.#environment.onBlocked((url) => blocked.push(url));
     const doors = findDoors(config, globalThis);
+    try {
+      const words = await this.#connectBy(doors, config);
+      const isSilent = words === GONE || words === MUTE;
+      const bases = doors.map(({ url }) => url);
+      return isSilent ? ((await explainSilence(bases, blocked, 'connect-src')) ?? words) : words;
+    } finally {
+      stop();
+    }
+  }
+
+  async #connectBy(doors: readonly Base[], config: OutputConfig): Promise<string> {
+    const stored = this.#read();
     if (stored !== null && stored.token !== '') {
       const former = doors.find(({ url }) => url === stored.base) ?? { door: 'port', url: stored.base };
       const order = [former, ...doors.filter(({ url }) => url !== stored.base)];
@@ -174,11 +194,12 @@ export class NotebookConnection extends EventTarget {
       if (found !== undefined && result === 'proven') {
         return this.#open(found, this.#explain(doors, found), stored.token, stored.client);
       }
-      return this.#openComm(doors, stored.client, GONE);
+      return this.#openComm(doors, stored.client, result === 'mute' ? MUTE : GONE);
     }
     const [result, found] = await this.#find(doors, (desk) => desk.proveTicket(config.ticket));
     if (found === undefined) {
-      const words = config.door === 'comm' ? NO_COMM : doors.length === 0 ? NO_ADDRESS : GONE;
+      const unheard = doors.length === 0 ? NO_ADDRESS : result === 'mute' ? MUTE : GONE;
+      const words = config.door === 'comm' ? NO_COMM : unheard;
       return this.#openComm(doors, stored?.client ?? null, words);
     }
     const desk = new Desk(found.url, this.server, this.#environment);
@@ -196,13 +217,15 @@ export class NotebookConnection extends EventTarget {
     doors: readonly Base[],
     ask: (desk: Desk) => Promise<ProofResult>,
   ): Promise<[ProofResult, Base | undefined]> {
+    let failure: ProofResult = 'silent';
     for (const base of doors) {
       const result = await ask(new Desk(base.url, this.server, this.#environment));
       if (result === 'proven' || result === 'refused') {
         return [result, base];
       }
+      failure = result === 'mute' ? result : failure;
     }
-    return ['silent', undefined];
+    return [failure, undefined];
   }
 
   /** Return why no better door than this one can be used. */
@@ -259,6 +282,11 @@ export class NotebookConnection extends EventTarget {
       openSocket: (url: string, protocols: string[]) =>
         openProvenSocket(prove, () => this.#environment.openSocket(url, protocols)),
     });
+    let isBlocked = false;
+    // Before the client's own listener, which stops it.
+    const stopBlocked = this.#environment.onBlocked((url) => {
+      isBlocked ||= url.startsWith(base.replace(/^http/u, 'ws'));
+    });
     const client = connectFrom(environment, {
       url: base,
       token,
@@ -267,16 +295,19 @@ export class NotebookConnection extends EventTarget {
     });
     this.#asker = desk;
     this.#place = `to ${new URL(base).host}`;
-    this.#use(client, token, (words) => (result === 'foreign' ? GONE : words));
+    this.#use(client, token, (words, message) => {
+      stopBlocked();
+      return result === 'foreign' ? GONE : isBlocked ? message : words;
+    });
     return '';
   }
 
-  /** @param explain - Returns why the client has stopped, given what is said of that in general. */
-  #use(client: Client, token: string, explain: (words: string) => string): void {
+  /** @param explain - Returns why the client has stopped, given what is said of that in general, and by the client. */
+  #use(client: Client, token: string, explain: (words: string, message: string) => string): void {
     client.addEventListener('statechange', () => {
       if (client.stopReason !== null) {
         const { reason, message } = client.stopReason;
-        this.#words = explain(WORDS.get(reason) ?? message);
+        this.#words = explain(WORDS.get(reason) ?? message, message);
         this.#releaseName();
       }
       this.#change();
@@ -350,7 +381,7 @@ export class NotebookConnection extends EventTarget {
     try {
       sessionStorage.setItem(storageKeyOf(this.server), JSON.stringify(stored));
     } catch {
-      // A page that is not allowed to store anything does not connect again after a reload.
+      this.#storesNothing = true;
     }
   }
 }

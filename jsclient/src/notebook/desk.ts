@@ -19,15 +19,17 @@ export const DESK_TIMEOUT = 5;
  * - `proven`: it is the server;
  * - `refused`: the ticket was used or has expired;
  * - `foreign`: it is another server or another program;
- * - `silent`: there was no answer.
+ * - `silent`: there was no answer;
+ * - `mute`: there was none in time, though nothing has refused the request.
  */
-export type ProofResult = 'proven' | 'refused' | 'foreign' | 'silent';
+export type ProofResult = 'proven' | 'refused' | 'foreign' | 'silent' | 'mute';
 
 /** The desk of one server at one base URL. */
 export class Desk implements Asker {
   readonly #url: string;
   readonly #server: string;
   readonly #environment: Environment;
+  #isMute = false;
 
   constructor(base: string, server: string, environment: Environment) {
     this.#url = `${base}/jchannel/notebook/${server}`;
@@ -74,7 +76,7 @@ export class Desk implements Asker {
     const nonce = this.#environment.newName();
     const answer = await this.#ask(`proof?nonce=${nonce}${query}`, {});
     if (answer === null) {
-      return 'silent';
+      return this.#isMute ? 'mute' : 'silent';
     }
     if (answer['refused'] !== undefined) {
       return 'refused';
@@ -84,8 +86,10 @@ export class Desk implements Asker {
 
   /** Return the answer to a request; an empty object if it is not the desk's, and `null` if there is none. */
   async #ask(path: string, options: RequestInit): Promise<Record<string, unknown> | null> {
+    this.#isMute = false;
     const abort = new AbortController();
     const timer = this.#environment.setTimeout(() => {
+      this.#isMute = true;
       abort.abort();
     }, DESK_TIMEOUT * 1000);
     try {

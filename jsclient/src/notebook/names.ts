@@ -20,8 +20,8 @@ export interface HeldName {
  * Return a name, and hold its lock.
  *
  * @param stored - The name that the tab has stored.
- * @param locks - The browser's locks, which only pages of secure origins have. Without them the stored name is used
- *   unlocked.
+ * @param locks - The browser's locks, which only pages of secure origins have. Without them, and where the browser
+ *   refuses them, as in a frame that may not store anything, the name is used unlocked.
  */
 export async function holdName(
   stored: string | null,
@@ -42,7 +42,7 @@ export async function holdName(
         resolve(end);
       });
     locks.request(`jchannel ${name}`, { signal: abort.signal }, hold).catch(() => {
-      resolve(null);
+      resolve(abort.signal.aborted ? null : () => undefined);
     });
   });
   environment.clearTimeout(timer);

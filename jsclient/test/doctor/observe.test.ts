@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { findPermission, observe, TIMEOUT, type ObservedPage } from '../../src/doctor/observe.js';
+import { observe, TIMEOUT, type ObservedPage } from '../../src/doctor/observe.js';
+import { findPermission } from '../../src/notebook/obstacles.js';
 import { hmac } from '../../src/notebook/sha256.js';
 import { FakeEnvironment } from '../fakes.js';
 
@@ -16,23 +17,11 @@ function pageWith(query: (name: string) => Promise<{ state: string }>): Observed
   };
 }
 
-/** An environment in which a policy may block connections. */
-class GuardedEnvironment extends FakeEnvironment {
-  block: (url: string) => void = () => undefined;
-
-  override onBlocked(listener?: (url: string) => void): () => void {
-    this.block = (url) => listener?.(url);
-    return () => {
-      this.block = () => undefined;
-    };
-  }
-}
-
-let environment: GuardedEnvironment;
+let environment: FakeEnvironment;
 
 beforeEach(() => {
   vi.useFakeTimers();
-  environment = new GuardedEnvironment();
+  environment = new FakeEnvironment();
 });
 
 afterEach(() => {
@@ -121,15 +110,15 @@ describe('a WebSocket', () => {
 
 describe('the permission', () => {
   test('has the newest name that the browser knows', async () => {
-    expect(await findPermission(pageWith((name) => Promise.resolve({ state: name })))).toBe('loopback-network');
+    expect(await findPermission(pageWith((name) => Promise.resolve({ state: name })).navigator)).toBe('loopback-network');
     const older = pageWith((name) =>
       name === 'local-network-access' ? Promise.resolve({ state: 'prompt' }) : Promise.reject(new TypeError('unknown')),
     );
-    expect(await findPermission(older)).toBe('prompt');
+    expect(await findPermission(older.navigator)).toBe('prompt');
   });
 
   test('is not known to every browser', async () => {
-    expect(await findPermission(pageWith(() => Promise.reject(new TypeError('unknown'))))).toBeNull();
-    expect(await findPermission(page)).toBeNull();
+    expect(await findPermission(pageWith(() => Promise.reject(new TypeError('unknown'))).navigator)).toBeNull();
+    expect(await findPermission(page.navigator)).toBeNull();
   });
 });

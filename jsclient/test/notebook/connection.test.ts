@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { storageKeyOf, type OutputConfig } from '../../src/notebook/config.js';
 import { GRACE, NotebookConnection } from '../../src/notebook/connection.js';
+import { DESK_TIMEOUT } from '../../src/notebook/desk.js';
 import { LOCK_WAIT } from '../../src/notebook/names.js';
 import { PANEL_INTERVAL } from '../../src/notebook/panels.js';
 import { FakeEnvironment, FakeServer } from '../fakes.js';
@@ -129,6 +130,7 @@ describe('a page', () => {
     add();
     await desk.welcome();
     expect(connection.state).toBe('connected');
+    expect(connection.words).toContain('connected to localhost:8889. The browser lets this page store nothing');
   });
 
   test('takes another name than that of a page which lives', async () => {
@@ -606,5 +608,62 @@ describe('a page with a widget', () => {
     await vi.advanceTimersByTimeAsync(8000);
     model.welcome();
     expect(connection.state).toBe('connected');
+  });
+});
+
+describe('what stands in the way is named', () => {
+  test('a policy that blocks the first request', async () => {
+    desk.bases = [];
+    page.labConfig = null;
+    add();
+    environment.block('http://localhost:8889/jchannel/notebook/server/proof');
+    environment.block('http://localhost:1/other');
+    await desk.settle();
+    expect(connection.words).toContain('not connected. The page\'s Content Security Policy does not let it connect');
+    expect(environment.blockers).toHaveLength(0);
+  });
+
+  test('a policy that blocks the socket alone', async () => {
+    add();
+    await desk.settle();
+    environment.block('ws://localhost:1/other');
+    environment.block('ws://localhost:8889/socket');
+    expect(connection.words).toContain('ws://localhost:8889 to the policy\'s connect-src');
+    expect(environment.blockers).toHaveLength(0);
+  });
+
+  test('a permission that was denied', async () => {
+    page.permission = 'denied';
+    desk.bases = [];
+    add();
+    await desk.settle();
+    expect(connection.words).toContain('its permission for the local network is denied');
+  });
+
+  test('plain HTTP beside a page that came over HTTPS', async () => {
+    begin('https://hub.example/lab');
+    desk.bases = [];
+    add({ url: 'http://10.0.0.1:8889' });
+    await desk.settle();
+    expect(connection.words).toContain('This page came over HTTPS, and http://10.0.0.1:8889 is plain HTTP');
+  });
+
+  test.each([true, false])('a server that does not answer, remembered or not', async (isRemembered) => {
+    page.labConfig = null;
+    if (isRemembered) {
+      remember();
+    }
+    add();
+    await vi.advanceTimersByTimeAsync(DESK_TIMEOUT * 1000);
+    expect(connection.words).toContain('takes connections, and does not answer');
+  });
+
+  test('a server that does not answer is named after one that is not there', async () => {
+    add();
+    desk.bases = [];
+    await vi.advanceTimersByTimeAsync(DESK_TIMEOUT * 1000);
+    environment.exchanges[1]?.fail(new TypeError('Failed to fetch'));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(connection.words).toContain('takes connections, and does not answer');
   });
 });

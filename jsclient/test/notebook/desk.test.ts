@@ -60,7 +60,7 @@ describe('a proof', () => {
 
     const late = desk.proveToken(TOKEN);
     await vi.advanceTimersByTimeAsync(DESK_TIMEOUT * 1000);
-    expect(await late).toBe('silent');
+    expect(await late).toBe('mute');
     expect(environment.exchange.signal.aborted).toBe(true);
   });
 });

@@ -74,18 +74,23 @@ export class FakePage {
   sight: FakeSight | undefined;
   document: { hidden: boolean };
   mayStore = true;
+  /** The permission to reach this machine. */
+  permission: PermissionState = 'granted';
+  readonly policy = new EventTarget();
   /** JupyterLab's configuration, as the text of its element. */
   labConfig: string | null = JSON.stringify({ baseUrl: '/user/me/' });
   readonly body = { dataset: {} as Record<string, string> };
   currentScript = new FakeScript();
 
   constructor(url = 'http://localhost:8888/lab') {
-    const { protocol, hostname, origin } = new URL(url);
+    const { protocol, hostname, origin, href } = new URL(url);
     const observers = this.observers;
-    vi.stubGlobal('location', { protocol, hostname, origin });
+    vi.stubGlobal('location', { protocol, hostname, origin, href });
+    vi.stubGlobal('isSecureContext', protocol === 'https:' || hostname === 'localhost');
     this.document = this.#makeDocument();
     vi.stubGlobal('document', this.document);
-    vi.stubGlobal('navigator', { locks: this.locks });
+    const query = (): Promise<unknown> => Promise.resolve({ state: this.permission });
+    vi.stubGlobal('navigator', { locks: this.locks, permissions: { query } });
     vi.stubGlobal(
       'MutationObserver',
       class extends FakeObserver {
@@ -145,6 +150,12 @@ export class FakePage {
     }
   }
 
+  /** Report that the page's policy has blocked something. */
+  block(blockedURI: string, disposition = 'enforce'): void {
+    const details = { blockedURI, disposition, effectiveDirective: 'connect-src' };
+    this.policy.dispatchEvent(Object.assign(new Event('securitypolicyviolation'), details));
+  }
+
   #checkStorage(): void {
     if (!this.mayStore) {
       throw new DOMException('not allowed', 'SecurityError');
@@ -159,6 +170,8 @@ export class FakePage {
       getElementsByClassName: (name: string) => (name === 'jchannel-element' ? this.places : this.panels),
       currentScript,
       head: { append: (script: FakeScript) => this.scripts.push(script) },
+      addEventListener: this.policy.addEventListener.bind(this.policy),
+      removeEventListener: this.policy.removeEventListener.bind(this.policy),
       getElementById: (id: string) =>
         id === 'jupyter-config-data' && this.labConfig !== null ? { textContent: this.labConfig } : null,
       querySelectorAll: () => this.outputs,

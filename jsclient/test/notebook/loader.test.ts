@@ -122,3 +122,35 @@ test('takes no harm from an element that only looks like an output', async () =>
   delete other.dataset['jchannel'];
   await expect(load()).rejects.toThrow('JSON');
 });
+
+test('names the policy that blocks the client', async () => {
+  const output = page.addOutput();
+  await load();
+  page.block('http://localhost:8889/elsewhere.js', 'report');
+  page.block(script().src);
+  script().onerror();
+  script().onerror();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(output.textContent).toContain('not connected. The page\'s Content Security Policy');
+});
+
+test('says that nothing answers so far, and takes the client that comes all the same', async () => {
+  const output = page.addOutput();
+  await load();
+  await vi.advanceTimersByTimeAsync(3000);
+  expect(output.textContent).toContain('does not answer so far');
+  const taken = registerClient();
+  script().onload();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(taken).toHaveLength(1);
+});
+
+test('says nothing of a client that comes while it looks for what stands in its way', async () => {
+  const output = page.addOutput();
+  await load();
+  vi.advanceTimersByTime(3000);
+  registerClient();
+  script().onload();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(output.textContent).toBe('');
+});

@@ -32,6 +32,15 @@ test('a page whose name another page holds gets a new one', async () => {
   expect((await held).name).toBe('random-name');
 });
 
+test('a page whose browser refuses locks takes the name unlocked, once', async () => {
+  const request = vi.fn(() => Promise.reject(new DOMException('Access to the Locks API is denied.', 'SecurityError')));
+  const { name, release } = await holdName(null, { request }, new FakeEnvironment());
+  expect(name).toBe('random-name');
+  expect(request).toHaveBeenCalledTimes(1);
+  expect(vi.getTimerCount()).toBe(0);
+  release();
+});
+
 test('without locks the remembered name is taken', async () => {
   const { name, release } = await holdName('mine', undefined, new FakeEnvironment());
   expect(name).toBe('mine');

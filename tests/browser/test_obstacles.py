@@ -1,0 +1,140 @@
+"""What stands between a notebook's page and its server: each obstacle is named where the page shows the output.
+
+The page is none of a front end's: it has an output, as a kernel shows it, and what the test lets stand in its way.
+"""
+
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+
+from jchannel._assembly import Assembly, ServerOptions
+from jchannel._notebook.output import NotebookFrontend
+from jchannel.trio import Server
+from tests.browser.chromium import BrowserThread, PageHandle
+
+LINE = "document.querySelector('[data-jchannel]').textContent"
+
+
+@contextmanager
+def serving(
+    body: str, headers: Mapping[str, str] | None = None, *, frame: str = "", context: ssl.SSLContext | None = None
+) -> Iterator[str]:
+    """A server with a page, and one for a frame in it; the address of the first."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            for name, value in {"content-type": "text/html; charset=utf-8", **(headers or {})}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write((frame if self.path == "/frame" else body).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"{'http' if context is None else 'https'}://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def render(assembly: Assembly, *, port: int | None = None, url: str | None = None) -> str:
+    """The HTML of an output that connects its page to a server."""
+    server = assembly.server
+    frontend = NotebookFrontend(
+        assembly.desk,
+        host="localhost",
+        port=port or urlsplit(server.url).port or 0,
+        url=url,
+        is_alone=lambda: True,
+        count_pages=lambda: server.pages,
+    )
+    return f"<!doctype html><link rel=icon href=data:,><body>{frontend._render()}"
+
+
+@asynccontextmanager
+async def kernel(*origins: str) -> AsyncIterator[Assembly]:
+    assembly = Assembly(ServerOptions(port=0, origins=origins))
+    async with assembly.open():
+        yield assembly
+
+
+async def line_of(page: PageHandle, words: str) -> str:
+    """Wait until the output's line contains words, and return the line."""
+    line: str = await page.wait_for(f"{LINE}.includes({words!r}) && {LINE}")
+    return line
+
+
+async def test_a_frame_without_storage_and_locks_connects_and_says_that_it_does_not_come_back(
+    browser: BrowserThread,
+) -> None:
+    # The origin of such a frame is nobody's.
+    async with kernel("null") as assembly:
+        frame = '<!doctype html><body><iframe sandbox="allow-scripts" src="/frame"></iframe>'
+        with serving(frame, frame=render(assembly)) as url:
+            await browser.open(url)
+            code = f"(channel) => {{ channel.handler = {{line: () => {LINE}}}; }}"
+            async with Server.create(assembly).open_channel(code, timeout=60) as channel:
+                line = await channel.call("line", timeout=60)
+    assert "connected to 127.0.0.1:" in line
+    assert "The browser lets this page store nothing, so it does not come back by itself after a reload" in line
+
+
+@pytest.mark.parametrize(
+    ("policy", "allowed"),
+    [
+        ("script-src 'unsafe-inline'", "script-src 'unsafe-inline' {http} {ws}; connect-src {http} {ws}"),
+        ("connect-src 'self'", "connect-src 'self' {http} {ws}"),
+        ("connect-src {http}", "connect-src {http} {ws}"),
+    ],
+    ids=["script", "request", "socket"],
+)
+async def test_a_policy_is_named_with_what_to_add_to_it_and_that_helps(
+    browser: BrowserThread, policy: str, allowed: str
+) -> None:
+    async with kernel() as assembly:
+        port = urlsplit(assembly.server.url).port
+        sources = {"http": f"http://127.0.0.1:{port}", "ws": f"ws://127.0.0.1:{port}"}
+        with serving(render(assembly), {"content-security-policy": policy.format(**sources)}) as url:
+            line = await line_of(await browser.open(url), "Policy")
+        assert line.startswith(("jchannel: not connected. The page's", "● jchannel: "))
+        for source in sources.values():
+            assert source in line
+        with serving(render(assembly), {"content-security-policy": allowed.format(**sources)}) as url:
+            await browser.open(url)
+            await assembly.server.wait_page(60)
+
+
+async def test_a_page_over_https_names_a_server_that_is_plain_http(browser: BrowserThread) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with kernel() as assembly:
+        with serving(render(assembly, url="http://192.0.2.1:8889"), context=context) as url:
+            page = await browser.open(url, trusts_all=True)
+            line = await line_of(page, "over HTTPS")
+    assert line.startswith("jchannel: not connected. This page came over HTTPS, and http://192.0.2.1:8889 is plain")
+
+
+async def test_a_server_that_does_not_read_is_named(browser: BrowserThread) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        async with kernel() as assembly:
+            with serving(render(assembly, port=deaf.getsockname()[1])) as url:
+                page = await browser.open("about:blank")
+                # The page has not loaded as long as the server does not answer.
+                await page.evaluate(f"void (location.href = {url!r})")
+                await line_of(page, "the server does not answer so far: its kernel is stopped")

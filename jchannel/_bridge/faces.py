@@ -19,7 +19,9 @@ from jchannel._core.statistics import ChannelStatistics, ServerStatistics
 from jchannel._core.tree import ChannelTree, ServerTree
 from jchannel._notebook.figures import CHANNEL, SERVER, ChannelPanel, ServerPanel
 from jchannel._notebook.former import Formers
-from jchannel._notebook.output import ADVICE, NotebookFrontend, find_cell, find_kernel, is_kernel
+from jchannel._notebook.marimo import ADVICE as MARIMO_ADVICE
+from jchannel._notebook.marimo import is_marimo
+from jchannel._notebook.output import ADVICE, NotebookFrontend, find_cell, find_kernel, is_kernel, is_notebook
 from jchannel._notebook.panel import Panel, render
 from jchannel._notebook.widget import Door, Widget, check_door, has_anywidget, open_widget
 from jchannel._protocol.values import Conversion, Default, Nan
@@ -101,12 +103,13 @@ class ServerFace:
             return {"text/plain": repr(self), "text/html": render(Panel(SERVER, "", "not started", "off"))}
         if self._panel is None or self._panel.server is not assembly.server:
             self._panel = ServerPanel(assembly.server)
-        return {"text/plain": repr(self), "text/html": assembly.desk.panels.render(self._panel)}
+        beside = "" if self._frontend is None else self._frontend.render_beside()
+        return {"text/plain": repr(self), "text/html": beside + assembly.desk.panels.render(self._panel)}
 
     def _meet_notebook(self, _: object = None) -> None:
         """Where a server that was just started runs in a notebook's kernel, let the notebook connect its page."""
         assembly = self._handle.assembly
-        if assembly is None or not self._handle.is_running or not self._notebook or not is_kernel():
+        if assembly is None or not self._handle.is_running or not self._notebook or not is_notebook():
             return
         server = assembly.server
         if self._frontend is None or self._frontend.claims is not assembly.desk:
@@ -121,7 +124,7 @@ class ServerFace:
                 door=self._door,
                 make_widget=self._find_widgets(assembly),
             )
-            server.advice = ADVICE
+            server.advice = MARIMO_ADVICE if is_marimo() else ADVICE
             self._handle.on_page_wanted = self._frontend.show_if_alone
             self._handle.make_place = self._frontend.make_place
         self._frontend.show_if_alone()

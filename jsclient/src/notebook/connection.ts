@@ -174,12 +174,12 @@ export class NotebookConnection extends EventTarget {
       if (found !== undefined && result === 'proven') {
         return this.#open(found, this.#explain(doors, found), stored.token, stored.client);
       }
-      return this.#openComm(doors, stored.client, GONE);
+      return this.#openComm(doors, stored.client, this.#gone);
     }
     const [result, found] = await this.#find(doors, (desk) => desk.proveTicket(config.ticket));
     if (found === undefined) {
       const words = config.door === 'comm' ? NO_COMM : doors.length === 0 ? NO_ADDRESS : GONE;
-      return this.#openComm(doors, stored?.client ?? null, words);
+      return this.#openComm(doors, stored?.client ?? null, config.portOnly ?? words);
     }
     const desk = new Desk(found.url, this.server, this.#environment);
     let token = result === 'proven' ? await desk.claim(config.ticket) : null;
@@ -189,6 +189,11 @@ export class NotebookConnection extends EventTarget {
       token = renewed === undefined || renewed === null ? null : await desk.claim(renewed.ticket);
     }
     return token === null ? USED : this.#open(found, this.#explain(doors, found), token, stored?.client ?? null);
+  }
+
+  /** What is said where the server is not reached. */
+  get #gone(): string {
+    return this.#config?.portOnly ?? GONE;
   }
 
   /** Return the first of several doors at which the server is, or a server that refuses the ticket. */
@@ -268,7 +273,7 @@ export class NotebookConnection extends EventTarget {
     });
     this.#asker = desk;
     this.#place = `to ${new URL(base).host}`;
-    this.#use(client, token, (words) => (result === 'foreign' ? GONE : words));
+    this.#use(client, token, (words) => (result === 'foreign' || words === GONE ? this.#gone : words));
     return '';
   }
 

@@ -111,3 +111,19 @@ def test_the_page_of_a_notebook_that_is_edited_connects_over_the_port(page: Page
 @pytest.mark.parametrize("page", ["run"], indirect=True)
 def test_the_page_of_a_notebook_that_is_run_connects_over_the_port(page: Page) -> None:
     check(page)
+
+
+@pytest.mark.parametrize("page", ["edit"], indirect=True)
+def test_the_page_connects_again_after_a_reload_and_after_its_kernel_was_restarted(page: Page) -> None:
+    check(page)
+    former = page.locator(".jchannel-panel").get_attribute("data-jchannel-panel")
+
+    page.reload()
+    check(page)
+    assert page.locator(".jchannel-panel").get_attribute("data-jchannel-panel") == former
+
+    page.get_by_role("button", name="Restart").click()
+    page.get_by_role("alertdialog").get_by_role("button", name="Restart").click()
+    expect(page.locator(f"[data-jchannel-panel='{former}']")).to_have_count(0)  # marimo loads the page again.
+    check(page)
+    assert page.locator(".jchannel-panel").get_attribute("data-jchannel-panel") != former

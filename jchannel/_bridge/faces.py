@@ -21,7 +21,7 @@ from jchannel._notebook.figures import CHANNEL, SERVER, ChannelPanel, ServerPane
 from jchannel._notebook.former import Formers
 from jchannel._notebook.marimo import ADVICE as MARIMO_ADVICE
 from jchannel._notebook.marimo import is_marimo
-from jchannel._notebook.output import ADVICE, NotebookFrontend, find_cell, find_kernel, is_kernel, is_notebook
+from jchannel._notebook.output import ADVICE, NotebookFrontend, find_cell, find_kernel, is_notebook
 from jchannel._notebook.panel import Panel, render
 from jchannel._notebook.widget import Door, Widget, check_door, has_anywidget, open_widget
 from jchannel._protocol.values import Conversion, Default, Nan
@@ -90,7 +90,7 @@ class ServerFace:
             ssl_context=ssl_context,
             conversion=conversion,
         )
-        shares = is_kernel() if share_interpreter is None else share_interpreter
+        shares = is_notebook() if share_interpreter is None else share_interpreter
         self._handle = ServerHandle(partial(Assembly, options), shares_interpreter=shares, conversion=conversion)
 
     def __repr__(self) -> str:

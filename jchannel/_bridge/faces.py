@@ -20,7 +20,9 @@ from jchannel._core.tree import ChannelTree, ServerTree
 from jchannel._notebook.figures import CHANNEL, SERVER, ChannelPanel, ServerPanel
 from jchannel._notebook.former import Formers
 from jchannel._notebook.hosts import Host, PagelessFrontend, Patience, find_host
-from jchannel._notebook.output import ADVICE, NotebookFrontend, find_cell, find_kernel, is_kernel
+from jchannel._notebook.marimo import ADVICE as MARIMO_ADVICE
+from jchannel._notebook.marimo import is_marimo
+from jchannel._notebook.output import ADVICE, NotebookFrontend, find_cell, find_kernel, is_notebook
 from jchannel._notebook.panel import Panel, render
 from jchannel._notebook.widget import Door, Widget, check_door, has_anywidget, open_widget
 from jchannel._protocol.values import Conversion, Default, Nan
@@ -93,7 +95,7 @@ class ServerFace:
             ssl_context=ssl_context,
             conversion=conversion,
         )
-        shares = is_kernel() if share_interpreter is None else share_interpreter
+        shares = is_notebook() if share_interpreter is None else share_interpreter
         self._handle = ServerHandle(partial(Assembly, options), shares_interpreter=shares, conversion=conversion)
 
     def __repr__(self) -> str:
@@ -106,7 +108,8 @@ class ServerFace:
             return {"text/plain": repr(self), "text/html": render(Panel(SERVER, "", "not started", "off"))}
         if self._panel is None or self._panel.server is not assembly.server:
             self._panel = ServerPanel(assembly.server)
-        return {"text/plain": repr(self), "text/html": assembly.desk.panels.render(self._panel)}
+        beside = "" if self._frontend is None else self._frontend.render_beside()
+        return {"text/plain": repr(self), "text/html": beside + assembly.desk.panels.render(self._panel)}
 
     def _meet_notebook(self, _: object = None) -> None:
         """Where a server that was just started runs in a notebook's kernel, let the notebook connect its page.
@@ -119,8 +122,9 @@ class ServerFace:
         host = find_host()
         if host is not None and host.patience is not Patience.WAIT:
             self._meet_pageless_host(assembly, host)
-        elif is_kernel():
-            self._meet_page(assembly, ADVICE if host is None else host.advice)
+        elif is_notebook():
+            advice = MARIMO_ADVICE if is_marimo() else ADVICE
+            self._meet_page(assembly, advice if host is None else host.advice)
 
     def _meet_page(self, assembly: Assembly, advice: str) -> None:
         server = assembly.server

@@ -1,6 +1,6 @@
 """The notebook frontend: shows outputs in cells that connect the notebook's page to a server.
 
-It uses IPython if it is loaded, and never imports it.
+It uses IPython if it is loaded, and never imports it. For marimo see ``marimo``.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from typing import Any, Final
 from jchannel._client import read_static
 from jchannel._notebook.desk import Claims
 from jchannel._notebook.elements import Cell, Place
+from jchannel._notebook.marimo import NO_WIDGET, UNREACHABLE, find_marimo_cell, is_marimo, render_widget
 from jchannel._notebook.widget import Widget
 
-__all__ = ["ADVICE", "SETTLE_SECONDS", "NotebookFrontend", "find_cell", "find_kernel", "is_kernel"]
+__all__ = ["ADVICE", "SETTLE_SECONDS", "NotebookFrontend", "find_cell", "find_kernel", "is_kernel", "is_notebook"]
 
 #: How long a page may take to connect, in seconds, before another cell shows another output for it. If a whole notebook
 #: is run, its cells follow each other faster than that.
@@ -48,16 +49,22 @@ def is_kernel() -> bool:
     return _find_shell() is not None
 
 
+def is_notebook() -> bool:
+    """Return whether this process is an IPython kernel, or the current thread runs the cells of a marimo notebook."""
+    return is_kernel() or is_marimo()
+
+
 def find_kernel() -> Any:
-    """Return the IPython kernel that this process is. There must be one."""
-    return _find_shell().kernel
+    """Return the IPython kernel that this process is; ``None`` if it is none."""
+    shell = _find_shell()
+    return None if shell is None else shell.kernel
 
 
 def find_cell() -> Cell | None:
     """Return the cell that the current thread or task belongs to; ``None`` if there is none."""
     shell = _find_shell()
     if shell is None:
-        return None
+        return find_marimo_cell()
     header = shell.display_pub.parent_header
     if header.get("msg_type") != "execute_request":
         return None
@@ -122,6 +129,8 @@ class NotebookFrontend:
         self._count_pages = count_pages
         self._clock = clock
         self._address = {"host": _simplify_host(host), "port": port, "url": url, "door": door}
+        if is_marimo():
+            self._address["portOnly"] = UNREACHABLE
         self._make_widget = make_widget
         self._widget: Widget | None = None
         self._shown_in = ""
@@ -144,7 +153,8 @@ class NotebookFrontend:
         self._expected = self._count_pages(), self._clock() + SETTLE_SECONDS
         self.claims.elements.note_connecting(cell)
         if self._make_widget is None:
-            cell.publish({"text/html": self._render(), "text/plain": _FALLBACK})
+            text = {"text/plain": NO_WIDGET} if is_marimo() else {"text/html": self._render(), "text/plain": _FALLBACK}
+            cell.publish(text)
             return
         if self._widget is None or self._widget.closed:
             self._widget = self._make_widget(self.make_config)
@@ -153,11 +163,21 @@ class NotebookFrontend:
         # A front end that knows no widgets shows the script.
         cell.publish({"text/html": self._render(), **self._widget.view(), "text/plain": _FALLBACK})
 
+    def render_beside(self) -> str:
+        """Return HTML that connects the page, for what replaces the output of its cell; empty where nothing does.
+
+        In marimo the value of a cell's last line replaces what the cell has shown before.
+        """
+        if self._widget is None or self._widget.closed or not is_marimo():
+            return ""
+        return render_widget(self._widget.view())
+
     def make_config(self) -> dict[str, Any]:
         """Return what a page must know to connect, with a new ticket. May be called in any thread."""
         return {
             "server": self.claims.server_id,
-            "ticket": self.claims.issue(),
+            # A plain str, as some front ends write what is derived from one as an object.
+            "ticket": str(self.claims.issue()),
             "issued": round(time.time(), 3),
             "integrity": _integrity(),
             **self._address,

@@ -16,6 +16,7 @@ from jchannel._client import read_static
 from jchannel._core.server import Server
 from jchannel._notebook.comm_link import CommDesk
 from jchannel._notebook.desk import Claims
+from jchannel._notebook.marimo import NO_COMM, is_marimo
 from jchannel._notebook.tap import Tap, open_tap, route_by_header
 from jchannel._protocol.messages import DOORS
 
@@ -40,13 +41,15 @@ def check_door(door: object) -> Door | None:
     """Check the door that a user asks for, and return it.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is none, or it is the comm and this is marimo.
         ImportError: It is the comm, and anywidget is not installed.
     """
     if door is None:
         return None
     if door not in DOORS:
         raise ValueError(f"door must be 'port', 'proxy', 'comm', or None for the best of them, and not {door!r}")
+    if door == "comm" and is_marimo():
+        raise ValueError(NO_COMM)
     if door == "comm" and not has_anywidget():
         raise ImportError(f"door='comm' needs anywidget, which is not installed here: {_HOW_TO_INSTALL}")
     return door
@@ -65,7 +68,7 @@ def open_widget(
         server: The server.
         desk: Its desk for notebooks.
         post_to_trio: Calls a function in the server's trio, in the order of the calls.
-        kernel: The kernel.
+        kernel: The kernel; ``None`` in marimo, which has none that is known.
         make_config: Returns what its pages must know.
     """
     comm_desk = CommDesk(server, desk, make_config)
@@ -76,7 +79,7 @@ def open_widget(
     def end() -> None:
         post_to_trio(partial(comm_desk.end, "its comm was closed"))
 
-    widget = Widget(make_config(), take, end, open_tap(kernel))
+    widget = Widget(make_config(), take, end, None if kernel is None else open_tap(kernel))
     return widget
 
 
@@ -88,9 +91,6 @@ class Widget:
         on_message: Called with each message of a page, in the thread that the kernel handles them in.
         on_close: Called when its comm has closed.
         tap: Takes its messages before the kernel lets them wait for the end of a cell; ``None`` where that cannot be.
-
-    Attributes:
-        closed: Whether its comm has closed, so that it can be shown no more.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Widget:
     ) -> None:
         self._widget = _widget_class()(config=config)
         self._widget.on_msg(lambda _, content, buffers: on_message(content, buffers))
-        self.closed: bool = False
+        self._closed = False
         self._on_close = on_close
         self._tap = tap
         self._comm_id: str = self._widget.comm.comm_id
@@ -107,6 +107,11 @@ class Widget:
         else:
             tap.add(self._comm_id, on_message)
         self._widget.comm.on_close(self._note_close)
+
+    @property
+    def closed(self) -> bool:
+        """Whether its comm has closed, so that it can be shown no more. marimo tells nobody when it closes one."""
+        return self._closed or getattr(self._widget.comm, "_closed", False) is True
 
     def post(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         """Send a message to every page of the kernel. Safe in any thread."""
@@ -117,7 +122,7 @@ class Widget:
         self._widget.config = config
 
     def _note_close(self, _: object) -> None:
-        self.closed = True
+        self._closed = True
         if self._tap is not None:
             self._tap.remove(self._comm_id)
         self._on_close()

@@ -19,6 +19,8 @@ export interface OutputConfig {
   readonly url: string | null;
   /** The only door to try, if the user has said one. */
   readonly door?: Door | null;
+  /** Where the comm of the front end is not used: what is said when no URL leads to the server. */
+  readonly portOnly?: string;
 }
 
 /**

@@ -177,7 +177,7 @@ export class NotebookConnection extends EventTarget {
     const doors = findDoors(config, globalThis);
     try {
       const words = await this.#connectBy(doors, config);
-      const isSilent = words === GONE || words === MUTE;
+      const isSilent = words === this.#gone || words === GONE || words === MUTE;
       const bases = doors.map(({ url }) => url);
       return isSilent ? ((await explainSilence(bases, blocked, 'connect-src')) ?? words) : words;
     } finally {
@@ -194,13 +194,13 @@ export class NotebookConnection extends EventTarget {
       if (found !== undefined && result === 'proven') {
         return this.#open(found, this.#explain(doors, found), stored.token, stored.client);
       }
-      return this.#openComm(doors, stored.client, result === 'mute' ? MUTE : GONE);
+      return this.#openComm(doors, stored.client, result === 'mute' ? MUTE : this.#gone);
     }
     const [result, found] = await this.#find(doors, (desk) => desk.proveTicket(config.ticket));
     if (found === undefined) {
       const unheard = doors.length === 0 ? NO_ADDRESS : result === 'mute' ? MUTE : GONE;
       const words = config.door === 'comm' ? NO_COMM : unheard;
-      return this.#openComm(doors, stored?.client ?? null, words);
+      return this.#openComm(doors, stored?.client ?? null, config.portOnly ?? words);
     }
     const desk = new Desk(found.url, this.server, this.#environment);
     let token = result === 'proven' ? await desk.claim(config.ticket) : null;
@@ -210,6 +210,11 @@ export class NotebookConnection extends EventTarget {
       token = renewed === undefined || renewed === null ? null : await desk.claim(renewed.ticket);
     }
     return token === null ? USED : this.#open(found, this.#explain(doors, found), token, stored?.client ?? null);
+  }
+
+  /** What is said where the server is not reached. */
+  get #gone(): string {
+    return this.#config?.portOnly ?? GONE;
   }
 
   /** Return the first of several doors at which the server is, or a server that refuses the ticket. */
@@ -297,7 +302,7 @@ export class NotebookConnection extends EventTarget {
     this.#place = `to ${new URL(base).host}`;
     this.#use(client, token, (words, message) => {
       stopBlocked();
-      return result === 'foreign' ? GONE : isBlocked ? message : words;
+      return result === 'foreign' || (words === GONE && !isBlocked) ? this.#gone : isBlocked ? message : words;
     });
     return '';
   }

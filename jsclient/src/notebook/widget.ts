@@ -24,7 +24,7 @@ function render({ model, el }: View): void {
   const line = document.createElement('div');
   line.style.cssText = 'color: var(--jp-ui-font-color2, #767676); font-size: var(--jp-ui-font-size1, 13px);';
   el.append(line);
-  connection.add(line, config, new Comm(model, environment));
+  connection.add(line, config, config.portOnly === undefined ? new Comm(model, environment) : undefined);
 }
 
 export default { render };

@@ -103,6 +103,19 @@ describe('a page', () => {
     expect(output.textContent).toContain('connected to');
   });
 
+  test('of a front end whose comm is not used says so where no URL leads to the server', async () => {
+    desk.tickets.clear();
+    desk.token = 'another';
+    const output = add({ portOnly: 'over the port only.', host: '127.0.0.2', door: 'proxy' });
+    await desk.settle();
+    expect(output.textContent).toBe('● jchannel: over the port only.');
+
+    remember();
+    const again = addNewer({ portOnly: 'still over the port only.' });
+    await desk.settle();
+    expect(again.textContent).toBe('● jchannel: still over the port only.');
+  });
+
   test('connects by what its tab remembers, and uses up no ticket', async () => {
     remember();
     add({ issued: 1 });

@@ -31,3 +31,17 @@ test('connects its page by one connection for all views of its server', () => {
   expect([...servers.keys()]).toStrictEqual(['one', 'two']);
   expect(lines.map(({ textContent }) => textContent)).toStrictEqual(Array(3).fill('● jchannel: connecting.'));
 });
+
+test('uses no comm where the front end takes messages between cells only', async () => {
+  new FakePage();
+  vi.stubGlobal('WebSocket', FakeSocket);
+  vi.stubGlobal('fetch', () => Promise.reject(new Error('refused')));
+  const lines: FakeElement[] = [];
+  const el = { append: (line: FakeElement) => lines.push(line) } as unknown as HTMLElement;
+  const model = new FakeModel({ config: makeConfig({ server: 'three', portOnly: 'over the port only.' }) });
+  widget.render({ model, el });
+
+  await vi.waitFor(() => {
+    expect(lines[0]?.textContent).toBe('● jchannel: over the port only.');
+  });
+});

@@ -14,7 +14,7 @@ import trio
 
 from jchannel._core.nursery import copy_error
 from jchannel._core.statistics import ChannelTally
-from jchannel._core.stream import Buffer, Stream
+from jchannel._core.stream import Buffer, Stream, Way
 from jchannel._core.threads import TrioThreads
 from jchannel._core.tree import StreamNode
 from jchannel._protocol.messages import StreamInfo
@@ -188,6 +188,18 @@ class IncomingStream(Stream):
             await self._buffer.wait_changed()
         return not self.over
 
+    def allow(self, size: int) -> None:
+        """Let its source send so many more bytes as pieces; negative where they have come."""
+        self.credit += size
+        if self.quota is not None:
+            self.quota.count(size)
+
+    def take_way(self, way: Way) -> None:
+        """Note on which way it travels from now on. Over HTTP it needs no credit."""
+        super().take_way(way)
+        if way is Way.HTTP:
+            self.allow(-self.credit)
+
     def feed_piece(self, data: bytes) -> None:
         """Take a piece that has arrived. The credit has made sure that there is room."""
         self._count(data)
@@ -224,6 +236,7 @@ class IncomingStream(Stream):
         self._move(state)
         self.over = True
         self.on_move = None
+        self.allow(-self.credit)
         self._buffer.notify()
         self._registry.forget(self)
         self.exits.close()

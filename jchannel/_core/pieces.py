@@ -24,7 +24,8 @@ from jchannel.errors import ProtocolError, StateError
 
 __all__ = ["CREDIT_BYTES", "Pieces"]
 
-#: How many bytes of a stream the far side may send as pieces before its reader has taken any: what waits here at most.
+#: How many bytes of a stream the far side may send as pieces before its reader has taken any: what waits here at most,
+#: and less where ``Limits.stream_bytes`` are used up.
 CREDIT_BYTES: Final = 512 * 2**10
 
 
@@ -133,11 +134,12 @@ class Pieces:
             stream: The stream.
             near: Whether pieces are the faster way for it.
         """
-        number, stream.credit = stream.info.id, CREDIT_BYTES
+        number, size = stream.info.id, _most_of(stream)
+        stream.allow(size)
         if self._is_server:
-            self._tell(Ticket(number, self._streams.issue_ticket(stream), CREDIT_BYTES, near or None))
+            self._tell(Ticket(number, self._streams.issue_ticket(stream), size, near or None))
         else:
-            self._tell(Credit(number, CREDIT_BYTES))
+            self._tell(Credit(number, size))
 
     def receive(self, stream: IncomingStream | None, message: Piece | End) -> None:
         """Receive a piece or the end of a stream, or of one that has ended.
@@ -161,14 +163,21 @@ class Pieces:
         if stream.way is Way.OPEN:
             stream.take_way(Way.PIECES)
             stream.on_move = partial(self._renew, stream)
-        stream.credit -= size
+        stream.allow(-size)
         stream.feed_piece(message.data)
         if acknowledged:  # In the same frame: a message of its own costs more than the piece.
             self._renew(stream, CREDIT_BYTES // 4)
 
     def _renew(self, stream: IncomingStream, least: int = CREDIT_BYTES // 2) -> None:
         """Give new credit when enough of it has been used and read."""
-        used = CREDIT_BYTES - stream.credit - stream.buffered
-        if used >= least:
-            stream.credit += used
+        most = _most_of(stream)
+        used = most - stream.credit - stream.buffered
+        if used >= min(least, most // 2):
+            stream.allow(used)
             self._tell(Credit(stream.info.id, used))
+
+
+def _most_of(stream: IncomingStream) -> int:
+    """Return how many bytes of a stream may wait here and be under way: a piece where its quota has no more room."""
+    room = CREDIT_BYTES if stream.quota is None else stream.quota.room
+    return max(PIECE_LIMIT, min(CREDIT_BYTES, stream.credit + stream.buffered + room))

@@ -33,7 +33,7 @@ class StreamQuota:
 
     Attributes:
         open: The number of streams.
-        held: The bytes that wait in them.
+        held: The bytes that wait in them, and those that the far side has credit for: they may come at any time.
         full: Whether as many bytes wait as may. Then each stream gets no more than it needs to go on.
     """
 
@@ -113,12 +113,17 @@ class StreamQuota:
 
     # In bytes
 
+    @property
+    def room(self) -> int:
+        """How many more bytes may wait."""
+        return max(0, self._limits.stream_bytes - self.held)
+
     def watch(self, buffer: Buffer) -> None:
         """Notify a buffer as soon as there is room again: there is none."""
         self._buffers[buffer] = None
 
     def count(self, change: int) -> None:
-        """Count bytes that have come into a buffer, or that have left it."""
+        """Count bytes that have come into a buffer or may come, or that have left it."""
         self.held += change
         self.full = self.held >= self._limits.stream_bytes
         if self._buffers and not self.full:

@@ -511,8 +511,7 @@ class Session:
 
     def _queue_piece(self, message: Message) -> None:
         """Queue what is sent of a stream, in the turn of its pieces."""
-        if self._queue(message):
-            self.tally.messages_sent += 1
+        self.tally.messages_sent += self._queue(message)
 
     def _say_goodbye(self, reason: str, message: str) -> bool:
         """Queue a goodbye, where the connection can carry one. Return whether it was queued."""

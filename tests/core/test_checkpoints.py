@@ -177,8 +177,13 @@ INNER_USES: dict[str, list[Use]] = {
 
 #: What is no checkpoint, or cannot be used by itself, and why.
 EXEMPT = {
+    **dict.fromkeys(
+        ("Link.__aenter__", "Link.__aexit__", "Link.aclose", "Link.flush", "Link.receive", "Link.send"),
+        "it is for the program's own links, which say themselves what waits",
+    ),
     "MetaGenerator.__aenter__": "as its docstring says; leaving the block is one",
     "MetaGenerator.write_to": "in a test of its own",
+    "Server.serve_link": "it needs a link of the program's own: test_serve_link",
     "Server.hold_channel": "as its docstring says; leaving it waits, but not so that it could be cancelled",
 }
 

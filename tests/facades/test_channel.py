@@ -607,6 +607,7 @@ def test_what_a_method_has_been_called_with_is_kept_by_nobody() -> None:
             hanging = page.call("hang")
             await handler.begun.wait()
             await wait_in_loop(TaskJob(channel._handle.portal, trio.testing.wait_all_tasks_blocked))
+            gc.collect()
             kept = [thing for thing in gc.get_objects() if isinstance(thing, LoopInvocation) and thing.answered]
             assert "keep_nothing" not in [invocation.name for invocation in kept]
             hanging.cancel()

@@ -40,7 +40,7 @@ __all__ = [
 LOGGERS: Final[Mapping[str, str]] = {
     "acceptor": "jchannel.access",
     "auth": "jchannel.access",
-    "handshake": "jchannel.access",
+    "greeting": "jchannel.access",
     "upgrade": "jchannel.access",
     "visitors": "jchannel.access",
     "http_server": "jchannel.http",

@@ -1,7 +1,7 @@
 """Calls of the facades: from a loop or a thread into trio, and the way of the outcome back.
 
 A call is submitted when the facade's method is called, before anything waits for it. Whoever waits can cancel it, and
-waits until it has ended.
+waits until it has ended: a request at most for ``Limits.cancel_seconds`` (``Request.cancel``).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import trio
 
 from jchannel._core.asgi import AsgiApp
 from jchannel._core.auth import Gate, select_subprotocol
-from jchannel._core.handshake import SOCKET_PATH, receive_hello, refuse
+from jchannel._core.greeting import SOCKET_PATH, receive_hello, refuse
 from jchannel._core.http_server import HttpConnection
 from jchannel._core.limits import Limits
 from jchannel._core.nursery import aclose_now

@@ -28,8 +28,8 @@ from jchannel._core.deadlines import Deadlines
 from jchannel._core.endpoint import Endpoint
 from jchannel._core.exits import contain
 from jchannel._core.forked import close_when_forked
+from jchannel._core.greeting import SOCKET_PATH, greet
 from jchannel._core.handlers import Methods
-from jchannel._core.handshake import SOCKET_PATH, greet
 from jchannel._core.incoming import read_in_trio
 from jchannel._core.invocation import Invocation
 from jchannel._core.limits import Limits

@@ -23,7 +23,7 @@ from jchannel._core.auth import Gate, check_origins, make_token
 from jchannel._core.channel import ServerChannel
 from jchannel._core.deadlines import Deadlines
 from jchannel._core.forked import FORKED, close_when_forked, disown_when_forked
-from jchannel._core.handshake import receive_hello, refuse
+from jchannel._core.greeting import receive_hello, refuse
 from jchannel._core.limits import Limits
 from jchannel._core.nursery import aclose_now, open_flat_nursery
 from jchannel._core.routes import Routes

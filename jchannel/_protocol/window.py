@@ -1,4 +1,7 @@
-"""The window of a connection's pieces: how many bytes of streams may be under way on it, in each direction."""
+"""The window of a connection's pieces: how many bytes of streams may be under way on it, in each direction.
+
+What one stream may send before its reader has read any is its credit: ``CREDIT_BYTES`` in ``_core.pieces``.
+"""
 
 from __future__ import annotations
 

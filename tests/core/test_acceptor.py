@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from jchannel._core.acceptor import Acceptor
 from jchannel._core.auth import Gate, make_token, subprotocols
-from jchannel._core.handshake import refuse
+from jchannel._core.greeting import refuse
 from jchannel._core.http_server import HttpConnection
 from jchannel._core.transport import Link, LinkClosed, NowaitLink
 from jchannel._page.app import PageApp

@@ -10,7 +10,7 @@ import trio.testing
 
 from jchannel._core import peer as core_peer
 from jchannel._core.channel import ServerChannel
-from jchannel._core.handshake import greet
+from jchannel._core.greeting import greet
 from jchannel._core.session import Session
 from jchannel._core.transport import Link
 from jchannel._protocol.connection import Connection

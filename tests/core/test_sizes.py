@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from jchannel._core.handshake import greet
+from jchannel._core.greeting import greet
 from jchannel._core.transport import LinkClosed, NowaitLink
 from jchannel._protocol.messages import (
     Call,

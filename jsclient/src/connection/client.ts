@@ -7,7 +7,7 @@ import { checkNames } from '../options.js';
 import { MIN_FRAME_LIMIT, type GoodbyeReason } from '../protocol/messages.js';
 import { describeThrown } from '../thrown.js';
 import { findEnvironment, type Environment, type Transport } from './environment.js';
-import { explainPolicy, isRefusal } from './policy.js';
+import { explainPolicy, isRefusal } from './content-policy.js';
 import { makeRetryPolicy, Retry, type RetryPolicy } from './retry.js';
 import { HANDSHAKE_TIMEOUT, Session, type Address } from './session.js';
 

@@ -16,6 +16,7 @@ export interface RetryPolicy {
   readonly giveUpAfter: number;
 }
 
+/** That of pages; the notebook's connection has its own. */
 export const DEFAULT_RETRY_POLICY: RetryPolicy = { base: 0.25, factor: 2, cap: 10, spread: 1, giveUpAfter: 600 };
 
 /**

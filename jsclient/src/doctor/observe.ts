@@ -1,7 +1,7 @@
 /** Observing a server from a page, without becoming its page. */
 
 import type { Environment } from '../connection/environment.js';
-import { isRefusal } from '../connection/policy.js';
+import { isRefusal } from '../connection/content-policy.js';
 import { findPermission } from '../notebook/obstacles.js';
 import { hmac } from '../notebook/sha256.js';
 import type { Observations } from './diagnosis.js';

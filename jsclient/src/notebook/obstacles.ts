@@ -3,7 +3,7 @@
  * to reach this machine. It is told from what the page can see, and has a sentence that says what to do.
  */
 
-import { explainPolicy } from '../connection/policy.js';
+import { explainPolicy } from '../connection/content-policy.js';
 import { isLoopback } from './bases.js';
 
 /** What stands in the way, and what it is in words, with what to do. */

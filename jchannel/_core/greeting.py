@@ -1,4 +1,4 @@
-"""The handshake of both sides: what is said on a link before there is a session, and where there will be none."""
+"""The greeting of both sides: what is said on a link before there is a session, and where there will be none."""
 
 from __future__ import annotations
 

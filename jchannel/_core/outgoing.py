@@ -209,7 +209,12 @@ class OutgoingStream(Stream):
             raise cancelled from None
 
     async def _put(self, piece: bytes) -> None:
-        """Put a piece where the reader takes it, and wait until there is room for more."""
+        """Put a piece where the reader takes it, and wait until there is room for more.
+
+        What comes when nobody wants it any more is dropped: a thread's read ends also when it was cancelled.
+        """
+        if self.stopped:
+            return
         self._buffer.put(piece)
         if self.on_move is not None:
             self.on_move()

@@ -122,6 +122,10 @@ class StreamQuota:
         """Notify a buffer as soon as there is room again: there is none."""
         self._buffers[buffer] = None
 
+    def forget(self, buffer: Buffer) -> None:
+        """Notify a buffer no more: its stream has ended."""
+        self._buffers.pop(buffer, None)
+
     def count(self, change: int) -> None:
         """Count bytes that have come into a buffer or may come, or that have left it."""
         self.held += change

@@ -547,7 +547,8 @@ class Session:
                 it, in one frame with all else that is queued until then.
         """
         self.tally.messages_sent += 1
-        if at_once and self._writer_waits is not None:
+        # What is left of a frame is the writer's, also while it has not woken up yet.
+        if at_once and not self._unsent and self._writer_waits is not None:
             self._send_frame()
             if not self._unsent:
                 return

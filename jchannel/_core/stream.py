@@ -191,6 +191,12 @@ class Stream(ABC):
         self.quota = self._buffer.quota = quota
         quota.enter()
 
+    def leave_quota(self, *, expected: bool) -> None:
+        """Count it no more, as it has ended. Bytes that wait here are counted until they are taken."""
+        if self.quota is not None:
+            self.quota.leave(expected=expected)
+            self.quota.forget(self._buffer)
+
     @abstractmethod
     def describe(self, now: float) -> StreamNode:
         """Return what the tree shows of it. Safe in any thread."""

@@ -188,5 +188,4 @@ class StreamRegistry:
             if not streams:
                 del self._by_channel[stream.channel]
             stream.channel = None
-            if stream.quota is not None:
-                stream.quota.leave(expected=isinstance(stream, OutgoingStream))
+            stream.leave_quota(expected=isinstance(stream, OutgoingStream))

@@ -152,6 +152,7 @@ class WaitingLimiter:
         while not turn.is_set():
             due = max(began, self._moved) + seconds
             if due <= trio.current_time():
+                self._look_soon()
                 if self._is_looking:  # It may have another one in a moment, whatever the clock says.
                     began = trio.current_time()
                     continue
@@ -180,16 +181,22 @@ class WaitingLimiter:
         """Look soon which threads wait, if somebody stands in line and could have another one."""
         if self._is_looking or not self._line or len(self._holders) >= self._limits.waiting_threads:
             return
-        self._is_looking = True
         token, watch = trio.lowlevel.current_trio_token(), WATCH.get()
-        look = partial(self._look, set(self._busy), None if watch is None else partial(watch.end, watch.begin()))
+        end_watch = None if watch is None else partial(watch.end, watch.begin())
+        look = partial(self._look, set(self._busy), end_watch)
 
         def wake(_: object) -> None:
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(look)
 
         # Not by trio's clock, which need not go when the threads do.
-        trio.lowlevel.start_thread_soon(partial(time.sleep, _LOOK_SECONDS), wake, "jchannel looks at its threads")
+        self._is_looking = True
+        try:
+            trio.lowlevel.start_thread_soon(partial(time.sleep, _LOOK_SECONDS), wake, "jchannel looks at its threads")
+        except RuntimeError:  # No thread can be started now. The line moves when one is given back.
+            self._is_looking = False
+            if end_watch is not None:
+                end_watch()
 
     def _look(self, earlier: set[object], end_watch: Callable[[], None] | None) -> None:
         """Count those no more that were running earlier and still are."""

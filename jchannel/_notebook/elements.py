@@ -70,7 +70,7 @@ class Place:
         """Show a place for the element of a channel in the cell, unless it has one. May be called in any thread."""
         if channel not in self._shown:
             self._shown.add(channel)
-            self._cell.publish({"text/html": self._elements.render(channel), "text/plain": _EMPTY})
+            self._cell.publish({"text/html": self._elements.render(channel, self.order), "text/plain": _EMPTY})
 
 
 class Elements:
@@ -104,10 +104,10 @@ class Elements:
         places = (self._places.get(channel), self._newest)
         return max((place for place in places if place is not None), key=lambda place: place.order, default=None)
 
-    def render(self, channel: int) -> str:
-        """Return a place for the element of a channel as HTML."""
+    def render(self, channel: int, order: int) -> str:
+        """Return a place for the element of a channel as HTML. The page takes the place of the highest order."""
         name = html.escape(f"{self._server_id} {channel}")
         return (
-            f'<div class="jchannel-element" data-jchannel-element="{name}">'
+            f'<div class="jchannel-element" data-jchannel-element="{name}" data-jchannel-order="{order}">'
             f'<span style="{_STYLE}">{html.escape(_EMPTY)}</span></div>'
         )

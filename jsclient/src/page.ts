@@ -204,7 +204,7 @@ function isPartOfPage(page: Framed, base: string): boolean {
 }
 
 function makeStopped(environment: Environment, reason: StopReason): Client {
-  const nowhere = { socketUrl: '', streamsUrl: '', segmented: false, frameLimit: undefined, token: '' };
+  const nowhere = { socketUrl: '', streamsUrl: '', segmented: false, posts: false, frameLimit: undefined, token: '' };
   const client = new Client({ ...nowhere, clientId: environment.newName(), retry: DEFAULT_RETRY_POLICY }, environment);
   client.stop(reason);
   return client;

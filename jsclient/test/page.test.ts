@@ -599,7 +599,32 @@ describe('outside of a browser', () => {
     expect(() => connect({ transport, token: 't' })).toThrow('The option url must be');
   });
 
+  test('a transport is called as the object that it is', () => {
+    class Own {
+      readonly made: string[] = [];
+      socket(url: string): FakeSocket {
+        this.made.push(url);
+        return new FakeSocket('', []);
+      }
+    }
+    const own = new Own();
+    connect({ transport: own }).close();
+    expect(own.made).toHaveLength(1);
+  });
+
+  test('a transport may throw anything', () => {
+    for (const thrown of [null, { name: 'SecurityError' }]) {
+      const socket = (): never => {
+        // eslint-disable-next-line @typescript-eslint/only-throw-error -- as programs may
+        throw thrown;
+      };
+      expect(connect({ transport: { socket } }).stopReason?.message).toContain('The page cannot connect to the server: ');
+    }
+  });
+
   test('what is no transport is refused', () => {
+    const socket = (): FakeSocket => new FakeSocket('', []);
+    expect(() => connect({ transport: { socket, fetch: 5 as never } })).toThrow('The option transport must be');
     expect(() => connect({ transport: {} as never })).toThrow('The option transport must be');
     expect(() => connect({ transport: null as never })).toThrow('The option transport must be');
   });

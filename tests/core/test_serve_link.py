@@ -10,10 +10,11 @@ import pytest
 import trio
 import trio.testing
 
-from jchannel._protocol.messages import Credit, Echo, Goodbye, Hello, Open, Piece, Result, Welcome
+from jchannel._protocol.messages import Beat, Credit, Echo, Goodbye, Hello, Open, Piece, Result, Welcome
 from jchannel._protocol.values import pack
 from jchannel.errors import ClosedError
 from jchannel.trio import Limits, Link, LinkClosed, Server
+from tests.core.internals import session_of
 from tests.core.memory import Page, open_memory_server
 
 NOTHING = pack(None, field_name="value", shown_as="result")
@@ -175,3 +176,19 @@ async def test_by_default_a_link_leaves_what_it_is_given_to_flush() -> None:
         nursery.start_soon(link.flush)
         assert await far.receive() == "frame"
     await link.flush()  # Nothing is left.
+
+
+async def test_what_is_left_of_a_frame_is_kept_until_the_writer_has_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in steps that another thread makes one after the other, before trio's own thread has woken."""
+    async with open_memory_server() as memory, open_linked_page(memory.server) as page:
+        await trio.testing.wait_all_tasks_blocked()
+        session = session_of(memory.server)
+        assert session is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(session, "_rouse_writer", lambda: None)
+            for _ in range(2):
+                session._connection.send(Beat())
+                session._send(at_once=True)
+        session._rouse_writer()
+        await trio.testing.wait_all_tasks_blocked()
+        assert page._frames.statistics().current_buffer_used == 2

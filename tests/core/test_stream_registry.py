@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import cast
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.limits import Limits
 from jchannel._core.outgoing import OutgoingStream
+from jchannel._core.quota import StreamQuota
 from jchannel._core.session import Session
 from jchannel._core.statistics import ChannelTally
 from jchannel._core.stream import Stream
@@ -143,3 +145,29 @@ async def test_a_stream_takes_itself_out_when_it_ends(registry: StreamRegistry) 
     assert registry.tickets == 0
     await outgoing.run()
     assert is_empty(registry)
+
+
+async def test_what_a_source_gives_after_its_stream_was_stopped_is_dropped(registry: StreamRegistry) -> None:
+    async def give_late() -> AsyncIterator[bytes]:
+        yield bytes(1_000)
+        stream.stop()
+        yield bytes(50_000)
+
+    quota = StreamQuota(Limits())
+    source = await open_source(give_late(), TrioThreads(Limits()))
+    stream = OutgoingStream(source, "outgoing", [ChannelTally()], registry, close_seconds=5)
+    stream.use_quota(quota)
+    registry._enter(stream, "channel")
+    await stream.run()
+    assert (quota.open, quota.held) == (0, 0)
+
+
+async def test_a_stream_that_has_ended_is_told_of_no_more_room(registry: StreamRegistry) -> None:
+    quota = StreamQuota(Limits(stream_bytes=1))
+    stream = make_incoming(registry)
+    stream.use_quota(quota)
+    stream.feed_piece(b"x")
+    registry._enter(stream, "channel")
+    quota.watch(stream._buffer)
+    registry.forget(stream)
+    assert not quota._buffers

@@ -205,3 +205,24 @@ async def test_whoever_looks_at_the_threads_may_come_too_late() -> None:
     await trio.to_thread.run_sync(trio.run, stand_in_line)
     (wake,) = wakes
     wake(None)
+
+
+async def test_a_look_at_the_threads_that_cannot_begin_is_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter = WaitingLimiter(Limits(thread_seconds=0.01))
+    start, refused = trio.lowlevel.start_thread_soon, False
+
+    def refuse_once(fn: Callable[[], object], deliver: Callable[[object], object], name: str | None = None) -> None:
+        nonlocal refused
+        if not refused:
+            refused = True
+            raise RuntimeError("can't start new thread")
+        start(fn, deliver, name)
+
+    monkeypatch.setattr(trio.lowlevel, "start_thread_soon", refuse_once)
+    async with trio.open_nursery() as nursery:
+        for _ in range(MANY):
+            Borrower(limiter, nursery)
+        await trio.testing.wait_all_tasks_blocked()
+        await limiter.acquire_on_behalf_of("the next in line")
+        assert refused
+        nursery.cancel_scope.cancel()

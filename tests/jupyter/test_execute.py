@@ -58,7 +58,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     kernel = [sys.executable, "-m", "jchannel", "kernel", "install", "--user"]
     subprocess.run(kernel, env=environment, check=True, capture_output=True)
     startup = Path(environment["IPYTHONDIR"]) / "profile_default" / "startup"
-    startup.mkdir(parents=True)
+    startup.mkdir(parents=True, exist_ok=True)
     (startup / "reader.py").write_text(READER)
     return environment | {"JCHANNEL_PAGE": "headless"}
 

@@ -80,7 +80,7 @@ def test_a_server_shows_as_a_live_panel(notebooks: Notebooks) -> None:
     expect(part(notebook, 2, "state")).to_have_text("page connected")
     expect(part(notebook, 2, "channels")).to_have_text("1")
     expect(part(notebook, 2, "round-trip")).to_have_text(re.compile(r"\d ms$"))
-    expect(notebook.output(2).locator("dt")).to_have_count(8)
+    expect(notebook.output(2).locator("dt")).to_have_count(9)
     assert re.fullmatch(r"<jchannel\.server\.Server at http://localhost:\d+, page connected>", notebook.text(2))
     assert notebook.complaints == []
 
@@ -173,7 +173,7 @@ def test_an_untrusted_panel_keeps_its_words_and_their_order(notebooks: Notebooks
 
     assert not notebook.is_trusted()
     expect(notebook.output(0)).to_contain_text(AS_OF)
-    expect(notebook.output(0).locator("dt")).to_have_count(8)
+    expect(notebook.output(0).locator("dt")).to_have_count(9)
     expect(notebook.output(0).locator("dt").first).to_have_css("float", "none")
 
 

@@ -110,7 +110,8 @@ def test_a_place_says_what_is_missing_until_the_page_fills_it(kernel: FakeKernel
     [bundle] = kernel.published
     assert bundle["text/plain"].endswith("Run the cells of this notebook to draw it again.")
     assert f">{bundle['text/plain']}</span></div>" in bundle["text/html"]
-    assert '<div class="jchannel-element" data-jchannel-element="server 7">' in bundle["text/html"]
+    place = '<div class="jchannel-element" data-jchannel-element="server 7" data-jchannel-order="0">'
+    assert place in bundle["text/html"]
 
 
 # Asked for by the page

@@ -186,7 +186,7 @@ export class Client extends EventTarget {
       const { message } = describeThrown(error, MAX_REASON_LENGTH);
       this.stop({
         reason: 'unreachable',
-        message: isRefusal(error, socketUrl)
+        message: socketUrl !== '' && isRefusal(error, socketUrl)
           ? explainPolicy(streamsUrl, socketUrl)
           : `The page cannot connect to ${socketUrl || 'the server'}: ${message}`,
       });
@@ -336,7 +336,7 @@ export function makeClient(environment: Environment, options: ConnectOptions): C
     throw new TypeError(`The option frameLimit must be an integer of at least ${String(MIN_FRAME_LIMIT)}.`);
   }
   const retry = makeRetryPolicy(options.reconnect ?? {});
-  const settings = { ...urls, segmented, frameLimit, clientId, retry };
+  const settings = { ...urls, segmented, posts: options.segmented ?? isProxied, frameLimit, clientId, retry };
   return new Client(settings, environment);
 }
 

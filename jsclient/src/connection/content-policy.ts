@@ -8,7 +8,7 @@ export function isRefusal(thrown: unknown, socketUrl: string): boolean {
   const { location } = globalThis as Partial<Pick<typeof globalThis, 'location'>>;
   // In a page that came over HTTPS it may be that the socket is not secure.
   const mayBeInsecure = location?.protocol !== 'http:' && !socketUrl.startsWith('wss:');
-  const { name } = thrown as Partial<Error>;
+  const name = (thrown as Partial<Error> | null | undefined)?.name;
   return name === 'NS_ERROR_CONTENT_BLOCKED' || (name === 'SecurityError' && !mayBeInsecure);
 }
 

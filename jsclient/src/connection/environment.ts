@@ -89,13 +89,13 @@ export interface LifeEvents {
  */
 export function findEnvironment(transport?: Transport): Environment {
   const scope = globalThis as Partial<Pick<typeof globalThis, 'WebSocket' | 'document' | 'navigator'>>;
-  const { socket, fetch: ask } = transport === undefined ? findTransport(scope.WebSocket) : checkTransport(transport);
+  const way = transport === undefined ? findTransport(scope.WebSocket) : checkTransport(transport);
   return {
-    hasHttp: ask !== undefined,
+    hasHttp: way.fetch !== undefined,
     // No feature tells: Firefox and WebKit fetch a response to its end, however much of it nobody has read.
     holdsBack: scope.document === undefined || (scope.navigator?.userAgent ?? '').includes('Chrome/'),
-    openSocket: (url, protocols) => socket(url, protocols),
-    fetch: (url, options) => (ask === undefined ? Promise.reject(new StateError(NO_HTTP)) : ask(url, options)),
+    openSocket: (url, protocols) => way.socket(url, protocols),
+    fetch: (url, options) => way.fetch?.(url, options) ?? Promise.reject(new StateError(NO_HTTP)),
     setTimeout: (callback, delay) => setTimeout(callback, delay),
     clearTimeout: (timer) => {
       clearTimeout(timer as number);
@@ -114,7 +114,8 @@ const NO_HTTP = 'The transport of this client has no HTTP.';
 
 function checkTransport(transport: Transport): Transport {
   // JavaScript callers can pass anything.
-  if (typeof (transport as Partial<Transport> | null)?.socket !== 'function') {
+  const { socket, fetch: ask } = (transport as Partial<Transport> | null) ?? {};
+  if (typeof socket !== 'function' || (ask !== undefined && typeof (ask as unknown) !== 'function')) {
     throw new TypeError(
       'The option transport must be an object with a function socket and, if it has HTTP, a function fetch.',
     );

@@ -37,6 +37,8 @@ export interface Address {
   readonly streamsUrl: string;
   /** Whether streams of the server are fetched in parts. */
   readonly segmented: boolean;
+  /** Whether what the page sends is posted, and not sent in pieces, however near the server is: through a proxy. */
+  readonly posts: boolean;
   /** The largest frame in bytes that comes through between here and the server, if there is such a limit. */
   readonly frameLimit: number | undefined;
   /** The server's token, if it asks for one. */
@@ -90,7 +92,7 @@ export class Session {
     const writer = new Writer(connection, transmit, () => pieces.nextFrame());
     this.#pieces = pieces;
     this.#writer = writer;
-    const origin = { url: address.streamsUrl, inParts: address.segmented };
+    const origin = { url: address.streamsUrl, inParts: address.segmented, posts: address.posts };
     this.#room = new Room(environment, () => this.#socket.buffered + connection.queuedBytes);
     this.#streams = new StreamRegistry(connection, writer, pieces, origin, environment);
     this.#outbox = new Outbox(connection, writer, this.#streams, environment);

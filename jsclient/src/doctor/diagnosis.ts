@@ -57,7 +57,7 @@ export function diagnose(observations: Observations): Diagnosis {
 function explainSilence({ page, base, isBlocked, permission }: Observations): Diagnosis {
   const text = `Nothing answers at ${base}: the program or the kernel that had the server has ended, or this is another port.`;
   return (
-    findObstacle({ page, isSecure: page.startsWith('https:'), base, blocking: isBlocked ? 'connect-src' : '', permission }) ?? {
+    findObstacle({ page, isSecure: !page.startsWith('http:'), base, blocking: isBlocked ? 'connect-src' : '', permission }) ?? {
       cause: 'refused-port',
       text: `${text} Start it again, and open the address that it gives.`,
     }

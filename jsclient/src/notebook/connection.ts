@@ -174,8 +174,8 @@ export class NotebookConnection extends EventTarget {
   async #connect(config: OutputConfig): Promise<string> {
     const blocked: string[] = [];
     const stop = this.#environment.onBlocked((url) => blocked.push(url));
-    const doors = findDoors(config, globalThis);
     try {
+      const doors = findDoors(config, globalThis);
       const words = await this.#connectBy(doors, config);
       const isSilent = words === this.#gone || words === GONE || words === MUTE;
       const bases = doors.map(({ url }) => url);
@@ -192,7 +192,7 @@ export class NotebookConnection extends EventTarget {
       const order = [former, ...doors.filter(({ url }) => url !== stored.base)];
       const [result, found] = await this.#find(order, (desk) => desk.proveToken(stored.token));
       if (found !== undefined && result === 'proven') {
-        return this.#open(found, this.#explain(doors, found), stored.token, stored.client);
+        return this.#open(found, this.#explain(order, found), stored.token, stored.client);
       }
       return this.#openComm(doors, stored.client, result === 'mute' ? MUTE : this.#gone);
     }
@@ -200,7 +200,7 @@ export class NotebookConnection extends EventTarget {
     if (found === undefined) {
       const unheard = doors.length === 0 ? NO_ADDRESS : result === 'mute' ? MUTE : GONE;
       const words = config.door === 'comm' ? NO_COMM : unheard;
-      return this.#openComm(doors, stored?.client ?? null, config.portOnly ?? words);
+      return this.#openComm(doors, stored?.client ?? null, result === 'mute' ? words : (config.portOnly ?? words));
     }
     const desk = new Desk(found.url, this.server, this.#environment);
     let token = result === 'proven' ? await desk.claim(config.ticket) : null;
@@ -378,8 +378,11 @@ export class NotebookConnection extends EventTarget {
   }
 
   #read(): Stored | null {
-    const stored = readStorage(storageKeyOf(this.server));
-    return stored === null ? null : (JSON.parse(stored) as Stored);
+    try {
+      return JSON.parse(readStorage(storageKeyOf(this.server)) ?? 'null') as Stored | null;
+    } catch {
+      return null; // Somebody else's.
+    }
   }
 
   #write(stored: Stored): void {

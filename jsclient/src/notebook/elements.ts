@@ -1,13 +1,15 @@
 /**
  * The elements of one server's channels in the page of a notebook, and the outputs that are places for them.
  *
- * An element is in the place of its channel that has come into the page last: an output can be shown in several views,
- * and is made anew when the front end renders it again.
+ * An element is in the place that the newest cell has for its channel, whatever output comes later, and of that in the
+ * one that has come into the page last: an output can be shown in several views, and is made anew when the front end
+ * renders it again.
  */
 
-/** A place in the page, and how many places had come before it. */
+/** A place in the page, how many places the server had made before it, and how many had come before it. */
 interface Arrival {
   readonly place: HTMLElement;
+  readonly order: number;
   readonly number: number;
 }
 
@@ -54,7 +56,7 @@ export class Elements {
     }
   }
 
-  /** Return the place of each channel that came last. */
+  /** Return the place of each channel that its element is to be in. */
   #findPlaces(): Map<string, Arrival> {
     const newest = new Map<string, Arrival>();
     for (const place of this.#found) {
@@ -62,9 +64,10 @@ export class Elements {
       if (server === this.#server) {
         const number = this.#arrivals.get(place) ?? this.#count++;
         this.#arrivals.set(place, number);
+        const order = Number(place.dataset['jchannelOrder'] ?? 0);
         const other = newest.get(channel);
-        if (other === undefined || other.number < number) {
-          newest.set(channel, { place, number });
+        if (other === undefined || other.order < order || (other.order === order && other.number < number)) {
+          newest.set(channel, { place, order, number });
         }
       }
     }

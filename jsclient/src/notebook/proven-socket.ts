@@ -29,7 +29,12 @@ class ProvenSocket implements SocketLike {
         this.#fail();
         return;
       }
-      this.#socket = open();
+      try {
+        this.#socket = open();
+      } catch {
+        this.#fail();
+        return;
+      }
       this.#socket.binaryType = this.binaryType;
       for (const [type, listener] of this.#listeners) {
         this.#socket.addEventListener(type as 'message', listener);

@@ -386,8 +386,11 @@ export class Dispatcher implements InvocationHost {
   }
 
   #send({ argument }: Invocation, message: Result | ErrorAnswer): void {
-    this.#connection.send(message);
-    this.#writer.wake();
+    // A goodbye may stand in the same frame.
+    if (this.#connection.state === 'ready') {
+      this.#connection.send(message);
+      this.#writer.wake();
+    }
     if (message.type === 'error' || message.stream === undefined) {
       argument?.stopUnread();
     }

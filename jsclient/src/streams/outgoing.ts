@@ -350,8 +350,8 @@ export class OutgoingStream implements PieceSender {
   };
 
   /**
-   * Keep the memory of a part. The last piece of it is copied into its frame in this step, and the next part comes in
-   * a later one.
+   * Keep the memory of a part. The last piece of it is copied into its frame in this step, and a source that copies
+   * into that memory gives its next part in a later one.
    */
   #spareMemory({ buffer }: Uint8Array<ArrayBuffer>): void {
     // Parts of bytes in memory share theirs with what follows.
@@ -404,6 +404,7 @@ export class OutgoingStream implements PieceSender {
   }
 
   #end(): void {
+    this.#spare.length = 0;
     if (!this.#hasEnded) {
       this.#state = 'ended';
       this.#parts = [];

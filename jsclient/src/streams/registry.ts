@@ -25,6 +25,8 @@ export interface Origin {
   readonly url: string;
   /** Whether they are fetched in parts. */
   readonly inParts: boolean;
+  /** Whether streams of the page are posted, however near the server is. */
+  readonly posts: boolean;
 }
 
 /** A stream of the server and its reader. */
@@ -245,7 +247,7 @@ export class StreamRegistry {
     if (outgoing === undefined) {
       return;
     }
-    const mayPost = !near || outgoing.isBlob || this.#origin.inParts;
+    const mayPost = !near || outgoing.isBlob || this.#origin.posts;
     if (mayPost && this.#takePlace(outgoing)) {
       outgoing.post(this.#urlOf(ticket));
     } else if (credit !== undefined) {

@@ -181,9 +181,10 @@ class IteratorSource implements Source {
     this.#iterator = iterator;
   }
 
-  read(copy?: Copy): Promise<Part | null> {
+  /** It copies at once, when the memory of the part before may still be waiting for its frame: so not into that. */
+  read(): Promise<Part | null> {
     return new Promise((resolve) => {
-      resolve(partOf(this.#iterator.next(), copy));
+      resolve(partOf(this.#iterator.next()));
     });
   }
 

@@ -20,8 +20,8 @@ function make(channel: number): FakeElement {
 }
 
 /** Add a place, and let the page's observer report it. */
-function show(name?: string): FakeElement {
-  const place = page.addPlace(name);
+function show(name?: string, order?: number): FakeElement {
+  const place = page.addPlace(name, order);
   elements.update();
   return place;
 }
@@ -48,6 +48,16 @@ describe('the element of a channel', () => {
     expect(place.children).toStrictEqual([element]);
     expect(place.textContent).toBe('');
     expect(asked).toStrictEqual([]);
+  });
+
+  test('stays in the place of the newest cell when that of an older one comes later', () => {
+    const element = make(3);
+    const newest = show('server 3', 5);
+    show('server 3', 4);
+    expect(newest.children).toStrictEqual([element]);
+    const again = show('server 3', 5);
+    expect(again.children).toStrictEqual([element]);
+    expect(show('server 3', 10).children).toStrictEqual([element]);
   });
 
   test('does not go to the places of others', () => {

@@ -134,10 +134,13 @@ export class FakePage {
   }
 
   /** Add an output that is a place for the element of a channel. */
-  addPlace(name?: string): FakeElement {
+  addPlace(name?: string, order?: number): FakeElement {
     const place = new FakeElement();
     if (name !== undefined) {
       place.dataset['jchannelElement'] = name;
+    }
+    if (order !== undefined) {
+      place.dataset['jchannelOrder'] = String(order);
     }
     this.places.push(place);
     return place;

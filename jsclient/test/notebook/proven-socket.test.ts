@@ -54,6 +54,16 @@ test('connects after the proof, and is then like the socket', async () => {
   expect(events).toStrictEqual(['open', 'hello', 'error', 'close']);
 });
 
+test('closes if the socket cannot be opened', async () => {
+  const { environment, socket, events, prove } = new Fixture();
+  environment.openSocket = () => {
+    throw new Error('no');
+  };
+  await prove(true);
+  expect(socket.readyState).toBe(3);
+  expect(events).toStrictEqual(['close']);
+});
+
 test('closes without connecting where there is no proof', async () => {
   const { environment, socket, events, prove } = new Fixture();
   await prove(false);

@@ -336,6 +336,29 @@ describe('a stream of the page', () => {
       expect(fixture.environment.exchanges).toStrictEqual([]);
     });
 
+    test.each([32, 64, 100, 128])('and comes from a generator arrives as it was: chunks of %d KiB', async (kib) => {
+      function* generate(): Generator<Uint8Array> {
+        for (let number = 1; number <= 40; number++) {
+          yield new Uint8Array(kib * 1024).fill(number);
+        }
+      }
+      await announce(generate());
+      send({ type: 'ticket', stream: 1, ticket: TICKET, credit: 2 ** 30, near: true });
+      const counts = new Array<number>(41).fill(0);
+      for (let isOver = false; !isOver;) {
+        for (const message of await server.settle()) {
+          isOver ||= message.type === 'end';
+          if (message.type === 'piece') {
+            for (const byte of message.data) {
+              counts[byte] = (counts[byte] ?? 0) + 1;
+            }
+            send({ type: 'ack', bytes: message.data.length });
+          }
+        }
+      }
+      expect(counts).toStrictEqual([0, ...new Array<number>(40).fill(kib * 1024)]);
+    });
+
     test('is posted if it is a Blob', async () => {
       await beginNear(new Blob([new Uint8Array(40_000)]), true);
       expect(fixture.environment.exchanges).toHaveLength(1);

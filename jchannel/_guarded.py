@@ -65,6 +65,7 @@ LOGGERS: Final[Mapping[str, str]] = {
     "peer": "jchannel.peer",
     "comm_link": "jchannel.notebook",
     "tap": "jchannel.notebook",
+    "output": "jchannel.notebook",
 }
 
 #: The logger of single messages.

@@ -20,6 +20,7 @@ from jchannel._protocol.comm import (
     COMM_MESSAGE_BYTES,
     CommConnection,
     CommMessage,
+    CommPace,
     CommState,
     decode_comm_message,
     encode_comm_message,
@@ -38,6 +39,9 @@ MAX_LINKS: Final = 16
 #: The most panels that are asked for at once.
 _MAX_NAMES: Final = 100
 
+#: The most characters of the name of a question, which its answer repeats.
+_MAX_ASKED: Final = 64
+
 
 class CommLink(Link):
     """A page's connection over a comm. ``run`` must run as long as it is used.
@@ -52,12 +56,14 @@ class CommLink(Link):
         self._post = post
         self._changed = trio.lowlevel.ParkingLot()
         self._late = trio.Event()
-        self._moved = 0
 
     @property
     def moved(self) -> int:
-        """The number of bytes that have come in, and of messages that have left."""
-        return self._connection.received + self._moved
+        """The number of bytes that have come in, and of messages that the page has acknowledged.
+
+        Messages leave for a page that is gone as for any other: what has left says nothing.
+        """
+        return self._connection.received + self._connection.acknowledged
 
     async def send(self, frame: str | bytes) -> None:
         """Send a frame. It waits while more than a message's bytes wait to leave."""
@@ -118,7 +124,6 @@ class CommLink(Link):
     def _pump(self) -> None:
         now = trio.current_time()
         while (message := self._connection.next_message(now)) is not None:
-            self._moved += 1
             self._say(message)
         if self._connection.wait(now) is not None:
             self._late.set()
@@ -144,13 +149,15 @@ class CommDesk:
         self._desk = desk
         self._make_config = make_config
         self._links: dict[str, CommLink] = {}
+        self._pace = CommPace()  # The kernel's messages are limited together, whichever page they are for.
 
     def handle(self, post: Post, content: object, buffers: Sequence[bytes | bytearray | memoryview]) -> None:
         """Handle a message of a page. What is none is logged, and ends nothing."""
-        if self._server.state is ServerState.CLOSED:
-            return  # The pages have heard it: as a goodbye.
+        # The pages hear that it is closed as a goodbye, which needs their acknowledgements to leave.
+        closed = self._server.state is ServerState.CLOSED
         if isinstance(content, Mapping) and content.get("type") == "ask":
-            self._answer(post, content)
+            if not closed:
+                self._answer(post, content)
             return
         try:
             message = decode_comm_message(content, buffers)
@@ -160,6 +167,8 @@ class CommDesk:
         link = self._links.get(message.connection)
         if link is not None:
             link.handle(message)
+        elif closed:
+            return
         elif message.type == "open":
             self._open(post, message)
         elif message.type != "close":
@@ -171,21 +180,31 @@ class CommDesk:
             link.end(why)
 
     def _answer(self, post: Post, question: Mapping[str, Any]) -> None:
-        what, answer = question.get("what"), None
+        what, asked, answer = question.get("what"), question.get("asked"), None
+        if not isinstance(asked, str) or len(asked) > _MAX_ASKED:
+            log(logging.WARNING, "a page has asked over a comm without a name of at most %d characters", _MAX_ASKED)
+            return
         if what == "config":
             answer = self._make_config()
         elif what == "panels" and isinstance(names := question.get("names"), list):
             answer = self._desk.panels.report(name for name in names[:_MAX_NAMES] if isinstance(name, str))
         elif what == "place" and isinstance(channel := question.get("channel"), int):
-            self._server.start_soon(self._desk.show_element, channel)
+            self._server.start_soon(self._show_element, channel)
             answer = {}
-        self._say(post, {"type": "told", "asked": question.get("asked"), "answer": answer})
+        self._say(post, {"type": "told", "asked": asked, "answer": answer})
+
+    async def _show_element(self, channel: int) -> None:
+        try:
+            await self._desk.show_element(channel)
+        except Exception as error:  # noqa: BLE001 (a bulkhead: the program's own display hooks run there)
+            log(logging.ERROR, "a place for an element could not be shown", error=without_locals(error))
 
     def _open(self, post: Post, message: CommMessage) -> None:
         if len(self._links) >= MAX_LINKS:
             self._refuse(post, message.connection, f"{MAX_LINKS} connections over the comm are open already")
             return
-        connection = CommConnection(message.connection, opens=False, frame_limit=self._server.limits.frame_bytes)
+        limit = self._server.limits.frame_bytes
+        connection = CommConnection(message.connection, opens=False, frame_limit=limit, pace=self._pace)
         link = self._links[message.connection] = CommLink(connection, post)
         link.handle(message)
         self._server.start_soon(self._serve, message.connection, link)

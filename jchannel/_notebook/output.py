@@ -12,6 +12,7 @@ import hashlib
 import html
 import ipaddress
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from functools import partial
 from typing import Any, Final
 
 from jchannel._client import read_static
+from jchannel._guarded import log, without_locals
 from jchannel._notebook.desk import Claims
 from jchannel._notebook.elements import Cell, Place
 from jchannel._notebook.marimo import NO_WIDGET, UNREACHABLE, find_marimo_cell, is_marimo, render_widget
@@ -152,16 +154,32 @@ class NotebookFrontend:
         self._shown_in = cell.execution
         self._expected = self._count_pages(), self._clock() + SETTLE_SECONDS
         self.claims.elements.note_connecting(cell)
-        if self._make_widget is None:
+        view = self._make_view()
+        if view is None:
             text = {"text/plain": NO_WIDGET} if is_marimo() else {"text/html": self._render(), "text/plain": _FALLBACK}
             cell.publish(text)
             return
-        if self._widget is None or self._widget.closed:
-            self._widget = self._make_widget(self.make_config)
-        else:  # A page that has tried the older config in vain tries again by a newer one.
-            self._widget.update(self.make_config())
         # A front end that knows no widgets shows the script.
-        cell.publish({"text/html": self._render(), **self._widget.view(), "text/plain": _FALLBACK})
+        cell.publish({"text/html": self._render(), **view, "text/plain": _FALLBACK})
+
+    def _make_view(self) -> dict[str, Any] | None:
+        """Return what shows the widget, with a new config; ``None`` where the outputs are scripts."""
+        if self._make_widget is None:
+            return None
+        try:
+            if self._widget is None or self._widget.closed:
+                self._widget = self._make_widget(self.make_config)
+            else:  # A page that has tried the older config in vain tries again by a newer one.
+                self._widget.update(self.make_config())
+            return self._widget.view()
+        except Exception as error:  # noqa: BLE001 (a bulkhead: what is installed as anywidget may not work)
+            log(
+                logging.WARNING,
+                "anywidget is installed and cannot be used, so that outputs are scripts, which need the server's port",
+                error=without_locals(error),
+            )
+            self._make_widget = self._widget = None
+            return None
 
     def render_beside(self) -> str:
         """Return HTML that connects the page, for what replaces the output of its cell; empty where nothing does.

@@ -107,11 +107,14 @@ class Widget:
         else:
             tap.add(self._comm_id, on_message)
         self._widget.comm.on_close(self._note_close)
+        # Where the program closes all widgets, the comm tells nobody.
+        self._widget.observe(self._note_close, "comm")
 
     @property
     def closed(self) -> bool:
         """Whether its comm has closed, so that it can be shown no more. marimo tells nobody when it closes one."""
-        return self._closed or getattr(self._widget.comm, "_closed", False) is True
+        comm = self._widget.comm
+        return self._closed or comm is None or getattr(comm, "_closed", False) is True
 
     def post(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         """Send a message to every page of the kernel. Safe in any thread."""
@@ -122,6 +125,8 @@ class Widget:
         self._widget.config = config
 
     def _note_close(self, _: object) -> None:
+        if self._closed:
+            return
         self._closed = True
         if self._tap is not None:
             self._tap.remove(self._comm_id)

@@ -21,12 +21,14 @@ from jchannel.errors import ProtocolError
 __all__ = [
     "COMM_ACK_FROM",
     "COMM_BURST",
+    "COMM_FRAME_COST",
     "COMM_MESSAGE_BYTES",
     "COMM_RATE",
     "COMM_UNREAD_BYTES",
     "COMM_WINDOW",
     "CommConnection",
     "CommMessage",
+    "CommPace",
     "CommState",
     "decode_comm_message",
     "encode_comm_message",
@@ -50,6 +52,9 @@ COMM_BURST: Final = 50
 
 #: The bytes of frames that nobody has taken from which on nothing is acknowledged, so that the far side waits.
 COMM_UNREAD_BYTES: Final = 4 * 2**20
+
+#: The bytes that each of these frames counts beside its own: a small one takes that much memory, and an empty one, too.
+COMM_FRAME_COST: Final = 100
 
 #: The most characters of a connection's name.
 _MAX_NAME: Final = 64
@@ -165,6 +170,7 @@ class CommConnection:
         name: Its name, of 1 to 64 characters.
         opens: Whether this side has to send ``open``: the page's. The other one is made for an ``open`` that has come.
         frame_limit: The largest frame that is received, in bytes.
+        pace: Says how often a message may leave; connections may share one. ``None`` for one of its own.
 
     Attributes:
         name: As above.
@@ -173,14 +179,14 @@ class CommConnection:
         received: The number of bytes that have come in.
     """
 
-    def __init__(self, name: str, *, opens: bool, frame_limit: int) -> None:
+    def __init__(self, name: str, *, opens: bool, frame_limit: int, pace: CommPace | None = None) -> None:
         self.name = name
         self.state: CommState = CommState.OPENING
         self.why_ended: str = ""
         self.received: int = 0
         self._opens = opens
         self._frame_limit = frame_limit
-        self._pace = _Pace()
+        self._pace = CommPace() if pace is None else pace
         # Towards the far side.
         self._greets = opens
         self._unsent: deque[bytes] = deque()
@@ -202,6 +208,11 @@ class CommConnection:
     def waiting_bytes(self) -> int:
         """The bytes that wait to be sent."""
         return self._unsent_bytes
+
+    @property
+    def acknowledged(self) -> int:
+        """The number of the last message that the far side has acknowledged."""
+        return self._acknowledged
 
     def send(self, frame: str | bytes) -> None:
         """Queue a frame. It is dropped if the connection is closing or has ended."""
@@ -302,8 +313,8 @@ class CommConnection:
         """Return the next frame that has come; ``None`` if there is none."""
         if not self._frames:
             return None
-        frame, size = self._frames.popleft()
-        self._unread -= size
+        frame, cost = self._frames.popleft()
+        self._unread -= cost
         return frame
 
     @property
@@ -352,17 +363,17 @@ class CommConnection:
             payload = bytes(begun[_HEAD : _HEAD + size])
             del begun[: _HEAD + size]
             try:
-                self._frames.append((payload.decode() if kind == _TEXT else payload, size))
+                self._frames.append((payload.decode() if kind == _TEXT else payload, size + COMM_FRAME_COST))
             except UnicodeDecodeError as error:
                 raise ProtocolError(f"a text frame over its comm is no UTF-8: {error.reason}") from None
-            self._unread += size
+            self._unread += size + COMM_FRAME_COST
 
     def _move(self, state: CommState) -> None:
         assert state in _FOLLOWING[self.state], (self.state, state)
         self.state = state
 
 
-class _Pace:
+class CommPace:
     """Lets ``COMM_BURST`` messages leave at once, and ``COMM_RATE`` a second in the long run."""
 
     def __init__(self) -> None:

@@ -12,9 +12,11 @@ import trio
 import trio.testing
 
 import jchannel.trio
+from jchannel._core.server import ServerState
 from jchannel._core.transport import LinkClosed
 from jchannel._notebook.comm_link import MAX_LINKS, CommDesk, CommLink
 from jchannel._notebook.desk import Claims
+from jchannel._notebook.elements import Cell
 from jchannel._protocol.comm import (
     COMM_BURST,
     COMM_MESSAGE_BYTES,
@@ -89,6 +91,7 @@ class Comm:
     def __init__(self, desk: CommDesk | None = None) -> None:
         self.pages: list[Page] = []
         self.posted: list[dict[str, Any]] = []
+        self.held: list[tuple[dict[str, Any], list[bytes]]] = []
         self.error: Exception | None = None
         if desk is not None:
             self.desk = desk
@@ -97,6 +100,7 @@ class Comm:
         if self.error is not None:
             raise self.error
         self.posted.append(content)
+        self.held.append((content, buffers))
         for page in self.pages:
             page.take(content, buffers)
 
@@ -156,6 +160,54 @@ async def test_a_server_that_is_closed_says_goodbye_and_closes(autojump_clock: t
     assert page.wire.why_ended == "the server has closed the connection"
     comm.desk.handle(comm.post, {"type": "ask"}, [])  # Nobody answers any more.
     assert comm.posted[-1]["type"] == "close"
+
+
+async def test_a_goodbye_that_stands_behind_messages_under_way_arrives_when_the_page_reads_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        async with open_comm() as (comm, server):
+            page = Page(comm)
+            page.open()
+            await page.next()
+            session = server_core(server).session
+            assert session is not None
+            comm.pages.clear()
+            held = comm.held
+            held.clear()
+            while len(held) < COMM_WINDOW - 1:  # The first was the welcome.
+                session.tell(Beat())
+                await trio.testing.wait_all_tasks_blocked()
+
+            async def read_on() -> None:
+                await trio.testing.wait_all_tasks_blocked()
+                assert server_core(server).state is ServerState.CLOSED
+                for message in held:  # What is posted meanwhile comes behind it.
+                    page.take(*message)
+
+            nursery.start_soon(read_on)
+        assert (await page.next()).reason == "closed"
+
+
+async def test_a_page_that_opens_a_connection_when_the_server_is_closed_has_no_answer() -> None:
+    async with open_comm() as (comm, _):
+        pass
+    comm.desk.handle(comm.post, *encode_comm_message(CommMessage("c1", "open", 1, 0)))
+    assert comm.posted == []
+
+
+async def test_a_page_that_is_gone_without_a_word_is_lost_when_it_does_not_answer_a_beat(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_comm(heartbeat=10) as (comm, server):
+        page = Page(comm)
+        page.open()
+        await page.next()
+        comm.pages.clear()
+
+        await trio.sleep(2 * 10 + 1)
+
+        assert not server.statistics().page_connected
 
 
 async def test_a_lost_message_ends_the_connection_on_both_sides(
@@ -296,6 +348,46 @@ async def test_a_page_asks_for_a_ticket_for_panels_and_for_places(monkeypatch: p
         assert place.shown == [3]
 
 
+async def test_a_display_hook_that_raises_costs_the_place_of_an_element_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("no display")
+
+    async with open_comm() as (comm, server):
+        comm.desk._desk.elements.note_connecting(Cell("cell 1", fail))
+        comm.desk.handle(comm.post, {"type": "ask", "asked": "a1", "what": "place", "channel": 1}, [])
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert server_core(server).state is ServerState.OPEN
+        assert "a place for an element could not be shown" in caplog.text
+        assert "no display" in caplog.text
+
+
+@pytest.mark.parametrize("asked", [None, 1, "a" * 65, ["a"]])
+async def test_a_question_without_a_short_name_has_no_answer(caplog: pytest.LogCaptureFixture, asked: object) -> None:
+    async with open_comm() as (comm, _):
+        comm.desk.handle(comm.post, {"type": "ask", "asked": asked, "what": "config"}, [])
+        assert comm.posted == []
+        assert "without a name of at most 64 characters" in caplog.text
+
+
+async def test_the_connections_of_one_comm_share_its_pace(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_comm() as (comm, _):
+        pages = [Page(comm, f"c{number}") for number in range(COMM_BURST // COMM_WINDOW + 2)]
+        for page in pages:
+            page.flush()
+        comm.pages.clear()
+        for link in comm.desk._links.values():
+            for _ in range(COMM_WINDOW - 1):
+                await link.send("x")
+        assert len(comm.posted) == COMM_BURST
+
+        await trio.sleep(1)
+
+        assert len(comm.posted) == COMM_BURST + 2  # What waited of each of the last two left in one message.
+
+
 # One link
 
 
@@ -330,7 +422,17 @@ async def test_more_messages_than_may_leave_at_once_leave_in_their_time(
         assert len(posted) == COMM_BURST
         await trio.sleep(1.5 / COMM_RATE)
         assert len(posted) == COMM_BURST + 1
-        assert link.moved > moved
+        assert link.moved == moved
+
+
+async def test_that_messages_leave_is_no_sign_of_life_and_that_they_are_acknowledged_is() -> None:
+    async with open_link() as (link, posted):
+        moved = [link.moved]
+        await link.send("x")
+        moved.append(link.moved)
+        link.handle(CommMessage("c1", "ack", 0, len(posted)))
+        moved.append(link.moved)
+        assert moved == [0, 0, 2]
 
 
 async def test_a_sender_waits_while_much_is_unsent_and_is_told_of_the_end(

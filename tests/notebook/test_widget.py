@@ -76,6 +76,20 @@ def test_a_widget_hands_on_what_pages_send_and_sends_to_them(monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("with_widgets")
+def test_a_widget_that_the_program_closes_is_closed_and_tells_it_once() -> None:
+    closed: list[bool] = []
+    widget = Widget({}, lambda *_: None, lambda: closed.append(True), None)
+    comm = widget._widget.comm
+
+    widget._widget.close()  # As ipywidgets.Widget.close_all() does.
+    assert widget.closed
+    assert closed == [True]
+
+    comm.handle_close({})
+    assert closed == [True]
+
+
+@pytest.mark.usefixtures("with_widgets")
 def test_anywidget_may_give_its_bundle_with_metadata_or_without(monkeypatch: pytest.MonkeyPatch) -> None:
     widget = Widget({}, lambda *_: None, lambda: None, None)
     widget._note_close({})  # It needs no tap.
@@ -237,6 +251,39 @@ def test_each_output_of_a_server_is_a_view_of_one_widget(kernel: FakeKernel) -> 
     kernel.enter("cell 3")
     frontend.show()
     assert len(made) == 2
+
+
+@pytest.mark.parametrize("part", ["its import", "its view"])
+def test_where_anywidget_does_not_work_outputs_are_scripts(
+    kernel: FakeKernel, caplog: pytest.LogCaptureFixture, part: str
+) -> None:
+    made: list[Any] = []
+
+    def fail() -> Any:
+        raise ImportError(f"{part} fails")
+
+    def make(make_config: Any) -> Any:
+        made.append(FakeWidget(make_config(), None, None, None))
+        made[-1].view = fail
+        return fail() if part == "its import" else made[-1]
+
+    frontend = NotebookFrontend(
+        Claims("token", 60, lambda *_: None),
+        host="localhost",
+        port=8889,
+        url=None,
+        is_alone=lambda: True,
+        count_pages=lambda: 0,
+        make_widget=make,
+    )
+    frontend.show()
+    kernel.enter("cell 2")
+    frontend.show()
+
+    assert [set(bundle) for bundle in kernel.published] == [{"text/html", "text/plain"}] * 2
+    assert len(made) == 1
+    assert "anywidget is installed and cannot be used" in caplog.text
+    assert f"{part} fails" in caplog.text
 
 
 def test_a_server_in_a_kernel_with_anywidget_answers_its_pages_over_the_comm(

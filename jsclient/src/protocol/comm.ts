@@ -30,6 +30,9 @@ export const COMM_BURST = 50;
 /** The bytes of frames that nobody has taken from which on nothing is acknowledged, so that the other side waits. */
 export const COMM_UNREAD_BYTES = 4 * 2 ** 20;
 
+/** The bytes that each of these frames counts beside its own: a small one takes that much memory, and an empty one, too. */
+export const COMM_FRAME_COST = 100;
+
 const MAX_REASON = 500;
 
 /** A frame's kind and the length of its bytes, before them. */
@@ -130,7 +133,7 @@ export class CommConnection {
   #acknowledged = 0;
   #last = 0;
   #told = 0;
-  #frames: { readonly frame: string | ArrayBuffer; readonly size: number }[] = [];
+  #frames: { readonly frame: string | ArrayBuffer; readonly cost: number }[] = [];
   #unread = 0;
 
   /**
@@ -248,7 +251,7 @@ export class CommConnection {
   /** Return the next frame that has come; `null` if there is none. */
   nextFrame(): string | ArrayBuffer | null {
     const next = this.#frames.shift();
-    this.#unread -= next?.size ?? 0;
+    this.#unread -= next?.cost ?? 0;
     return next?.frame ?? null;
   }
 
@@ -348,8 +351,8 @@ export class CommConnection {
       received.take(HEAD);
       const payload = received.take(size);
       const frame = kind === TEXT ? decodeText(payload) : payload.buffer;
-      this.#frames.push({ frame, size });
-      this.#unread += size;
+      this.#frames.push({ frame, cost: size + COMM_FRAME_COST });
+      this.#unread += size + COMM_FRAME_COST;
     }
   }
 }

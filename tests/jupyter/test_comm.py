@@ -94,6 +94,27 @@ def test_the_page_comes_back_after_a_reload_and_a_second_tab_is_told_of_it(noteb
     assert notebook.complaints == []
 
 
+def test_the_page_is_heard_when_the_cell_that_has_connected_it_is_run_again(notebooks: Notebooks) -> None:
+    notebook = connect(notebooks, "await channel.call('add', 2, 3)")
+
+    notebook.run(0)
+
+    expect(notebook.output(0)).to_contain_text(CONNECTED)
+    assert notebook.run(2) == "5"
+    assert notebook.complaints == []
+
+
+def test_a_collapsed_output_keeps_the_page_connected(notebooks: Notebooks) -> None:
+    notebook = connect(notebooks, "await channel.call('add', 2, 3)")
+
+    notebook.page.evaluate("() => { jupyterapp.shell.currentWidget.content.widgets[0].outputHidden = true; }")
+    expect(notebook.output(0)).to_have_count(0)
+    notebook.page.evaluate("() => new Promise((done) => setTimeout(done, 3500))")
+
+    assert notebook.run(2) == "5"
+    assert notebook.complaints == []
+
+
 def test_a_kernel_that_is_restarted_is_noticed_and_its_cell_connects_anew(notebooks: Notebooks) -> None:
     notebook = connect(notebooks, "await channel.call('add', 2, 3)")
 

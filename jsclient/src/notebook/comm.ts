@@ -44,6 +44,11 @@ export class Comm implements Asker {
     this.#environment = environment;
   }
 
+  /** Whether it has lost its kernel. */
+  get isDead(): boolean {
+    return this.#isDead;
+  }
+
   /**
    * Open a socket to the server in the kernel.
    *

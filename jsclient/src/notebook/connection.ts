@@ -254,8 +254,12 @@ export class NotebookConnection extends EventTarget {
     });
     this.#asker = comm;
     this.#place = 'by the kernel’s own messages';
-    this.#use(connectFrom(environment, { clientId, reconnect: COMM_RETRY }), '', (text) => text);
-    return '';
+    const client = connectFrom(environment, { clientId, reconnect: COMM_RETRY });
+    let isMute = words === MUTE;
+    client.addEventListener('statechange', () => {
+      isMute &&= client.state !== 'connected';
+    });
+    return this.#use(client, '', (text) => (isMute && text === GONE && !comm.isDead ? MUTE : text));
   }
 
   async #hold(storedId: string | null): Promise<string> {
@@ -300,25 +304,34 @@ export class NotebookConnection extends EventTarget {
     });
     this.#asker = desk;
     this.#place = `to ${new URL(base).host}`;
-    this.#use(client, token, (words, message) => {
+    return this.#use(client, token, (words, message) => {
       stopBlocked();
       return result === 'foreign' || (words === GONE && !isBlocked) ? this.#gone : isBlocked ? message : words;
     });
-    return '';
   }
 
-  /** @param explain - Returns why the client has stopped, given what is said of that in general, and by the client. */
-  #use(client: Client, token: string, explain: (words: string, message: string) => string): void {
-    client.addEventListener('statechange', () => {
-      if (client.stopReason !== null) {
-        const { reason, message } = client.stopReason;
-        this.#words = explain(WORDS.get(reason) ?? message, message);
-        this.#releaseName();
+  /**
+   * Use a client, and return why it has stopped; an empty string if it has not.
+   *
+   * @param explain - Returns why the client has stopped, given what is said of that in general, and by the client.
+   */
+  #use(client: Client, token: string, explain: (words: string, message: string) => string): string {
+    const noteStop = (): string => {
+      if (client.stopReason === null) {
+        return '';
       }
+      const { reason, message } = client.stopReason;
+      this.#words = explain(WORDS.get(reason) ?? message, message);
+      this.#releaseName();
+      return this.#words;
+    };
+    client.addEventListener('statechange', () => {
+      noteStop();
       this.#change();
     });
     this.#token = token;
     this.#client = client;
+    return noteStop(); // It may have stopped before it had a listener.
   }
 
   #releaseName(): void {

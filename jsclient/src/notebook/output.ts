@@ -12,18 +12,20 @@ const COLORS: Readonly<Record<OutputState, string>> = {
 /** One output. Its element can be garbage-collected when the notebook has removed it. */
 export class Output {
   readonly #element: WeakRef<HTMLElement>;
-  readonly #cell: WeakRef<Element> | undefined;
+  #cell: WeakRef<Element> | undefined;
 
   constructor(element: HTMLElement) {
     this.#element = new WeakRef(element);
-    const cell = element.closest('.jp-Cell');
-    this.#cell = cell === null ? undefined : new WeakRef(cell);
   }
 
   /** Whether the output is in the page, visible or not. */
   get isPresent(): boolean {
     const element = this.#element.deref();
-    return element !== undefined && (element.isConnected || this.#isCollapsed(element));
+    if (element?.isConnected === true) {
+      this.#cell ??= findCell(element); // JupyterLab puts a widget into its cell after it was rendered.
+      return true;
+    }
+    return element !== undefined && this.#isCollapsed(element);
   }
 
   /** Show a line, and return whether the element still exists. */
@@ -46,4 +48,9 @@ export class Output {
     const area = element.closest('.jp-Cell-outputArea');
     return area?.parentNode === null && this.#cell?.deref()?.isConnected === true;
   }
+}
+
+function findCell(element: HTMLElement): WeakRef<Element> | undefined {
+  const cell = element.closest('.jp-Cell');
+  return cell === null ? undefined : new WeakRef(cell);
 }

@@ -374,6 +374,20 @@ describe('a page lets go', () => {
     expect(connection.state).toBe('idle');
   });
 
+  test('not while the output is collapsed that came into its cell after it was added', async () => {
+    const output = new FakeElement();
+    output.isConnected = false;
+    connection.add(output as unknown as HTMLElement, makeConfig());
+    const [area, cell] = [new FakeElement(), new FakeElement()];
+    output.ancestors = { '.jp-Cell-outputArea': area, '.jp-Cell': cell };
+    output.isConnected = true;
+    page.change();
+    await desk.welcome();
+    area.parentNode = null;
+    await remove(output);
+    expect(connection.state).toBe('connected');
+  });
+
   test('when its output was cleared inside an area that is there', async () => {
     const output = new FakeElement();
     output.ancestors = { '.jp-Cell-outputArea': new FakeElement() };
@@ -608,6 +622,64 @@ describe('a page with a widget', () => {
     await vi.advanceTimersByTimeAsync(1000);
     expect(connection.state).toBe('stopped');
     expect(connection.words).toContain('not running any more');
+  });
+
+  test('says so when its comm has lost its kernel before, and holds no name then', async () => {
+    const comm = new Comm(model, environment);
+    const addShared = (): FakeElement => {
+      const element = new FakeElement();
+      vi.setSystemTime(Date.now() + 1000);
+      connection.add(element as unknown as HTMLElement, makeConfig({ door: 'comm' }), comm);
+      return element;
+    };
+    addShared();
+    await hello();
+    model.error = new Error('Cannot send');
+    model.fire('comm_live_update', undefined);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(connection.state).toBe('stopped');
+
+    const output = addShared();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(connection.state).toBe('stopped');
+    expect(output.textContent).toContain('not running any more');
+    expect(page.locks.held.size).toBe(0);
+  });
+
+  describe('whose port takes connections and does not answer', () => {
+    /** Add a widget to a page of a kernel that has stopped, and wait until it tries the comm. */
+    async function addMute(): Promise<void> {
+      let names = 0;
+      environment.newName = () => `name ${String(names++)}`;
+      page.labConfig = null;
+      addWidget();
+      await vi.advanceTimersByTimeAsync(DESK_TIMEOUT * 1000);
+    }
+
+    test('says so when the comm is silent, too', async () => {
+      model.isDeaf = true;
+      await addMute();
+      expect(connection.words).toBe('connecting.');
+      await vi.advanceTimersByTimeAsync(90_000);
+      expect(connection.words).toContain('takes connections, and does not answer');
+    });
+
+    test('says that the kernel is gone when the comm has lost it', async () => {
+      model.error = new Error('Cannot send');
+      await addMute();
+      await vi.advanceTimersByTimeAsync(1000);
+      expect(connection.words).toContain('not running any more');
+    });
+
+    test('says that the kernel is gone when it was heard over the comm before', async () => {
+      await addMute();
+      model.welcome();
+      expect(connection.state).toBe('connected');
+      model.isDeaf = true;
+      model.deliver({ connection: model.socket.wire.name, type: 'close', number: 0, acknowledged: 0, reason: 'lost' });
+      await vi.advanceTimersByTimeAsync(90_000);
+      expect(connection.words).toContain('not running any more');
+    });
   });
 
   test('is patient with a kernel that is silent', async () => {

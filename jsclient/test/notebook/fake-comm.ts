@@ -68,13 +68,35 @@ export class FakeModel implements Model {
     return this.#state[name];
   }
 
+  /** Return the model as a view gets it, and a function that disposes of the view: its listeners are gone then. */
+  view(): [Model, () => void] {
+    const own: Parameters<Model['on']>[] = [];
+    const model: Model = {
+      get: this.get.bind(this),
+      send: this.send.bind(this),
+      on: (...listener) => {
+        own.push(listener);
+        this.on(...listener);
+      },
+      off: this.off.bind(this),
+    };
+    const dispose = (): void => {
+      for (const listener of own) {
+        this.off(...listener);
+      }
+    };
+    return [model, dispose];
+  }
+
   on(event: string, handler: Handler): void {
     this.handlers.push({ event, handler });
   }
 
   off(event: string, handler: Handler): void {
     const at = this.handlers.findIndex((other) => other.event === event && other.handler === handler);
-    this.handlers.splice(at, 1);
+    if (at !== -1) {
+      this.handlers.splice(at, 1);
+    }
   }
 
   send(content: unknown, _?: unknown, buffers: readonly ArrayBuffer[] = []): void {

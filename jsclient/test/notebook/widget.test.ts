@@ -39,9 +39,33 @@ test('uses no comm where the front end takes messages between cells only', async
   const lines: FakeElement[] = [];
   const el = { append: (line: FakeElement) => lines.push(line) } as unknown as HTMLElement;
   const model = new FakeModel({ config: makeConfig({ server: 'three', portOnly: 'over the port only.' }) });
+  widget.initialize({ model });
   widget.render({ model, el });
 
   await vi.waitFor(() => {
     expect(lines[0]?.textContent).toBe('● jchannel: over the port only.');
   });
+});
+
+test('stays connected over the comm when the view that has connected it is gone', async () => {
+  new FakePage();
+  vi.stubGlobal('WebSocket', FakeSocket);
+  vi.stubGlobal('addEventListener', () => undefined);
+  vi.stubGlobal('removeEventListener', () => undefined);
+  const model = new FakeModel({ config: makeConfig({ server: 'four', door: 'comm' }) });
+  widget.initialize({ model });
+  const lines: FakeElement[] = [];
+  const el = { append: (line: FakeElement) => lines.push(line) } as unknown as HTMLElement;
+  const [view, dispose] = model.view();
+  widget.render({ model: view, el });
+  await vi.waitUntil(() => model.sockets.length === 1);
+  const server = model.welcome();
+
+  dispose();
+
+  widget.render({ model: model.view()[0], el });
+  const words = '● jchannel: connected by the kernel’s own messages.';
+  expect(lines.map(({ textContent }) => textContent)).toStrictEqual([words, words]);
+  server.send({ type: 'goodbye', reason: 'replaced', message: 'the page has heard it' });
+  expect(findRegistry().servers.get('four')?.words).toContain('the page has heard it');
 });

@@ -52,7 +52,7 @@ interface PromiseWithResolvers<T> {
 
 test('a method that is answered in the step of a goodbye does not hide why the server has gone', async () => {
   await open({ f: () => 5 });
-  const call = { type: 'call', channel: 1, name: 'f', args: pack([], 'args'), id: 1 } as unknown as Message;
+  const call = { type: 'call', channel: 1, name: 'f', args: pack([], 'args'), id: 2 } as unknown as Message;
   server.send(call, { type: 'goodbye', reason: 'taken', message: 'Another page.' });
   await vi.advanceTimersByTimeAsync(0);
   expect(fixture.client.stopReason).toStrictEqual({ reason: 'taken', message: 'Another page.' });

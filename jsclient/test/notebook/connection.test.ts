@@ -543,6 +543,13 @@ describe('a page with a widget', () => {
     expect(model.asked).toMatchObject([{ what: 'place', channel: 2 }]);
   });
 
+  test('takes no notice of what somebody else has stored', async () => {
+    page.stored.set(storageKeyOf('server'), 'no JSON');
+    addWidget();
+    await desk.welcome();
+    expect(connection.state).toBe('connected');
+  });
+
   test('keeps its name over a reload', async () => {
     page.stored.set(storageKeyOf('server'), JSON.stringify({ token: '', base: '', client: 'tab' }));
     desk.bases = [];

@@ -235,7 +235,7 @@ class IncomingStream(Stream):
     def _end(self, state: IncomingState) -> None:
         self._move(state)
         self.over = True
-        self.on_move = None
+        self.end_moves()
         self.allow(-self.credit)
         self._buffer.notify()
         self._registry.forget(self)

@@ -382,7 +382,7 @@ class OutgoingStream(Stream):
         """End the stream for those who would begin to take it. Whoever has begun goes on to its end."""
         if not self._ended:
             self._ended = True
-            self.on_move = None
+            self.end_moves()
             if self.quota is not None:
                 self.quota.expect_leave()
             self._registry.retire(self)

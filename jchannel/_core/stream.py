@@ -186,6 +186,10 @@ class Stream(ABC):
         assert way in _FOLLOWING[self.way], (self.way, way)
         self.way = way
 
+    def end_moves(self) -> None:
+        """Call ``on_move`` no more: nothing more will be carried."""
+        self.on_move = None
+
     def use_quota(self, quota: StreamQuota) -> None:
         """Count it, and the bytes that wait here, until it is forgotten, and the bytes until they are taken."""
         self.quota = self._buffer.quota = quota

@@ -609,7 +609,8 @@ def test_what_a_method_has_been_called_with_is_kept_by_nobody() -> None:
             await wait_in_loop(TaskJob(channel._handle.portal, trio.testing.wait_all_tasks_blocked))
             gc.collect()
             kept = [thing for thing in gc.get_objects() if isinstance(thing, LoopInvocation) and thing.answered]
-            assert "keep_nothing" not in [invocation.name for invocation in kept]
+            # What other tests have left may be half made.
+            assert all(vars(invocation).get("name") != "keep_nothing" for invocation in kept)
             hanging.cancel()
             await asyncio.wait([hanging])
 

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import trio.testing
 
 import jchannel.sync
+from jchannel._bridge.call import wait_blocking
+from jchannel._bridge.jobs import TaskJob
 from jchannel.server import Server, start
 from tests.notebook.kernel import FakeKernel
 from tests.peer_thread import PeerThread
@@ -136,5 +139,7 @@ def test_a_notebook_s_server_that_is_dropped_is_stopped(kernel: FakeKernel) -> N
     kernel.enter("run 1", content={"code": "the cell"})
     server = jchannel.sync.start(port=0)
     url = server.url
+    # The step of trio's that has started it may still hold it.
+    wait_blocking(TaskJob(server._handle.portal, trio.testing.wait_all_tasks_blocked))
     with pytest.warns(ResourceWarning, match=f"dropped without being stopped, and is stopped now: at {url}, no page"):
         del server

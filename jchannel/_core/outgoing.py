@@ -214,6 +214,7 @@ class OutgoingStream(Stream):
         What comes when nobody wants it any more is dropped: a thread's read ends also when it was cancelled.
         """
         if self.stopped:
+            await trio.lowlevel.checkpoint()  # It is cancelled, and its source need not have a checkpoint.
             return
         self._buffer.put(piece)
         if self.on_move is not None:

@@ -194,18 +194,19 @@ class WaitingLimiter:
         try:
             trio.lowlevel.start_thread_soon(partial(time.sleep, _LOOK_SECONDS), wake, "jchannel looks at its threads")
         except RuntimeError:  # No thread can be started now. The line moves when one is given back.
-            self._is_looking = False
-            if end_watch is not None:
-                end_watch()
+            self._end_look(end_watch)
 
     def _look(self, earlier: set[object], end_watch: Callable[[], None] | None) -> None:
         """Count those no more that were running earlier and still are."""
-        self._is_looking = False
-        if end_watch is not None:
-            end_watch()
+        self._end_look(end_watch)
         self._busy -= earlier
         self._move_line()
         self._look_soon()
+
+    def _end_look(self, end_watch: Callable[[], None] | None) -> None:
+        self._is_looking = False
+        if end_watch is not None:
+            end_watch()
 
     def _explain(self) -> str:
         return f"{len(self._holders):,} threads wait already, as many as Limits.waiting_threads allows"

@@ -48,6 +48,8 @@ _THREADS = "it waits only for what worker threads do: test_sources cancels there
 _PINGS = "it is for WebSockets that are pinged, and nobody does that here: test_transport"
 _STRANGERS = "no page and no peer comes to it, and its time is bounded: test_http_server and test_strangers"
 _LINKS = "it is for links that something else has accepted: test_serve_link"
+_BROWSER = "it starts a browser, which no script here does: test_headless cancels there"
+_STOPPED = "it is reached only where it has been cancelled already: test_stream_registry"
 _REFUSED = "it is for what goes wrong, and has an end of its own: tests of test_acceptor and test_streams"
 
 #: The awaits that wait only where a call is made while a response leaves, which differs from run to run. test_pieces
@@ -59,6 +61,8 @@ SOMETIMES_CANCELLED = {
 
 #: The awaits of the core that no script here cancels, and why not. The last test fails when this is not exact.
 NOT_CANCELLED = {
+    ("_assembly.py", "Assembly.open", "self._headless.open(self.server, self.issue_browser_url())"): _BROWSER,
+    ("outgoing.py", "OutgoingStream._put", "trio.lowlevel.checkpoint()"): _STOPPED,
     ("room.py", "Room.wait", "self._answers.park()"): _ROOM,
     ("room.py", "Room.wait_to_receive", "self._reader.park()"): _ROOM,
     ("session.py", "Session._read", "self.room.wait_to_receive()"): _ROOM,

@@ -211,11 +211,10 @@ class OutgoingStream(Stream):
     async def _put(self, piece: bytes) -> None:
         """Put a piece where the reader takes it, and wait until there is room for more.
 
-        What comes when nobody wants it any more is dropped: a thread's read ends also when it was cancelled.
+        What comes when nobody wants it any more is dropped, as the task is cancelled: a thread's read ends also when it was cancelled.
         """
         if self.stopped:
-            await trio.lowlevel.checkpoint()  # It is cancelled, and its source need not have a checkpoint.
-            return
+            await trio.lowlevel.checkpoint()  # It raises: its task is cancelled, and the source need have no checkpoint.
         self._buffer.put(piece)
         if self.on_move is not None:
             self.on_move()

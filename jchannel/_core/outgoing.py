@@ -214,7 +214,7 @@ class OutgoingStream(Stream):
         What comes when nobody wants it any more is dropped, as the task is cancelled: a thread's read ends also when it was cancelled.
         """
         if self.stopped:
-            await trio.lowlevel.checkpoint()  # It raises: its task is cancelled, and the source need have no checkpoint.
+            await trio.lowlevel.checkpoint()  # It raises, and the source need have no checkpoint of its own.
         self._buffer.put(piece)
         if self.on_move is not None:
             self.on_move()

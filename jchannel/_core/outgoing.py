@@ -211,7 +211,7 @@ class OutgoingStream(Stream):
     async def _put(self, piece: bytes) -> None:
         """Put a piece where the reader takes it, and wait until there is room for more.
 
-        What comes when nobody wants it any more is dropped, as the task is cancelled: a thread's read ends also when it was cancelled.
+        What comes when nobody wants it any more is dropped: a thread's read ends also when it was cancelled.
         """
         if self.stopped:
             await trio.lowlevel.checkpoint()  # It raises, and the source need have no checkpoint of its own.

@@ -16,7 +16,7 @@ from jchannel._bridge.portal import portal_of
 from jchannel._bridge.watch import Listening, LoopListening, LoopWatch, check_callback
 from jchannel._core.limits import Limits
 from jchannel._core.watch import PageStatus
-from jchannel._notebook.widget import Door
+from jchannel._protocol.messages import Door
 from jchannel._protocol.values import Default, Nan
 from jchannel._tracebacks import trimmed
 from jchannel.channel import Channel

@@ -28,7 +28,7 @@ from jchannel._core.failures import OnFailure
 from jchannel._core.latest import Latest
 from jchannel._core.limits import Limits
 from jchannel._core.watch import ChannelStatus, PageStatus
-from jchannel._notebook.widget import Door
+from jchannel._protocol.messages import Door
 from jchannel._protocol.values import Default, Nan
 from jchannel._streams.blocking import BlockingRecords, ByteStream
 from jchannel._streams.progress import Progress

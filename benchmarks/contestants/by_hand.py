@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from collections.abc import AsyncIterator, Coroutine
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -17,8 +16,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from benchmarks.contestants.on_asyncio import AsyncioContestant
-from benchmarks.contestants.work import FOLDER, Handler, Teller, Work, generate, parse_plan, take
+from benchmarks.contestants.on_asyncio import NumberedStreams
+from benchmarks.contestants.work import FOLDER, Handler, Teller, Work, generate, parse_plan
 
 #: The head of a binary frame: 0 and the length of the JSON before the bytes, or 1 and the number of the stream.
 HEAD: Final = struct.Struct("<BI")
@@ -29,17 +28,13 @@ PIECE: Final = 1
 HELD: Final = 16
 
 
-class ByHand(AsyncioContestant):
+class ByHand(NumberedStreams[memoryview]):
     """The channel, which is this contestant."""
 
     def __init__(self, handler: Handler) -> None:
-        self.connected = asyncio.Event()
-        self._handler = handler
+        super().__init__(handler, HELD)
         self._socket: ServerConnection
-        self._last = 0
         self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._streams: dict[int, asyncio.Queue[memoryview]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def receive_all(self, socket: ServerConnection) -> None:
         """Receive the messages of the page."""
@@ -73,19 +68,6 @@ class ByHand(AsyncioContestant):
         else:
             future.set_result(message.get("result"))
 
-    def _stream(self, number: int) -> asyncio.Queue[memoryview]:
-        return self._streams.setdefault(number, asyncio.Queue(HELD))
-
-    async def _read(self, number: int) -> AsyncIterator[memoryview]:
-        waiting = self._stream(number)
-        while piece := await waiting.get():
-            yield piece
-        del self._streams[number]
-
-    async def call(self, name: str, *args: object) -> Any:
-        """Call a method of the page, and return its value."""
-        return await self._request(name, args)
-
     async def _request(self, name: str, args: tuple[object, ...], size: int | None = None) -> Any:
         self._last += 1
         number = self._last
@@ -104,29 +86,11 @@ class ByHand(AsyncioContestant):
         await self._socket.send(frame)
         return await future
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def _pump(self, number: int, size: int) -> None:
         head = HEAD.pack(PIECE, number)
         async for piece in generate(size):
             await self._socket.send(head + piece)
         await self._socket.send(head)
-
-    async def send(self, size: int) -> int:
-        """Send a stream to the page's `take`, and return what that returns."""
-        taken: int = await self._request("take", (), size)
-        return taken
-
-    async def receive(self, size: int) -> int:
-        """Read the stream of the page's `generate`, and return its size."""
-        return await take(await self.call("generate", size))
-
-    async def pipe(self, size: int) -> int:
-        """Send a stream, read what comes back of it, and return its size."""
-        return await take(await self._request("pipe", (), size))
 
 
 def answer_http(connection: ServerConnection, request: Request) -> Response | None:

@@ -7,31 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
 import socketio
 import uvicorn
 
-from benchmarks.contestants.on_asyncio import AsyncioContestant
-from benchmarks.contestants.work import FOLDER, MIB, Handler, Teller, Work, generate, parse_plan, take
+from benchmarks.contestants.on_asyncio import NumberedStreams
+from benchmarks.contestants.work import FOLDER, MIB, Handler, Teller, Work, generate, parse_plan
 
 CLIENT: Final = FOLDER.parent / "node_modules/socket.io-client/dist/socket.io.min.js"
 WINDOW: Final = 16
 
 
-class SocketIo(AsyncioContestant):
+class SocketIo(NumberedStreams[bytes]):
     """A client of the server."""
 
     def __init__(self, server: socketio.AsyncServer, handler: Handler) -> None:
-        self.connected = asyncio.Event()
+        super().__init__(handler, WINDOW)
         self._server = server
-        self._handler = handler
         self._client = ""
-        self._last = 0
-        self._streams: dict[int, asyncio.Queue[bytes]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         server.on("connect", self._connect)
         server.on("call", self._answer)
         server.on("piece", self._take_piece)
@@ -46,19 +41,6 @@ class SocketIo(AsyncioContestant):
     async def _take_piece(self, _: str, number: int, piece: bytes) -> None:
         await self._stream(number).put(piece)
 
-    def _stream(self, number: int) -> asyncio.Queue[bytes]:
-        return self._streams.setdefault(number, asyncio.Queue(WINDOW))
-
-    async def _read(self, number: int) -> AsyncIterator[bytes]:
-        waiting = self._stream(number)
-        while piece := await waiting.get():
-            yield piece
-        del self._streams[number]
-
-    async def call(self, name: str, *args: object) -> Any:
-        """Call a method of the page, and return its value."""
-        return await self._request(name, args)
-
     async def _request(self, name: str, args: tuple[object, ...], size: int | None = None) -> Any:
         self._last += 1
         number = self._last
@@ -71,11 +53,6 @@ class SocketIo(AsyncioContestant):
             raise RuntimeError(answer["error"])
         return self._read(number) if answer.get("stream") else answer.get("result")
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def _pump(self, number: int, size: int) -> None:
         free = asyncio.Semaphore(WINDOW)
 
@@ -87,19 +64,6 @@ class SocketIo(AsyncioContestant):
         async for piece in generate(size):
             await send(piece)
         await send(b"")
-
-    async def send(self, size: int) -> int:
-        """Send a stream to the page's `take`, and return what that returns."""
-        taken: int = await self._request("take", (), size)
-        return taken
-
-    async def receive(self, size: int) -> int:
-        """Read the stream of the page's `generate`, and return its size."""
-        return await take(await self.call("generate", size))
-
-    async def pipe(self, size: int) -> int:
-        """Send a stream, read what comes back of it, and return its size."""
-        return await take(await self._request("pipe", (), size))
 
 
 def listen() -> socket.socket:

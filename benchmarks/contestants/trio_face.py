@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import trio
 
 import jchannel.trio
-from benchmarks.contestants.work import CODE, Contestant, Handler, Teller, Work, generate, parse_plan, take
+from benchmarks.contestants.work import CODE, AwaitedFace, Handler, Teller, Work, parse_plan
 
 
-class TrioFace(Contestant):
+class TrioFace(AwaitedFace):
     """A channel of `jchannel.trio`."""
-
-    def __init__(self, channel: jchannel.trio.Channel) -> None:
-        self._channel = channel
-
-    async def call(self, name: str, *args: object) -> Any:
-        """Call a method of the page, and return its value."""
-        return await self._channel.call(name, *args, timeout=60)
 
     async def add_at_once(self, count: int) -> list[int]:
         """Call `add` with each number and 1, all at once."""
@@ -32,19 +24,6 @@ class TrioFace(Contestant):
             for number in range(count):
                 nursery.start_soon(add, number)
         return sums
-
-    async def send(self, size: int) -> int:
-        """Send a stream to the page's `take`, and return what that returns."""
-        taken: int = await self._channel.call_with_stream("take", generate(size), timeout=60)
-        return taken
-
-    async def receive(self, size: int) -> int:
-        """Read the stream of the page's `generate`, and return its size."""
-        return await take(await self._channel.call("generate", size, timeout=60))
-
-    async def pipe(self, size: int) -> int:
-        """Send a stream, read what comes back of it, and return its size."""
-        return await take(await self._channel.pipe(generate(size), timeout=60))
 
     async def repeat_beside(self, work: Callable[[], Awaitable[object]], stream: Callable[[], Awaitable[int]]) -> None:
         """Repeat some work for as long as a stream runs."""

@@ -110,6 +110,34 @@ class Contestant(abc.ABC):
         """Repeat some work for as long as a stream runs."""
 
 
+class AwaitedFace(Contestant):
+    """A channel of jchannel's whose methods are awaited.
+
+    Args:
+        channel: The channel, of `jchannel` or of `jchannel.trio`.
+    """
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    async def call(self, name: str, *args: object) -> Any:
+        """Call a method of the page, and return its value."""
+        return await self._channel.call(name, *args, timeout=60)
+
+    async def send(self, size: int) -> int:
+        """Send a stream to the page's `take`, and return what that returns."""
+        taken: int = await self._channel.call_with_stream("take", generate(size), timeout=60)
+        return taken
+
+    async def receive(self, size: int) -> int:
+        """Read the stream of the page's `generate`, and return its size."""
+        return await take(await self._channel.call("generate", size, timeout=60))
+
+    async def pipe(self, size: int) -> int:
+        """Send a stream, read what comes back of it, and return its size."""
+        return await take(await self._channel.pipe(generate(size), timeout=60))
+
+
 class Teller:
     """Where figures are told: the output of the process, which belongs to this alone."""
 

@@ -20,11 +20,10 @@ from jchannel._core.tree import ChannelTree, ServerTree
 from jchannel._notebook.figures import CHANNEL, SERVER, ChannelPanel, ServerPanel
 from jchannel._notebook.former import Formers
 from jchannel._notebook.hosts import Host, PagelessFrontend, Patience, find_host
-from jchannel._notebook.marimo import ADVICE as MARIMO_ADVICE
-from jchannel._notebook.marimo import is_marimo
 from jchannel._notebook.output import ADVICE, NotebookFrontend, find_cell, find_kernel, is_notebook
 from jchannel._notebook.panel import Panel, render
-from jchannel._notebook.widget import Door, Widget, check_door, has_anywidget, open_widget
+from jchannel._notebook.widget import Widget, check_door, has_anywidget, open_widget
+from jchannel._protocol.messages import Door
 from jchannel._protocol.values import Conversion, Default, Nan
 
 __all__ = ["ChannelFace", "ServerFace"]
@@ -123,8 +122,7 @@ class ServerFace:
         if host is not None and host.patience is not Patience.WAIT:
             self._meet_pageless_host(assembly, host)
         elif is_notebook():
-            advice = MARIMO_ADVICE if is_marimo() else ADVICE
-            self._meet_page(assembly, advice if host is None else host.advice)
+            self._meet_page(assembly, ADVICE if host is None else host.advice)
 
     def _meet_page(self, assembly: Assembly, advice: str) -> None:
         server = assembly.server

@@ -22,7 +22,6 @@ FIRST_BEAT_SECONDS: Final = 0.2
 #: For how many periods of its beats nothing may come from a far side that sends them.
 SILENT_BEATS: Final = 3
 
-
 #: Up to which round trip, in seconds, a page is told that pieces are faster than posts: 256 KiB of them go in each. On
 #: one machine it is less than a millisecond, and no segment of 4 MiB keeps the page from its calls.
 NEAR_SECONDS: Final = 0.005

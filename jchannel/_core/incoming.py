@@ -108,8 +108,7 @@ class IncomingStream(Stream):
         if not self._buffer.size:
             return b""
         data = self._buffer.take_piece()
-        if self.on_move is not None:
-            self.on_move()
+        self.note_move()
         return data
 
     async def wait_arrived(self) -> None:
@@ -142,8 +141,7 @@ class IncomingStream(Stream):
         Behind the last bytes of the stream there is an empty piece, as ``receive`` would return it.
         """
         pieces = self._buffer.take_pieces()
-        if self.on_move is not None:
-            self.on_move()
+        self.note_move()
         if self._state is IncomingState.ENDED:
             pieces.append(b"")
         return pieces

@@ -177,8 +177,7 @@ class OutgoingStream(Stream):
             if self.source_state is SourceState.READING:
                 self.stop()
             self._buffer.notify()
-            if self.on_move is not None:
-                self.on_move()
+            self.note_move()
             with trio.move_on_after(self._close_seconds, shield=True) as timer:
                 await self._close_source()
             if timer.cancelled_caught:
@@ -216,8 +215,7 @@ class OutgoingStream(Stream):
         if self.stopped:
             await trio.lowlevel.checkpoint()  # It raises, and the source need have no checkpoint of its own.
         self._buffer.put(piece)
-        if self.on_move is not None:
-            self.on_move()
+        self.note_move()
         while self._buffer.full:
             await self._buffer.wait_changed()
 

@@ -186,6 +186,11 @@ class Stream(ABC):
         assert way in _FOLLOWING[self.way], (self.way, way)
         self.way = way
 
+    def note_move(self) -> None:
+        """Tell whoever carries it that this side's program has moved it."""
+        if self.on_move is not None:
+            self.on_move()
+
     def end_moves(self) -> None:
         """Call ``on_move`` no more: nothing more will be carried."""
         self.on_move = None

@@ -33,6 +33,11 @@ _BUSY_THREADS: Final = 16
 #: A function that runs for this many seconds while others stand in line counts as one that waits.
 _LOOK_SECONDS: Final = 0.005
 
+#: What the threads in use may wait for, in the words of an error.
+_WHAT_WAITS: Final = (
+    "for handler methods that have not returned, and for sources and files that have not given their next bytes"
+)
+
 _Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
 
@@ -210,11 +215,6 @@ class WaitingLimiter:
 
     def _explain(self) -> str:
         return f"{len(self._holders):,} threads wait already, as many as Limits.waiting_threads allows"
-
-
-_WHAT_WAITS: Final = (
-    "for handler methods that have not returned, and for sources and files that have not given their next bytes"
-)
 
 
 class TrioThreads:

@@ -129,16 +129,16 @@ class NowaitLink(Link):
 
     @abstractmethod
     def send_nowait(self, frame: str | bytes) -> bool:
-        """As that of ``Link``."""
+        """Send a frame as far as the transport takes it now. Return whether nothing is left for ``flush``."""
 
     @abstractmethod
     async def flush(self) -> None:
-        """As that of ``Link``."""
+        """Send what is left."""
 
     @property
     @abstractmethod
     def moved(self) -> int:
-        """As that of ``Link``."""
+        """A number that changes whenever something has come in, or a part of a large frame has left."""
 
     async def send(self, frame: str | bytes) -> None:
         """Send a frame. It is no checkpoint where it need not wait."""

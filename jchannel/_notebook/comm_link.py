@@ -35,7 +35,6 @@ Post = Callable[[dict[str, Any], list[bytes]], None]
 #: The most pages, or attempts of pages, that are connected over a comm at once.
 MAX_LINKS: Final = 16
 
-
 #: The most panels that are asked for at once.
 _MAX_NAMES: Final = 100
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Final
 
+from jchannel._notebook import marimo
 from jchannel._notebook.output import ADVICE
 from jchannel.errors import StateError
 
@@ -77,6 +78,8 @@ _VOILA: Final = Host(
     Patience.WAIT,
 )
 
+_MARIMO: Final = Host(marimo.ADVICE, Patience.WAIT)
+
 _UNSURE: Final = Host(
     f"{ADVICE}; what runs this cell takes no input, so it may be that no browser shows it: then {_HEADLESS}",
     Patience.WAIT,
@@ -102,7 +105,9 @@ _VOILA_VARIABLES: Final = ("VOILA_KERNEL_ID", "VOILA_BASE_URL")
 
 
 def find_host() -> Host | None:
-    """Return what runs the present cell; ``None`` where it may have a page as every notebook has, or is not IPython."""
+    """Return what runs the present cell; ``None`` where it may have a page as every notebook has, or is not known."""
+    if marimo.is_marimo():
+        return _MARIMO
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     if shell is None:

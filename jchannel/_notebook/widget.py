@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, cast
 
 from jchannel._client import read_static
 from jchannel._core.server import Server
@@ -18,12 +18,9 @@ from jchannel._notebook.comm_link import CommDesk
 from jchannel._notebook.desk import Claims
 from jchannel._notebook.marimo import NO_COMM, is_marimo
 from jchannel._notebook.tap import Tap, open_tap, route_by_header
-from jchannel._protocol.messages import DOORS
+from jchannel._protocol.messages import DOORS, Door
 
-__all__ = ["Door", "Widget", "check_door", "has_anywidget", "open_widget"]
-
-#: A way of a notebook's page to the server.
-Door: TypeAlias = Literal["port", "proxy", "comm"]
+__all__ = ["Widget", "check_door", "has_anywidget", "open_widget"]
 
 #: What installs it.
 _HOW_TO_INSTALL: Final = "pip install 'jchannel[widget]'"
@@ -52,7 +49,7 @@ def check_door(door: object) -> Door | None:
         raise ValueError(NO_COMM)
     if door == "comm" and not has_anywidget():
         raise ImportError(f"door='comm' needs anywidget, which is not installed here: {_HOW_TO_INSTALL}")
-    return door
+    return cast("Door", door)
 
 
 def open_widget(

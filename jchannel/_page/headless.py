@@ -99,7 +99,7 @@ class HeadlessPage:
         finally:
             with trio.CancelScope(shield=True):
                 # Where the shell has not come to it.
-                await trio.to_thread.run_sync(partial(shutil.rmtree, profile, ignore_errors=True))
+                await server.streams.threads.run_short(partial(shutil.rmtree, profile, ignore_errors=True))
         self._why_ended = f"the headless {self._executable} ended with the status {process.returncode}: {words}"
         self._opening.cancel()
         server.advice = self._why_ended

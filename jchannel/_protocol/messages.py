@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field as field_of
 from operator import itemgetter
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 from jchannel._protocol.values import MAX_INTEGER, Attachment, Packed, shorten, to_json
 from jchannel.errors import ProtocolError
@@ -37,6 +37,7 @@ __all__ = [
     "Cancel",
     "Close",
     "Credit",
+    "Door",
     "Echo",
     "Encoded",
     "End",
@@ -95,7 +96,8 @@ MIN_FRAME_LIMIT: Final = 4 * 2**10
 MAX_CLIENT_LENGTH: Final = 64
 
 #: The ways of a notebook's page to the server: its port, a proxy of the page's own origin, the kernel's own messages.
-DOORS: Final = ("port", "proxy", "comm")
+Door: TypeAlias = Literal["port", "proxy", "comm"]
+DOORS: Final[tuple[str, ...]] = get_args(Door)
 
 #: The most characters of why a page could use no better one.
 MAX_WHY: Final = 1_000

@@ -430,50 +430,69 @@ class TestAStreamOfThePage:
             await world.check_quiet()
 
 
+class CallsBeside:
+    """A session that makes calls while a stream runs."""
+
+    def __init__(self, world: World, nursery: trio.Nursery) -> None:
+        session = session_of(world.memory.server)
+        assert session is not None
+        self.session = session
+        self.page = world.page
+        self.before = session.newest_request
+        self._call = world.channel.call
+        self._nursery = nursery
+
+    async def call(self, *names: str) -> list[Call]:
+        """Begins calls, which the page receives and does not answer."""
+        for name in names:
+            self._nursery.start_soon(partial(self._call, name))
+        return [await self.page.expect(Call) for _ in names]
+
+    async def answer(self, call: Call) -> None:
+        """Lets the page answer one of them."""
+        await self.page.send(Result(call.id, NOTHING))
+
+
+@asynccontextmanager
+async def open_calls() -> AsyncIterator[CallsBeside]:
+    """A session that makes calls."""
+    async with open_world() as world, trio.open_nursery() as nursery:
+        yield CallsBeside(world, nursery)
+
+
 class TestACallBesideAStream:
     async def test_is_waited_for_a_short_time(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with open_world() as world, trio.open_nursery() as nursery:
-            session = session_of(world.memory.server)
-            assert session is not None
-            before = session.newest_request
-            nursery.start_soon(partial(world.channel.call, "f"))
-            call = await world.page.expect(Call)
+        async with open_calls() as calls:
+            (call,) = await calls.call("f")
             began = trio.current_time()
-            assert await session.let_newest_pass(before) == call.id
+            assert await calls.session.let_newest_pass(calls.before) == call.id
             assert trio.current_time() - began == pytest.approx(PASSING_SECONDS)
-            assert await session.let_newest_pass(call.id) == call.id
+            assert await calls.session.let_newest_pass(call.id) == call.id
             assert trio.current_time() - began == pytest.approx(PASSING_SECONDS)
-            await world.page.send(Result(call.id, NOTHING))
+            await calls.answer(call)
 
     async def test_is_waited_for_no_more_when_that_is_cancelled(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with open_world() as world, trio.open_nursery() as nursery:
-            session = session_of(world.memory.server)
-            assert session is not None
-            before = session.newest_request
-            nursery.start_soon(partial(world.channel.call, "f"))
-            call = await world.page.expect(Call)
+        async with open_calls() as calls:
+            (call,) = await calls.call("f")
             with trio.CancelScope() as scope:
                 scope.cancel()
-                await session.let_newest_pass(before)
+                await calls.session.let_newest_pass(calls.before)
             assert scope.cancelled_caught
-            await world.page.send(Result(call.id, NOTHING))
+            await calls.answer(call)
 
     async def test_is_waited_for_until_its_answer(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with open_world() as world, trio.open_nursery() as nursery:
-            session = session_of(world.memory.server)
-            assert session is not None
-            before = session.newest_request
-            nursery.start_soon(partial(world.channel.call, "f"))
-            nursery.start_soon(partial(world.channel.call, "g"))
-            first, second = await world.page.expect(Call), await world.page.expect(Call)
+        async with open_calls() as calls:
+            first, second = await calls.call("f", "g")
             began = trio.current_time()
-            nursery.start_soon(session.let_newest_pass, before)
-            await trio.testing.wait_all_tasks_blocked()
-            await world.page.send(Result(first.id, NOTHING))
-            await trio.testing.wait_all_tasks_blocked()
-            await world.page.send(Result(second.id, NOTHING))
-            nursery.cancel_scope.deadline = began + PASSING_SECONDS / 2
-        assert trio.current_time() == began
+            with trio.CancelScope(deadline=began + PASSING_SECONDS / 2) as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(calls.session.let_newest_pass, calls.before)
+                    await trio.testing.wait_all_tasks_blocked()
+                    await calls.answer(first)
+                    await trio.testing.wait_all_tasks_blocked()
+                    await calls.answer(second)
+            assert not scope.cancelled_caught
+            assert trio.current_time() == began
 
 
 @pytest.fixture(params=["to the page", "to Python"])

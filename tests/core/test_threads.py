@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -42,6 +43,19 @@ class Borrower:
 
 def make_limiter() -> WaitingLimiter:
     return WaitingLimiter(Limits(waiting_threads=1, thread_seconds=2))
+
+
+@asynccontextmanager
+async def open_line() -> AsyncIterator[tuple[WaitingLimiter, Borrower, Borrower]]:
+    """A limiter whose only thread is held, and two tasks in line. Leaving the block waits for both."""
+    limiter = make_limiter()
+    limiter.acquire_on_behalf_of_nowait("held")
+    async with trio.open_nursery() as nursery:
+        first = Borrower(limiter, nursery)
+        await trio.testing.wait_all_tasks_blocked()
+        second = Borrower(limiter, nursery)
+        await trio.testing.wait_all_tasks_blocked()
+        yield limiter, first, second
 
 
 async def test_a_function_waits_for_a_thread_that_comes_free() -> None:
@@ -102,13 +116,7 @@ async def test_a_line_that_moves_waits_on_and_in_its_order(autojump_clock: MockC
 
 
 async def test_a_place_in_line_that_is_given_up_is_nobodys() -> None:
-    limiter = make_limiter()
-    limiter.acquire_on_behalf_of_nowait("held")
-    async with trio.open_nursery() as nursery:
-        first = Borrower(limiter, nursery)
-        await trio.testing.wait_all_tasks_blocked()
-        second = Borrower(limiter, nursery)
-        await trio.testing.wait_all_tasks_blocked()
+    async with open_line() as (limiter, first, second):
         first.scope.cancel()
         await trio.testing.wait_all_tasks_blocked()
         limiter.release_on_behalf_of("held")
@@ -117,13 +125,7 @@ async def test_a_place_in_line_that_is_given_up_is_nobodys() -> None:
 
 
 async def test_whoever_is_cancelled_as_it_gets_its_thread_passes_it_on() -> None:
-    limiter = make_limiter()
-    limiter.acquire_on_behalf_of_nowait("held")
-    async with trio.open_nursery() as nursery:
-        first = Borrower(limiter, nursery)
-        await trio.testing.wait_all_tasks_blocked()
-        second = Borrower(limiter, nursery)
-        await trio.testing.wait_all_tasks_blocked()
+    async with open_line() as (limiter, first, second):
         first.scope.cancel()
         limiter.release_on_behalf_of("held")
     assert first.got_at is None

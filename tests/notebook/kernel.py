@@ -1,7 +1,10 @@
-"""A stand-in for IPython in a kernel: as much of it as jchannel looks at."""
+"""A stand-in for IPython in a kernel: as much of it as jchannel looks at. And a frontend in a notebook."""
 
 from types import SimpleNamespace
 from typing import Any
+
+from jchannel._notebook.desk import Claims
+from jchannel._notebook.output import NotebookFrontend
 
 
 class FakeKernel:
@@ -27,3 +30,17 @@ class FakeKernel:
         """Begins to handle a message of the front end, with what else is in it."""
         self.parent = request
         self.shell.display_pub.parent_header = {"msg_id": message, "msg_type": kind}
+
+
+def make_frontend(make_widget: Any, door: str | None = None) -> NotebookFrontend:
+    """A frontend of a server to which no page is connected."""
+    return NotebookFrontend(
+        Claims("token", 60, lambda *_: None),
+        host="localhost",
+        port=8889,
+        url=None,
+        is_alone=lambda: True,
+        count_pages=lambda: 0,
+        door=door,
+        make_widget=make_widget,
+    )

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 import jchannel
-from jchannel._notebook.desk import Claims
 from jchannel._notebook.marimo import NO_WIDGET, UNREACHABLE, VIEW
-from jchannel._notebook.output import NotebookFrontend, find_cell, find_kernel, is_kernel, is_notebook
+from jchannel._notebook.output import find_cell, find_kernel, is_kernel, is_notebook
 from jchannel._notebook.widget import Widget
+from tests.notebook.kernel import make_frontend
 
 
 class FakeMarimo:
@@ -84,19 +84,6 @@ def marimo(monkeypatch: pytest.MonkeyPatch) -> FakeMarimo:
     for name, module in marimo.modules().items():
         monkeypatch.setitem(sys.modules, name, module)
     return marimo
-
-
-def make_frontend(make_widget: Any) -> NotebookFrontend:
-    """A frontend of a server to which no page is connected."""
-    return NotebookFrontend(
-        Claims("token", 60, lambda *_: None),
-        host="localhost",
-        port=8889,
-        url=None,
-        is_alone=lambda: True,
-        count_pages=lambda: 0,
-        make_widget=make_widget,
-    )
 
 
 def test_marimo_is_a_notebook_and_no_ipython_kernel(marimo: FakeMarimo) -> None:

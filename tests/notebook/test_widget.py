@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import logging
 import sys
@@ -14,11 +15,9 @@ import pytest
 import jchannel
 import jchannel.sync
 from jchannel._notebook import widget as widgets
-from jchannel._notebook.desk import Claims
-from jchannel._notebook.output import NotebookFrontend
 from jchannel._notebook.tap import Tap, open_tap, route_by_header
 from jchannel._notebook.widget import Widget, check_door
-from tests.notebook.kernel import FakeKernel
+from tests.notebook.kernel import FakeKernel, make_frontend
 from tests.peer_thread import TIMEOUT
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -184,8 +183,8 @@ def test_a_kernel_of_another_shape_has_no_tap(caplog: pytest.LogCaptureFixture) 
 
 
 def test_the_kernel_that_is_installed_has_the_shape_that_the_tap_knows() -> None:
-    kernelbase = pytest.importorskip("ipykernel.kernelbase")
-    session = pytest.importorskip("jupyter_client.session")
+    kernelbase = importlib.import_module("ipykernel.kernelbase")
+    session = importlib.import_module("jupyter_client.session")
 
     assert inspect.iscoroutinefunction(kernelbase.Kernel.shell_channel_thread_main)
     assert {"session", "shell_stream", "shell_channel_thread"} <= set(kernelbase.Kernel.class_trait_names())
@@ -193,7 +192,7 @@ def test_the_kernel_that_is_installed_has_the_shape_that_the_tap_knows() -> None
 
 
 def test_without_a_tap_messages_go_to_the_subshell_that_they_ask_for() -> None:
-    comm = pytest.importorskip("ipykernel.comm.comm").BaseComm
+    comm = importlib.import_module("ipykernel.comm.comm").BaseComm
     asked = SimpleNamespace(_reply_subshell_for=comm._reply_subshell_for)
 
     assert route_by_header(asked)
@@ -228,16 +227,7 @@ def test_each_output_of_a_server_is_a_view_of_one_widget(kernel: FakeKernel) -> 
         made.append(FakeWidget(make_config(), None, None, None))
         return made[-1]
 
-    frontend = NotebookFrontend(
-        Claims("token", 60, lambda *_: None),
-        host="localhost",
-        port=8889,
-        url=None,
-        is_alone=lambda: True,
-        count_pages=lambda: 0,
-        door="comm",
-        make_widget=make,
-    )
+    frontend = make_frontend(make, door="comm")
     frontend.show()
     kernel.enter("cell 2")
     frontend.show()
@@ -267,15 +257,7 @@ def test_where_anywidget_does_not_work_outputs_are_scripts(
         made[-1].view = fail
         return fail() if part == "its import" else made[-1]
 
-    frontend = NotebookFrontend(
-        Claims("token", 60, lambda *_: None),
-        host="localhost",
-        port=8889,
-        url=None,
-        is_alone=lambda: True,
-        count_pages=lambda: 0,
-        make_widget=make,
-    )
+    frontend = make_frontend(make)
     frontend.show()
     kernel.enter("cell 2")
     frontend.show()

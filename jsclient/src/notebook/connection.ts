@@ -306,7 +306,8 @@ export class NotebookConnection extends EventTarget {
     this.#place = `to ${new URL(base).host}`;
     return this.#use(client, token, (words, message) => {
       stopBlocked();
-      return result === 'foreign' || (words === GONE && !isBlocked) ? this.#gone : isBlocked ? message : words;
+      const told = isBlocked ? message : words;
+      return result === 'foreign' || told === GONE ? this.#gone : told;
     });
   }
 

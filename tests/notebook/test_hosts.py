@@ -116,6 +116,16 @@ def test_voila_is_known_by_its_variables(
     assert host.advice.startswith("voila shows its page only when all cells have run")
 
 
+def test_marimo_is_known_by_its_module_while_it_runs_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "marimo", SimpleNamespace(running_in_notebook=lambda: True))
+
+    host = find_host()
+
+    assert host is not None
+    assert host.patience is Patience.WAIT
+    assert host.advice.startswith("in marimo, the output of the cell")
+
+
 def test_ipython_in_a_terminal_is_known_by_its_class(kernel: FakeKernel) -> None:
     class TerminalInteractiveShell:
         kernel = None

@@ -31,6 +31,7 @@ from benchmarks.streams import (
     time_calls,
     time_rate,
 )
+from jchannel._core.incoming import IncomingStream
 
 MANY = 50
 STEPS = 20
@@ -65,7 +66,7 @@ async def open_way(way: str) -> AsyncIterator[jchannel.trio.Channel]:
             # A page that is near would send its streams as pieces all the same.
             session = server._core.session  # noqa: SLF001 (no setting of a user's)
             assert session is not None
-            session.heartbeat.near_seconds = -1
+            session._pieces.request = partial(ask_far, session._pieces.request)  # type: ignore[method-assign]  # noqa: SLF001
         async with server.open_channel(code) as channel, trio.open_nursery() as nursery:
             if way == PIECES:
                 begun = trio.Event()
@@ -73,6 +74,11 @@ async def open_way(way: str) -> AsyncIterator[jchannel.trio.Channel]:
                 await begun.wait()
             yield channel
             nursery.cancel_scope.cancel()
+
+
+def ask_far(ask: Callable[..., None], stream: IncomingStream, *, near: bool) -> None:  # noqa: ARG001 (the session's)
+    """Asks for a stream as of a page that is far away."""
+    ask(stream, near=False)
 
 
 async def do_many(work: Work, channel: jchannel.trio.Channel) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -38,24 +37,18 @@ class Heartbeat:
 
     Attributes:
         round_trip: The seconds that the last beat and its answer took; ``None`` before the first has been answered.
-        least_round_trip: The fewest seconds that any of them took: how far away the far side is. Infinity before.
-        near_seconds: Up to which round trip the far side is near.
+        near: Whether the far side is so near that pieces are faster than posts, as far as is known: whether any round
+            trip was short enough.
     """
 
     def __init__(self, session: Session, link: Link, period: float | None, far_period: float | None) -> None:
         self.round_trip: float | None = None
-        self.least_round_trip: float = math.inf
-        self.near_seconds: float = NEAR_SECONDS
+        self.near: bool = False
         self._session = session
         self._link = link
         self._period = period
         self._far_period = far_period
         self._answered = trio.Event()
-
-    @property
-    def near(self) -> bool:
-        """Whether the far side is so near that pieces are faster than posts, as far as is known."""
-        return self.least_round_trip <= self.near_seconds
 
     def start(self, nursery: trio.Nursery) -> None:
         """Start what sends beats, and what waits for those of the far side."""
@@ -109,6 +102,6 @@ class Heartbeat:
             with trio.move_on_after(limit):
                 await answered.wait()
                 self.round_trip = trio.current_time() - began
-                self.least_round_trip = min(self.least_round_trip, self.round_trip)
+                self.near = self.near or self.round_trip <= NEAR_SECONDS
                 return
         self._session.lose(f"it did not answer a beat within {limit:g} s")

@@ -19,9 +19,9 @@ from jchannel._core.invocation import Invocation, InvocationState, UnsendableErr
 from jchannel._core.nursery import split_cancelled
 from jchannel._core.outbox import ConvertStream
 from jchannel._core.outgoing import OutgoingStream
-from jchannel._core.quota import TooManyStreamsError
 from jchannel._core.session import Session
 from jchannel._core.statistics import CallTally
+from jchannel._core.stream import TooManyStreamsError
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.threads import NoThreadLeftError
 from jchannel._core.tree import CallNode

@@ -16,7 +16,7 @@ from jchannel._core.exits import contain, is_closing
 from jchannel._core.limits import LONG_TEXT, MAX_NAME, SHORT_TEXT
 from jchannel._core.nursery import split_cancelled
 from jchannel._core.statistics import ChannelTally
-from jchannel._core.stream import Buffer, Stream, Way
+from jchannel._core.stream import Buffer, Stream, StreamQuota, Way
 from jchannel._core.tree import StreamNode
 from jchannel._guarded import is_a, log, name_of, text_of
 from jchannel._protocol.messages import Broken
@@ -26,7 +26,6 @@ from jchannel._streams.sources import Source
 from jchannel.errors import RemoteError, StateError
 
 if TYPE_CHECKING:
-    from jchannel._core.quota import StreamQuota
     from jchannel._core.request import Request
     from jchannel._core.session import Session
     from jchannel._core.stream_registry import StreamRegistry

@@ -24,10 +24,10 @@ from jchannel._core.limits import Limits
 from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.pieces import Pieces
-from jchannel._core.quota import StreamQuota
 from jchannel._core.request import Request
 from jchannel._core.room import Room
 from jchannel._core.statistics import SocketTally
+from jchannel._core.stream import StreamQuota
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.threads import TrioThreads
 from jchannel._core.transport import Link, LinkClosed

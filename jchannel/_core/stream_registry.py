@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.limits import Limits
 from jchannel._core.outgoing import OutgoingStream
-from jchannel._core.quota import StreamQuota
-from jchannel._core.stream import Stream
+from jchannel._core.stream import Stream, StreamQuota
 from jchannel._core.threads import TrioThreads
 from jchannel._core.tree import StreamNode
 from jchannel._protocol.messages import StreamInfo

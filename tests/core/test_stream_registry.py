@@ -10,10 +10,9 @@ import pytest
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.limits import Limits
 from jchannel._core.outgoing import OutgoingStream
-from jchannel._core.quota import StreamQuota
 from jchannel._core.session import Session
 from jchannel._core.statistics import ChannelTally
-from jchannel._core.stream import Stream
+from jchannel._core.stream import Stream, StreamQuota
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._core.threads import TrioThreads
 from jchannel._protocol.messages import StreamInfo

@@ -14,8 +14,6 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
 from typing import TypeVar, TypeVarTuple
 
-import trio
-
 from jchannel._bridge.call import running_loop, wait_blocking, wait_in_loop
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.loop_source import LoopSource
@@ -123,11 +121,8 @@ class BridgedStream:
         return self._fetch()
 
     async def _fetch(self) -> None:
-        with trio.move_on_after(self._limit):
-            await self._stream.wait_arrived()
-            self._fetched.extend(self._stream.take_arrived())
-            return
-        raise trio.TooSlowError(f"no part of the stream arrived within {self._limit:g} s")
+        await self._stream.wait_arrived(self._limit)
+        self._fetched.extend(self._stream.take_arrived())
 
     def _drop(self) -> None:
         if not self.portal.ended:  # Or it has ended with its trio.

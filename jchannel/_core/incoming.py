@@ -6,8 +6,10 @@ How the bytes get here (a message, posts, an HTTP response) is the concern of ot
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -93,40 +95,52 @@ class IncomingStream(Stream):
 
     # Its reader
 
-    async def receive(self) -> bytes:
+    async def receive(self, limit: float = math.inf) -> bytes:
         """Wait for what arrives next, and return it.
+
+        Args:
+            limit: The most seconds to wait.
 
         Returns:
             The next bytes, as many as came together; empty at the end of the stream.
 
         Raises:
-            The error that ended the stream.
+            As ``wait_arrived``.
 
         Cancelling it loses nothing.
         """
-        await self.wait_arrived()
+        if self._buffer.size or self._state is IncomingState.ENDED:
+            await trio.lowlevel.checkpoint()
+        await self.wait_arrived(limit)
         if not self._buffer.size:
             return b""
         data = self._buffer.take_piece()
         self.note_move()
         return data
 
-    async def wait_arrived(self) -> None:
+    async def wait_arrived(self, limit: float) -> None:
         """Wait until something has arrived, or the end of the stream; the reading begins with that.
 
+        It is no checkpoint where it need not wait.
+
+        Args:
+            limit: The most seconds to wait.
+
         Raises:
+            trio.TooSlowError: Nothing has arrived within the limit.
             The error that ended the stream.
 
         Cancelling it does nothing else.
         """
         if not self.begun:
             self.begin()
-        if self._buffer.size or self._state is IncomingState.ENDED:
-            await trio.lowlevel.checkpoint()
-        while not self._buffer.size and self._state is not IncomingState.ENDED:
-            if self._error is not None:
-                raise copy_error(self._error)
-            await self._buffer.wait_changed()
+        with trio.move_on_after(limit):
+            while not self._buffer.size and self._state is not IncomingState.ENDED:
+                if self._error is not None:
+                    raise copy_error(self._error)
+                await self._buffer.wait_changed()
+            return
+        raise trio.TooSlowError(f"no part of the stream arrived within {limit:g} s")
 
     def begin(self) -> None:
         """Begin to read it, as the first ``receive`` does: nobody has begun yet."""
@@ -187,19 +201,19 @@ class IncomingStream(Stream):
         return not self.over
 
     def allow(self, size: int) -> None:
-        """Let its source send so many more bytes as pieces; negative where they have come."""
+        """Let its source send so many more bytes as pieces; negative where they are not wanted any more."""
         self.credit += size
         if self.quota is not None:
             self.quota.count(size)
 
-    def take_way(self, way: Way) -> None:
-        """Note on which way it travels from now on. Over HTTP it needs no credit."""
-        super().take_way(way)
-        if way is Way.HTTP:
-            self.allow(-self.credit)
+    def carry_over_http(self) -> None:
+        """Let it come over HTTP, where it needs no credit."""
+        self.take_way(Way.HTTP)
+        self.allow(-self.credit)
 
     def feed_piece(self, data: bytes) -> None:
-        """Take a piece that has arrived. The credit has made sure that there is room."""
+        """Take a piece that has arrived. Its credit, which is used up by it, has made sure that there is room."""
+        self.credit -= len(data)
         self._count(data)
         self._buffer.put_short(data)
 
@@ -233,7 +247,7 @@ class IncomingStream(Stream):
     def _end(self, state: IncomingState) -> None:
         self._move(state)
         self.over = True
-        self.end_moves()
+        self.pieces = None
         self.allow(-self.credit)
         self._buffer.notify()
         self._registry.forget(self)
@@ -244,11 +258,6 @@ def read_in_trio(stream: IncomingStream, limit: float) -> MetaGenerator:
     """Return what a user in trio reads a stream with. A read that waits longer than the limit, in seconds, raises."""
     token = trio.lowlevel.current_trio_token()
 
-    async def receive() -> bytes:
-        with trio.move_on_after(limit):
-            return await stream.receive()
-        raise trio.TooSlowError(f"no part of the stream arrived within {limit:g} s")
-
     def abandon() -> None:
         # The garbage collector calls it, in any thread, maybe after the end of everything.
         with suppress(trio.RunFinishedError):
@@ -256,5 +265,10 @@ def read_in_trio(stream: IncomingStream, limit: float) -> MetaGenerator:
 
     threads = stream.threads
     return MetaGenerator(
-        receive, stream.aclose, threads.run_short, stream.total, run_waiting=threads.run_waiting, abandon=abandon
+        partial(stream.receive, limit),
+        stream.aclose,
+        threads.run_short,
+        stream.total,
+        run_waiting=threads.run_waiting,
+        abandon=abandon,
     )

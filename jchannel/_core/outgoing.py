@@ -240,7 +240,7 @@ class OutgoingStream(Stream):
         if self._leave_reading(SourceState.FAILED):
             self.error = error
             if self._announcement is not None and self.way is not Way.PIECES:
-                self.break_off(error)
+                self.tell_broken(error)
 
     def _leave_reading(self, state: SourceState) -> bool:
         """Change the state, unless the stream was stopped meanwhile: one that was stopped stays so."""
@@ -265,9 +265,9 @@ class OutgoingStream(Stream):
         """Remember that a message has announced it. From now on its reader hears of a failure."""
         self._announcement = session, number
         if self.error is not None:
-            self.break_off(self.error)
+            self.tell_broken(self.error)
 
-    def break_off(self, error: Exception) -> None:
+    def tell_broken(self, error: Exception) -> None:
         """Tell the reader that the stream is broken, and why."""
         assert self._announcement is not None
         session, number = self._announcement
@@ -278,6 +278,11 @@ class OutgoingStream(Stream):
             session.tell(Broken(number, name, text[:SHORT_TEXT]))
         if not self.in_parts:
             self.end()
+
+    def break_off(self, error: Exception) -> None:
+        """Stop its source, and end the stream with an error, which its reader gets."""
+        self.tell_broken(error)
+        self.stop()
 
     # Its reader
 
@@ -379,7 +384,7 @@ class OutgoingStream(Stream):
         """End the stream for those who would begin to take it. Whoever has begun goes on to its end."""
         if not self._ended:
             self._ended = True
-            self.end_moves()
+            self.pieces = None
             if self.quota is not None:
                 self.quota.expect_leave()
             self._registry.retire(self)

@@ -9,18 +9,18 @@ that have something to send take turns, a piece each. The connection bounds what
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
-from jchannel._core.stream import Way
+from jchannel._core.stream import Stream, Way
 from jchannel._core.stream_registry import StreamRegistry
-from jchannel._protocol.connection import Connection, Role
-from jchannel._protocol.messages import Ack, Credit, End, Message, Piece, Ticket
-from jchannel._protocol.window import PIECE_LIMIT
+from jchannel._protocol.connection import PIECE_LIMIT, Connection, Role
+from jchannel._protocol.messages import Ack, Credit, End, Piece, Ticket
 from jchannel.errors import ProtocolError, StateError
+
+if TYPE_CHECKING:
+    from jchannel._core.session import Session
 
 __all__ = ["CREDIT_BYTES", "Pieces"]
 
@@ -33,29 +33,26 @@ class Pieces:
     """Sends and receives the pieces of one session.
 
     Args:
-        connection: The session's protocol.
+        session: The session.
+        connection: Its protocol.
         streams: Issues the tickets of a server's session.
-        tell: Sends a message soon.
-        queue: Queues a message, in ``queue_next``.
-        wake: Called when ``queue_next`` may have something to queue.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        streams: StreamRegistry,
-        tell: Callable[[Message], None],
-        queue: Callable[[Message], object],
-        wake: Callable[[], None],
-    ) -> None:
+    def __init__(self, session: Session, connection: Connection, streams: StreamRegistry) -> None:
+        self._session = session
         self._connection = connection
         self._streams = streams
         self._is_server = connection.role is Role.SERVER
-        self._tell = tell
-        self._queue = queue
-        self._wake = wake
         # Those whose turn comes, in its order.
         self.line: dict[OutgoingStream, None] = {}
+
+    def note_move(self, stream: Stream) -> None:
+        """Take note that this side's program has moved a stream that is carried here: one piece may follow another."""
+        if isinstance(stream, OutgoingStream):
+            self._enter_line(stream)
+        else:
+            assert isinstance(stream, IncomingStream)
+            self._renew(stream)
 
     # Streams of this side
 
@@ -69,12 +66,11 @@ class Pieces:
             self.begin(stream, ticket.credit)
             return
         stream.break_off(StateError("the stream cannot be sent: the server takes it over HTTP only"))
-        stream.stop()
 
     def begin(self, stream: OutgoingStream, size: int) -> None:
         """Begin to send a stream as pieces, which its reader gives credit for so many bytes."""
         stream.carry_in_pieces()
-        stream.on_move = partial(self._enter_line, stream)
+        stream.pieces = self
         stream.credit = size
         self._enter_line(stream)
 
@@ -95,7 +91,7 @@ class Pieces:
     def go_on(self) -> None:
         """Go on with the pieces that wait, because others have arrived."""
         if self.line:
-            self._wake()
+            self._session.rouse_writer()
 
     def queue_next(self) -> None:
         """Queue the next pieces that may leave, as many as make a frame. Called when no message waits."""
@@ -108,22 +104,22 @@ class Pieces:
     def _enter_line(self, stream: OutgoingStream) -> None:
         if stream not in self.line and stream.ready:
             self.line[stream] = None
-            self._wake()
+            self._session.rouse_writer()
 
     def _send_piece(self, stream: OutgoingStream, number: int, limit: int) -> None:
         try:
             data = stream.take_piece(limit)
         except SourceFailedError:
             assert stream.error is not None
-            stream.break_off(stream.error)
+            stream.tell_broken(stream.error)
             return
         if data:
             stream.credit -= len(data)
-            self._queue(Piece(number, data))
             if stream.ready:
                 self.line[stream] = None
+            self._session.queue(Piece(number, data))
         else:
-            self._queue(End(number))
+            self._session.queue(End(number))
 
     # Streams of the far side
 
@@ -137,9 +133,9 @@ class Pieces:
         number, size = stream.info.id, _most_of(stream)
         stream.allow(size)
         if self._is_server:
-            self._tell(Ticket(number, self._streams.issue_ticket(stream), size, near or None))
+            self._session.tell(Ticket(number, self._streams.issue_ticket(stream), size, near or None))
         else:
-            self._tell(Credit(number, size))
+            self._session.tell(Credit(number, size))
 
     def receive(self, stream: IncomingStream | None, message: Piece | End) -> None:
         """Receive a piece or the end of a stream, or of one that has ended.
@@ -147,9 +143,9 @@ class Pieces:
         Raises:
             ProtocolError: There was no credit for it.
         """
-        acknowledged = self._connection.window.ack_due
+        acknowledged = 0 if isinstance(message, End) else self._connection.window.ack_due
         if acknowledged:
-            self._tell(Ack(acknowledged))
+            self._session.tell(Ack(acknowledged))
         if stream is None:
             return
         if stream.way is Way.HTTP or not stream.begun:
@@ -162,22 +158,27 @@ class Pieces:
             raise ProtocolError(f"{size} bytes of the stream {message.stream} came, with credit for {stream.credit}")
         if stream.way is Way.OPEN:
             stream.take_way(Way.PIECES)
-            stream.on_move = partial(self._renew, stream)
-        stream.allow(-size)
+            stream.pieces = self
         stream.feed_piece(message.data)
         if acknowledged:  # In the same frame: a message of its own costs more than the piece.
             self._renew(stream, CREDIT_BYTES // 4)
 
     def _renew(self, stream: IncomingStream, least: int = CREDIT_BYTES // 2) -> None:
         """Give new credit when enough of it has been used and read."""
-        most = _most_of(stream)
-        used = most - stream.credit - stream.buffered
+        held = stream.credit + stream.buffered
+        most = _most_of(stream, held)
+        used = most - held
         if used >= min(least, most // 2):
             stream.allow(used)
-            self._tell(Credit(stream.info.id, used))
+            self._session.tell(Credit(stream.info.id, used))
 
 
-def _most_of(stream: IncomingStream) -> int:
-    """Return how many bytes of a stream may wait here and be under way: a piece where its quota has no more room."""
+def _most_of(stream: IncomingStream, held: int = 0) -> int:
+    """Return how many bytes of a stream may wait here and be under way: a piece where its quota has no more room.
+
+    Args:
+        stream: The stream.
+        held: How many do.
+    """
     room = CREDIT_BYTES if stream.quota is None else stream.quota.room
-    return max(PIECE_LIMIT, min(CREDIT_BYTES, stream.credit + stream.buffered + room))
+    return max(PIECE_LIMIT, min(CREDIT_BYTES, held + room))

@@ -21,7 +21,7 @@ from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.tree import CallNode
 from jchannel._guarded import log
 from jchannel._protocol import messages
-from jchannel._protocol.messages import Call, Cancel, Error, Result, StreamInfo
+from jchannel._protocol.messages import Call, Cancel, Error, Result
 from jchannel.errors import ClosedError, PageLostError, RemoteCancelledError
 
 if TYPE_CHECKING:
@@ -211,12 +211,13 @@ class Request:
         self.session = session
         try:
             if self.stream is None:
-                self.id = session.request(self, channel, None, self._wire_time(), self.parent_id)
+                self.id = session.request(self, channel, self._wire_time(), self.parent_id)
             elif self.stream.stopped:
                 self.fail(ClosedError("the stream was ended before it could be sent: its channel is being closed"))
                 return
             else:
-                self.id = session.send_stream(self.stream, self.stream_data, partial(self._send_with, session, channel))
+                send = partial(session.request, self, channel, self._wire_time(), self.parent_id)
+                self.id = session.send_stream(self.stream, self.stream_data, send)
         except ValueError as error:
             self.fail(error)
             return
@@ -228,9 +229,6 @@ class Request:
             return
         self._move(RequestState.SENT)
         session.send_queued(more=more)
-
-    def _send_with(self, session: Session, channel: int, info: StreamInfo) -> int:
-        return session.request(self, channel, info, self._wire_time(), self.parent_id)
 
     def note_progress(self) -> None:
         """Restart its time, because bytes of its stream have been taken."""

@@ -79,7 +79,7 @@ class ServerCarrier:
                     await answer()
                 except Exception:
                     # Who serves HTTP logs it and breaks the response off. Nobody carries what is left of the stream.
-                    _break_off(stream)
+                    stream.break_off(StateError("the stream is broken: an error of jchannel has ended it"))
                     raise
                 nursery.cancel_scope.cancel()
 
@@ -88,7 +88,6 @@ class ServerCarrier:
         if scope["method"] == "GET" and isinstance(stream, OutgoingStream):
             if stream.part_under_way or query.get("offset", ["0"]) != [str(stream.taken)]:
                 stream.break_off(StateError("the stream is broken: a part of it was asked for out of its order"))
-                stream.stop()
                 return _respond(send, HTTPStatus.CONFLICT)
             stream.take_way(Way.HTTP)
             if "offset" in query:
@@ -99,14 +98,6 @@ class ServerCarrier:
         if scope["method"] == "POST":
             return _receive_post(stream if isinstance(stream, IncomingStream) else None, query, receive, send)
         return _respond(send, HTTPStatus.GONE)
-
-
-def _break_off(stream: Stream) -> None:
-    """End a stream on both sides: an error of the library has ended its carrying, and nobody would go on with it."""
-    assert isinstance(stream, IncomingStream | OutgoingStream)
-    stream.break_off(StateError("the stream is broken: an error of jchannel has ended it"))
-    if isinstance(stream, OutgoingStream):
-        stream.stop()
 
 
 async def _cut_off(session: Session, request: trio.CancelScope) -> None:
@@ -204,7 +195,7 @@ async def _receive_part(stream: IncomingStream, query: dict[str, list[str]], rec
     if query.get("offset") != [str(stream.received)] or stream.part_under_way or stream.way is Way.PIECES:
         stream.fail(StateError("the stream is broken: a part of it came out of its order"))
         return HTTPStatus.CONFLICT
-    stream.take_way(Way.HTTP)
+    stream.carry_over_http()
     stream.part_under_way = True
     try:
         more = True

@@ -189,7 +189,7 @@ class Session:
         self._channels = channels
         self._serve = serve
         self._streams = streams
-        self._pieces = Pieces(connection, streams, self.tell, self._queue_piece, self._rouse_writer)
+        self._pieces = Pieces(self, connection, streams)
         self.heartbeat: Heartbeat = Heartbeat(self, link, heartbeat, far_beat)
         self._answered = trio.lowlevel.ParkingLot()
         self._requests: dict[int, Request] = {}
@@ -232,16 +232,21 @@ class Session:
     # Requests of this side
 
     def request(
-        self, request: Request, channel: int, stream: StreamInfo | None, timeout: float | None, parent: int | None
+        self,
+        request: Request,
+        channel: int,
+        timeout: float | None,
+        parent: int | None,
+        stream: StreamInfo | None = None,
     ) -> int:
         """Queue a request, and return the id that it was given; then ``send_queued``. The session must be alive.
 
         Args:
             request: The request.
             channel: The number of its channel.
-            stream: The announcement of its stream.
             timeout: The time left in seconds; ``None`` for no limit.
             parent: The far side's request on whose behalf it is made.
+            stream: The announcement of its stream; ``None`` without one.
 
         Raises:
             ValueError: The request is larger than a frame may be.
@@ -340,7 +345,7 @@ class Session:
         Raises:
             ValueError: The answer is larger than a frame may be.
         """
-        self._queue(answer)
+        self.queue(answer)
         self._leave(answer.id)
 
     def forget_invocation(self, invocation: Invocation) -> None:
@@ -492,11 +497,15 @@ class Session:
         Raises:
             ValueError: It is larger than a frame may be.
         """
-        if self._queue(message):
+        if self.queue(message):
             self.send_queued(more=more)
 
-    def _queue(self, message: Message) -> bool:
-        """Queue a message for the next frame, if the session is alive. Return whether it was queued."""
+    def queue(self, message: Message) -> bool:
+        """Queue a message for the next frame, if the session is alive. Return whether it was queued.
+
+        Raises:
+            ValueError: It is larger than a frame may be.
+        """
         if not self.alive:
             return False
         try:
@@ -508,10 +517,6 @@ class Session:
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             self.break_off(error)
         return self.alive
-
-    def _queue_piece(self, message: Message) -> None:
-        """Queue what is sent of a stream, in the turn of its pieces."""
-        self.tally.messages_sent += self._queue(message)
 
     def _say_goodbye(self, reason: str, message: str) -> bool:
         """Queue a goodbye, where the connection can carry one. Return whether it was queued."""
@@ -546,13 +551,12 @@ class Session:
             at_once: In this step, as far as the link takes it: for what is alone under way. Otherwise ``_write`` sends
                 it, in one frame with all else that is queued until then.
         """
-        self.tally.messages_sent += 1
         # What is left of a frame is the writer's, also while it has not woken up yet.
         if at_once and not self._unsent and self._writer_waits is not None:
             self._send_frame()
             if not self._unsent:
                 return
-        self._rouse_writer()
+        self.rouse_writer()
 
     def _send_frame(self) -> bool:
         """Send the next frame, as far as the link takes it. Return whether there was one."""
@@ -564,17 +568,19 @@ class Session:
         assert frame is not None
         self._unsent = not self._link.send_nowait(frame)
         self.tally.frames_sent += 1
+        self.tally.messages_sent += self._connection.sent_messages
         self.tally.bytes_sent += self._connection.sent_size
         return True
 
-    def _rouse_writer(self) -> None:
+    def rouse_writer(self) -> None:
+        """Wake the writer, if it waits for something to send: ``Pieces.queue_next`` may have something, too."""
         if self._writer_waits is None:
             return
         if threading.get_ident() == self._run.thread:
             trio.lowlevel.reschedule(self._writer_waits)
             self._writer_waits = None
         else:
-            self._run.run_soon(self._rouse_writer)
+            self._run.run_soon(self.rouse_writer)
 
     @trio.lowlevel.enable_ki_protection  # An interrupt is the program's: half a step would break the session.
     async def _write(self) -> None:

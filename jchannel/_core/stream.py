@@ -1,8 +1,8 @@
 """What the streams of both directions have in common: their names, their buffers, and where they are entered.
 
-What waits in the buffers of one session is bounded by its quota: so many streams, and so many bytes. That counts what the
-far side causes: the streams that come with its requests, and those that answer them. What this side's own program sends
-is its own.
+What waits in the buffers of one session is bounded by its quota: so many streams, and so many bytes. It counts what
+the far side causes: the streams that come with its requests, and those that answer them. What this side's own program
+sends is its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import enum
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +24,7 @@ from jchannel._streams.sources import gather
 from jchannel.errors import StateError
 
 if TYPE_CHECKING:
+    from jchannel._core.pieces import Pieces
     from jchannel._core.stream_registry import StreamRegistry
 
 __all__ = ["READ_AHEAD", "Buffer", "Stream", "StreamQuota", "TooManyStreamsError", "Way"]
@@ -67,12 +68,16 @@ class Buffer:
         self._change(len(piece))
 
     def put_short(self, piece: bytes) -> None:
-        """Append a piece as ``put`` does; short ones are joined, as each piece takes memory beside its bytes."""
+        """Append a piece that the quota has counted before it came, as credit.
+
+        Short ones are joined, as each piece takes memory beside its bytes.
+        """
         if self._pieces and len(self._pieces[-1]) + len(piece) <= _SHORT:
             self._pieces[-1] += piece
         else:
             self._pieces.append(piece)
-        self._change(len(piece))
+        self.size += len(piece)
+        self._changed.unpark_all()
 
     def take(self, limit: float = math.inf) -> bytes:
         """Remove and return what is there, up to a limit in bytes, or a single larger piece."""
@@ -271,8 +276,9 @@ class Stream(ABC):
         way: On which way it travels.
         credit: The bytes that its source may still send as pieces, and the reader still expects.
         quota: What it is counted in while it is open, or ``None``.
-        on_move: Called whenever this side's program has moved it: its source has given more, or has come to its end; or
-            its reader has taken some. ``None`` for nobody, and when nothing more will be carried.
+        pieces: What carries it as pieces. It is told whenever this side's program has moved the stream: its source has
+            given more, or has come to its end; or its reader has taken some. ``None`` while nobody carries it so, and
+            when nothing more will be carried.
         exits: Closed when nothing more will be carried. Whoever carries the stream adds what has to happen then.
         channel: The channel that it belongs to, and ``place`` its session and its number there, and ``ticket`` its
             ticket, or ``None``. The registry sets them.
@@ -294,7 +300,7 @@ class Stream(ABC):
         self._buffer = buffer
         self._tallies = tallies
         self._registry = registry
-        self.on_move: Callable[[], None] | None = None
+        self.pieces: Pieces | None = None
         self._since = trio.current_time()
 
     @property
@@ -307,15 +313,6 @@ class Stream(ABC):
         assert way in _FOLLOWING[self.way], (self.way, way)
         self.way = way
 
-    def note_move(self) -> None:
-        """Tell whoever carries it that this side's program has moved it."""
-        if self.on_move is not None:
-            self.on_move()
-
-    def end_moves(self) -> None:
-        """Call ``on_move`` no more: nothing more will be carried."""
-        self.on_move = None
-
     def use_quota(self, quota: StreamQuota) -> None:
         """Count it, and the bytes that wait here, until it is forgotten, and the bytes until they are taken."""
         self.quota = self._buffer.quota = quota
@@ -326,6 +323,15 @@ class Stream(ABC):
         if self.quota is not None:
             self.quota.leave(expected=expected)
             self.quota.forget(self._buffer)
+
+    def note_move(self) -> None:
+        """Tell what carries it as pieces that this side's program has moved it."""
+        if self.pieces is not None:
+            self.pieces.note_move(self)
+
+    @abstractmethod
+    def break_off(self, error: Exception) -> None:
+        """End it on both sides: nobody carries what is left of it. Its reader gets the error."""
 
     @abstractmethod
     def describe(self, now: float) -> StreamNode:

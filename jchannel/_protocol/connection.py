@@ -1,5 +1,8 @@
 """The states of one connection: what may follow what, for the connection as a whole and for each request.
 
+The window is the connection's, too: how many bytes of streams may be under way on it, in each direction. What one
+stream may send before its reader has read any is its credit: ``CREDIT_BYTES`` in ``_core.pieces``.
+
 A ``Connection`` belongs to one side of one socket. Messages go in and frames come out; frames go in and messages come
 out. It does no I/O and knows no time.
 """
@@ -40,10 +43,19 @@ from jchannel._protocol.messages import (
     Welcome,
     encode,
 )
-from jchannel._protocol.window import PIECE_LIMIT, Window
 from jchannel.errors import ProtocolError
 
-__all__ = ["BATCH_LIMIT", "FRAME_LIMIT", "VERSION", "Connection", "Role", "State"]
+__all__ = [
+    "BATCH_LIMIT",
+    "FRAME_LIMIT",
+    "PIECES_UNDER_WAY",
+    "PIECE_LIMIT",
+    "VERSION",
+    "Connection",
+    "Role",
+    "State",
+    "Window",
+]
 
 #: The protocol's version, as the WebSocket's subprotocol has it.
 VERSION: Final = "jchannel.v1"
@@ -53,6 +65,16 @@ FRAME_LIMIT: Final = 64 * 2**20
 
 #: A batch ends before it exceeds this number of bytes, unless it is one message.
 BATCH_LIMIT: Final = 256 * 2**10
+
+#: The most bytes that one piece of a stream has.
+PIECE_LIMIT: Final = 64 * 2**10
+
+#: The most bytes of pieces that are under way to the far side, of all streams together: what a message may have to wait
+#: for. It bounds the rate, too, to so much in a round trip.
+PIECES_UNDER_WAY: Final = 256 * 2**10
+
+# From how many bytes on they are acknowledged: so there is always room for a piece when all have arrived.
+_ACK_FROM: Final = PIECES_UNDER_WAY // 2
 
 # What a piece's message takes beside its bytes, at most.
 _PIECE_OVERHEAD: Final = 160
@@ -98,6 +120,51 @@ _TRANSITIONS: Final[dict[tuple[Role, State, type[Message]], State]] = {
 }
 
 
+class Window:
+    """Counts the pieces of one side of a connection.
+
+    Attributes:
+        under_way: The bytes of this side's pieces that have not arrived yet, as far as is known.
+        unacknowledged: The bytes of the far side's pieces that have arrived, and of which it has not heard.
+    """
+
+    def __init__(self) -> None:
+        self.under_way: int = 0
+        self.unacknowledged: int = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether a piece may be sent now. Otherwise those under way must arrive first."""
+        return self.under_way + PIECE_LIMIT <= PIECES_UNDER_WAY
+
+    @property
+    def ack_due(self) -> int:
+        """The bytes that are to be acknowledged now; 0 for none yet."""
+        return self.unacknowledged if self.unacknowledged >= _ACK_FROM else 0
+
+    def send(self, message: Piece | Ack) -> None:
+        """Count a message of this side."""
+        if isinstance(message, Piece):
+            self.under_way += len(message.data)
+        else:
+            self.unacknowledged -= message.bytes
+
+    def receive(self, message: Piece | Ack) -> None:
+        """Count a message of the far side.
+
+        Raises:
+            ProtocolError: It sends more than may be under way, or acknowledges more than was sent.
+        """
+        if isinstance(message, Piece):
+            self.unacknowledged += len(message.data)
+            if self.unacknowledged > PIECES_UNDER_WAY:
+                raise ProtocolError(f"more than {PIECES_UNDER_WAY:,} bytes of pieces are under way")
+        else:
+            if message.bytes > self.under_way:
+                raise ProtocolError(f"{message.bytes} bytes are acknowledged, and {self.under_way} are under way")
+            self.under_way -= message.bytes
+
+
 class Connection:
     """One side of a connection.
 
@@ -114,7 +181,8 @@ class Connection:
         window: How many bytes of pieces are under way, in both directions.
         waiting_bytes: The size of the messages that no frame has taken yet.
         waiting_unasked: The bytes that those of them take which are queued whether there is room or not.
-        sent_size: The bytes of the frame that ``next_frame`` has returned last.
+        sent_size: The bytes of the frame that ``next_frame`` has returned last, and ``sent_messages`` the number of its
+            messages.
         received_size: The bytes of the frame that has come last.
     """
 
@@ -148,6 +216,7 @@ class Connection:
         self.waiting_bytes: int = 0
         self.waiting_unasked: int = 0
         self.sent_size: int = 0
+        self.sent_messages: int = 0
         self.received_size: int = 0
 
     @property
@@ -256,6 +325,7 @@ class Connection:
         self.waiting_bytes -= size - (len(batch) - 1)
         self.waiting_unasked -= unasked
         frame = encode_frame(batch)
+        self.sent_messages = len(batch)
         self.sent_size = len(frame) if frame.isascii() else frame_size(frame)
         return frame
 

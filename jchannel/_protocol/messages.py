@@ -423,14 +423,14 @@ def encode(message: Message) -> Encoded:
 
 
 def _write_stream(info: StreamInfo) -> str:
-    fields: dict[str, object] = {"id": info.id}
+    text = f'{{"id":{info.id}'
     if info.total is not None:
-        fields["total"] = info.total
+        text += f',"total":{info.total}'
     if info.data is not None:
-        fields["data"] = None
-    if info.ticket is not None:
-        fields["ticket"] = info.ticket
-    return to_json(fields)
+        text += ',"data":null'
+    if info.ticket is not None:  # It has no character that JSON escapes.
+        text += f',"ticket":"{info.ticket}"'
+    return text + "}"
 
 
 def parse(fields: dict[str, Any]) -> Message:

@@ -61,7 +61,7 @@ class HttpStreams(Pieces):
 
     def __init__(self, peer: PeerCore, url: str, connect: Connect, most: float) -> None:
         session = peer.session
-        super().__init__(session._connection, peer.streams, session.tell, session._queue_piece, session._rouse_writer)
+        super().__init__(session, session._connection, peer.streams)
         self.connect = connect
         self.most = most
         self.under_way = 0

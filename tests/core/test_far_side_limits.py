@@ -16,9 +16,8 @@ import trio.testing
 
 from jchannel._core.session import Session
 from jchannel._core.threads import TrioThreads
-from jchannel._protocol.connection import Connection
+from jchannel._protocol.connection import PIECE_LIMIT, Connection
 from jchannel._protocol.parts import PartMark
-from jchannel._protocol.window import PIECE_LIMIT
 from jchannel._streams.reader import MetaGenerator
 from jchannel._streams.sources import open_source
 from jchannel.errors import ClosedError, FrontendError, KernelError, PageLostError, RemoteError

@@ -15,6 +15,7 @@ from jchannel._core.heartbeat import FIRST_BEAT_SECONDS, NEAR_SECONDS
 from jchannel._core.pieces import CREDIT_BYTES
 from jchannel._core.session import PASSING_SECONDS
 from jchannel._core.stream import READ_AHEAD
+from jchannel._protocol.connection import PIECE_LIMIT, PIECES_UNDER_WAY
 from jchannel._protocol.messages import (
     Ack,
     Broken,
@@ -33,7 +34,6 @@ from jchannel._protocol.messages import (
     Ticket,
 )
 from jchannel._protocol.values import pack
-from jchannel._protocol.window import PIECE_LIMIT, PIECES_UNDER_WAY
 from jchannel._streams.reader import MetaGenerator
 from jchannel.errors import KernelError, PageLostError
 from jchannel.trio import Channel, Limits, Peer, PeerChannel
@@ -596,10 +596,10 @@ class TestBetweenAServerAndAPeer:
             assert session is not None
             tell = session.tell
 
-            def tell_without_credit(message: Message) -> None:
-                tell(Ticket(message.stream, message.ticket) if isinstance(message, Ticket) else message)
+            def tell_without_credit(message: Message, *, more: bool = True) -> None:
+                tell(Ticket(message.stream, message.ticket) if isinstance(message, Ticket) else message, more=more)
 
-            session._pieces._tell = tell_without_credit
+            session.tell = tell_without_credit  # type: ignore[method-assign]
             with pytest.raises(KernelError, match="cannot be sent: the server takes it over HTTP only"):
                 await near.call_with_stream("digest", gate.pieces())
             await gate.ended.wait()

@@ -185,10 +185,10 @@ async def test_what_is_left_of_a_frame_is_kept_until_the_writer_has_woken(monkey
         session = session_of(memory.server)
         assert session is not None
         with monkeypatch.context() as patch:
-            patch.setattr(session, "_rouse_writer", lambda: None)
+            patch.setattr(session, "rouse_writer", lambda: None)
             for _ in range(2):
                 session._connection.send(Beat())
                 session._send(at_once=True)
-        session._rouse_writer()
+        session.rouse_writer()
         await trio.testing.wait_all_tasks_blocked()
         assert page._frames.statistics().current_buffer_used == 2

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jchannel._protocol.connection import BATCH_LIMIT, FRAME_LIMIT, Connection, Role, State
+from jchannel._protocol.connection import (
+    BATCH_LIMIT,
+    FRAME_LIMIT,
+    PIECE_LIMIT,
+    PIECES_UNDER_WAY,
+    Connection,
+    Role,
+    State,
+)
 from jchannel._protocol.frames import encode_frame
 from jchannel._protocol.messages import (
     MIN_FRAME_LIMIT,
@@ -34,7 +42,6 @@ from jchannel._protocol.messages import (
     encode,
 )
 from jchannel._protocol.values import MAX_INTEGER, Packed
-from jchannel._protocol.window import PIECE_LIMIT, PIECES_UNDER_WAY
 from jchannel.errors import ProtocolError
 from tests.protocol.strategies import messages, packed
 

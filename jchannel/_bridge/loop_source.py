@@ -91,9 +91,7 @@ class LoopSource(Source):
             if lost:
                 raise _explain_closed()
             # What was put before the loop was closed counts: it is looked for once more.
-            lost = self._mailbox.closed
-            if not lost:
-                await self._wait()
+            lost = await self._wait()
 
     async def _close(self) -> None:
         """End the iterable: cancel it where it waits, close it, and wait until its ``finally`` has run.
@@ -113,9 +111,8 @@ class LoopSource(Source):
         except (LoopClosedError, StateError):
             return
         while not self._drop():
-            if self._mailbox.closed:
+            if await self._wait():
                 return
-            await self._wait()
         if self._error is not None:
             raise self._error
 
@@ -151,9 +148,12 @@ class LoopSource(Source):
             self._trio_waits = not self._over
             return self._over
 
-    async def _wait(self) -> None:
+    async def _wait(self) -> bool:
+        """Wait until something has changed. Return whether the loop has been closed, which tells nobody."""
         with trio.move_on_after(LOOP_CHECK_SECONDS):
             await self._changed.wait()
+            return False
+        return self._mailbox.closed
 
     def _notify(self) -> None:
         self._changed.set()

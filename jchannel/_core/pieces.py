@@ -15,7 +15,7 @@ from jchannel._core.incoming import IncomingStream
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
 from jchannel._core.stream import Stream, Way
 from jchannel._core.stream_registry import StreamRegistry
-from jchannel._protocol.connection import PIECE_LIMIT, Connection, Role
+from jchannel._protocol.connection import PIECE_LIMIT, Connection
 from jchannel._protocol.messages import Ack, Credit, End, Piece, Ticket
 from jchannel.errors import ProtocolError, StateError
 
@@ -42,7 +42,6 @@ class Pieces:
         self._session = session
         self._connection = connection
         self._streams = streams
-        self._is_server = connection.role is Role.SERVER
         # Those whose turn comes, in its order.
         self.line: dict[OutgoingStream, None] = {}
 
@@ -55,10 +54,6 @@ class Pieces:
             self._renew(stream)
 
     # Streams of this side
-
-    def offer(self, stream: OutgoingStream) -> str | None:
-        """Return the ticket with which a page may fetch a stream instead; ``None`` where this side is the page."""
-        return self._streams.issue_ticket(stream) if self._is_server else None
 
     def take_ticket(self, stream: OutgoingStream, ticket: Ticket) -> None:
         """Begin to send a stream that the server asks for: with its credit, and not with its ticket."""
@@ -132,7 +127,7 @@ class Pieces:
         """
         number, size = stream.info.id, _most_of(stream)
         stream.allow(size)
-        if self._is_server:
+        if self._session.is_server:
             self._session.tell(Ticket(number, self._streams.issue_ticket(stream), size, near or None))
         else:
             self._session.tell(Credit(number, size))
@@ -165,20 +160,14 @@ class Pieces:
 
     def _renew(self, stream: IncomingStream, least: int = CREDIT_BYTES // 2) -> None:
         """Give new credit when enough of it has been used and read."""
-        held = stream.credit + stream.buffered
-        most = _most_of(stream, held)
-        used = most - held
+        most = _most_of(stream)
+        used = most - stream.credit - stream.buffered
         if used >= min(least, most // 2):
             stream.allow(used)
             self._session.tell(Credit(stream.info.id, used))
 
 
-def _most_of(stream: IncomingStream, held: int = 0) -> int:
-    """Return how many bytes of a stream may wait here and be under way: a piece where its quota has no more room.
-
-    Args:
-        stream: The stream.
-        held: How many do.
-    """
+def _most_of(stream: IncomingStream) -> int:
+    """Return how many bytes of a stream may wait here and be under way: a piece where its quota has no more room."""
     room = CREDIT_BYTES if stream.quota is None else stream.quota.room
-    return max(PIECE_LIMIT, min(CREDIT_BYTES, held + room))
+    return max(PIECE_LIMIT, min(CREDIT_BYTES, stream.credit + stream.buffered + room))

@@ -34,7 +34,7 @@ from jchannel._core.transport import Link, LinkClosed
 from jchannel._core.trio_run import TrioRun
 from jchannel._guarded import WIRE, is_logged, log, without_locals
 from jchannel._protocol import messages
-from jchannel._protocol.connection import Connection, State
+from jchannel._protocol.connection import Connection, Role, State
 from jchannel._protocol.messages import (
     Ack,
     Answer,
@@ -137,6 +137,7 @@ class Session:
         tally: Counts what goes over the socket; ``None`` for one of its own.
 
     Attributes:
+        is_server: Whether this side is the server, whose streams a page may take over HTTP: each has a ticket.
         alive: Whether requests can be made: it is not ending, and nobody has said goodbye. Safe in any thread.
         ending: Whether nothing that comes in is handled any more.
         client: The name of the page's client.
@@ -181,6 +182,7 @@ class Session:
         self.why_ended: str = ""
         self.invocations: dict[int, Invocation] = {}
         self.running_bytes: int = 0
+        self.is_server: bool = connection.role is Role.SERVER
         self.alive: bool = connection.state is State.READY
         self.ending: bool = False
         self._state = SessionState.ALIVE
@@ -391,7 +393,8 @@ class Session:
                 stream.sent_inside()
                 return sent
         self._streams.number(stream, self, number)
-        sent = send(StreamInfo(number, stream.total, None, self._pieces.offer(stream)))
+        ticket = self._streams.issue_ticket(stream) if self.is_server else None
+        sent = send(StreamInfo(number, stream.total, None, ticket))
         stream.announced(self, number)
         return sent
 

@@ -26,7 +26,7 @@ from jchannel._streams.records import (
 )
 from jchannel._streams.sinks import BinaryWriter, Sink, check_sink, open_sink
 from jchannel._streams.workers import RunSync
-from jchannel._tracebacks import trimmed
+from jchannel._tracebacks import trim, trimmed
 from jchannel.errors import ClosedError, StateError
 
 __all__ = ["DEFAULT_LIMIT", "DEFAULT_RECORD_LIMIT", "MetaGenerator", "RecordBatches", "Records"]
@@ -132,13 +132,16 @@ class MetaGenerator:
     def __aiter__(self) -> Self:
         return self
 
-    @trimmed
     async def __anext__(self) -> bytes:
-        self._begin("async for", None)
-        try:
-            chunk = self._buffer.popleft() if self._buffer else await self._fetch()
-        finally:
-            self._reader = None
+        try:  # As `trimmed` does, without a coroutine more for each chunk.
+            self._begin("async for", None)
+            try:
+                chunk = self._buffer.popleft() if self._buffer else await self._fetch()
+            finally:
+                self._reader = None
+        except (Exception, KeyboardInterrupt) as error:
+            trim(error)
+            raise
         if not chunk:
             raise StopAsyncIteration
         return chunk

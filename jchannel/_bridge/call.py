@@ -103,14 +103,14 @@ class Call(ABC, Generic[T]):
             return
         self._portal.running.add(self)
         if self._cancelled and not self._job.certain:
-            self._finish(CANCELLED)
+            self.finish(CANCELLED)
             return
         try:
-            running = self._job.start(self._finish)
+            running = self._job.start(self)
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            self._finish(outcome.Error(error))
+            self.finish(outcome.Error(error))
         else:
             if self._outcome is None:
                 self._running = running
@@ -126,8 +126,8 @@ class Call(ABC, Generic[T]):
         if self._running is not None and self._outcome is None:
             self._running.cancel()
 
-    def _finish(self, result: outcome.Outcome[T]) -> None:
-        """Take the job's outcome. Called in trio."""
+    def finish(self, result: outcome.Outcome[T]) -> None:
+        """Take the job's outcome, and wake whoever waits for it. Called in trio."""
         self._portal.running.discard(self)
         self._running = None
         if self._outcome is None:

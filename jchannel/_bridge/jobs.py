@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import outcome
 import trio
@@ -13,15 +13,15 @@ from jchannel._bridge.portal import Portal
 from jchannel._core.exits import is_exit
 from jchannel._core.request import CANCELLED as REQUEST_CANCELLED
 
-__all__ = ["CANCELLED", "Job", "OnDone", "Running", "TaskJob"]
+if TYPE_CHECKING:
+    from jchannel._bridge.call import Call
+
+__all__ = ["CANCELLED", "Job", "Running", "TaskJob"]
 
 T = TypeVar("T")
 
 #: The outcome of a job that was cancelled. It is known by its identity, and not unwrapped.
 CANCELLED: Final = REQUEST_CANCELLED
-
-#: Called once with the outcome of a job, in trio.
-OnDone: TypeAlias = Callable[[outcome.Outcome[Any]], None]
 
 
 class Running(Protocol):
@@ -48,11 +48,11 @@ class Job(ABC, Generic[T]):
     starts_anywhere = False
 
     @abstractmethod
-    def start(self, on_done: OnDone) -> Running:
+    def start(self, call: Call[T]) -> Running:
         """Start it. Called in trio, in the order of submission; it does not wait.
 
         Args:
-            on_done: Called with the outcome, maybe before this returns.
+            call: Gets the outcome, in trio, maybe before this returns.
 
         Raises:
             Exception: It cannot be started. Nothing is called then.
@@ -82,14 +82,14 @@ class TaskJob(Job[T]):
         self.certain = certain
         self._begin = begin
 
-    def start(self, on_done: OnDone) -> Running:
+    def start(self, call: Call[T]) -> Running:
         """Begin it, and start the task that does the rest."""
         scope = trio.CancelScope()
-        self.portal.start_soon(_run, self._begin(), scope, on_done)
+        self.portal.start_soon(_run, self._begin(), scope, call)
         return scope
 
 
-async def _run(rest: Awaitable[Any], scope: trio.CancelScope, on_done: OnDone) -> None:
+async def _run(rest: Awaitable[Any], scope: trio.CancelScope, call: Call[Any]) -> None:
     # When it is cancelled from outside of its scope, the portal is ending, and says so to all who wait.
     result: outcome.Outcome[Any] = CANCELLED
     with scope:
@@ -100,4 +100,4 @@ async def _run(rest: Awaitable[Any], scope: trio.CancelScope, on_done: OnDone) -
             if not isinstance(error, Exception) and not is_exit(error):
                 raise
             result = outcome.Error(error)
-    on_done(result)
+    call.finish(result)

@@ -11,7 +11,7 @@ import trio
 
 from jchannel._bridge.call import Call, running_loop
 from jchannel._bridge.handles import ChannelHandle
-from jchannel._bridge.jobs import CANCELLED, Job, OnDone, Running, TaskJob
+from jchannel._bridge.jobs import CANCELLED, Job, Running, TaskJob
 from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox
 from jchannel._bridge.portal import Portal, open_thread_portal
 from jchannel._core.arguments import check_name, check_timeout, pack_call
@@ -108,7 +108,7 @@ class PostJob(Job[None]):
     """
 
     starts_anywhere = True
-    _on_done: OnDone
+    _call: Call[None]
 
     def __init__(self, channel: ChannelHandle, portal: Portal, message: messages.Call, limit: float) -> None:
         self.portal = portal
@@ -116,19 +116,20 @@ class PostJob(Job[None]):
         self._message = message
         self._limit = limit
 
-    def start(self, on_done: OnDone) -> Running:
+    def start(self, call: Call[None]) -> Running:
         """Make the request."""
-        self._on_done = on_done
+        self._call = call
         outbox = (self._channel.core or self._channel.refuse_request()).outbox
-        request = UnheardRequest(outbox, self._message, limit=self._limit, on_done=self._finish)
+        request = UnheardRequest(outbox, self._message, limit=self._limit, watcher=self)
         outbox.enter(request)
         return request
 
-    def _finish(self, request: Request) -> None:
-        result, on_done = request.outcome, self._on_done
+    def note_done(self, request: Request) -> None:
+        """Give the outcome to the call."""
+        result, call = request.outcome, self._call
         assert result is not None
-        del self._on_done  # It leads back here: without it, no garbage collector is needed.
-        on_done(result)
+        del self._call  # It leads back here: without it, no garbage collector is needed.
+        call.finish(result)
 
 
 class PostCall(Call[None]):

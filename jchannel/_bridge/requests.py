@@ -8,8 +8,9 @@ import outcome
 import trio
 
 from jchannel._bridge.blocked import BlockedMethods, explain_busy
+from jchannel._bridge.call import Call
 from jchannel._bridge.handles import ChannelHandle
-from jchannel._bridge.jobs import Job, OnDone, Running
+from jchannel._bridge.jobs import Job, Running
 from jchannel._bridge.portal import open_thread_portal
 from jchannel._bridge.streams import BridgedStream, Streams
 from jchannel._core.arguments import PIPE, check_timeout, pack_call, pack_echo
@@ -35,7 +36,7 @@ class RequestJob(Job[Any]):
         progress: Called in trio with what has been read of the source.
     """
 
-    _on_done: OnDone
+    _call: Call[Any]
 
     def __init__(
         self,
@@ -59,9 +60,9 @@ class RequestJob(Job[Any]):
         self._progress = progress
         self._parent = CURRENT.get()
 
-    def start(self, on_done: OnDone) -> Running:
+    def start(self, call: Call[Any]) -> Running:
         """Make the request."""
-        self._on_done = on_done
+        self._call = call
         core = self._channel.core or self._channel.refuse_request()
         if self._blocked is not None:
             self._channel.methods.watch(self._blocked)
@@ -71,10 +72,11 @@ class RequestJob(Job[Any]):
             source=self._source,
             progress=self._progress,
             parent=self._parent,
-            on_done=self._finish,
+            watcher=self,
         )
 
-    def _finish(self, request: Request) -> None:
+    def note_done(self, request: Request) -> None:
+        """Give the outcome to the call."""
         """Pass the outcome on as the facade's caller gets it."""
         result = request.outcome
         assert result is not None
@@ -87,9 +89,9 @@ class RequestJob(Job[Any]):
                 result = outcome.Error(trio.TooSlowError(f"{result.error}{late}"))
         if isinstance(result, outcome.Value) and isinstance(result.value, BridgedStream):
             result = outcome.Value(self._streams.read(result.value))
-        on_done = self._on_done
-        del self._on_done  # It leads back here: without it, no garbage collector is needed.
-        on_done(result)
+        call = self._call
+        del self._call  # It leads back here: without it, no garbage collector is needed.
+        call.finish(result)
 
 
 class Requests:

@@ -278,9 +278,7 @@ class ServerChannel(Endpoint):
         assert self._id is not None
         code, module = (None, self.module) if self.module else (self.code, None)
         nan = None if self.conversion.nan == "refuse" else self.conversion.nan
-        self._open_request = self.outbox.send_now(
-            Open(UNSENT, UNSENT, code, module, nan), session, self._id, self._handle_opened
-        )
+        self._open_request = self.outbox.send_now(Open(UNSENT, UNSENT, code, module, nan), session, self._id, self)
         if self._open_request.done:
             self._open_request = None
 
@@ -337,7 +335,7 @@ class ServerChannel(Endpoint):
         self._why_closed = FORKED
         self.outbox.disown(ClosedError(FORKED))
 
-    def _handle_opened(self, request: Request) -> None:
+    def note_done(self, request: Request) -> None:
         """Handle the page's answer to an opening."""
         if self._id is None:
             return  # It was closed meanwhile.

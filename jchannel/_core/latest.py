@@ -65,7 +65,7 @@ class LatestRequest(UnheardRequest):
     __slots__ = ("_latest",)
 
     def __init__(self, outbox: Outbox, latest: LatestValue, message: Call) -> None:
-        super().__init__(outbox, message, on_done=latest.handle_done)
+        super().__init__(outbox, message, watcher=latest)
         self._latest = latest
 
     def send(self, session: Session, channel: int, *, more: bool = False) -> None:
@@ -201,7 +201,7 @@ class LatestValue:
         if self.error is None and self._request is None and self._newest[1] is not None:
             self._start()
 
-    def handle_done(self, request: Request) -> None:
+    def note_done(self, request: Request) -> None:
         """Handle the outcome of the call that was under way, and send what is newer."""
         self._request = None
         error = find_error(request)

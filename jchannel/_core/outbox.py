@@ -17,7 +17,7 @@ from jchannel._core.exits import contain
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.invocation import Invocation
 from jchannel._core.nursery import copy_error
-from jchannel._core.request import CANCELLED, Request, RequestState
+from jchannel._core.request import CANCELLED, Request, RequestState, Watcher
 from jchannel._core.session import Session
 from jchannel._core.statistics import CallTally
 from jchannel._core.stream_registry import StreamRegistry
@@ -107,7 +107,7 @@ class Outbox:
         progress: Progress | None = None,
         parent: Invocation | None,
         outer_deadline: float = math.inf,
-        on_done: Callable[[Request], None] | None = None,
+        watcher: Watcher | None = None,
     ) -> Request:
         """Make a request now: it leaves before every one that is made later.
 
@@ -120,13 +120,13 @@ class Outbox:
             progress: Called with what has been read of the source.
             parent: The far side's request that the code which makes it answers, or has answered; or ``None``.
             outer_deadline: When the scopes round the code that makes it end it, by trio's clock.
-            on_done: As that of ``Request``.
+            watcher: As that of ``Request``.
         """
         # Its time begins now and not when it is awaited, and is one for both sides: the far side's has begun, too.
         deadline = outer_deadline if parent is None or parent.answered else min(outer_deadline, parent.deadline)
         has_stream = source is not None
         request = Request(
-            self, message, limit=limit, deadline=deadline, parent=parent, has_stream=has_stream, on_done=on_done
+            self, message, limit=limit, deadline=deadline, parent=parent, has_stream=has_stream, watcher=watcher
         )
         self._under_way[request] = None
         if not has_stream:
@@ -141,18 +141,16 @@ class Outbox:
         self._under_way[request] = None
         self._enter_line(request)
 
-    def send_now(
-        self, message: messages.Request, session: Session, channel: int, on_done: Callable[[Request], None] | None
-    ) -> Request:
+    def send_now(self, message: messages.Request, session: Session, channel: int, watcher: Watcher | None) -> Request:
         """Send a request beside the line: one that opens or closes the channel. It is in no statistics.
 
         Args:
             message: Its message, before it is numbered.
             session: The session.
             channel: The channel's number.
-            on_done: As that of ``Request``.
+            watcher: As that of ``Request``.
         """
-        request = Request(self, message, on_done=on_done)
+        request = Request(self, message, watcher=watcher)
         request.send(session, channel)
         return request
 

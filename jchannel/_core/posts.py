@@ -106,12 +106,13 @@ class Post:
         """
         self._size = self._room.take(self._message, self._endpoint.limits)
         outbox = self._endpoint.outbox
-        outbox.enter(UnheardRequest(outbox, self._message, limit=self._limit, on_done=self._finish))
+        outbox.enter(UnheardRequest(outbox, self._message, limit=self._limit, watcher=self))
         self._starting = False
         if self._error is not None:
             raise self._error
 
-    def _finish(self, request: Request) -> None:
+    def note_done(self, request: Request) -> None:
+        """Give its room back, and tell of its failure."""
         self._room.give_back(self._size)
         error = find_error(request)
         if error is None:

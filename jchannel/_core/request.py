@@ -1,6 +1,6 @@
 """Requests: one of this side each, as one object with one state, from its making to its outcome.
 
-A trio task waits for it with ``wait``; whoever cannot wait in trio is called when it is done.
+A trio task waits for it with ``wait``; whoever cannot wait in trio is told when it is done.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 import outcome
 import trio
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jchannel._core.outbox import Outbox
     from jchannel._core.session import Session
 
-__all__ = ["CANCELLED", "Request", "RequestState"]
+__all__ = ["CANCELLED", "Request", "RequestState", "Watcher"]
 
 #: What a time may have lost as a point in time of floats, in milliseconds.
 _LOST_BY_FLOATS: Final = 1e-3
@@ -60,6 +60,13 @@ _FOLLOWING: Final = {
 CANCELLED: Final[outcome.Outcome[Any]] = outcome.Error(RuntimeError("the request was cancelled"))
 
 
+class Watcher(Protocol):
+    """What hears of the end of a request, where no task of trio's waits for it."""
+
+    def note_done(self, request: Request) -> None:
+        """Take note that it is done. Called once, in trio; it must not raise."""
+
+
 class Request:
     """A request of this side.
 
@@ -70,7 +77,7 @@ class Request:
         deadline: When the code that makes it is ended by scopes of its own, by trio's clock.
         parent: The far side's request on whose behalf it is made, or ``None``.
         has_stream: Whether it has to open its stream before it can be sent.
-        on_done: Called with it when it is done, in trio, by whoever does not wait; it must not raise.
+        watcher: Hears that it is done, in place of a task that waits; ``None`` for nobody.
 
     Attributes:
         message: As above.
@@ -88,13 +95,13 @@ class Request:
         "_answered",
         "_far_side_was_too_slow",
         "_give_up_outcome",
-        "_on_done",
         "_owner",
         "_parent",
         "_raise_cancel",
         "_since",
         "_task",
         "_timer",
+        "_watcher",
         "deadline",
         "due",
         "has_stream",
@@ -121,7 +128,7 @@ class Request:
         deadline: float = math.inf,
         parent: Invocation | None = None,
         has_stream: bool = False,
-        on_done: Callable[[Request], None] | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         now = owner.deadlines.now()
         self.message: messages.Request = message
@@ -140,7 +147,7 @@ class Request:
         self._owner = owner
         self._parent = parent
         self._since = now
-        self._on_done = on_done
+        self._watcher = watcher
         self._answered = False
         self._far_side_was_too_slow: Exception | None = None
         self._give_up_outcome: outcome.Outcome[Any] | None = None
@@ -307,9 +314,9 @@ class Request:
             finally:
                 if self._task is not None:
                     self._wake(self._task)
-                if self._on_done is not None:
-                    on_done, self._on_done = self._on_done, None
-                    on_done(self)
+                if self._watcher is not None:
+                    watcher, self._watcher = self._watcher, None
+                    watcher.note_done(self)
 
     @trio.lowlevel.enable_ki_protection  # The wait itself is interrupted, as it is cancelled.
     async def wait(self) -> Any:

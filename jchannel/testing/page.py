@@ -20,7 +20,7 @@ from jchannel._core.incoming import read_in_trio
 from jchannel._core.invocation import CURRENT, Invocation
 from jchannel._core.nursery import open_flat_nursery
 from jchannel._core.outbox import ConvertStream
-from jchannel._core.request import Request
+from jchannel._core.request import Request, Watcher
 from jchannel._core.transport import Link
 from jchannel._guarded import text_of
 from jchannel._protocol import messages
@@ -530,11 +530,11 @@ def begin_request(
     source: object,
     parent: Invocation | None,
     outer_deadline: float = math.inf,
-    on_done: Callable[[Request], None] | None = None,
+    watcher: Watcher | None = None,
 ) -> Request:
     """Make a request in a channel of a page. The arguments are those of ``Outbox.start``."""
     return channel.outbox.start(
-        message, limit, source=source, parent=parent, outer_deadline=outer_deadline, on_done=on_done
+        message, limit, source=source, parent=parent, outer_deadline=outer_deadline, watcher=watcher
     )
 
 

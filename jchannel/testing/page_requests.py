@@ -8,7 +8,8 @@ from typing import Any
 
 import outcome
 
-from jchannel._bridge.jobs import Job, OnDone, Running, TaskJob
+from jchannel._bridge.call import Call
+from jchannel._bridge.jobs import Job, Running, TaskJob
 from jchannel._bridge.portal import Portal
 from jchannel._core.arguments import check_timeout
 from jchannel._core.invocation import CURRENT
@@ -30,7 +31,7 @@ class PageRequest(Job[Any]):
         source: What trio reads as the request's stream; ``None`` without one.
     """
 
-    _on_done: OnDone
+    _call: Call[Any]
 
     def __init__(
         self,
@@ -47,9 +48,9 @@ class PageRequest(Job[Any]):
         self._source = source
         self._parent = CURRENT.get()
 
-    def start(self, on_done: OnDone) -> Running:
+    def start(self, call: Call[Any]) -> Running:
         """Make the request, or stand in line for a channel."""
-        self._on_done = on_done
+        self._call = call
         begin = partial(
             begin_request,
             message=self._message.unwrap(),
@@ -60,11 +61,12 @@ class PageRequest(Job[Any]):
         line = self._page._line
         channel = line.find_channel()
         if channel is not None:
-            return begin(channel, on_done=self._finish)
-        return TaskJob(self.portal, partial(line.wait, line.stand(begin))).start(on_done)
+            return begin(channel, watcher=self)
+        return TaskJob(self.portal, partial(line.wait, line.stand(begin))).start(call)
 
-    def _finish(self, request: Request) -> None:
+    def note_done(self, request: Request) -> None:
+        """Give the outcome to the call."""
         assert request.outcome is not None
-        on_done = self._on_done
-        del self._on_done  # It leads back here: without it, no garbage collector is needed.
-        on_done(request.outcome)
+        call = self._call
+        del self._call  # It leads back here: without it, no garbage collector is needed.
+        call.finish(request.outcome)

@@ -13,8 +13,8 @@ import pytest
 import trio
 
 from jchannel._bridge import call as module
-from jchannel._bridge.call import _ThreadCall, in_task, wait_blocking
-from jchannel._bridge.jobs import Job, OnDone, Running, TaskJob
+from jchannel._bridge.call import Call, _ThreadCall, in_task, wait_blocking
+from jchannel._bridge.jobs import Job, Running, TaskJob
 from jchannel._bridge.portal import Portal, open_thread_portal
 from jchannel.errors import StateError
 from tests.peer_thread import TIMEOUT
@@ -426,10 +426,10 @@ def test_what_a_job_says_after_its_trio_has_ended_changes_nothing() -> None:
     class LateJob(Job[int]):
         """A job whose outcome the test brings."""
 
-        on_done: OnDone
+        call: Call[int]
 
-        def start(self, on_done: OnDone) -> Running:
-            self.on_done = on_done
+        def start(self, call: Call[int]) -> Running:
+            self.call = call
             return trio.CancelScope()
 
     late = LateJob()
@@ -438,7 +438,7 @@ def test_what_a_job_says_after_its_trio_has_ended_changes_nothing() -> None:
     waiting.submit()
     late.portal.run()
     late.portal.end("all is over")
-    late.on_done(outcome.Value(42))
+    late.call.finish(outcome.Value(42))
     with pytest.raises(StateError, match="all is over"):
         waiting.unwrap()
 
@@ -489,7 +489,7 @@ def test_what_starting_a_job_raises_is_its_outcome_but_for_an_interrupt_of_the_p
         def __init__(self, portal: Portal) -> None:
             self.portal = portal
 
-        def start(self, on_done: OnDone) -> Running:
+        def start(self, call: Call[None]) -> Running:
             raise error
 
     portal = Portal()

@@ -13,7 +13,7 @@ import trio
 
 from jchannel._bridge import portal as module
 from jchannel._bridge.call import Call, in_task, wait_blocking
-from jchannel._bridge.jobs import Job, OnDone, Running, TaskJob
+from jchannel._bridge.jobs import Job, Running, TaskJob
 from jchannel._bridge.portal import LoopPortal, Portal, open_thread_portal, portal_of
 from jchannel.errors import StateError
 from tests.conftest import FreshPython
@@ -27,7 +27,7 @@ class Endless(Job[None]):
         self.portal = portal
         self.started = threading.Event()
 
-    def start(self, on_done: OnDone) -> Running:
+    def start(self, call: Call[None]) -> Running:
         assert self.portal.is_here
         self.started.set()
         return trio.CancelScope()

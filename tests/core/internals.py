@@ -105,13 +105,13 @@ async def close_server(server: Server) -> None:
 
 def after_opening(channel: Channel, function: Callable[[], None]) -> None:
     """Calls a function in each moment in which the page has answered that it has opened a channel, or has not."""
-    handle = channel._core._handle_opened
+    handle = channel._core.note_done
 
     def handle_opened(request: Request) -> None:
         handle(request)
         function()
 
-    channel._core._handle_opened = handle_opened  # type: ignore[method-assign]
+    channel._core.note_done = handle_opened  # type: ignore[method-assign]
 
 
 def count_in_server(server: Server) -> tuple[int, int, int]:

@@ -229,7 +229,7 @@ STEPS: dict[str, tuple[Plant, Ends]] = {
     "acknowledging pieces": (of_part("_pieces", "go_on"), Ends.SESSION),
     "opening a channel": (lambda planted: planted.patch.setattr(ServerChannel, "attach", planted.fail), Ends.SESSION),
     "handling an opened channel": (
-        lambda planted: planted.patch.setattr(ServerChannel, "_handle_opened", planted.fail),
+        lambda planted: planted.patch.setattr(ServerChannel, "note_done", planted.fail),
         Ends.SESSION,
     ),
 }

@@ -108,6 +108,16 @@ async def owner(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Owner]:
     assert len(deadlines) == 0
 
 
+class Done:
+    """Notes the requests that are done."""
+
+    def __init__(self, requests: list[Request]) -> None:
+        self._requests = requests
+
+    def note_done(self, request: Request) -> None:
+        self._requests.append(request)
+
+
 def make(owner: Owner, **options: Any) -> Request:
     return Request(
         cast("Outbox", owner), Call(UNSENT, UNSENT, "f", pack([], field_name="args", shown_as="args")), **options
@@ -170,7 +180,7 @@ async def test_a_state_is_followed_by_those_of_the_table_and_no_other(
 
 async def test_it_goes_from_its_line_to_its_answer(autojump_clock: trio.testing.MockClock, owner: Owner) -> None:
     session, done = FakeSession(), list[Request]()
-    request = make(owner, limit=3.0, deadline=trio.current_time() + 3, on_done=done.append)
+    request = make(owner, limit=3.0, deadline=trio.current_time() + 3, watcher=Done(done))
     assert (request.state, request.sent, request.done) == (RequestState.QUEUED, False, False)
     send(request, session)
     assert (request.state, request.sent, request.done) == (RequestState.SENT, True, False)
@@ -188,7 +198,7 @@ async def test_what_was_not_sent_is_done_at_once_when_it_is_cancelled(
     autojump_clock: trio.testing.MockClock, owner: Owner, *, has_stream: bool
 ) -> None:
     done: list[Request] = []
-    request = make(owner, limit=3.0, has_stream=has_stream, on_done=done.append)
+    request = make(owner, limit=3.0, has_stream=has_stream, watcher=Done(done))
     assert request.state is (RequestState.OPENING if has_stream else RequestState.QUEUED)
     request.opening = trio.CancelScope()
     request.cancel()

@@ -124,7 +124,7 @@ class Dispatcher:
         # Nothing fails from here on: one that is entered has a task, which takes it out.
         self._arrived.append(invocation)
         self._running[invocation] = None
-        invocation.on_release = self._release
+        invocation.dispatcher = self
 
     def end(self) -> None:
         """Cancel all that is running or waits for room, because the channel is closing."""
@@ -251,7 +251,8 @@ class Dispatcher:
                 raise
         return stream
 
-    def _release(self, invocation: Invocation) -> None:
+    def release(self, invocation: Invocation) -> None:
+        """Forget an invocation that has been answered, and count how it has ended."""
         del self._running[invocation]
         if invocation.channel_closed:
             self._closing -= 1

@@ -26,6 +26,7 @@ from jchannel._protocol.values import PLAIN, Conversion, Packed, pack
 from jchannel.errors import ClosedError
 
 if TYPE_CHECKING:
+    from jchannel._core.dispatcher import Dispatcher
     from jchannel._core.outgoing import OutgoingStream
     from jchannel._core.session import FrameLoad, Session
 
@@ -88,7 +89,8 @@ class Invocation:
         id: Its id in the session.
         stream: The stream that came with it, or ``None``.
         state: How far it is.
-        on_release: Called when it has been answered, at the latest when its block is left; ``None`` after that.
+        dispatcher: What has started its code, and is told when it has been answered, at the latest when its block is
+            left; ``None`` before and after that.
         channel_closed: Whether it was cancelled because its channel was closed.
         conversion: What becomes of values in its answer that JSON has no form for: that of its channel.
         load: What the session counts for it.
@@ -102,9 +104,9 @@ class Invocation:
         "_token",
         "channel_closed",
         "conversion",
+        "dispatcher",
         "id",
         "load",
-        "on_release",
         "request",
         "session",
         "state",
@@ -120,7 +122,7 @@ class Invocation:
         self.id: int = request.id
         self.stream: IncomingStream | None = None
         self.state: InvocationState = InvocationState.RUNNING
-        self.on_release: Callable[[Invocation], None] | None = None
+        self.dispatcher: Dispatcher | None = None
         self.channel_closed: bool = False
         self.conversion: Conversion = PLAIN
         self._scope = trio.CancelScope(deadline=deadline)
@@ -273,12 +275,12 @@ class Invocation:
 
     def release(self) -> None:
         """Notify whoever keeps it that it has been answered, once."""
-        on_release, self.on_release = self.on_release, None
+        dispatcher, self.dispatcher = self.dispatcher, None
         try:
             if self.id in self.session.invocations:  # It was not answered.
                 self.session.forget_invocation(self)
-            if on_release is not None:
-                on_release(self)
+            if dispatcher is not None:
+                dispatcher.release(self)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             self.session.break_off(error)
 

@@ -173,7 +173,7 @@ STEPS: dict[str, tuple[Plant, Ends]] = {
     "answering with an error": (of_invocations("fail"), Ends.SESSION),
     "failing": (of_dispatcher("_fail"), Ends.SESSION),
     "releasing an invocation": (
-        lambda planted: planted.plant_behind(planted.core.dispatcher, "_release"),
+        lambda planted: planted.plant_behind(planted.core.dispatcher, "release"),
         Ends.SESSION,
     ),
     "answering with a stream": (of_dispatcher("_answer_with_stream"), Ends.PART),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import outcome
 import trio
@@ -12,6 +12,7 @@ import trio
 from jchannel._bridge.portal import Portal
 from jchannel._core.exits import is_exit
 from jchannel._core.request import CANCELLED as REQUEST_CANCELLED
+from jchannel._core.request import Request
 
 if TYPE_CHECKING:
     from jchannel._bridge.call import Call
@@ -23,12 +24,8 @@ T = TypeVar("T")
 #: The outcome of a job that was cancelled. It is known by its identity, and not unwrapped.
 CANCELLED: Final = REQUEST_CANCELLED
 
-
-class Running(Protocol):
-    """What a job that has been started is cancelled by."""
-
-    def cancel(self) -> None:
-        """Cancel it. Its outcome comes all the same. Called in trio."""
+#: What a job that has been started is cancelled by. Its outcome comes all the same.
+Running: TypeAlias = Request | trio.CancelScope
 
 
 class Job(ABC, Generic[T]):

@@ -247,7 +247,6 @@ class IncomingStream(Stream):
     def _end(self, state: IncomingState) -> None:
         self._move(state)
         self.over = True
-        self.pieces = None
         self.allow(-self.credit)
         self._buffer.notify()
         self._registry.forget(self)

@@ -385,7 +385,6 @@ class OutgoingStream(Stream):
         """End the stream for those who would begin to take it. Whoever has begun goes on to its end."""
         if not self._ended:
             self._ended = True
-            self.pieces = None
             if self.quota is not None:
                 self.quota.expect_leave()
             # It is the channel's until its source is closed and its reader has all of it, whichever is later.

@@ -169,13 +169,13 @@ class StreamRegistry:
             stream.ticket = None
 
     def retire(self, stream: Stream) -> None:
-        """Take a stream's number and ticket back: nobody can begin to carry it any more."""
+        """Take a stream's number and ticket back: nobody can begin to carry it any more, and its pieces have ended."""
         if stream.ticket is not None:
             self.revoke_ticket(stream)
         if stream.place is not None:
             session, number = stream.place
             del self._by_place[session, isinstance(stream, OutgoingStream), number]
-            stream.place = None
+            stream.place = stream.pieces = None
 
     def forget(self, stream: Stream) -> None:
         """Take a stream out, which has ended."""

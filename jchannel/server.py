@@ -78,8 +78,8 @@ class Server(ServerFace):
             sends: ``"refuse"``, ``"null"`` for a ``null`` in the place of each, or ``"keep"``, to let them travel.
         door: In a notebook, the only way by which its page is to connect: ``"port"``, directly; ``"proxy"``, one of the
             page's own origin, such as jupyter-server-proxy; or ``"comm"``, over the kernel's own messages, which reach
-            the page where no port can be reached, and need ``jchannel[widget]`` (not in marimo). ``None`` for the best
-            that there is. ``statistics().door`` is the one that is in use.
+            the page where no port can be reached, and need ``jchannel[widget]``. ``None`` for the best that there
+            is. ``statistics().door`` is the one that is in use.
 
     The arguments are checked when the server is started, but for ``default`` and ``nan``, which are checked at once.
 

@@ -6,6 +6,7 @@ All of it runs in trio's thread. What hands messages over, and what sends them, 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from jchannel._core.transport import Link, LinkClosed
 from jchannel._guarded import log, text_of, without_locals
 from jchannel._notebook.desk import Claims
 from jchannel._protocol.comm import (
+    COMM_GAP_SECONDS,
     COMM_MESSAGE_BYTES,
     CommConnection,
     CommMessage,
@@ -42,17 +44,24 @@ _MAX_NAMES: Final = 100
 _MAX_ASKED: Final = 64
 
 
+def _hears_always() -> bool:
+    return False
+
+
 class CommLink(Link):
     """A page's connection over a comm. ``run`` must run as long as it is used.
 
     Args:
         connection: Its protocol.
         post: Sends a message.
+        is_deaf: Returns whether what the page sends is not handed over now, as a cell runs.
     """
 
-    def __init__(self, connection: CommConnection, post: Post) -> None:
+    def __init__(self, connection: CommConnection, post: Post, is_deaf: Callable[[], bool] = _hears_always) -> None:
         self._connection = connection
         self._post = post
+        self._is_deaf = is_deaf
+        self._deaf_looks = 0
         self._changed = trio.lowlevel.ParkingLot()
         self._late = trio.Event()
 
@@ -60,9 +69,14 @@ class CommLink(Link):
     def moved(self) -> int:
         """The number of bytes that have come in, and of messages that the page has acknowledged.
 
-        Messages leave for a page that is gone as for any other: what has left says nothing.
+        Messages leave for a page that is gone as for any other: what has left says nothing. Nor does silence while
+        nothing is handed over: then it changes with each look, and is another one at the next, too.
         """
-        return self._connection.received + self._connection.acknowledged
+        is_deaf = self._is_deaf()
+        self._deaf_looks += is_deaf
+        moved = self._connection.received + self._connection.acknowledged + self._deaf_looks
+        self._deaf_looks += is_deaf
+        return moved
 
     async def send(self, frame: str | bytes) -> None:
         """Send a frame. It waits while more than a message's bytes wait to leave."""
@@ -98,8 +112,7 @@ class CommLink(Link):
         try:
             self._connection.receive(message)
         except ProtocolError as error:
-            log(logging.WARNING, "a connection over a comm has ended: %s", error)
-            self._say(CommMessage(message.connection, "close", 0, 0, reason=text_of(error)))
+            self._break_off(text_of(error))
         self._pump()
         self._changed.unpark_all()
 
@@ -108,6 +121,19 @@ class CommLink(Link):
         self._connection.end(why)
         self._late.set()
         self._changed.unpark_all()
+
+    async def watch_gaps(self) -> None:
+        """Break the connection off when a message of the page's stays missing, until cancelled."""
+        connection = self._connection
+        while True:
+            missing = connection.missing
+            with trio.move_on_after(math.inf if missing is None else COMM_GAP_SECONDS) as scope:
+                while connection.missing == missing:
+                    await self._changed.park()
+            if scope.cancelled_caught and not self._is_deaf():
+                why = f"message {missing} of its comm has not come within {COMM_GAP_SECONDS} s, and later ones have"
+                self._break_off(why)
+                self.end(why)
 
     async def run(self) -> None:
         """Send what had to wait for its time, until cancelled."""
@@ -119,6 +145,11 @@ class CommLink(Link):
                 await trio.sleep(wait)
                 self._pump()
                 self._changed.unpark_all()
+
+    def _break_off(self, why: str) -> None:
+        """Say on both sides why the connection ends."""
+        log(logging.WARNING, "a connection over a comm has ended: %s", why)
+        self._say(CommMessage(self._connection.name, "close", 0, 0, reason=why))
 
     def _pump(self) -> None:
         now = trio.current_time()
@@ -141,9 +172,18 @@ class CommDesk:
         server: The server.
         desk: Its desk for notebooks, whose answers need no proof and no key here: the comm is the kernel's.
         make_config: Returns what an output of now would say.
+        is_deaf: As that of ``CommLink``, where messages are handed over between cells only and in any order; ``None``
+            where they come at once and in order.
     """
 
-    def __init__(self, server: Server, desk: Claims, make_config: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        desk: Claims,
+        make_config: Callable[[], dict[str, Any]],
+        is_deaf: Callable[[], bool] | None = None,
+    ) -> None:
+        self._is_deaf = is_deaf
         self._server = server
         self._desk = desk
         self._make_config = make_config
@@ -203,8 +243,11 @@ class CommDesk:
             self._refuse(post, message.connection, f"{MAX_LINKS} connections over the comm are open already")
             return
         limit = self._server.limits.frame_bytes
-        connection = CommConnection(message.connection, opens=False, frame_limit=limit, pace=self._pace)
-        link = self._links[message.connection] = CommLink(connection, post)
+        reorders = self._is_deaf is not None
+        connection = CommConnection(
+            message.connection, opens=False, frame_limit=limit, pace=self._pace, reorders=reorders
+        )
+        link = self._links[message.connection] = CommLink(connection, post, self._is_deaf or _hears_always)
         link.handle(message)
         self._server.start_soon(self._serve, message.connection, link)
 
@@ -212,6 +255,8 @@ class CommDesk:
         try:
             async with open_flat_nursery() as nursery:
                 nursery.start_soon(link.run)
+                if self._is_deaf is not None:
+                    nursery.start_soon(link.watch_gaps)
                 await self._server.serve_link(link)
                 nursery.cancel_scope.cancel()
         except ClosedError as error:

@@ -7,15 +7,28 @@ change.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import importlib
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 from jchannel._notebook.elements import Cell
 
-__all__ = ["ADVICE", "NO_COMM", "NO_WIDGET", "UNREACHABLE", "VIEW", "find_marimo_cell", "is_marimo", "render_widget"]
+__all__ = [
+    "ADVICE",
+    "BETWEEN_CELLS",
+    "GONE",
+    "NO_WIDGET",
+    "VIEW",
+    "find_deafness",
+    "find_marimo_cell",
+    "is_marimo",
+    "render_widget",
+    "runs_cells",
+]
 
 #: The part of a MIME bundle that shows a widget.
 VIEW: Final = "application/vnd.jupyter.widget-view+json"
@@ -26,24 +39,21 @@ ADVICE: Final = (
     "does not; it is not shown in a cell whose last line shows something else than the server"
 )
 
-#: What is said where the comm is asked for.
-NO_COMM: Final = (
-    "door='comm' cannot be used in marimo, which takes a page's messages between cells only and in any order: leave "
-    "the door out, and the page connects over the port"
-)
-
 #: What an output says where it cannot be a widget.
 NO_WIDGET: Final = (
     "jchannel: marimo shows an output that connects its page only where anywidget is installed: run "
     "pip install 'jchannel[widget]', restart the kernel, and run the cells again."
 )
 
-#: What an output says whose page does not reach the server. The comm is not used: see ``NO_COMM``.
-UNREACHABLE: Final = (
-    "the kernel behind this output is not running any more, or this page cannot reach its port. Run the cell again. In "
-    "marimo a page connects over the port only: where the kernel is on another machine, give the server the URL under "
-    "which the page reaches it, as in jchannel.start(url=…)."
+#: What an output says whose page does not reach the server.
+GONE: Final = (
+    "the kernel behind this output is not running any more, or this page cannot reach it. Run the cell again. Where "
+    "the kernel is on another machine, give the server the URL under which the page reaches it, as in "
+    "jchannel.start(url=…), or name no door."
 )
+
+#: What an output says beside its state where its page is connected, or connects, by the comm.
+BETWEEN_CELLS: Final = "marimo hands over what this page sends when no cell runs"
 
 
 def is_marimo() -> bool:
@@ -64,6 +74,21 @@ def find_marimo_cell() -> Cell | None:
     # In `marimo run` one process has a session for each page, and all have the same cells.
     place = str(execution.cell_id) if sys.modules["marimo"].app_meta().mode == "edit" else ""
     return Cell(tag.id, partial(_publish, contextvars.copy_context(), context.stream, execution), place)
+
+
+def find_deafness() -> Callable[[], bool]:
+    """Return what tells whether marimo hands over no message of a page now, as a cell runs. Safe in any thread."""
+    return partial(_runs_cell, _import("_runtime.context").get_context())
+
+
+def _runs_cell(context: Any) -> bool:
+    return context.execution_context is not None
+
+
+def runs_cells(task: asyncio.Task[Any]) -> bool:
+    """Return whether a Task is marimo's own, which runs cells and hands over messages one after the other."""
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is _import("_runtime.kernel_lifecycle").listen_messages.__code__
 
 
 def render_widget(view: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from jchannel._client import read_static
 from jchannel._core.server import Server
 from jchannel._notebook.comm_link import CommDesk
 from jchannel._notebook.desk import Claims
-from jchannel._notebook.marimo import NO_COMM, is_marimo
+from jchannel._notebook.marimo import find_deafness, is_marimo
 from jchannel._notebook.tap import Tap, open_tap, route_by_header
 from jchannel._protocol.messages import DOORS, Door
 
@@ -38,15 +38,13 @@ def check_door(door: object) -> Door | None:
     """Check the door that a user asks for, and return it.
 
     Raises:
-        ValueError: It is none, or it is the comm and this is marimo.
+        ValueError: It is none.
         ImportError: It is the comm, and anywidget is not installed.
     """
     if door is None:
         return None
     if door not in DOORS:
         raise ValueError(f"door must be 'port', 'proxy', 'comm', or None for the best of them, and not {door!r}")
-    if door == "comm" and is_marimo():
-        raise ValueError(NO_COMM)
     if door == "comm" and not has_anywidget():
         raise ImportError(f"door='comm' needs anywidget, which is not installed here: {_HOW_TO_INSTALL}")
     return cast("Door", door)
@@ -68,7 +66,7 @@ def open_widget(
         kernel: The kernel; ``None`` in marimo, which has none that is known.
         make_config: Returns what its pages must know.
     """
-    comm_desk = CommDesk(server, desk, make_config)
+    comm_desk = CommDesk(server, desk, make_config, find_deafness() if is_marimo() else None)
 
     def take(content: object, buffers: Sequence[Any]) -> None:
         post_to_trio(partial(comm_desk.handle, widget.post, content, buffers))
@@ -114,7 +112,13 @@ class Widget:
         return self._closed or comm is None or getattr(comm, "_closed", False) is True
 
     def post(self, content: dict[str, Any], buffers: list[bytes]) -> None:
-        """Send a message to every page of the kernel. Safe in any thread."""
+        """Send a message to every page of the kernel. Safe in any thread.
+
+        Raises:
+            RuntimeError: Its comm has closed.
+        """
+        if self.closed:
+            raise RuntimeError("it was closed")
         self._widget.send(content, buffers)
 
     def update(self, config: dict[str, Any]) -> None:

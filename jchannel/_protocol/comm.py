@@ -5,6 +5,9 @@ not be too many or too large. So each has the name of its connection and a numbe
 under way is bounded by acknowledgements, and how often a message leaves by a pace. The frames of a session, one after
 the other, are a sequence of bytes that is cut into messages; several frames that wait leave in one.
 
+Some hosts hand over a page's messages in another order than they were sent in. There the kernel's side keeps those that
+came too early until what is missing has come; a message that stays missing is a lost one, for the link to notice.
+
 A ``CommConnection`` is one side. It does no I/O, and is told the time.
 """
 
@@ -22,6 +25,7 @@ __all__ = [
     "COMM_ACK_FROM",
     "COMM_BURST",
     "COMM_FRAME_COST",
+    "COMM_GAP_SECONDS",
     "COMM_MESSAGE_BYTES",
     "COMM_RATE",
     "COMM_UNREAD_BYTES",
@@ -55,6 +59,10 @@ COMM_UNREAD_BYTES: Final = 4 * 2**20
 
 #: The bytes that each of these frames counts beside its own: a small one takes that much memory, and an empty one, too.
 COMM_FRAME_COST: Final = 100
+
+#: How long a message may be missing, in seconds, where they come out of order, while others that were sent after it are
+#: there. What is kept meanwhile is less than ``COMM_WINDOW`` messages.
+COMM_GAP_SECONDS: Final = 10
 
 #: The most characters of a connection's name.
 _MAX_NAME: Final = 64
@@ -171,6 +179,7 @@ class CommConnection:
         opens: Whether this side has to send ``open``: the page's. The other one is made for an ``open`` that has come.
         frame_limit: The largest frame that is received, in bytes.
         pace: Says how often a message may leave; connections may share one. ``None`` for one of its own.
+        reorders: Whether messages may come out of order. Otherwise one that is missing ends the connection at once.
 
     Attributes:
         name: As above.
@@ -179,7 +188,9 @@ class CommConnection:
         received: The number of bytes that have come in.
     """
 
-    def __init__(self, name: str, *, opens: bool, frame_limit: int, pace: CommPace | None = None) -> None:
+    def __init__(
+        self, name: str, *, opens: bool, frame_limit: int, pace: CommPace | None = None, reorders: bool = False
+    ) -> None:
         self.name = name
         self.state: CommState = CommState.OPENING
         self.why_ended: str = ""
@@ -187,6 +198,7 @@ class CommConnection:
         self._opens = opens
         self._frame_limit = frame_limit
         self._pace = CommPace() if pace is None else pace
+        self._reorders = reorders
         # Towards the far side.
         self._greets = opens
         self._unsent: deque[bytes] = deque()
@@ -198,6 +210,7 @@ class CommConnection:
         # From it.
         self._last = 0
         self._told = 0
+        self._early: dict[int, CommMessage] = {}
         self._begun = bytearray()
         self._frames: deque[tuple[str | bytes, int]] = deque()
         self._unread = 0
@@ -234,6 +247,7 @@ class CommConnection:
             self.why_ended = why
             self._unsent.clear()
             self._unsent_bytes = 0
+            self._early.clear()
             self._move(CommState.ENDED)
 
     def next_message(self, now: float) -> CommMessage | None:
@@ -309,6 +323,11 @@ class CommConnection:
             self.end(str(error))
             raise
 
+    @property
+    def missing(self) -> int | None:
+        """The number of the message that those which came too early wait for; ``None`` if none waits."""
+        return self._last + 1 if self._early else None
+
     def next_frame(self) -> str | bytes | None:
         """Return the next frame that has come; ``None`` if there is none."""
         if not self._frames:
@@ -326,17 +345,26 @@ class CommConnection:
         if message.type == "close":  # It counts wherever it stands: who closes may not know what has come.
             self.end(message.reason or "it was closed on the far side")
             return
-        if not self._acknowledged <= message.acknowledged <= self._sent:
+        # Where messages come out of order, an older acknowledgement may come last.
+        least = 0 if self._reorders else self._acknowledged
+        if not least <= message.acknowledged <= self._sent:
             raise ProtocolError(
                 f"message {message.acknowledged} of its comm is acknowledged, and {self._sent} were sent"
             )
-        self._acknowledged = message.acknowledged
+        self._acknowledged = max(self._acknowledged, message.acknowledged)
         if message.type == "ack":
             return
-        if message.number != self._last + 1:
+        is_early = message.number > self._last + 1
+        if message.number <= self._last or message.number in self._early or (is_early and not self._reorders):
             raise ProtocolError(f"message {message.number} of its comm came after {self._last}: messages were lost")
         if message.number - self._told > COMM_WINDOW:
             raise ProtocolError(f"more than {COMM_WINDOW} messages of its comm are under way")
+        self._early[message.number] = message
+        while (following := self._early.pop(self._last + 1, None)) is not None:
+            self._take(following)
+
+    def _take(self, message: CommMessage) -> None:
+        """Take the message that follows the last one."""
         expected = "data" if self._last else ("opened" if self._opens else "open")
         if message.type != expected:
             raise ProtocolError(f"a message of its comm of type {message.type!r} came in the place of {expected!r}")

@@ -19,6 +19,7 @@ from jchannel._notebook.desk import Claims
 from jchannel._notebook.elements import Cell
 from jchannel._protocol.comm import (
     COMM_BURST,
+    COMM_GAP_SECONDS,
     COMM_MESSAGE_BYTES,
     COMM_RATE,
     COMM_WINDOW,
@@ -106,11 +107,13 @@ class Comm:
 
 
 @asynccontextmanager
-async def open_comm(**options: Any) -> AsyncIterator[tuple[Comm, jchannel.trio.Server]]:
+async def open_comm(
+    is_deaf: Callable[[], bool] | None = None, **options: Any
+) -> AsyncIterator[tuple[Comm, jchannel.trio.Server]]:
     async with open_memory_server(**options) as memory:
         core = server_core(memory.server)
         claims = Claims(core.token, 60, core.gate.admit, run=call)
-        yield Comm(CommDesk(core, claims, lambda: {"ticket": claims.issue()})), memory.server
+        yield Comm(CommDesk(core, claims, lambda: {"ticket": claims.issue()}, is_deaf)), memory.server
 
 
 async def call(function: Any, *args: object) -> None:
@@ -224,6 +227,58 @@ async def test_a_lost_message_ends_the_connection_on_both_sides(
         assert not server.statistics().page_connected
         assert "messages were lost" in comm.posted[-1]["reason"]
         assert "a connection over a comm has ended" in caplog.text
+
+
+class Host:
+    """A host that hands over messages between cells only, and in any order."""
+
+    def __init__(self) -> None:
+        self.runs_cell = False
+
+    def is_deaf(self) -> bool:
+        return self.runs_cell
+
+
+async def test_a_page_lives_while_a_cell_runs_that_keeps_it_from_being_heard(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    host = Host()
+    async with open_comm(host.is_deaf, heartbeat=10) as (comm, server):
+        page = Page(comm)
+        page.open()
+        await page.next()
+        comm.pages.clear()
+        host.runs_cell = True
+
+        await trio.sleep(100)
+        assert server.statistics().page_connected
+
+        host.runs_cell = False
+        await trio.sleep(3 * 10)
+        assert not server.statistics().page_connected
+
+
+async def test_a_message_that_stays_missing_ends_the_connection_but_not_while_a_cell_runs(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = Host()
+    async with open_comm(host.is_deaf) as (comm, server):
+        page = Page(comm)
+        page.open()
+        await page.next()
+        comm.pages.clear()
+        comm.desk.handle(comm.post, *encode_comm_message(CommMessage("c1", "data", 9, 1, b"")))
+        host.runs_cell = True
+        await trio.sleep(COMM_GAP_SECONDS + 1)
+        assert server.statistics().page_connected
+
+        host.runs_cell = False
+        await trio.sleep(COMM_GAP_SECONDS)
+
+        assert not server.statistics().page_connected
+        words = "message 3 of its comm has not come within 10 s, and later ones have"
+        assert comm.posted[-1]["reason"] == words
+        assert words in caplog.text
 
 
 async def test_a_comm_that_closes_ends_its_connections_at_once(autojump_clock: trio.testing.MockClock) -> None:
@@ -392,13 +447,15 @@ async def test_the_connections_of_one_comm_share_its_pace(autojump_clock: trio.t
 
 
 @asynccontextmanager
-async def open_link() -> AsyncIterator[tuple[CommLink, list[dict[str, Any]]]]:
+async def open_link(*, reorders: bool = False) -> AsyncIterator[tuple[CommLink, list[dict[str, Any]]]]:
     """A link that a page has opened, and what it has posted."""
     posted: list[dict[str, Any]] = []
-    link = CommLink(CommConnection("c1", opens=False, frame_limit=2**26), lambda content, _: posted.append(content))
+    connection = CommConnection("c1", opens=False, frame_limit=2**26, reorders=reorders)
+    link = CommLink(connection, lambda content, _: posted.append(content))
     link.handle(CommMessage("c1", "open", 1, 0))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(link.run)
+        nursery.start_soon(link.watch_gaps)
         yield link, posted
         nursery.cancel_scope.cancel()
 
@@ -485,6 +542,33 @@ async def test_closing_that_is_cancelled_closes_without_a_word(autojump_clock: t
         assert "close" not in types(posted)
         with pytest.raises(LinkClosed):
             await link.receive()
+
+
+async def test_frames_that_come_out_of_order_are_received_in_order_and_a_gap_that_closes_ends_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_link(reorders=True) as (link, _):
+        for numbers in ((4, 3), (2, 6), (5,)):
+            for number in numbers:
+                link.handle(CommMessage("c1", "data", number, 1, b"\0\1\0\0\0" + bytes([64 + number])))
+            await trio.sleep(COMM_GAP_SECONDS - 1)
+        assert [await link.receive() for _ in range(5)] == list("BCDEF")
+        await trio.sleep(COMM_GAP_SECONDS + 1)
+        link.handle(CommMessage("c1", "data", 7, 1, b"\0\1\0\0\0G"))
+        assert await link.receive() == "G"
+
+
+async def test_while_nothing_is_handed_over_silence_says_nothing() -> None:
+    is_deaf = True
+    link = CommLink(CommConnection("c1", opens=False, frame_limit=100), lambda *_: None, lambda: is_deaf)
+    before, during = link.moved, link.moved
+    assert during != before
+    is_deaf = False
+    after = link.moved
+    assert after != during
+    assert link.moved == after
+    is_deaf = True
+    assert link.moved != after
 
 
 async def test_frames_are_received_in_order_and_acknowledged_when_they_are_read() -> None:

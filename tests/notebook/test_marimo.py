@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-import jchannel
-from jchannel._notebook.marimo import NO_WIDGET, UNREACHABLE, VIEW
+from jchannel._notebook.marimo import BETWEEN_CELLS, GONE, NO_WIDGET, VIEW, find_deafness
 from jchannel._notebook.output import find_cell, find_kernel, is_kernel, is_notebook
 from jchannel._notebook.widget import Widget
 from tests.notebook.kernel import make_frontend
@@ -130,7 +129,7 @@ def test_what_a_cell_shows_is_added_to_its_output_also_when_another_runs(marimo:
     assert marimo.sent == [("cell", "<p>", "run 1"), ("cell", "<p>words", "run 1")]
 
 
-def test_the_output_is_a_widget_whose_page_uses_no_comm(marimo: FakeMarimo) -> None:
+def test_the_output_is_a_widget_that_says_when_its_page_is_heard(marimo: FakeMarimo) -> None:
     configs: list[Any] = []
 
     def make_widget(make_config: Any) -> Any:
@@ -143,7 +142,7 @@ def test_the_output_is_a_widget_whose_page_uses_no_comm(marimo: FakeMarimo) -> N
     frontend.show()
 
     assert marimo.sent == [("cell", "<widget model>", "run 1")]
-    assert configs[0]["portOnly"] == UNREACHABLE
+    assert (configs[0]["gone"], configs[0]["betweenCells"]) == (GONE, BETWEEN_CELLS)
     assert type(configs[0]["ticket"]) is str  # marimo writes an object for what is derived from one.
     assert [*beside, frontend.render_beside()] == ["", "<widget model>"]
 
@@ -154,10 +153,13 @@ def test_without_anywidget_the_output_says_what_to_install(marimo: FakeMarimo) -
     assert marimo.sent == [("cell", NO_WIDGET, "run 1")]
 
 
-@pytest.mark.usefixtures("marimo")
-def test_the_comm_is_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="door='comm' cannot be used in marimo"):
-        jchannel.Server(door="comm")
+def test_while_a_cell_runs_no_message_is_handed_over(marimo: FakeMarimo) -> None:
+    is_deaf = find_deafness()
+    deaf = [is_deaf()]
+
+    marimo.context.execution_context = None
+
+    assert [*deaf, is_deaf()] == [True, False]
 
 
 def test_a_widget_whose_comm_was_closed_silently_is_closed(without_widgets: None, monkeypatch: Any) -> None:

@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from jchannel._protocol.comm import CommConnection, CommState, decode_comm_message, encode_comm_message
+from jchannel._protocol.comm import (
+    COMM_WINDOW,
+    CommConnection,
+    CommMessage,
+    CommState,
+    decode_comm_message,
+    encode_comm_message,
+)
 from jchannel.errors import ProtocolError
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "comm.json").read_text(encoding="utf-8"))
@@ -84,3 +91,69 @@ def test_what_goes_over_a_comm_is_as_it_is_written(vector: dict[str, Any]) -> No
 def test_a_content_that_has_no_fields_is_no_message() -> None:
     with pytest.raises(ProtocolError):
         decode_comm_message("text", [])
+
+
+# Where messages come out of order: on the kernel's side only, so that the client's suite has nothing of it.
+
+
+def frame_message(number: int, acknowledged: int = 1) -> CommMessage:
+    """A message with a frame that is its number."""
+    return CommMessage("c1", "data", number, acknowledged, b"\0\2\0\0\0" + f"{number:02}".encode())
+
+
+@pytest.fixture
+def unordered() -> CommConnection:
+    """A connection that is open, and that takes messages in any order."""
+    connection = CommConnection("c1", opens=False, frame_limit=100, reorders=True)
+    connection.receive(CommMessage("c1", "open", 1, 0))
+    assert connection.next_message(0) == CommMessage("c1", "opened", 1, 1)
+    return connection
+
+
+def test_messages_that_come_out_of_order_are_put_back_into_it(unordered: CommConnection) -> None:
+    for number in (3, 5, 4):
+        unordered.receive(frame_message(number))
+    missing = [unordered.missing]
+    assert take(unordered) == []
+
+    unordered.receive(frame_message(2))
+
+    assert [*missing, unordered.missing] == [2, None]
+    assert take(unordered) == ["02", "03", "04", "05"]
+    unordered.receive(frame_message(6))
+    assert take(unordered) == ["06"]
+
+
+def test_what_came_too_early_is_not_acknowledged(unordered: CommConnection) -> None:
+    unordered.receive(frame_message(3))
+    unordered.send("x")
+    message = unordered.next_message(0)
+    assert message is not None
+    assert message.acknowledged == 1
+
+
+def test_an_acknowledgement_that_comes_late_takes_nothing_back(unordered: CommConnection) -> None:
+    for _ in range(3):
+        unordered.send("x")
+        unordered.next_message(0)
+    unordered.receive(frame_message(3, acknowledged=4))
+    unordered.receive(frame_message(2, acknowledged=2))
+    assert unordered.acknowledged == 4
+    with pytest.raises(ProtocolError, match="acknowledged, and 4 were sent"):
+        unordered.receive(frame_message(4, acknowledged=5))
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_a_message_that_comes_twice_ends_the_connection(unordered: CommConnection, number: int) -> None:
+    unordered.receive(frame_message(2))
+    unordered.receive(frame_message(4))
+    with pytest.raises(ProtocolError, match="messages were lost"):
+        unordered.receive(frame_message(number))
+    assert unordered.missing is None
+
+
+def test_no_more_are_kept_than_may_be_under_way(unordered: CommConnection) -> None:
+    for number in range(3, COMM_WINDOW + 2):
+        unordered.receive(frame_message(number))
+    with pytest.raises(ProtocolError, match="are under way"):
+        unordered.receive(frame_message(COMM_WINDOW + 2))

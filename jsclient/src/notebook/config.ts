@@ -19,8 +19,10 @@ export interface OutputConfig {
   readonly url: string | null;
   /** The only door to try, if the user has said one. */
   readonly door?: Door | null;
-  /** Where the comm of the front end is not used: what is said when no URL leads to the server. */
-  readonly portOnly?: string;
+  /** What is said when the server is not reached, in a front end that is no Jupyter. */
+  readonly gone?: string;
+  /** Where the kernel hears a page between cells only: the words that say so, as a part of a sentence. */
+  readonly betweenCells?: string;
 }
 
 /**

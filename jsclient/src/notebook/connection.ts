@@ -35,6 +35,9 @@ const REMOTE_RETRY: Partial<RetryPolicy> = { base: 1, spread: 0, giveUpAfter: 30
 /** A comm whose kernel is gone says so at once. One that is silent may be cut off from its kernel for a while. */
 const COMM_RETRY: Partial<RetryPolicy> = { base: 1, cap: 5, spread: 0, giveUpAfter: 60 };
 
+/** One that hears pages between cells only is silent for as long as a cell runs. */
+const BETWEEN_CELLS_RETRY: Partial<RetryPolicy> = { base: 1, cap: 5, spread: 0, giveUpAfter: 3600 };
+
 const MOVE = 'run server.move_to_newest_page() in a cell of this notebook';
 const GONE =
   'the kernel behind this output is not running any more, or this page cannot reach it. Run the cell again; where Jupyter ' +
@@ -92,6 +95,7 @@ export class NotebookConnection extends EventTarget {
   #comm: Comm | undefined;
   #asker: Asker;
   #place = '';
+  #note = '';
   #token = '';
   #name: HeldName | undefined;
   #words = '';
@@ -123,13 +127,13 @@ export class NotebookConnection extends EventTarget {
   get words(): string {
     switch (this.state) {
       case 'connected':
-        return `connected ${this.#place}.${this.#storesNothing ? STORES_NOTHING : ''}`;
+        return `connected ${this.#place}${this.#note}.${this.#storesNothing ? STORES_NOTHING : ''}`;
       case 'waiting':
-        return 'the connection was lost. Trying again.';
+        return `the connection was lost. Trying again${this.#note}.`;
       case 'stopped':
         return this.#words;
       default:
-        return 'connecting.';
+        return `connecting${this.#note}.`;
     }
   }
 
@@ -200,7 +204,7 @@ export class NotebookConnection extends EventTarget {
     if (found === undefined) {
       const unheard = doors.length === 0 ? NO_ADDRESS : result === 'mute' ? MUTE : GONE;
       const words = config.door === 'comm' ? NO_COMM : unheard;
-      return this.#openComm(doors, stored?.client ?? null, result === 'mute' ? words : (config.portOnly ?? words));
+      return this.#openComm(doors, stored?.client ?? null, result === 'mute' ? words : (config.gone ?? words));
     }
     const desk = new Desk(found.url, this.server, this.#environment);
     let token = result === 'proven' ? await desk.claim(config.ticket) : null;
@@ -214,7 +218,7 @@ export class NotebookConnection extends EventTarget {
 
   /** What is said where the server is not reached. */
   get #gone(): string {
-    return this.#config?.portOnly ?? GONE;
+    return this.#config?.gone ?? GONE;
   }
 
   /** Return the first of several doors at which the server is, or a server that refuses the ticket. */
@@ -241,20 +245,23 @@ export class NotebookConnection extends EventTarget {
 
   /** Connect over the comm, and return an empty string; without a comm, return why the page cannot connect. */
   async #openComm(doors: readonly Base[], storedId: string | null, words: string): Promise<string> {
-    const comm = this.#comm;
+    const { door: asked = null, betweenCells } = this.#config ?? {};
+    const comm = asked === null || asked === 'comm' ? this.#comm : undefined;
     if (comm === undefined) {
       return words;
     }
     const clientId = await this.#hold(storedId);
     this.#write({ token: '', base: '', client: clientId });
-    const door = this.#config?.door === 'comm' ? 'it was asked for' : this.#explain(doors, undefined);
+    const door = asked === 'comm' ? 'it was asked for' : this.#explain(doors, undefined);
     const environment = Object.assign(this.#derive('comm', door || 'this page knows no address of the server'), {
       hasHttp: false,
       openSocket: () => comm.openSocket(),
     });
     this.#asker = comm;
     this.#place = 'by the kernel’s own messages';
-    const client = connectFrom(environment, { clientId, reconnect: COMM_RETRY });
+    this.#note = betweenCells === undefined ? '' : `; ${betweenCells}`;
+    const reconnect = betweenCells === undefined ? COMM_RETRY : BETWEEN_CELLS_RETRY;
+    const client = connectFrom(environment, { clientId, reconnect });
     let isMute = words === MUTE;
     client.addEventListener('statechange', () => {
       isMute &&= client.state !== 'connected';
@@ -304,6 +311,7 @@ export class NotebookConnection extends EventTarget {
     });
     this.#asker = desk;
     this.#place = `to ${new URL(base).host}`;
+    this.#note = '';
     return this.#use(client, token, (words, message) => {
       stopBlocked();
       const told = isBlocked ? message : words;

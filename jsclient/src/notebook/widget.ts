@@ -20,9 +20,7 @@ const comms = new Map<string, Comm>();
 
 function initialize({ model }: { readonly model: Model }): void {
   const config = model.get('config') as OutputConfig;
-  if (config.portOnly === undefined) {
-    comms.set(config.server, new Comm(model, findEnvironment()));
-  }
+  comms.set(config.server, new Comm(model, findEnvironment()));
 }
 
 function render({ model, el }: View): void {

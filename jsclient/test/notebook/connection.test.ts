@@ -103,17 +103,17 @@ describe('a page', () => {
     expect(output.textContent).toContain('connected to');
   });
 
-  test('of a front end whose comm is not used says so where no URL leads to the server', async () => {
+  test('of a front end that is no Jupyter says so in its own words where the server is not reached', async () => {
     desk.tickets.clear();
     desk.token = 'another';
-    const output = add({ portOnly: 'over the port only.', host: '127.0.0.2', door: 'proxy' });
+    const output = add({ gone: 'gone, as marimo says it.', host: '127.0.0.2', door: 'proxy' });
     await desk.settle();
-    expect(output.textContent).toBe('● jchannel: over the port only.');
+    expect(output.textContent).toBe('● jchannel: gone, as marimo says it.');
 
     remember();
-    const again = addNewer({ portOnly: 'still over the port only.' });
+    const again = addNewer({ gone: 'still gone.' });
     await desk.settle();
-    expect(again.textContent).toBe('● jchannel: still over the port only.');
+    expect(again.textContent).toBe('● jchannel: still gone.');
   });
 
   test('connects by what its tab remembers, and uses up no ticket', async () => {
@@ -568,6 +568,36 @@ describe('a page with a widget', () => {
     addWidget({ door: 'comm' });
     expect(await hello()).toMatchObject({ door: 'comm', why: 'it was asked for' });
     expect(environment.exchanges).toStrictEqual([]);
+  });
+
+  test.each(['port', 'proxy'] as const)('takes no other door than the %s if that was asked for', async (door) => {
+    desk.bases = [];
+    addWidget({ door });
+    await desk.settle();
+    expect(model.sent).toStrictEqual([]);
+    expect(connection.words).toContain('not running any more');
+  });
+
+  test('says when it is heard, and waits for an hour, where that is between cells only', async () => {
+    let names = 0;
+    environment.newName = () => `name ${String(names++)}`;
+    model.isDeaf = true;
+    const output = addWidget({ door: 'comm', betweenCells: 'marimo hears it between cells' });
+    await desk.settle();
+    expect(output.textContent).toBe('● jchannel: connecting; marimo hears it between cells.');
+    await vi.advanceTimersByTimeAsync(3_500_000);
+    model.isDeaf = false;
+    await vi.advanceTimersByTimeAsync(8000);
+    model.welcome();
+    expect(output.textContent).toBe(
+      '● jchannel: connected by the kernel’s own messages; marimo hears it between cells.',
+    );
+    model.isDeaf = true;
+    model.deliver({ connection: model.socket.wire.name, type: 'close', number: 0, acknowledged: 0, reason: 'lost' });
+    expect(output.textContent).toBe(
+      '● jchannel: the connection was lost. Trying again; marimo hears it between cells.',
+    );
+    connection.client?.close();
   });
 
   test('says so if it knows no address', async () => {

@@ -32,21 +32,6 @@ test('connects its page by one connection for all views of its server', () => {
   expect(lines.map(({ textContent }) => textContent)).toStrictEqual(Array(3).fill('● jchannel: connecting.'));
 });
 
-test('uses no comm where the front end takes messages between cells only', async () => {
-  new FakePage();
-  vi.stubGlobal('WebSocket', FakeSocket);
-  vi.stubGlobal('fetch', () => Promise.reject(new Error('refused')));
-  const lines: FakeElement[] = [];
-  const el = { append: (line: FakeElement) => lines.push(line) } as unknown as HTMLElement;
-  const model = new FakeModel({ config: makeConfig({ server: 'three', portOnly: 'over the port only.' }) });
-  widget.initialize({ model });
-  widget.render({ model, el });
-
-  await vi.waitFor(() => {
-    expect(lines[0]?.textContent).toBe('● jchannel: over the port only.');
-  });
-});
-
 test('stays connected over the comm when the view that has connected it is gone', async () => {
   new FakePage();
   vi.stubGlobal('WebSocket', FakeSocket);

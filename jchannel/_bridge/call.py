@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import outcome
 import trio
@@ -28,6 +28,9 @@ from jchannel._core.failures import FAILURES
 from jchannel._guarded import is_interrupt
 from jchannel._tracebacks import find_caller, trim
 from jchannel.errors import StateError
+
+if TYPE_CHECKING:
+    from jchannel._notebook.hearing import Hearing
 
 __all__ = ["Call", "CallTask", "in_task", "running_loop", "wait_blocking", "wait_in_loop"]
 
@@ -71,6 +74,10 @@ class Call(ABC, Generic[T]):
         self._cancelled = True
         self._portal.post_later(self._cancel_running)
 
+    def refuse(self, error: StateError) -> None:
+        """End the job with an error at once, and cancel what it has begun: nobody could hear its outcome."""
+        self._portal.post(partial(self._refuse, error))
+
     def undoing(self) -> Job[None] | None:
         """Return what has to be done when the outcome is there and nobody takes it; ``None`` when nothing has."""
         if self._job.undo is None or not isinstance(self._outcome, outcome.Value):
@@ -89,7 +96,8 @@ class Call(ABC, Generic[T]):
         try:
             return self._outcome.unwrap()
         except trio.TooSlowError as error:
-            raise TimeoutError(*error.args) from None
+            words = "" if self._job.hearing is None else self._job.hearing.explain()
+            raise TimeoutError(f"{error}{words}") from None
 
     # For the portal
 
@@ -125,6 +133,13 @@ class Call(ABC, Generic[T]):
     def _cancel_running(self) -> None:
         if self._running is not None and self._outcome is None:
             self._running.cancel()
+
+    def _refuse(self, error: StateError) -> None:
+        running = self._running
+        if running is not None and self._outcome is None:
+            self._outcome = outcome.Error(error)
+            self._notify()
+            running.cancel()
 
     def finish(self, result: outcome.Outcome[T]) -> None:
         """Take the job's outcome, and wake whoever waits for it. Called in trio."""
@@ -285,6 +300,33 @@ class CallTask(asyncio.Task[T]):
         FAILURES.report(self.get_name(), "nobody has awaited it", error, self._place, self._cell)
 
 
+class _DeafTask(CallTask[T]):
+    """A Task whose outcome may not be heard while it is awaited: ``Hearing`` looks, each time that somebody begins to.
+
+    Args:
+        waiting, loop, name: Those of ``CallTask``.
+        call: The call.
+        hearing: What may keep its outcome from being heard.
+    """
+
+    def __init__(
+        self,
+        waiting: Coroutine[Any, Any, T],
+        loop: asyncio.AbstractEventLoop,
+        name: str,
+        call: _LoopCall[T],
+        hearing: Hearing,
+    ) -> None:
+        super().__init__(waiting, loop, name)
+        self._call = call
+        self._hearing = hearing
+
+    def add_done_callback(self, *args: Any, **options: Any) -> None:
+        """Add a callback, as who awaits a Task of a class of its own does."""
+        super().add_done_callback(*args, **options)
+        self._hearing.look_soon(self, self._call)
+
+
 def _let_go(kept: set[Any] | None, task: CallTask[Any]) -> None:
     """Keep a Task no more, which has ended. If it has failed, watch whether somebody awaits it."""
     if kept is not None:
@@ -336,7 +378,10 @@ def in_task(job: Job[T], name: str, loop: asyncio.AbstractEventLoop | None = Non
     # A Task that is cancelled before its first step never enters its coroutine, which then could not pass it on: so the
     # first step is made here.
     waiting.send(None)
-    task: CallTask[T] = CallTask(waiting, loop, name)
+    hearing = job.hearing if job.needs_page else None
+    task: CallTask[T] = (
+        CallTask(waiting, loop, name) if hearing is None else _DeafTask(waiting, loop, name, call, hearing)
+    )
     call.keep(task)
     return task
 
@@ -408,6 +453,7 @@ def wait_blocking(job: Job[T], *, meanwhile: Callable[[], None] | None = None) -
 
     Raises:
         RuntimeError: This is the thread that trio runs in, which would wait for itself.
+        StateError: It is the one that hears the page, which could not answer.
         What the job raises.
 
     A ``KeyboardInterrupt`` cancels the job, and is raised when it has ended; a second one is raised at once.
@@ -423,4 +469,6 @@ def wait_blocking(job: Job[T], *, meanwhile: Callable[[], None] | None = None) -
             f"this thread runs trio and would wait for itself: {instead}call this in another thread, with "
             "trio.to_thread.run_sync"
         )
+    if job.hearing is not None and job.needs_page:
+        job.hearing.check_blocking()
     return _ThreadCall(job).run(meanwhile)

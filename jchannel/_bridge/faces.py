@@ -19,6 +19,7 @@ from jchannel._core.statistics import ChannelStatistics, ServerStatistics
 from jchannel._core.tree import ChannelTree, ServerTree
 from jchannel._notebook.figures import CHANNEL, SERVER, ChannelPanel, ServerPanel
 from jchannel._notebook.former import Formers
+from jchannel._notebook.hearing import find_hearing
 from jchannel._notebook.hosts import Host, PagelessFrontend, Patience, find_host
 from jchannel._notebook.output import ADVICE, NotebookFrontend, find_cell, find_kernel, is_notebook
 from jchannel._notebook.panel import Panel, render
@@ -141,6 +142,7 @@ class ServerFace:
             server.advice = advice
             self._handle.on_page_wanted = self._frontend.show_if_alone
             self._handle.make_place = self._frontend.make_place
+            self._handle.hearing = find_hearing(server, self._door, find_kernel()) if has_anywidget() else None
         self._frontend.show_if_alone()
 
     def _find_widgets(self, assembly: Assembly) -> Callable[[Callable[[], dict[str, Any]]], Widget] | None:

@@ -27,6 +27,7 @@ from jchannel._core.limits import Limits
 from jchannel._core.posts import PostRoom
 from jchannel._core.server import Server
 from jchannel._notebook.elements import Place
+from jchannel._notebook.hearing import Hearing
 from jchannel._protocol.values import PLAIN, Conversion
 from jchannel.errors import ClosedError, StateError
 
@@ -101,6 +102,7 @@ class ServerHandle:
         current_portal: The way to the trio in which it was started last, or ``None``.
         on_page_wanted: The hook for a request that waits for a page: called in the thread that makes it.
         make_place: Returns the present cell of a notebook as a place for the element of a channel, or ``None``.
+        hearing: What may keep the page from being heard while somebody waits for it; ``None`` for nothing.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class ServerHandle:
         self.conversion = conversion
         self.on_page_wanted: Callable[[], None] | None = None
         self.make_place: Callable[[], Place | None] = _find_no_place
+        self.hearing: Hearing | None = None
         self._assemble = assemble
         self._shares_interpreter = shares_interpreter
         self._only_portal = portal
@@ -198,11 +201,13 @@ class ServerHandle:
         """Wait until a page is connected."""
         check_timeout(timeout)
         self.want_page()
-        return TaskJob(self.portal, partial(self._begin_wait_page, timeout))
+        needs_page = self.assembly is not None and self.assembly.server.session is None
+        begin = partial(self._begin_wait_page, timeout)
+        return TaskJob(self.portal, begin, hearing=self.hearing, needs_page=needs_page)
 
     def move_to_newest_page(self, timeout: float | None) -> TaskJob[None]:
         """Let the next page take over, from the moment this begins, and wait for it."""
-        return TaskJob(self.portal, partial(self._begin_move, check_timeout(timeout)))
+        return TaskJob(self.portal, partial(self._begin_move, check_timeout(timeout)), hearing=self.hearing)
 
     # In trio
 
@@ -418,18 +423,21 @@ class ChannelHandle:
         limit = check_timeout(timeout)
         self.server.want_page()
         opening = _Open(self, methods, limit)
-        return TaskJob(self.portal, opening.begin, opening.undo)
+        return TaskJob(self.portal, opening.begin, opening.undo, hearing=self.server.hearing, needs_page=True)
 
     def enter(self, methods: BridgedMethods, timeout: float | None, facade: F) -> TaskJob[F]:
         """Open the channel unless it is open, and return the facade."""
         limit = check_timeout(timeout)
         self.server.want_page()
         opening = _Open(self, methods, limit)
-        return TaskJob(self.portal, partial(opening.begin_unless_open, facade), opening.undo)
+        begin = partial(opening.begin_unless_open, facade)
+        is_closed = self.core is None or self.core.state is ChannelState.CLOSED
+        return TaskJob(self.portal, begin, opening.undo, hearing=self.server.hearing, needs_page=is_closed)
 
     def close(self, timeout: float | None, why: str = CLOSED) -> TaskJob[None]:
         """Close the channel. Does nothing when it is not open, or its server not started."""
-        return TaskJob(self.portal, partial(self._begin_close, check_timeout(timeout), why), certain=True)
+        begin = partial(self._begin_close, check_timeout(timeout), why)
+        return TaskJob(self.portal, begin, certain=True, hearing=self.server.hearing)
 
     # In trio
 
@@ -462,7 +470,7 @@ class ChannelHandle:
                 self._code,
                 module=self._module,
                 handler=self._handler,
-                convert_stream=partial(_bridge_stream, self.portal),
+                convert_stream=partial(_bridge_stream, self.portal, self.server.hearing),
                 conversion=self.conversion,
             )
         channel.handler = self._handler  # It may have been set meanwhile, when there was no channel to set it in.
@@ -482,8 +490,8 @@ class ChannelHandle:
         return self.core.wait_closed(self.core.shut(why), limit, opening)
 
 
-def _bridge_stream(portal: Portal, stream: IncomingStream, limit: float) -> BridgedStream:
-    return BridgedStream(stream, limit, portal)
+def _bridge_stream(portal: Portal, hearing: Hearing | None, stream: IncomingStream, limit: float) -> BridgedStream:
+    return BridgedStream(stream, limit, portal, hearing)
 
 
 async def _return(value: F) -> F:

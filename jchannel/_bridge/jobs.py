@@ -16,6 +16,7 @@ from jchannel._core.request import Request
 
 if TYPE_CHECKING:
     from jchannel._bridge.call import Call
+    from jchannel._notebook.hearing import Hearing
 
 __all__ = ["CANCELLED", "Job", "Running", "TaskJob"]
 
@@ -37,12 +38,16 @@ class Job(ABC, Generic[T]):
             ``None`` where nothing is left to be undone.
         certain: Whether it begins even if whoever waits for it was cancelled before.
         starts_anywhere: Whether ``start`` may be called in any thread, in a step that it borrows.
+        hearing: What may keep the page from being heard while somebody waits for its outcome; ``None`` for nothing.
+        needs_page: Whether its outcome can come from the page only.
     """
 
     portal: Portal
     undo: Callable[[], Awaitable[None]] | None = None
     certain = False
     starts_anywhere = False
+    hearing: Hearing | None = None
+    needs_page = False
 
     @abstractmethod
     def start(self, call: Call[T]) -> Running:
@@ -64,6 +69,8 @@ class TaskJob(Job[T]):
         begin: Does what cannot wait, in the order of submission, and returns what is awaited for the rest.
         undo: As the job's.
         certain: As the job's. Cancelling it stops what is awaited, and not what ``begin`` has done.
+        hearing: As the job's.
+        needs_page: As the job's.
     """
 
     def __init__(
@@ -73,10 +80,14 @@ class TaskJob(Job[T]):
         undo: Callable[[], Awaitable[None]] | None = None,
         *,
         certain: bool = False,
+        hearing: Hearing | None = None,
+        needs_page: bool = False,
     ) -> None:
         self.portal = portal
         self.undo = undo
         self.certain = certain
+        self.hearing = hearing
+        self.needs_page = needs_page
         self._begin = begin
 
     def start(self, call: Call[T]) -> Running:

@@ -37,6 +37,7 @@ class RequestJob(Job[Any]):
     """
 
     _call: Call[Any]
+    needs_page = True
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class RequestJob(Job[Any]):
         progress: Progress | None = None,
     ) -> None:
         self.portal = channel.server.current_portal or open_thread_portal()
+        self.hearing = channel.server.hearing
         self._channel = channel
         self._message = message
         self._limit = limit

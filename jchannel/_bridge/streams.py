@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
-from typing import TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from jchannel._bridge.call import running_loop, wait_blocking, wait_in_loop
 from jchannel._bridge.jobs import TaskJob
@@ -28,6 +28,9 @@ from jchannel._streams.reader import MetaGenerator
 from jchannel._streams.sources import check_source
 from jchannel.errors import StateError
 
+if TYPE_CHECKING:
+    from jchannel._notebook.hearing import Hearing
+
 __all__ = ["BridgedStream", "LoopStreams", "Streams", "ThreadStreams", "read_in_threads", "read_on_loop"]
 
 Args = TypeVarTuple("Args")
@@ -41,6 +44,7 @@ class BridgedStream:
         stream: The stream.
         limit: The most seconds that a read waits.
         portal: The way to its trio.
+        hearing: What may keep the page from being heard while somebody reads; ``None`` for nothing.
 
     Attributes:
         portal: As above.
@@ -48,12 +52,13 @@ class BridgedStream:
         threads: Where the blocking code of its reader runs.
     """
 
-    def __init__(self, stream: IncomingStream, limit: float, portal: Portal) -> None:
+    def __init__(self, stream: IncomingStream, limit: float, portal: Portal, hearing: Hearing | None = None) -> None:
         self.portal = portal
         self.total: int | None = stream.total
         self.threads: TrioThreads = stream.threads
         self._stream = stream
         self._limit = limit
+        self._hearing = hearing
         # What has been fetched, and nobody has taken: the next bytes, or empty at the end of the stream.
         self._fetched: deque[bytes] = deque()
         self._sent_on = threading.Event()
@@ -72,7 +77,7 @@ class BridgedStream:
     async def receive_on_loop(self) -> bytes:
         """Return the next bytes; empty at the end. Awaited on whichever asyncio loop runs. Cancelling loses nothing."""
         if not self._fetched:
-            await wait_in_loop(TaskJob(self.portal, self.fetch))
+            await wait_in_loop(TaskJob(self.portal, self.fetch, hearing=self._hearing))
         return self._fetched.popleft()
 
     # trio's threads are waited for however often their caller is cancelled, and so is the job.
@@ -93,7 +98,7 @@ class BridgedStream:
         """
         if not self._fetched:
             if not self._sent_on.is_set():
-                wait_blocking(TaskJob(self.portal, self.fetch))
+                wait_blocking(TaskJob(self.portal, self.fetch, hearing=self._hearing))
             elif self.portal.is_here:
                 await self.fetch()
             else:

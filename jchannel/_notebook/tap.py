@@ -1,14 +1,17 @@
-"""Taking a widget's messages where the kernel reads its shell socket, so that they come while a cell computes.
+"""Taking a widget's messages where the kernel reads its shell socket, so that they come while a cell runs.
 
 ipykernel hands every message of a page to the thread that runs cells, where those of comms wait for the end of the
-cell. From version 7 on another thread reads the socket. What is taken there comes at once. None of that is documented:
-this is the only module that uses it, and where a kernel has another shape, nothing is changed and messages wait.
+cell. From version 7 on another thread reads the socket, and what is taken there comes at once. Version 6 reads it on
+the loop that runs cells, and what is taken there comes while a cell awaits something. None of that is documented: this
+is the only module that uses it, and where a kernel has another shape, nothing is changed and messages wait.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from jchannel._guarded import log
@@ -28,15 +31,25 @@ class Tap:
 
     Args:
         kernel: The kernel.
+
+    Attributes:
+        thread: The thread in which they come, where that is the one that runs cells; ``None`` for another.
     """
 
     def __init__(self, kernel: Any) -> None:
         self._session = kernel.session
-        self._go_on = kernel.shell_channel_thread_main
         self._takers: dict[str, Take] = {}
+        self.thread: int | None = None
         stream = kernel.shell_stream
         stream.on_recv  # noqa: B018 (it raises where there is none)
-        kernel.shell_channel_thread.io_loop.add_callback(stream.on_recv, self._handle, copy=False)
+        if hasattr(kernel, "schedule_dispatch"):  # Of version 6.
+            self.thread = threading.main_thread().ident
+            self._go_on: Callable[[list[Any]], Any] = partial(kernel.schedule_dispatch, kernel.dispatch_shell)
+            loop = kernel.io_loop
+        else:
+            self._go_on = kernel.shell_channel_thread_main
+            loop = kernel.shell_channel_thread.io_loop
+        loop.add_callback(stream.on_recv, self._handle, copy=False)
 
     def add(self, comm_id: str, take: Take) -> None:
         """Take the messages of a comm from now on."""

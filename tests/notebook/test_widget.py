@@ -82,6 +82,8 @@ def test_a_widget_that_the_program_closes_is_closed_and_tells_it_once() -> None:
 
     widget._widget.close()  # As ipywidgets.Widget.close_all() does.
     assert widget.closed
+    with pytest.raises(RuntimeError, match="it was closed"):
+        widget.post({}, [])
     assert closed == [True]
 
     comm.handle_close({})
@@ -138,6 +140,35 @@ class TappableKernel:
         return frames
 
 
+class KernelOfVersion6:
+    """As much of ipykernel 6 as the tap knows."""
+
+    def __init__(self, kernel: TappableKernel) -> None:
+        self.session = self.io_loop = self.shell_stream = kernel
+        self.went_on: list[Any] = []
+        self.dispatch_shell = object()
+
+    def schedule_dispatch(self, dispatch: object, frames: list[Any]) -> None:
+        assert dispatch is self.dispatch_shell
+        self.went_on.append(frames)
+
+
+def test_in_version_6_a_tap_takes_messages_in_the_thread_that_runs_cells() -> None:
+    socket = TappableKernel()
+    kernel = KernelOfVersion6(socket)
+    tap = open_tap(kernel)
+    assert tap is not None
+    assert tap.thread == threading.main_thread().ident
+    taken: list[object] = []
+    tap.add("mine", lambda *message: taken.append(message))
+
+    socket.send("comm_msg", custom("mine", "hello"))
+    other = socket.send("execute_request", {"code": "1"})
+
+    assert taken == [("hello", [])]
+    assert kernel.went_on == [other]
+
+
 def custom(comm: str, content: object, method: str = "custom") -> dict[str, Any]:
     return {"comm_id": comm, "data": {"method": method, "content": content}}
 
@@ -147,6 +178,7 @@ def test_a_tap_takes_the_custom_messages_of_its_comms_and_lets_the_rest_go_on() 
     tap = open_tap(kernel)
     assert isinstance(tap, Tap)
     assert open_tap(kernel) is tap
+    assert tap.thread is None
     taken: list[object] = []
     tap.add("mine", lambda *message: taken.append(message))
 
@@ -187,6 +219,7 @@ def test_the_kernel_that_is_installed_has_the_shape_that_the_tap_knows() -> None
     session = importlib.import_module("jupyter_client.session")
 
     assert inspect.iscoroutinefunction(kernelbase.Kernel.shell_channel_thread_main)
+    assert not hasattr(kernelbase.Kernel, "schedule_dispatch")
     assert {"session", "shell_stream", "shell_channel_thread"} <= set(kernelbase.Kernel.class_trait_names())
     assert {"feed_identities", "unpack", "deserialize"} <= set(dir(session.Session()))
 

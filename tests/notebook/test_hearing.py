@@ -1,0 +1,288 @@
+"""Who waits for a page that is not heard meanwhile, and what he is told."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+
+from jchannel._bridge.call import in_task, wait_blocking
+from jchannel._bridge.jobs import TaskJob
+from jchannel._bridge.portal import open_thread_portal
+from jchannel._notebook import hearing as module
+from jchannel._notebook.hearing import Hearing, find_awaited, find_hearing
+from jchannel.errors import StateError
+from tests.peer_thread import TIMEOUT
+
+WHY = "marimo hands over what a page sends over the comm when no cell runs"
+ADVICE = "await it in a task that outlives its cell, as asyncio.create_task() makes it"
+
+
+def make_server(door: str | None) -> Any:
+    """A server of the core, with a page that has come by a door; ``None`` for no page."""
+    return SimpleNamespace(session=None if door is None else SimpleNamespace(door=door))
+
+
+async def listen_messages(cell: Callable[[], Awaitable[object]]) -> object:
+    """The Task of marimo's own, which runs a cell."""
+    return await cell()
+
+
+@pytest.fixture
+def marimo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A marimo whose cells run in the present thread."""
+    monkeypatch.setitem(sys.modules, "marimo", SimpleNamespace(running_in_notebook=lambda: True))
+    lifecycle: Any = ModuleType("marimo._runtime.kernel_lifecycle")
+    lifecycle.listen_messages = listen_messages
+    monkeypatch.setitem(sys.modules, "marimo._runtime.kernel_lifecycle", lifecycle)
+
+
+def make_hearing(door: str | None = "comm", asked: Any = None) -> Hearing:
+    """How a page is heard in the present kernel."""
+    hearing = find_hearing(make_server(door), asked, None)
+    assert hearing is not None
+    return hearing
+
+
+class Hanging:
+    """A job of the page's that has no answer.
+
+    Attributes:
+        cancelled: Set when it has been cancelled.
+    """
+
+    def __init__(self, hearing: Hearing, *, needs_page: bool = True) -> None:
+        self.cancelled = threading.Event()
+        self.job: TaskJob[Any] = TaskJob(open_thread_portal(), self._hang, hearing=hearing, needs_page=needs_page)
+
+    def start(self) -> asyncio.Task[Any]:
+        """Starts it."""
+        return in_task(self.job, "channel.call('add')")
+
+    async def _hang(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.cancelled.set()
+
+
+async def turn_the_loop() -> None:
+    """Lets the loop come round, more often than anything needs that is on its way."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def await_it(task: asyncio.Task[Any]) -> None:
+    await task
+
+
+async def await_in_a_task(task: asyncio.Task[Any]) -> None:
+    await asyncio.create_task(await_it(task))
+
+
+async def gather(task: asyncio.Task[Any]) -> None:
+    await asyncio.gather(task, asyncio.sleep(TIMEOUT))
+
+
+async def gather_tasks(task: asyncio.Task[Any]) -> None:
+    await asyncio.gather(await_it(task))
+
+
+async def await_later(task: asyncio.Task[Any]) -> None:
+    await turn_the_loop()
+    async with asyncio.timeout(TIMEOUT):
+        await task
+
+
+@pytest.mark.usefixtures("marimo")
+@pytest.mark.parametrize("wait", [await_it, await_in_a_task, gather, gather_tasks, await_later])
+def test_a_call_that_the_running_cell_waits_for_fails_at_once(wait: Callable[..., Awaitable[None]]) -> None:
+    hanging = Hanging(make_hearing())
+
+    async def cell() -> None:
+        task = hanging.start()
+        with pytest.raises(StateError) as caught:
+            await wait(task)
+        assert str(caught.value).startswith("channel.call('add') cannot be answered while the cell that runs waits")
+        assert f": {WHY}; {ADVICE}" in str(caught.value)
+        await asyncio.to_thread(hanging.cancelled.wait, TIMEOUT)
+
+    asyncio.run(listen_messages(cell))
+
+
+@pytest.mark.usefixtures("marimo")
+def test_a_call_that_a_task_beside_the_cell_waits_for_goes_on() -> None:
+    hanging = Hanging(make_hearing())
+
+    async def cell() -> None:
+        task = hanging.start()
+        other = asyncio.create_task(await_it(task))
+        await turn_the_loop()
+        assert not task.done()
+        other.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await other
+
+    asyncio.run(listen_messages(cell))
+
+
+@pytest.mark.usefixtures("marimo")
+def test_a_call_that_has_ended_before_anybody_looks_keeps_its_outcome() -> None:
+    async def answer() -> int:
+        await trio.lowlevel.checkpoint()
+        return 42
+
+    hearing = make_hearing()
+    done = threading.Event()
+
+    async def cell() -> object:
+        task = in_task(TaskJob(open_thread_portal(), answer, hearing=hearing, needs_page=True), "channel.open")
+        in_task(TaskJob(open_thread_portal(), settle), "")
+        assert done.wait(TIMEOUT)  # Its outcome is on its way to the loop.
+        hearing.look_soon(task, SimpleNamespace(refuse=lambda _: pytest.fail("it was refused")))
+        await turn_the_loop()
+        return await task
+
+    async def settle() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        done.set()
+
+    assert asyncio.run(listen_messages(cell)) == 42
+
+
+@pytest.mark.usefixtures("marimo")
+def test_a_refusal_that_comes_after_the_outcome_changes_nothing() -> None:
+    async def answer() -> int:
+        await trio.lowlevel.checkpoint()
+        return 42
+
+    hearing = make_hearing()
+
+    async def program() -> None:
+        task: Any = in_task(TaskJob(open_thread_portal(), answer, hearing=hearing, needs_page=True), "")
+        assert await task == 42
+        task._call.refuse(StateError("too late"))
+        wait_blocking(TaskJob(open_thread_portal(), trio.lowlevel.checkpoint))
+        assert task.result() == 42
+
+    asyncio.run(program())
+
+
+@pytest.mark.usefixtures("marimo")
+@pytest.mark.parametrize(("door", "asked"), [("port", None), (None, None), (None, "port")])
+def test_a_page_that_has_come_or_may_come_by_another_door_is_waited_for(door: Any, asked: Any) -> None:
+    hearing = make_hearing(door, asked)
+    hanging = Hanging(hearing)
+
+    async def cell() -> None:
+        task = hanging.start()
+        waiting = asyncio.create_task(await_it(task))
+        asyncio.get_running_loop().call_later(0, waiting.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(listen_messages(cell))
+    hearing.check_blocking()
+    assert (hearing.explain() == "") is ((door or asked) == "port")
+
+
+@pytest.mark.usefixtures("marimo")
+@pytest.mark.parametrize(("door", "asked"), [("comm", None), (None, "comm")])
+def test_the_thread_that_would_hear_the_page_does_not_block_for_it(door: Any, asked: Any) -> None:
+    hanging = Hanging(make_hearing(door, asked))
+
+    with pytest.raises(StateError, match="the page could not be heard while this thread waits for it, and nothing was"):
+        wait_blocking(hanging.job)
+
+    assert not hanging.cancelled.is_set()
+
+
+@pytest.mark.usefixtures("marimo")
+def test_what_needs_no_page_and_another_thread_may_wait() -> None:
+    hearing = make_hearing()
+    needs_none = TaskJob(open_thread_portal(), trio.lowlevel.checkpoint, hearing=hearing)
+    needs_page = TaskJob(open_thread_portal(), trio.lowlevel.checkpoint, hearing=hearing, needs_page=True)
+
+    wait_blocking(needs_none)
+    thread = threading.Thread(target=wait_blocking, args=(needs_page,))
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.usefixtures("marimo")
+def test_a_time_that_is_over_says_what_may_have_kept_the_page_from_being_heard() -> None:
+    async def be_too_slow() -> None:
+        await trio.lowlevel.checkpoint()
+        raise trio.TooSlowError("not answered within 3 s")
+
+    with pytest.raises(TimeoutError) as caught:
+        wait_blocking(TaskJob(open_thread_portal(), be_too_slow, hearing=make_hearing()))
+
+    assert str(caught.value).startswith(f"not answered within 3 s; {WHY}: {ADVICE}")
+
+
+def test_who_awaits_whom_is_where_it_is_looked_for() -> None:
+    """If it fails, asyncio's Tasks and ``gather`` have another shape than ``hearing`` knows."""
+
+    async def program() -> None:
+        future = asyncio.get_running_loop().create_future()
+        inner = asyncio.ensure_future(asyncio.gather(future))
+        outer = asyncio.create_task(await_it(inner))
+        await asyncio.sleep(0)
+        assert find_awaited([outer]) == {outer, inner, future}
+        future.set_result(None)
+        await outer
+
+    asyncio.run(program())
+
+
+# Which kernels hear when
+
+
+@pytest.fixture
+def taps(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The tap of the kernel, as the only item."""
+    taps: list[Any] = []
+    monkeypatch.delitem(sys.modules, "marimo", raising=False)
+    monkeypatch.setattr(module, "open_tap", lambda _: taps[0])
+    return taps
+
+
+def test_a_kernel_that_is_heard_at_any_time_needs_no_words(taps: list[Any]) -> None:
+    taps.append(SimpleNamespace(thread=None))
+    assert find_hearing(make_server("comm"), None, object()) is None
+
+
+def test_a_kernel_that_reads_its_socket_where_cells_run_is_heard_while_they_await(taps: list[Any]) -> None:
+    taps.append(SimpleNamespace(thread=threading.get_ident()))
+    hearing = find_hearing(make_server("comm"), None, object())
+    assert hearing is not None
+    with pytest.raises(
+        StateError, match=r"await the channel's own method where one blocks, .* install ipykernel 7, or"
+    ):
+        hearing.check_blocking()
+    hanging = Hanging(hearing)
+
+    async def program() -> None:
+        task = hanging.start()
+        await turn_the_loop()
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(program())
+
+
+def test_of_a_kernel_without_a_tap_nothing_is_known_for_certain(taps: list[Any]) -> None:
+    taps.append(None)
+    hearing = find_hearing(make_server("comm"), None, object())
+    assert hearing is not None
+    hearing.check_blocking()
+    assert "; this kernel may hand over what a page sends over the comm when no cell runs: " in hearing.explain()

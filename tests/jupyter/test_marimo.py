@@ -1,5 +1,10 @@
-"""A real marimo, in which the page connects over the port by itself: a notebook that is edited, and one that is run."""
+"""A real marimo, in which the page connects by itself: a notebook that is edited, and one that is run.
 
+Over the port, and over the comm. If one of these tests fails, `jchannel/_notebook/marimo.py` or `hearing.py` knows a
+shape that has changed.
+"""
+
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,12 +68,72 @@ if __name__ == "__main__":
     app.run()
 '''
 
+# What waits for the page outlives its cell: the page is heard between cells only.
+OVER_THE_COMM = '''\
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+async def _():
+    import asyncio
+    import jchannel
+    server = await jchannel.start(door="comm")
+    return asyncio, jchannel, server
+
+
+@app.cell
+async def _(asyncio, jchannel, server):
+    class Handler:
+        def double(self, x):
+            return 2 * x
+
+    CODE = """async (channel) => {
+        channel.handler = {
+            add: (a, b) => a + b,
+            ask: (...args) => channel.call(...args),
+            take: async (stream) => (await stream.join()).reduce((sum, byte) => (sum + byte) % 65521, 0),
+            give: (size) => new Blob([new Uint8Array(size).fill(7)]),
+            show: (text) => { channel.element.textContent = text; },
+        };
+        setTimeout(async () => { channel.element.textContent = `drawn ${await channel.call('double', 21)}`; });
+    }"""
+    said = []
+    for wait in (lambda: server.open(CODE, timeout=None), lambda: asyncio.gather(server.wait_page())):
+        try:
+            await wait()
+        except jchannel.StateError as error:
+            said.append(str(error))
+    try:
+        jchannel.Channel(server, CODE).sync.call("add", 2, 3, timeout=None)
+    except jchannel.StateError as error:
+        said.append(str(error))
+
+    async def use():
+        channel = await opening
+        got = await channel.call("add", 2, 3), await channel.call("ask", "double", 4)
+        data = bytes(range(256)) * 16384
+        taken = await channel.call_with_stream("take", data, timeout=30) == sum(data) % 65521
+        given = await (await channel.call("give", 4 * 2**20, timeout=30)).join() == bytes([7]) * 4 * 2**20
+        await channel.call("show", f"results: {got} {taken} {given} {server.statistics().door}")
+
+    opening = server.open(CODE, timeout=None, handler=Handler())
+    task = asyncio.create_task(use())
+    " | ".join(said)
+    return task,
+
+
+if __name__ == "__main__":
+    app.run()
+'''
+
 
 class Marimo:
     """A marimo server for one notebook."""
 
-    def __init__(self, folder: Path, mode: str) -> None:
-        (folder / "notebook.py").write_text(NOTEBOOK)
+    def __init__(self, folder: Path, mode: str, notebook: str) -> None:
+        (folder / "notebook.py").write_text(notebook)
         # A notebook that is edited runs its cells when it is opened, too.
         (folder / "pyproject.toml").write_text("[tool.marimo.runtime]\nauto_instantiate = true\n")
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -83,8 +148,8 @@ class Marimo:
 
 @pytest.fixture
 def page(request: pytest.FixtureRequest, context: BrowserContext, tmp_path: Path) -> Iterator[Page]:
-    """The page of a marimo in the mode that the test asks for."""
-    marimo = Marimo(tmp_path, request.param)
+    """The page of a marimo in the mode and with the notebook that the test asks for."""
+    marimo = Marimo(tmp_path, *request.param)
     try:
         page = context.new_page()
         page.goto(marimo.url)
@@ -103,17 +168,49 @@ def check(page: Page) -> None:
     expect(panel).to_contain_text("live")
 
 
-@pytest.mark.parametrize("page", ["edit"], indirect=True)
-def test_the_page_of_a_notebook_that_is_edited_connects_over_the_port(page: Page) -> None:
-    check(page)
+def restart(page: Page) -> None:
+    """Restarts the kernel. marimo loads the page again."""
+    page.get_by_role("button", name="Restart").click()
+    page.get_by_role("alertdialog").get_by_role("button", name="Restart").click()
 
 
-@pytest.mark.parametrize("page", ["run"], indirect=True)
+def check_over_the_comm(page: Page) -> None:
+    """Checks that all went both ways when the cells had ended, and that a cell that waits is told so at once."""
+    expect(page.locator(".jchannel-element").last).to_have_text("results: (5, 8) True True comm")
+    connected = re.compile(
+        "connected by the kernel.s own messages; marimo hands over what this page sends when no cell runs."
+    )
+    expect(page.get_by_text(connected).first).to_be_visible()
+    for words in (
+        "server.open cannot be answered while the cell that runs waits for it",
+        "server.wait_page cannot be answered while the cell that runs waits for it",
+        "the page could not be heard while this thread waits for it, and nothing was sent",
+    ):
+        expect(page.get_by_text(words).first).to_be_visible()
+
+
+@pytest.mark.parametrize("page", [("run", OVER_THE_COMM)], indirect=True)
+def test_where_no_port_is_reached_the_page_of_a_notebook_that_is_run_connects_over_the_comm(page: Page) -> None:
+    check_over_the_comm(page)
+
+
+@pytest.mark.parametrize("page", [("edit", OVER_THE_COMM)], indirect=True)
+def test_over_the_comm_the_page_connects_again_after_a_reload_and_after_its_kernel_was_restarted(page: Page) -> None:
+    check_over_the_comm(page)
+
+    page.reload()
+    expect(page.locator(".jchannel-element").last).to_have_text("drawn 42")
+
+    restart(page)
+    check_over_the_comm(page)
+
+
+@pytest.mark.parametrize("page", [("run", NOTEBOOK)], indirect=True)
 def test_the_page_of_a_notebook_that_is_run_connects_over_the_port(page: Page) -> None:
     check(page)
 
 
-@pytest.mark.parametrize("page", ["edit"], indirect=True)
+@pytest.mark.parametrize("page", [("edit", NOTEBOOK)], indirect=True)
 def test_the_page_connects_again_after_a_reload_and_after_its_kernel_was_restarted(page: Page) -> None:
     check(page)
     former = page.locator(".jchannel-panel").get_attribute("data-jchannel-panel")
@@ -122,8 +219,7 @@ def test_the_page_connects_again_after_a_reload_and_after_its_kernel_was_restart
     check(page)
     assert page.locator(".jchannel-panel").get_attribute("data-jchannel-panel") == former
 
-    page.get_by_role("button", name="Restart").click()
-    page.get_by_role("alertdialog").get_by_role("button", name="Restart").click()
-    expect(page.locator(f"[data-jchannel-panel='{former}']")).to_have_count(0)  # marimo loads the page again.
+    restart(page)
+    expect(page.locator(f"[data-jchannel-panel='{former}']")).to_have_count(0)
     check(page)
     assert page.locator(".jchannel-panel").get_attribute("data-jchannel-panel") != former

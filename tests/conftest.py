@@ -1,5 +1,6 @@
 """What every test can use: the hypothesis profiles, and a Python process of its own."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import hypothesis
 import pytest
 
 from jchannel._core.failures import FAILURES
+from tests.conformance.outcomes import RENEWING, Outcomes
 from tests.greenlet_coverage import with_greenlets
 
 CHECKOUT = Path(__file__).parent.parent
@@ -73,3 +75,20 @@ def _failures_of_its_own() -> Iterator[None]:
 def without_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hides anywidget, with which outputs are widgets. Most tests are of outputs that are scripts."""
     monkeypatch.setitem(sys.modules, "anywidget", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks every test that notes what hosts can do with `conformance`."""
+    for item in items:
+        if "outcomes" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.conformance)
+
+
+@pytest.fixture
+def outcomes(request: pytest.FixtureRequest) -> Iterator[Outcomes]:
+    """Notes what a host can do. The test fails where the table of `docs/hosts.md` says something else."""
+    outcomes = Outcomes(request.config.cache.mkdir("conformance"))
+    yield outcomes
+    if outcomes.differences and RENEWING not in os.environ:
+        renew = "if that is right: python -m tests.conformance.renew"
+        pytest.fail("\n".join([*outcomes.differences, renew]), pytrace=False)

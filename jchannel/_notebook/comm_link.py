@@ -112,9 +112,15 @@ class CommLink(Link):
         try:
             self._connection.receive(message)
         except ProtocolError as error:
-            self._break_off(text_of(error))
+            self.break_off(text_of(error))
         self._pump()
         self._changed.unpark_all()
+
+    def break_off(self, why: str) -> None:
+        """End the connection at once, because of what has come or is missing, and tell the page why."""
+        log(logging.WARNING, "a connection over a comm has ended: %s", why)
+        self._say(CommMessage(self._connection.name, "close", 0, 0, reason=why))
+        self.end(why)
 
     def end(self, why: str) -> None:
         """End the connection at once, without telling the page."""
@@ -132,8 +138,7 @@ class CommLink(Link):
                     await self._changed.park()
             if scope.cancelled_caught and not self._is_deaf():
                 why = f"message {missing} of its comm has not come within {COMM_GAP_SECONDS} s, and later ones have"
-                self._break_off(why)
-                self.end(why)
+                self.break_off(why)
 
     async def run(self) -> None:
         """Send what had to wait for its time, until cancelled."""
@@ -145,11 +150,6 @@ class CommLink(Link):
                 await trio.sleep(wait)
                 self._pump()
                 self._changed.unpark_all()
-
-    def _break_off(self, why: str) -> None:
-        """Say on both sides why the connection ends."""
-        log(logging.WARNING, "a connection over a comm has ended: %s", why)
-        self._say(CommMessage(self._connection.name, "close", 0, 0, reason=why))
 
     def _pump(self) -> None:
         now = trio.current_time()
@@ -190,7 +190,7 @@ class CommDesk:
         self._links: dict[str, CommLink] = {}
         self._pace = CommPace()  # The kernel's messages are limited together, whichever page they are for.
 
-    def handle(self, post: Post, content: object, buffers: Sequence[bytes | bytearray | memoryview]) -> None:
+    def handle(self, post: Post, content: object, buffers: Sequence[bytes | bytearray | memoryview | str]) -> None:
         """Handle a message of a page. What is none is logged, and ends nothing."""
         # The pages hear that it is closed as a goodbye, which needs their acknowledgements to leave.
         closed = self._server.state is ServerState.CLOSED
@@ -202,6 +202,7 @@ class CommDesk:
             message = decode_comm_message(content, buffers)
         except ProtocolError as error:
             log(logging.WARNING, "a page has sent what is no message of a comm: %s", error)
+            self._break_off(content, error)
             return
         link = self._links.get(message.connection)
         if link is not None:
@@ -237,6 +238,13 @@ class CommDesk:
             await self._desk.show_element(channel)
         except Exception as error:  # noqa: BLE001 (a bulkhead: the program's own display hooks run there)
             log(logging.ERROR, "a place for an element could not be shown", error=without_locals(error))
+
+    def _break_off(self, content: object, error: ProtocolError) -> None:
+        """End the connection, if there is one, of which a message could not be read."""
+        name = content.get("connection") if isinstance(content, Mapping) else None
+        link = self._links.get(name) if isinstance(name, str) else None
+        if link is not None:
+            link.break_off(text_of(error))
 
     def _open(self, post: Post, message: CommMessage) -> None:
         if len(self._links) >= MAX_LINKS:

@@ -13,6 +13,7 @@ A ``CommConnection`` is one side. It does no I/O, and is told the time.
 
 from __future__ import annotations
 
+import base64
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -139,8 +140,8 @@ def encode_comm_message(message: CommMessage) -> tuple[dict[str, Any], list[byte
     return content, [message.data] if message.type == "data" else []
 
 
-def decode_comm_message(content: object, buffers: Sequence[bytes | bytearray | memoryview]) -> CommMessage:
-    """Return the message of a content and its buffers.
+def decode_comm_message(content: object, buffers: Sequence[bytes | bytearray | memoryview | str]) -> CommMessage:
+    """Return the message of a content and its buffers, which some front ends hand over as Base64.
 
     Raises:
         ProtocolError: They are not one.
@@ -161,10 +162,17 @@ def decode_comm_message(content: object, buffers: Sequence[bytes | bytearray | m
     reason = content.get("reason", "")
     if not isinstance(reason, str):
         raise ProtocolError("the reason of a close is no text")
-    data = bytes(buffers[0]) if buffers else b""
+    data = _to_bytes(buffers[0]) if buffers else b""
     if len(data) > COMM_MESSAGE_BYTES:
         raise ProtocolError(f"a message of a comm has {len(data):,} bytes, and {COMM_MESSAGE_BYTES:,} are the most")
     return CommMessage(name, kind, number, acknowledged, data, reason[:_MAX_REASON])
+
+
+def _to_bytes(buffer: bytes | bytearray | memoryview | str) -> bytes:
+    try:
+        return base64.b64decode(buffer, validate=True) if isinstance(buffer, str) else bytes(memoryview(buffer))
+    except (TypeError, ValueError):
+        raise ProtocolError("the front end hands over something else than bytes, or Base64 of them") from None
 
 
 def _is_number(value: object) -> bool:

@@ -5,6 +5,7 @@
  */
 
 import type { Environment, SocketLike } from '../connection/environment.js';
+import { ProtocolError } from '../errors.js';
 import { CommConnection, decodeCommMessage, isOfConnection, type CommMessage } from '../protocol/comm.js';
 import type { OutputConfig } from './config.js';
 import type { PanelReport } from './panels.js';
@@ -15,8 +16,8 @@ export const ASK_TIMEOUT = 5;
 /** The largest frame that can be written; what the server really sends is limited by its session. */
 const MOST_BYTES = 2 ** 32;
 
-/** What a front end hands over as a buffer. */
-type Buffer = DataView<ArrayBuffer> | Uint8Array<ArrayBuffer> | ArrayBuffer;
+/** What front ends hand over as a buffer: also a part of a larger one, one of another window, and Base64. */
+type Buffer = DataView<ArrayBuffer> | Uint8Array<ArrayBuffer> | ArrayBuffer | string;
 type Handler = (content: unknown, buffers?: readonly Buffer[]) => void;
 
 /** The part of a widget's model that is needed, as anywidget has it. */
@@ -227,8 +228,25 @@ class CommSocket implements SocketLike {
   }
 }
 
+/** @throws ProtocolError if it is none. */
 function toBytes(buffer: Buffer): Uint8Array<ArrayBuffer> {
-  return buffer instanceof ArrayBuffer
-    ? new Uint8Array(buffer)
-    : new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  if (typeof buffer === 'string') {
+    return decodeBase64(buffer);
+  }
+  if (ArrayBuffer.isView(buffer)) {
+    return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  }
+  // That of another window is not an instance of this one's class.
+  if (Object.prototype.toString.call(buffer) !== '[object ArrayBuffer]') {
+    throw new ProtocolError('the front end hands over something else than bytes');
+  }
+  return new Uint8Array(buffer);
+}
+
+function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
+  try {
+    return Uint8Array.from(atob(text), (byte) => byte.charCodeAt(0));
+  } catch {
+    throw new ProtocolError('the front end hands over a text that is not Base64 in the place of bytes');
+  }
 }

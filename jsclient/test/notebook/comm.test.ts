@@ -1,5 +1,6 @@
 /** What a page sends and receives over a widget's comm. */
 
+import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { SocketLike } from '../../src/connection/environment.js';
 import { ASK_TIMEOUT, Comm } from '../../src/notebook/comm.js';
@@ -53,7 +54,22 @@ describe('a socket over a comm', () => {
     model.deliver({ ...content, number: 2 }, [new DataView(frame('a').buffer)]);
     model.deliver({ ...content, number: 3 }, [frame('b')]);
     model.deliver({ ...content, number: 4 }, [frame('c').buffer]);
-    expect(events).toStrictEqual(['open', 'a', 'b', 'c']);
+    const larger = new Uint8Array([9, 9, ...frame('d'), 9]);
+    model.deliver({ ...content, number: 5 }, [larger.subarray(2, 8)]);
+    const foreign = runInNewContext('new Uint8Array([0, 1, 0, 0, 0, 101]).buffer') as ArrayBuffer;
+    model.deliver({ ...content, number: 6 }, [foreign]);
+    model.deliver({ ...content, number: 7 }, [btoa(String.fromCharCode(...frame('f')))]);
+    expect(events).toStrictEqual(['open', 'a', 'b', 'c', 'd', 'e', 'f']);
+  });
+
+  test.each([
+    ['not Base64', '§'],
+    ['something else than bytes', null],
+  ])('is closed on both sides when the front end hands over %s', (words, buffer) => {
+    const name = model.socket.wire.name;
+    model.deliver({ connection: name, type: 'data', number: 2, acknowledged: 1 }, [buffer as string]);
+    expect(events).toStrictEqual(['open', 'close']);
+    expect(model.socket.wire.whyEnded).toContain(words);
   });
 
   test('does not hear what is for another page', () => {

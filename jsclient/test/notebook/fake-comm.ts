@@ -122,7 +122,7 @@ export class FakeModel implements Model {
   }
 
   /** Deliver a message of the kernel's to the page. */
-  deliver(content: unknown, buffers?: readonly (DataView<ArrayBuffer> | Uint8Array<ArrayBuffer> | ArrayBuffer)[]): void {
+  deliver(content: unknown, buffers?: Parameters<Handler>[1]): void {
     this.fire('msg:custom', content, buffers);
   }
 

@@ -1,0 +1,67 @@
+"""The one suite that every host of notebooks is put through: what runs in a cell, and what is done from outside."""
+
+from __future__ import annotations
+
+import abc
+import json
+from typing import Final
+
+from tests.conformance import checks
+from tests.conformance.outcomes import Outcomes
+
+__all__ = ["CELLS", "Host", "conform"]
+
+#: The cells of a host's notebook, behind the one that starts ``server``.
+CELLS: Final = (checks.OPEN, checks.CHECK, checks.CALL)
+_START, _OPEN, _CHECK, _CALL = range(4)
+
+
+class Host(abc.ABC):
+    """A host with a notebook of a cell that starts a server and ``CELLS``.
+
+    Attributes:
+        name: Its name in the table of ``docs/hosts.md``.
+    """
+
+    name: str
+
+    @abc.abstractmethod
+    def run(self, n: int) -> str:
+        """Run a cell, and return what it has printed."""
+
+    @abc.abstractmethod
+    def expect_connected(self) -> None:
+        """Wait until the line of the first cell says that the page is connected."""
+
+    @abc.abstractmethod
+    def reload(self) -> None:
+        """Load the page again, as it was saved."""
+
+    @abc.abstractmethod
+    def open_second_page(self) -> None:
+        """Open the notebook in a second page, and wait until that says that another page is connected."""
+
+    @abc.abstractmethod
+    def restart(self) -> None:
+        """Restart the kernel."""
+
+
+def conform(host: Host, outcomes: Outcomes) -> None:
+    """Put a host through all checks, and note the outcomes."""
+    host.run(_START)
+    host.run(_OPEN)
+    host.expect_connected()
+    for check, outcome in json.loads(host.run(_CHECK)).items():
+        outcomes.note(host.name, check, outcome)
+
+    host.reload()
+    host.expect_connected()
+    outcomes.note(host.name, "a reload", host.run(_CALL).strip())
+
+    host.open_second_page()
+    outcomes.note(host.name, "a second page", host.run(_CALL).strip())
+
+    host.restart()
+    host.run(_START)
+    host.run(_OPEN)
+    outcomes.note(host.name, "a restart", host.run(_CALL).strip())

@@ -14,25 +14,43 @@ from typing import Any, Final
 
 import jchannel
 
-__all__ = ["CALL", "CANNOT", "CHECK", "CHECKS", "CODE", "OPEN", "WORKS", "Handler", "call_once", "run_checks"]
+__all__ = [
+    "CALL",
+    "CANNOT",
+    "CHECKS",
+    "CODE",
+    "OPEN",
+    "PATIENCE",
+    "WORKS",
+    "Handler",
+    "call_once",
+    "make_check",
+    "outcome_of",
+    "run_checks",
+]
 
 #: The outcome of a check that has passed. That of another begins so, and says what has come instead.
 WORKS: Final = "works"
 CANNOT: Final = "cannot: "
 
-#: The cells of a notebook, behind one that starts ``server``: they open a channel, run all checks, and call once.
+#: How long what must come is waited for, in seconds. It is a guard; only a host that is known to be deaf is given less.
+PATIENCE: Final = 30.0
+
+#: The cells of a notebook, behind one that starts ``server``: one opens a channel, and another one calls once.
 OPEN: Final = """
 from tests.conformance import checks
 handler = checks.Handler()
 opening = server.open(checks.CODE, timeout=60, handler=handler)
 """
-CHECK: Final = "print(await checks.run_checks(opening, handler))"
 CALL: Final = "print(await checks.call_once(opening))"
 
-#: How long what must come is waited for, in seconds: a guard. A host that is known to be deaf says less.
-PATIENCE: Final = 30.0
 
-DATA: Final = bytes(range(251)) * 8_000
+def make_check(busy_patience: float = PATIENCE) -> str:
+    """Return the cell that runs all checks. See ``run_checks``."""
+    return f"print(await checks.run_checks(opening, handler, {busy_patience}))"
+
+
+DATA: Final = bytes(range(251)) * 4_000
 
 CODE: Final = """(channel) => {
     const hanging = {aborted: null};
@@ -96,16 +114,16 @@ class Checked:
     Args:
         channel: A channel with ``CODE``.
         handler: Its handler.
-        patience: How long what must come is waited for, in seconds.
+        busy_patience: How long a busy cell waits for what must come, in seconds.
     """
 
-    def __init__(self, channel: jchannel.Channel, handler: Handler, patience: float) -> None:
+    def __init__(self, channel: jchannel.Channel, handler: Handler, busy_patience: float) -> None:
         self.channel = channel
         self.handler = handler
-        self.patience = patience
+        self.busy_patience = busy_patience
 
-    def call(self, name: str, *args: object) -> Awaitable[Any]:
-        return self.channel.call(name, *args, timeout=self.patience)
+    def call(self, name: str, *args: object) -> asyncio.Task[Any]:
+        return self.channel.call(name, *args, timeout=PATIENCE)
 
 
 async def _check_call(given: Checked) -> None:
@@ -119,7 +137,7 @@ async def _check_many(given: Checked) -> None:
 
 
 async def _check_bytes(given: Checked) -> None:
-    _expect(bytes(await given.call("echo", DATA * 3)) == DATA * 3, expected=True)
+    _expect(bytes(await given.call("echo", DATA * 6)) == DATA * 6, expected=True)
 
 
 async def _check_cancel(given: Checked) -> None:
@@ -132,9 +150,9 @@ async def _check_cancel(given: Checked) -> None:
 
 async def _check_cancel_by_page(given: Checked) -> None:
     await given.call("start")
-    await asyncio.wait_for(given.handler.hanging.wait(), given.patience)
+    await asyncio.wait_for(given.handler.hanging.wait(), PATIENCE)
     await given.call("abort")
-    await asyncio.wait_for(given.handler.cancelled.wait(), given.patience)
+    await asyncio.wait_for(given.handler.cancelled.wait(), PATIENCE)
 
 
 async def _check_deadline(given: Checked) -> None:
@@ -151,24 +169,26 @@ async def _check_stream_to_page(given: Checked) -> None:
         for begin in range(0, len(DATA), 100_000):
             yield DATA[begin : begin + 100_000]
 
-    taken = await given.channel.call_with_stream("take", pieces(), timeout=given.patience)
+    taken = await given.channel.call_with_stream("take", pieces(), timeout=PATIENCE)
     _expect(taken, [len(DATA), zlib.crc32(DATA)])
 
 
 async def _check_stream_from_page(given: Checked) -> None:
-    async with await given.channel.call("give", 40, 50_000, timeout=given.patience) as stream:
+    async with await given.channel.call("give", 40, 50_000, timeout=PATIENCE) as stream:
         data = await stream.join()
     _expect(data == b"".join(bytes([number]) * 50_000 for number in range(40)), expected=True)
 
 
 async def _check_busy_to_page(given: Checked) -> None:
-    _expect(given.channel.sync.call("add", 2, 3, timeout=given.patience), 5)
+    _expect(given.channel.sync.call("add", 2, 3, timeout=given.busy_patience), 5)
 
 
 async def _check_busy_from_page(given: Checked) -> None:
     given.handler.heard.clear()
-    given.call("post", "hear")
-    _expect(given.handler.heard.wait(given.patience), expected=True)  # The cell's own loop stands still.
+    calling = given.call("post", "hear")
+    if not given.handler.heard.wait(given.busy_patience):  # The cell's own loop stands still meanwhile.
+        raise TimeoutError("what the page has called was not called while the cell was busy")
+    await calling
 
 
 #: The checks that run in a cell.
@@ -190,7 +210,8 @@ def _expect(got: object, expected: object) -> None:
         raise AssertionError(f"{got!r:.80} came in the place of {expected!r:.80}")
 
 
-async def _outcome_of(work: Awaitable[object]) -> str:
+async def outcome_of(work: Awaitable[object]) -> str:
+    """Return what comes of some work: ``works``, or ``cannot: `` and the error."""
     try:
         await work
     except Exception as error:  # noqa: BLE001 (whatever comes is the outcome)
@@ -198,22 +219,24 @@ async def _outcome_of(work: Awaitable[object]) -> str:
     return WORKS
 
 
-async def run_checks(opening: Awaitable[jchannel.Channel], handler: Handler, patience: float = PATIENCE) -> str:
+async def run_checks(
+    opening: Awaitable[jchannel.Channel], handler: Handler, busy_patience: float = PATIENCE
+) -> str:
     """Run all checks, and return the outcome of each as JSON.
 
     Args:
         opening: What opens a channel with ``CODE``.
         handler: The channel's handler.
-        patience: How long what must come is waited for, in seconds.
+        busy_patience: How long a busy cell waits for what must come, in seconds.
     """
-    given = Checked(await opening, handler, patience)
-    return json.dumps({name: await _outcome_of(check(given)) for name, check in CHECKS.items()})
+    given = Checked(await opening, handler, busy_patience)
+    return json.dumps({name: await outcome_of(check(given)) for name, check in CHECKS.items()})
 
 
-async def call_once(opening: Awaitable[jchannel.Channel], patience: float = PATIENCE) -> str:
+async def call_once(opening: Awaitable[jchannel.Channel]) -> str:
     """Call the page, and return the outcome."""
 
     async def call() -> None:
-        _expect(await (await opening).call("add", 2, 3, timeout=patience), 5)
+        _expect(await (await opening).call("add", 2, 3, timeout=PATIENCE), 5)
 
-    return await _outcome_of(call())
+    return await outcome_of(call())

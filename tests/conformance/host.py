@@ -29,7 +29,7 @@ from typing import Any, Final, Literal, Self
 import pytest
 from comm.base_comm import BaseComm, CommManager
 
-from tests.conformance.suite import CELLS, Host
+from tests.conformance.suite import Host, make_cells
 from tests.notebook.kernel import FakeKernel
 
 __all__ = ["FakeHost", "HostPage", "Quirks"]
@@ -55,7 +55,6 @@ class Quirks:
         kernel_buffers: What it hands to the kernel's widget.
         most_bytes: The size of the buffers from which on a message vanishes, without an error.
         most_per_second: How many messages it carries in a second in each direction. More vanish.
-        overtaking: Whether a message with a large buffer is overtaken by the next one.
         deaf: While what the kernel hears nothing of a page: while a cell is ``computing``, or while any ``cell`` runs,
             also one that awaits.
         silent_restart: Whether a page is told nothing when its kernel is restarted: what it sends vanishes.
@@ -65,7 +64,6 @@ class Quirks:
     kernel_buffers: Literal["memoryview", "bytes", "base64"] = "memoryview"
     most_bytes: int | None = None
     most_per_second: int | None = None
-    overtaking: bool = False
     deaf: Literal["computing", "cell"] | None = None
     silent_restart: bool = False
 
@@ -89,46 +87,46 @@ class Way:
     Args:
         quirks: What is wrong with it.
         deliver: Called with each message that arrives.
-
-    Attributes:
-        count: How many messages have been sent.
     """
 
     def __init__(self, quirks: Quirks, deliver: Callable[[Message], None]) -> None:
-        self.count = 0
         self._quirks = quirks
         self._deliver = deliver
         self._times: deque[float] = deque()
-        self._losing = 0
-        self._held: Message | None = None
-        self._overtaking = False
+        self._losing: threading.Event | None = None
+        self._delaying: threading.Event | None = None
+        self._late: Message | None = None
         self._lock = threading.Lock()
 
-    def lose_next(self) -> None:
-        """Let the next message vanish."""
-        self._losing += 1
+    def lose_next(self) -> threading.Event:
+        """Let the next message vanish. Return what says that it has."""
+        self._losing = threading.Event()
+        return self._losing
 
-    def let_overtake(self) -> None:
-        """Let the next message be overtaken by the one behind it."""
-        self._overtaking = True
+    def delay_next(self) -> threading.Event:
+        """Let the next message be overtaken by the one behind it. Return what says that it has left."""
+        self._delaying = threading.Event()
+        return self._delaying
 
     def send(self, message: Message) -> None:
+        """Take a message."""
         with self._lock:
-            self.count += 1
             if self._vanishes(message):
                 return
-            if self._overtaking and self._held is None:
-                self._overtaking = False
-                self._held = message
+            if self._delaying is not None:
+                self._late = message
+                self._delaying.set()
+                self._delaying = None
                 return
-            late, self._held = self._held, None
             self._deliver(message)
-            if late is not None:
+            if self._late is not None:
+                late, self._late = self._late, None
                 self._deliver(late)
 
     def _vanishes(self, message: Message) -> bool:
-        if self._losing:
-            self._losing -= 1
+        if self._losing is not None:
+            self._losing.set()
+            self._losing = None
             return True
         quirks, times = self._quirks, self._times
         if quirks.most_bytes is not None and message.size > quirks.most_bytes:
@@ -293,13 +291,14 @@ class FakeHost(Host):
         self._outputs: list[str] = []
         self._unheard: list[Message] = []
         self._is_busy = False
-        self._cells = 0
-        self._printed: list[str] = []
-        self._namespace: dict[str, Any] = {}
+        # A kernel that is deaf while a cell computes is known to be, and need not be waited for.
+        self._cells = make_cells(START) if quirks.deaf is None else make_cells(START, busy_patience=0.1)
+        self._runs = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="kernel", daemon=True)
         self._kernel = FakeKernel()
         self._kernel.shell.display_pub.publish = self._show
+        self._kernel.shell.user_ns = {}
 
     def __enter__(self) -> Self:
         self._patch.delitem(sys.modules, "anywidget", raising=False)
@@ -325,11 +324,19 @@ class FakeHost(Host):
     # What its user does
 
     def run(self, n: int) -> str:
-        return self.execute((START, *CELLS)[n])
+        return self.execute(self._cells[n])
 
     def execute(self, source: str) -> str:
         """Run a cell of its own, and return what it has printed."""
         return asyncio.run_coroutine_threadsafe(self._run(source), self._loop).result(TIMEOUT)
+
+    def await_between_cells(self, name: str) -> None:
+        """Wait until what a variable holds is done, while no cell runs."""
+
+        async def wait() -> None:
+            await self._kernel.shell.user_ns[name]
+
+        asyncio.run_coroutine_threadsafe(wait(), self._loop).result(TIMEOUT)
 
     def expect_connected(self) -> None:
         self.page.wait_line(0, "connected by the kernel.s own messages")
@@ -368,14 +375,15 @@ class FakeHost(Host):
     # What its kernel does
 
     async def _run(self, source: str) -> str:
-        self._cells += 1
-        self._kernel.enter(f"cell {self._cells}")
+        self._runs += 1
+        self._kernel.enter(f"run {self._runs}")
+        printed: list[str] = []
+        namespace = self._kernel.shell.user_ns
+        namespace["print"] = lambda *parts: printed.append(" ".join(str(part) for part in parts))
         self._is_busy = True
-        self._printed.clear()
-        self._namespace.setdefault("print", self._printed.append)
         try:
-            code = compile(source, f"<cell {self._cells}>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-            result = eval(code, self._namespace)  # noqa: S307 (it is a kernel)
+            code = compile(source, f"<cell {self._runs}>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            result = eval(code, namespace)  # noqa: S307 (it is a kernel)
             if inspect.isawaitable(result):
                 await result
         finally:
@@ -383,7 +391,7 @@ class FakeHost(Host):
             unheard, self._unheard = self._unheard, []
             for message in unheard:
                 self._hear(message)
-        return "\n".join(self._printed)
+        return "\n".join(printed)
 
     def _end_kernel(self) -> None:
         """End its servers and their widgets, as at the end of its process."""
@@ -391,7 +399,7 @@ class FakeHost(Host):
         for widget in list(importlib.import_module("ipywidgets.widgets.widget")._instances.values()):
             if isinstance(widget.comm, HostComm):
                 widget.close()
-        self._namespace = {}
+        self._kernel.shell.user_ns = {}
 
     def _show(self, bundle: dict[str, Any]) -> None:
         if VIEW in bundle:

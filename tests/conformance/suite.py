@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import abc
 import json
-from typing import Final
 
 from tests.conformance import checks
 from tests.conformance.outcomes import Outcomes
 
-__all__ = ["CELLS", "Host", "conform"]
+__all__ = ["Host", "conform", "make_cells"]
 
-#: The cells of a host's notebook, behind the one that starts ``server``.
-CELLS: Final = (checks.OPEN, checks.CHECK, checks.CALL)
 _START, _OPEN, _CHECK, _CALL = range(4)
 
 
+def make_cells(start: str, busy_patience: float = checks.PATIENCE) -> list[str]:
+    """Return the cells of a host's notebook.
+
+    Args:
+        start: The first, which starts ``server``.
+        busy_patience: As that of ``checks.run_checks``.
+    """
+    return [start, checks.OPEN, checks.make_check(busy_patience), checks.CALL]
+
+
 class Host(abc.ABC):
-    """A host with a notebook of a cell that starts a server and ``CELLS``.
+    """A host with a notebook whose first cells are those of ``make_cells``.
 
     Attributes:
         name: Its name in the table of ``docs/hosts.md``.

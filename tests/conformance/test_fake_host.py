@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance.host import FakeHost, Quirks
+from tests.conformance.checks import WORKS
+from tests.conformance.host import TIMEOUT, FakeHost, Quirks
 from tests.conformance.outcomes import Outcomes
 from tests.conformance.suite import conform
 
@@ -16,6 +17,7 @@ QUIRKS = {
     "both sides get Base64": Quirks(page_buffers="base64", kernel_buffers="base64"),
     "messages above 5 MB vanish": Quirks(most_bytes=5_000_000),
     "messages above 1,000 a second vanish": Quirks(most_per_second=1_000),
+    "the kernel hears nothing while a cell computes": Quirks(deaf="computing"),
     "a page hears nothing of a restart": Quirks(silent_restart=True),
 }
 
@@ -24,3 +26,49 @@ QUIRKS = {
 def test_a_session_runs_whatever_the_host_does(name: str, monkeypatch: pytest.MonkeyPatch, outcomes: Outcomes) -> None:
     with FakeHost(name, monkeypatch, QUIRKS[name]) as host:
         conform(host, outcomes)
+
+
+def connect(host: FakeHost) -> None:
+    """Run the first two cells, and wait until the channel is open, which ``channel`` holds."""
+    host.run(0)
+    host.run(1)
+    host.expect_connected()
+    host.await_between_cells("opening")
+    host.execute("channel = opening.result()")
+
+
+@pytest.mark.parametrize("direction", ["to_page", "to_kernel"])
+@pytest.mark.parametrize(
+    ("name", "fault"), [("a message vanishes", "lose_next"), ("a message is overtaken", "delay_next")]
+)
+def test_a_call_whose_message_does_not_come_in_its_turn_ends_in_words_and_the_page_comes_back(
+    name: str, fault: str, direction: str, monkeypatch: pytest.MonkeyPatch, outcomes: Outcomes
+) -> None:
+    with FakeHost(name, monkeypatch, Quirks()) as host:
+        connect(host)
+        happened = getattr(getattr(host, direction), fault)()
+        host.execute("first = channel.call('add', 1, 2, timeout=30)")
+        assert happened.wait(TIMEOUT)
+        host.execute("second = channel.call('add', 3, 4, timeout=30)")
+
+        outcomes.note(name, "a call each way", host.execute("print(await checks.outcome_of(first))"))
+
+        host.page.skip(3)
+        host.expect_connected()
+        assert host.run(3) == WORKS
+
+
+def test_a_kernel_that_hears_nothing_while_any_cell_runs_is_answered_between_cells(
+    monkeypatch: pytest.MonkeyPatch, outcomes: Outcomes
+) -> None:
+    name = "the kernel hears nothing while a cell runs"
+    with FakeHost(name, monkeypatch, Quirks(deaf="cell")) as host:
+        connect(host)
+
+        outcome = host.execute("print(await checks.outcome_of(channel.call('add', 2, 3, timeout=0.1)))")
+        outcomes.note(name, "a call each way", outcome)
+
+        host.execute("calling = checks.call_once(opening)")
+        host.execute("import asyncio\ncalling = asyncio.create_task(calling)")
+        host.await_between_cells("calling")
+        assert host.execute("print(calling.result())") == WORKS

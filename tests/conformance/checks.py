@@ -205,6 +205,7 @@ CHECKS: Final[dict[str, Callable[[Checked], Awaitable[None]]]] = {
     "the page calls a busy cell": _check_busy_from_page,
 }
 
+
 def _expect(got: object, expected: object) -> None:
     if got != expected:
         raise AssertionError(f"{got!r:.80} came in the place of {expected!r:.80}")
@@ -219,9 +220,7 @@ async def outcome_of(work: Awaitable[object]) -> str:
     return WORKS
 
 
-async def run_checks(
-    opening: Awaitable[jchannel.Channel], handler: Handler, busy_patience: float = PATIENCE
-) -> str:
+async def run_checks(opening: Awaitable[jchannel.Channel], handler: Handler, busy_patience: float = PATIENCE) -> str:
     """Run all checks, and return the outcome of each as JSON.
 
     Args:

@@ -50,7 +50,7 @@ class Quirks:
     """What a host does otherwise than Jupyter.
 
     Attributes:
-        page_buffers: What it hands to a page's widget as a buffer: a ``DataView`` of a whole buffer, a ``Uint8Array`` of
+        page_buffers: What it hands to a page's widget as a buffer: a ``DataView`` of a whole one, a ``Uint8Array`` of
             one, a ``part`` of a larger one, an ``ArrayBuffer`` of another window (``foreign``), or text (``base64``).
         kernel_buffers: What it hands to the kernel's widget.
         most_bytes: The size of the buffers from which on a message vanishes, without an error.
@@ -142,7 +142,7 @@ class Way:
         return False
 
 
-class HostComm(BaseComm):  # type: ignore[misc]
+class HostComm(BaseComm):
     """The kernel's end of a widget's comm."""
 
     def __init__(self, host: FakeHost, **options: Any) -> None:

@@ -15,12 +15,16 @@ CHECKS: Final = (*checks.CHECKS, "a reload", "a second page", "a restart")
 HOSTS: Final = (
     "a page of the server's, port",
     "JupyterLab, port",
+    "Notebook 7, port",
+    "NbClassic, port",
+    "marimo, port",
     "JupyterLab, proxy",
+    "Notebook 7, proxy",
+    "NbClassic, proxy",
     "JupyterLab, comm",
-    "JupyterLab, comm, subshells off",
+    "JupyterLab, comm without subshells",
     "Notebook 7, comm",
     "NbClassic, comm",
-    "marimo, port",
 )
 
 #: The fake hosts, by what they do otherwise than Jupyter.

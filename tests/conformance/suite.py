@@ -8,7 +8,7 @@ import json
 from tests.conformance import checks
 from tests.conformance.outcomes import Outcomes
 
-__all__ = ["Host", "conform", "make_cells"]
+__all__ = ["Host", "conform", "make_cells", "note_checks"]
 
 _START, _OPEN, _CHECK, _CALL = range(4)
 
@@ -53,13 +53,18 @@ class Host(abc.ABC):
         """Restart the kernel."""
 
 
+def note_checks(host: str, printed: str, outcomes: Outcomes) -> None:
+    """Note what the cell with all checks has printed in a host of a name."""
+    for check, outcome in json.loads(printed).items():
+        outcomes.note(host, check, outcome)
+
+
 def conform(host: Host, outcomes: Outcomes) -> None:
     """Put a host through all checks, and note the outcomes."""
     host.run(_START)
     host.run(_OPEN)
     host.expect_connected()
-    for check, outcome in json.loads(host.run(_CHECK)).items():
-        outcomes.note(host.name, check, outcome)
+    note_checks(host.name, host.run(_CHECK), outcomes)
 
     host.reload()
     host.expect_connected()

@@ -72,3 +72,13 @@ def test_a_kernel_that_hears_nothing_while_any_cell_runs_is_answered_between_cel
         host.execute("import asyncio\ncalling = asyncio.create_task(calling)")
         host.await_between_cells("calling")
         assert host.execute("print(calling.result())") == WORKS
+
+
+def test_a_page_that_hears_nothing_of_a_restart_finds_out_by_the_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeHost("a page hears nothing of a restart", monkeypatch, Quirks(silent_restart=True)) as host:
+        connect(host)
+
+        host.restart()
+
+        host.page.skip(300)
+        host.page.wait_line(0, "the kernel behind this output is not running any more")

@@ -4,6 +4,11 @@ import re
 
 from playwright.sync_api import expect
 
+from tests.conformance import checks
+from tests.conformance.checks import WORKS
+from tests.conformance.outcomes import Outcomes
+from tests.conformance.suite import note_checks
+from tests.jupyter.conformance import name_host
 from tests.jupyter.conftest import Notebooks
 
 START = "import jchannel\nserver = await jchannel.start()"
@@ -32,16 +37,22 @@ def test_everything_in_one_cell_shows_one_output(notebooks: Notebooks) -> None:
     expect(notebook.output(0).locator(LINE)).to_have_count(1)
 
 
-def test_the_page_comes_back_by_itself_after_a_reload_of_a_saved_notebook(notebooks: Notebooks) -> None:
-    notebook = notebooks.open([START, OPEN, CALL])
+def test_the_page_comes_back_by_itself_after_a_reload_of_a_saved_notebook(
+    notebooks: Notebooks, outcomes: Outcomes
+) -> None:
+    notebook = notebooks.open([START, OPEN, CALL, checks.OPEN, checks.make_check()])
+    host = name_host(notebook, "port")
     notebook.run(0)
     notebook.run(1)
+    notebook.run(3)
+    note_checks(host, notebook.run(4), outcomes)
     notebook.save()
 
     notebook.reload()
 
     expect(notebook.output(0).locator(LINE)).to_contain_text(CONNECTED)
     assert notebook.run(2) == "5"
+    outcomes.note(host, "a reload", WORKS)
     expect(notebook.output(2).locator(LINE)).to_have_count(0)
     assert notebook.complaints == []
 

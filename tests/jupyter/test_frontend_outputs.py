@@ -6,7 +6,10 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
+from tests.conformance.checks import WORKS
+from tests.conformance.outcomes import Outcomes
 from tests.jupyter.classic import ClassicNotebook
+from tests.jupyter.conformance import name_host
 from tests.jupyter.conftest import Notebooks
 from tests.jupyter.driver import Notebook
 from tests.jupyter.lab import LabNotebook
@@ -149,7 +152,9 @@ def test_running_the_cells_again_connects_the_page_to_the_new_server(notebooks: 
     assert notebook.complaints == []
 
 
-def test_after_a_restart_of_the_kernel_the_output_says_so_and_the_cells_connect_anew(notebooks: Notebooks) -> None:
+def test_after_a_restart_of_the_kernel_the_output_says_so_and_the_cells_connect_anew(
+    notebooks: Notebooks, outcomes: Outcomes
+) -> None:
     notebook = connect(notebooks, CALL)
 
     notebook.restart()
@@ -159,5 +164,6 @@ def test_after_a_restart_of_the_kernel_the_output_says_so_and_the_cells_connect_
     notebook.run(1)
 
     assert notebook.run(2) == "5"
+    outcomes.note(name_host(notebook, "port"), "a restart", WORKS)
     assert complaints <= 2
     assert len(notebook.complaints) == complaints

@@ -3,6 +3,9 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.conformance.checks import WORKS
+from tests.conformance.outcomes import Outcomes
+from tests.jupyter.conformance import name_host
 from tests.jupyter.conftest import Notebooks
 from tests.jupyter.driver import Notebook
 from tests.jupyter.lab import LabNotebook
@@ -20,7 +23,9 @@ def connect(notebooks: Notebooks, *cells: str) -> Notebook:
     return notebook
 
 
-def test_a_second_tab_says_why_it_is_not_connected_and_can_be_moved_to(notebooks: Notebooks) -> None:
+def test_a_second_tab_says_why_it_is_not_connected_and_can_be_moved_to(
+    notebooks: Notebooks, outcomes: Outcomes
+) -> None:
     first = connect(notebooks, CALL, MOVE)
     first.save()
 
@@ -28,6 +33,7 @@ def test_a_second_tab_says_why_it_is_not_connected_and_can_be_moved_to(notebooks
     expect(second.output(0).locator(LINE)).to_contain_text("run server.move_to_newest_page()")
     assert second.run(2) == "5"
     expect(first.output(0).locator(LINE)).to_contain_text(CONNECTED)
+    outcomes.note(name_host(first, "port"), "a second page", WORKS)
 
     second.run(3)
     expect(second.output(3).locator(LINE)).to_contain_text(CONNECTED)
@@ -84,7 +90,7 @@ def test_the_blocking_facade_connects_and_moves_while_its_cell_is_busy(notebooks
     expect(first.output(0).locator(LINE)).to_contain_text("another page has taken over")
 
 
-def test_a_page_that_does_not_reach_the_port_goes_through_the_proxy(notebooks: Notebooks) -> None:
+def test_a_page_that_does_not_reach_the_port_goes_through_the_proxy(notebooks: Notebooks, outcomes: Outcomes) -> None:
     notebook = notebooks.open([START, OPEN, CALL])
     notebook.page.route(lambda url: not url.startswith(notebooks.server.url), lambda route: route.abort())
 
@@ -97,6 +103,7 @@ def test_a_page_that_does_not_reach_the_port_goes_through_the_proxy(notebooks: N
     notebook.reload()
     expect(notebook.output(0).locator(LINE)).to_contain_text(CONNECTED)
     assert notebook.run(2) == "5"
+    outcomes.note(name_host(notebook, "proxy"), "a reload", WORKS)
 
 
 @pytest.mark.parametrize("front_end", [LabNotebook], indirect=True)

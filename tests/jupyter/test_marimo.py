@@ -12,9 +12,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.conformance.checks import WORKS
+from tests.conformance.outcomes import Outcomes
+from tests.conformance.suite import note_checks
 from tests.jupyter.process import ServerProcess, private_environment
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+HOST = "marimo, port"
 
 NOTEBOOK = '''\
 import marimo
@@ -55,6 +60,15 @@ async def _(channel, server):
     taken = await channel.call_with_stream("take", b"x" * 1000000)
     given = len(await (await channel.call("give", 100000)).join())
     f"results: {got} {taken} {given} {server.statistics().door}"
+    return
+
+
+@app.cell
+async def _(channel, server):
+    from tests.conformance import checks
+    checked = checks.Handler()
+    outcomes = await checks.run_checks(server.open(checks.CODE, timeout=60, handler=checked), checked)
+    f"outcomes: {outcomes}"
     return
 
 
@@ -211,15 +225,22 @@ def test_the_page_of_a_notebook_that_is_run_connects_over_the_port(page: Page) -
 
 
 @pytest.mark.parametrize("page", [("edit", NOTEBOOK)], indirect=True)
-def test_the_page_connects_again_after_a_reload_and_after_its_kernel_was_restarted(page: Page) -> None:
+def test_the_page_connects_again_after_a_reload_and_after_its_kernel_was_restarted(
+    page: Page, outcomes: Outcomes
+) -> None:
     check(page)
+    printed = page.get_by_text("outcomes: ").text_content()
+    assert printed is not None
+    note_checks(HOST, printed[printed.index("{") : printed.rindex("}") + 1], outcomes)
     former = page.locator(".jchannel-panel").get_attribute("data-jchannel-panel")
 
     page.reload()
     check(page)
     assert page.locator(".jchannel-panel").get_attribute("data-jchannel-panel") == former
+    outcomes.note(HOST, "a reload", WORKS)
 
     restart(page)
     expect(page.locator(f"[data-jchannel-panel='{former}']")).to_have_count(0)
     check(page)
     assert page.locator(".jchannel-panel").get_attribute("data-jchannel-panel") != former
+    outcomes.note(HOST, "a restart", WORKS)

@@ -5,14 +5,21 @@ import re
 import pytest
 from playwright.sync_api import Route
 
+from tests.conformance import checks
+from tests.conformance.outcomes import Outcomes
+from tests.conformance.suite import note_checks
+from tests.jupyter.conformance import name_host
 from tests.jupyter.conftest import Notebooks
 from tests.jupyter.notebook7 import Notebook7Notebook
 from tests.jupyter.proxied import CALL, DOWN, OPEN, START, UP, Traffic
 from tests.jupyter.server import OTHER_HOST
 
 
-def test_calls_and_streams_of_a_page_of_another_machine_go_through_the_proxy(notebooks: Notebooks) -> None:
-    notebook = notebooks.open([START, OPEN, CALL, UP, DOWN], host=OTHER_HOST)
+def test_calls_and_streams_of_a_page_of_another_machine_go_through_the_proxy(
+    notebooks: Notebooks, outcomes: Outcomes
+) -> None:
+    cells = [START, OPEN, CALL, UP, DOWN, checks.OPEN, checks.make_check()]
+    notebook = notebooks.open(cells, host=OTHER_HOST)
     traffic = Traffic(notebook)
 
     notebook.run(0)
@@ -21,6 +28,8 @@ def test_calls_and_streams_of_a_page_of_another_machine_go_through_the_proxy(not
     assert notebook.run(2) == "5"
     assert notebook.run(3) == "4000000"
     assert notebook.run(4) == "4000000"
+    notebook.run(5)
+    note_checks(name_host(notebook, "proxy"), notebook.run(6), outcomes)
     jupyter = notebooks.server.url.replace("127.0.0.1", OTHER_HOST)
     assert traffic.find_proxied(jupyter) >= {"socket", "GET streams", "POST streams"}
     assert traffic.find_elsewhere(jupyter) == []

@@ -316,6 +316,7 @@ async def test_what_is_no_message_and_what_belongs_to_no_connection_ends_nothing
     async with open_comm() as (comm, _):
         comm.desk.handle(comm.post, "text", [])
         assert "no message of a comm" in caplog.text
+        comm.desk.handle(comm.post, {"connection": "c9", "type": "ack"}, [])
         comm.desk.handle(comm.post, *encode_comm_message(CommMessage("c9", "data", 2, 0, b"x")))
         assert comm.posted.pop()["reason"] == "the kernel does not know this connection"
         comm.desk.handle(comm.post, *encode_comm_message(CommMessage("c9", "close", 2, 0)))
@@ -332,6 +333,25 @@ async def test_so_many_connections_are_open_and_no_more(autojump_clock: trio.tes
         await trio.sleep(20)  # Nobody has said hello.
         comm.desk.handle(comm.post, *encode_comm_message(CommMessage("again", "open", 1, 0)))
         assert comm.posted[-1]["type"] == "opened"
+
+
+@pytest.mark.parametrize("buffer", ["no Base64 §", None, 5])
+async def test_a_buffer_that_is_no_bytes_ends_its_connection_at_once_and_the_page_hears_why(
+    caplog: pytest.LogCaptureFixture, buffer: Any
+) -> None:
+    async with open_comm() as (comm, server):
+        page = Page(comm)
+        page.open()
+        await page.next()
+        content = {"connection": "c1", "type": "data", "number": 3, "acknowledged": 1}
+
+        comm.desk.handle(comm.post, content, [buffer])
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert not server.statistics().page_connected
+        assert page.wire.why_ended == "the front end hands over something else than bytes, or Base64 of them"
+        assert comm.posted[-1]["type"] == "close"
+        assert "a connection over a comm has ended" in caplog.text
 
 
 def raises(error: Exception) -> Callable[[], None]:

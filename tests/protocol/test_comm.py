@@ -93,6 +93,11 @@ def test_a_content_that_has_no_fields_is_no_message() -> None:
         decode_comm_message("text", [])
 
 
+def test_a_front_end_may_hand_over_a_buffer_as_base64() -> None:
+    content = {"connection": "c1", "type": "data", "number": 2, "acknowledged": 1}
+    assert decode_comm_message(content, [base64.b64encode(b"bytes").decode()]).data == b"bytes"
+
+
 # Where messages come out of order: on the kernel's side only, so that the client's suite has nothing of it.
 
 

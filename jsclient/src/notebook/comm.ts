@@ -245,7 +245,12 @@ function toBytes(buffer: Buffer): Uint8Array<ArrayBuffer> {
 
 function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   try {
-    return Uint8Array.from(atob(text), (byte) => byte.charCodeAt(0));
+    const binary = atob(text);
+    const bytes = new Uint8Array(binary.length);
+    for (let at = 0; at < binary.length; at++) {
+      bytes[at] = binary.charCodeAt(at);
+    }
+    return bytes;
   } catch {
     throw new ProtocolError('the front end hands over a text that is not Base64 in the place of bytes');
   }

@@ -85,9 +85,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def outcomes(request: pytest.FixtureRequest) -> Iterator[Outcomes]:
+def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
     """Notes what a host can do. The test fails where the table of `docs/hosts.md` says something else."""
-    outcomes = Outcomes(request.config.cache.mkdir("conformance"))
+    cache: pytest.Cache | None = getattr(request.config, "cache", None)
+    outcomes = Outcomes(tmp_path_factory.mktemp("conformance") if cache is None else cache.mkdir("conformance"))
     yield outcomes
     if outcomes.differences and RENEWING not in os.environ:
         renew = "if that is right: python -m tests.conformance.renew"

@@ -195,7 +195,7 @@ async def _check_busy_from_page(given: Checked) -> None:
 CHECKS: Final[dict[str, Callable[[Checked], Awaitable[None]]]] = {
     "a call each way": _check_call,
     "2,000 calls at once": _check_many,
-    "6 MiB in a message": _check_bytes,
+    "6 MB in a message": _check_bytes,
     "Python cancels": _check_cancel,
     "the page cancels": _check_cancel_by_page,
     "a deadline": _check_deadline,

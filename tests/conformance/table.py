@@ -25,7 +25,8 @@ _UNTRIED: Final = "not tried"
 
 def render_table(outcomes: TableOutcomes) -> str:
     """Return the table as Markdown."""
-    reasons = list(dict.fromkeys(outcome for outcome in outcomes.values() if outcome != WORKS))
+    shown = [outcomes.get((host, check), WORKS) for host in HOSTS + FAKES for check in CHECKS]
+    reasons = list(dict.fromkeys(outcome for outcome in shown if outcome != WORKS))
     lines = [
         *_render_rows("host and door", HOSTS, outcomes, reasons),
         "",

@@ -62,7 +62,7 @@ describe('a socket over a comm', () => {
     expect(events).toStrictEqual(['open', 'a', 'b', 'c', 'd', 'e', 'f']);
   });
 
-  test.each([
+  test.each<[string, unknown]>([
     ['not Base64', '§'],
     ['something else than bytes', null],
   ])('is closed on both sides when the front end hands over %s', (words, buffer) => {

@@ -1,6 +1,5 @@
 """A channel from cells that are busy, in the three front ends."""
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.jupyter.conftest import Notebooks
@@ -19,7 +18,11 @@ CODE = """
     const drawn = [];
     channel.handler = {
         add: (a, b) => a + b,
-        draw(step) { drawn.push(step); shown.value = `drawn ${drawn.join(" ")}`; },
+        draw(step) {
+            if (step === 0) drawn.length = 0;
+            drawn.push(step);
+            shown.value = `drawn ${drawn.join(" ")}`;
+        },
         hang() {
             const {signal} = channel;
             shown.value = "hanging";
@@ -47,40 +50,35 @@ channel = await server.open({CODE!r})
 channel.handler = handler = Handler()
 """
 
-BUSY = {
-    "sleeping": "time.sleep(0.01)",
-    "computing": "sum(number * number for number in range(1_000))",
-}
-
-
-@pytest.mark.parametrize("busy", BUSY)
-def test_a_busy_cell_draws_is_asked_and_is_stopped(notebooks: Notebooks, busy: str) -> None:
-    notebook = notebooks.open(
-        [
-            START,
-            OPEN,
-            f"""
+BUSY = [
+    f"""
+handler.stopped = False
 tasks = [channel.call("draw", step) for step in range(20)]
 while not handler.stopped:
-    {BUSY[busy]}
+    {step}
 print("stopped", any(task.done() for task in tasks))
-""",
-            "for task in tasks: await task\nprint('delivered')",
-        ]
-    )
+"""
+    for step in ("time.sleep(0.01)", "sum(number * number for number in range(1_000))")
+]
+"""A cell that sleeps, and one that computes."""
+
+
+def test_a_busy_cell_draws_is_asked_and_is_stopped(notebooks: Notebooks) -> None:
+    notebook = notebooks.open([START, OPEN, *BUSY, "for task in tasks: await task\nprint('delivered')"])
     notebook.run(0)
     notebook.run(1)
     shown = notebook.page.locator("#shown")
 
-    notebook.start(2)
+    for busy in (2, 3):
+        notebook.start(busy)
 
-    expect(shown).to_have_text("drawn " + " ".join(str(step) for step in range(20)))
-    notebook.page.locator("#ask").click()
-    expect(shown).to_have_text("at 42")
-    notebook.page.locator("#stop").click()
-    notebook.wait_done(2)
-    assert notebook.text(2) == "stopped False\n"
-    assert notebook.run(3) == "delivered\n"
+        expect(shown).to_have_text("drawn " + " ".join(str(step) for step in range(20)))
+        notebook.page.locator("#ask").click()
+        expect(shown).to_have_text("at 42")
+        notebook.page.locator("#stop").click()
+        notebook.wait_done(busy)
+        assert notebook.text(busy) == "stopped False\n"
+        assert notebook.run(4) == "delivered\n"
     assert notebook.complaints == []
 
 

@@ -97,7 +97,7 @@ class Call(ABC, Generic[T]):
             return self._outcome.unwrap()
         except trio.TooSlowError as error:
             words = "" if self._job.hearing is None else self._job.hearing.explain()
-            raise TimeoutError(f"{error}{words}") from None
+            raise TimeoutError(*((f"{error}{words}",) if words else error.args)) from None
 
     # For the portal
 

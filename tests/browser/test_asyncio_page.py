@@ -11,9 +11,6 @@ import pytest
 
 import jchannel
 from tests.browser.chromium import BrowserThread, PageHandle
-from tests.conformance import checks
-from tests.conformance.outcomes import Outcomes
-from tests.conformance.suite import note_checks
 from tests.conftest import FreshPython
 
 CODE = """
@@ -172,23 +169,3 @@ trio.run(main)
         )
     )
     assert answers == {"loop": "TrioEventLoop", "call": 5, "ask": 5, "many": sum(range(1, 501))}
-
-
-def test_a_page_of_the_servers_passes_every_check_of_hosts(browser: BrowserThread, outcomes: Outcomes) -> None:
-    host = "a page of the server's, port"
-
-    async def main() -> None:
-        async with await jchannel.start(port=0) as server:
-            page = await asyncio.to_thread(browser.sync.open, server.page_url)
-            handler = checks.Handler()
-            opening = server.open(checks.CODE, timeout=60, handler=handler)
-            note_checks(host, await checks.run_checks(opening, handler), outcomes)
-
-            await asyncio.to_thread(page.sync.reload)
-            outcomes.note(host, "a reload", await checks.call_once(opening))
-
-            second = await asyncio.to_thread(browser.sync.open, server.page_url)
-            await asyncio.to_thread(second.sync.wait_for, "jchannel.client.state === 'stopped'")
-            outcomes.note(host, "a second page", await checks.call_once(opening))
-
-    asyncio.run(main())

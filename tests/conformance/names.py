@@ -13,7 +13,7 @@ CHECKS: Final = (*checks.CHECKS, "a reload", "a second page", "a restart")
 
 #: The hosts that are really there.
 HOSTS: Final = (
-    "a page of the server's, port",
+    "Node, port",
     "JupyterLab, port",
     "Notebook 7, port",
     "NbClassic, port",

@@ -70,7 +70,6 @@ def check(folder: Path) -> int:
         "mypy",
         "--config-file",
         CHECKOUT / "pyproject.toml",
-        "--untyped-calls-exclude=IPython",
         *files,
     ]
     pyright: list[str | Path] = [

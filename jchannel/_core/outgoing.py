@@ -183,8 +183,7 @@ class OutgoingStream(Stream):
                 text = "the source of a stream did not close within %g s (Limits.cleanup_seconds): it is left"
                 log(logging.ERROR, text, self._close_seconds)
             self._source_closed = True
-            if self._ended:
-                self._registry.forget(self)
+            self._forget_if_over()
 
     async def _read_source(self) -> None:
         # What nobody has asked for takes no bytes of those that are asked for.
@@ -387,12 +386,14 @@ class OutgoingStream(Stream):
             self._ended = True
             if self.quota is not None:
                 self.quota.expect_leave()
-            # It is the channel's until its source is closed and its reader has all of it, whichever is later.
-            if self._source_closed:
-                self._registry.forget(self)
-            else:
-                self._registry.retire(self)
+            self._registry.retire(self)
             self.exits.close()
+            self._forget_if_over()
+
+    def _forget_if_over(self) -> None:
+        # It is the channel's until its source is closed and its reader has all of it, whichever is later.
+        if self._source_closed and self._ended:
+            self._registry.forget(self)
 
     def _end_if_all_taken(self) -> bool:
         """End the stream if its source gives nothing more, where nothing of it is left. Return whether."""

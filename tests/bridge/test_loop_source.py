@@ -340,9 +340,9 @@ class TestALoopThatIsClosed:
         waiting = threading.Event()
         wait = source._wait
 
-        async def wait_and_say() -> None:
+        async def wait_and_say() -> bool:
             waiting.set()
-            await wait()
+            return await wait()
 
         monkeypatch.setattr(source, "_wait", wait_and_say)
 
@@ -363,9 +363,9 @@ class TestALoopThatIsClosed:
         waiting = threading.Event()
         wait = source._wait
 
-        async def wait_and_say() -> None:
+        async def wait_and_say() -> bool:
             waiting.set()
-            await wait()
+            return await wait()
 
         monkeypatch.setattr(source, "_wait", wait_and_say)
 

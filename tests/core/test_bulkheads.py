@@ -220,7 +220,6 @@ STEPS: dict[str, tuple[Plant, Ends]] = {
     "numbering a stream": (of_streams("number"), Ends.SESSION),
     "issuing a ticket": (of_streams("issue_ticket"), Ends.SESSION),
     "beginning a stream": (of_session("begin_stream"), Ends.PART),
-    "offering a stream": (of_streams("issue_ticket"), Ends.SESSION),
     "asking for a stream": (of_part("_pieces", "request"), Ends.SESSION),
     "carrying over HTTP": (lambda planted: planted.patch.setattr(ServerCarrier, "_answer", planted.fail), Ends.PART),
     "receiving pieces": (of_part("_pieces", "receive"), Ends.SESSION),

@@ -71,9 +71,9 @@ class FakeSession:
         self,
         request: Request,
         channel: int,
-        info: object,
         timeout: float | None,
         parent: int | None,
+        stream: object = None,
     ) -> int:
         if self._frame_limit < math.inf:
             raise ValueError("it is larger than the connection takes at once")

@@ -44,15 +44,15 @@ channel = await server.open('''(channel) => {
         take: async (stream) => (await stream.join()).reduce((sum, byte) => (sum + byte) % 65521, 0),
         give: (size) => new Blob([new Uint8Array(size).fill(7)]),
     };
-}''', handler=handler)
+}''', handler=handler, timeout=60)
 """
 
-CALLS = "await channel.call('add', 2, 3), await channel.call('ask', 'double', 4)"
+CALLS = "await channel.call('add', 2, 3, timeout=60), await channel.call('ask', 'double', 4, timeout=60)"
 
 STREAMS = """
 data = bytes(range(256)) * 4096
-taken = await channel.call_with_stream('take', data)
-given = await (await channel.call('give', len(data))).join()
+taken = await channel.call_with_stream('take', data, timeout=60)
+given = await (await channel.call('give', len(data), timeout=60)).join()
 taken == sum(data) % 65521, given == bytes([7]) * len(data)
 """
 
@@ -60,7 +60,7 @@ BUSY = """
 tasks = [channel.call('draw', step) for step in range(5)]
 while not handler.stopped:
     sum(number * number for number in range(1_000))
-print(channel.sync.call('add', 2, 3), any(task.done() for task in tasks))
+print(channel.sync.call('add', 2, 3, timeout=60), any(task.done() for task in tasks))
 """
 
 PANEL = "server"

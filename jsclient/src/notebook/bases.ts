@@ -5,11 +5,14 @@ import type { OutputConfig } from './config.js';
 
 /** The part of a page that is needed. */
 export interface PageLike {
-  readonly location: Pick<Location, 'protocol' | 'hostname' | 'origin'>;
+  readonly location: Pick<Location, 'protocol' | 'hostname' | 'origin' | 'pathname'>;
   readonly document: Pick<Document, 'getElementById' | 'body'>;
 }
 
 const LOOPBACK = /^(?:localhost|.+\.localhost|127(?:\.\d+){3}|\[::1\])$/u;
+
+/** Where code-server shows outputs: in a frame of its own origin, below its own path. It has a proxy there, too. */
+const CODE_SERVER = /^(.*\/)[^/]+\/static\/out\/vs\/workbench\/contrib\/webview\//u;
 
 /** Return whether a URL is one of the machine that the browser runs on. */
 export function isLoopback(url: string): boolean {
@@ -50,17 +53,20 @@ function findAllDoors({ host, port, url }: Pick<OutputConfig, 'host' | 'port' | 
   } else if (protocol === 'http:') {
     bases.push({ door: 'port', url: `http://${host}:${String(port)}` });
   }
-  const root = findRoot(page.document);
+  const root = findRoot(page);
   if (root !== null) {
     bases.push({ door: 'proxy', url: `${origin}${root}proxy/${String(port)}` });
   }
   return bases;
 }
 
-/** Return the path of the Jupyter server, with a slash at the end; `null` if this is not one of its pages. */
-function findRoot(document: PageLike['document']): string | null {
+/**
+ * Return the path of the Jupyter server or the code-server, with a slash at the end; `null` if this is none of their
+ * pages.
+ */
+function findRoot({ document, location }: PageLike): string | null {
   const data = document.getElementById('jupyter-config-data')?.textContent;
   // In NbClassic it is in the body.
   const root = data === undefined ? document.body.dataset['baseUrl'] : (JSON.parse(data) as { baseUrl?: string }).baseUrl;
-  return root ?? null;
+  return root ?? CODE_SERVER.exec(location.pathname)?.[1] ?? null;
 }

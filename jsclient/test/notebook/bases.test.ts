@@ -49,6 +49,13 @@ describe('the bases', () => {
     expect(findBases(makeConfig(), globalThis)).toContain('http://localhost:8888/proxy/8889');
   });
 
+  test.each(['/', '/user/me/'])('are those of code-server in the frames in which it shows outputs, below %s', (root) => {
+    const frame = 'stable-53c2f325/static/out/vs/workbench/contrib/webview/browser/pre/fake.html?id=1';
+    const page = new FakePage(`https://code.example${root}${frame}`);
+    page.labConfig = null;
+    expect(findBases(makeConfig(), globalThis)).toStrictEqual([`https://code.example${root}proxy/8889`]);
+  });
+
   test('have no proxy where no Jupyter server has served the page', () => {
     const page = new FakePage();
     page.labConfig = null;

@@ -83,9 +83,9 @@ export class FakePage {
   currentScript = new FakeScript();
 
   constructor(url = 'http://localhost:8888/lab') {
-    const { protocol, hostname, origin, href } = new URL(url);
+    const { protocol, hostname, origin, href, pathname } = new URL(url);
     const observers = this.observers;
-    vi.stubGlobal('location', { protocol, hostname, origin, href });
+    vi.stubGlobal('location', { protocol, hostname, origin, href, pathname });
     vi.stubGlobal('isSecureContext', protocol === 'https:' || hostname === 'localhost');
     this.document = this.#makeDocument();
     vi.stubGlobal('document', this.document);

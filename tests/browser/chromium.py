@@ -247,6 +247,16 @@ class PageHandle:
         popup = await self._loop_thread.wait_in_trio(self._page.open_popup(url))
         return PageHandle(popup, self._loop_thread)
 
+    async def set_permission(self, origin: str, name: str, setting: str) -> None:
+        """Answers for the user, in Chromium, what pages of an origin ask for: `granted`, `denied`, or `prompt`.
+
+        An origin has no slash at its end.
+
+        Without a window nobody can be asked, so that `prompt` keeps its name and refuses.
+        """
+        assert isinstance(self._page, PlaywrightPage)
+        await self._loop_thread.wait_in_trio(self._page.set_permission(origin, name, setting))
+
     async def screenshot(self, path: Path) -> None:
         """Saves what the page shows as a PNG file."""
         await self._loop_thread.wait_in_trio(self._page.screenshot(path))
@@ -343,6 +353,20 @@ class PlaywrightPage:
 
     async def screenshot(self, path: Path) -> None:
         await self._page.screenshot(path=path)
+
+    async def set_permission(self, origin: str, name: str, setting: str) -> None:
+        # Playwright grants permissions, and denies none. What a session has set ends with it, so it stays.
+        session = await self._page.context.new_cdp_session(self._page)
+        target = (await session.send("Target.getTargetInfo"))["targetInfo"]
+        await session.send(
+            "Browser.setPermission",
+            {
+                "origin": origin,
+                "permission": {"name": name},
+                "setting": setting,
+                "browserContextId": target["browserContextId"],
+            },
+        )
 
     async def set_offline(self, *, offline: bool) -> None:
         await self._page.context.set_offline(offline)

@@ -68,7 +68,8 @@ def engine(request: pytest.FixtureRequest) -> str:
 def chromium_thread() -> Iterator[BrowserThread]:
     """The Chromium of the whole run. Tests use `browser`."""
     try:
-        with BrowserThread() as thread:
+        # `NAME.example` is this machine, and the browser takes it for another one.
+        with BrowserThread(flags=["--host-resolver-rules=MAP *.example 127.0.0.1"]) as thread:
             yield thread
     except ChromiumMissingError as error:
         pytest.fail(str(error), pytrace=False)

@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 from jchannel._assembly import Assembly, ServerOptions
+from jchannel._core.limits import Limits
 from jchannel._notebook.output import NotebookFrontend
 from jchannel.trio import Server
 from tests.browser.chromium import BrowserThread, PageHandle
@@ -24,9 +25,14 @@ LINE = "document.querySelector('[data-jchannel]').textContent"
 
 @contextmanager
 def serving(
-    body: str, headers: Mapping[str, str] | None = None, *, frame: str = "", context: ssl.SSLContext | None = None
+    body: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    frame: str = "",
+    context: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[str]:
-    """A server with a page, and one for a frame in it; the address of the first."""
+    """A server with a page, and one for a frame in it; the address of the first, by one of its names."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -45,7 +51,7 @@ def serving(
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"{'http' if context is None else 'https'}://127.0.0.1:{server.server_port}/"
+        yield f"{'http' if context is None else 'https'}://{host}:{server.server_port}/"
     finally:
         server.shutdown()
         server.server_close()
@@ -66,9 +72,17 @@ def render(assembly: Assembly, *, port: int | None = None, url: str | None = Non
     return f"<!doctype html><link rel=icon href=data:,><body>{frontend._render()}"
 
 
+def make_certificate(host: str) -> ssl.SSLContext:
+    """Return what serves a host over TLS, with a certificate that no browser knows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert(host).configure_cert(context)
+    return context
+
+
 @asynccontextmanager
 async def kernel(*origins: str) -> AsyncIterator[Assembly]:
-    assembly = Assembly(ServerOptions(port=0, origins=origins))
+    # However slow the browser is.
+    assembly = Assembly(ServerOptions(port=0, origins=origins, limits=Limits(claim_seconds=600)))
     async with assembly.open():
         yield assembly
 
@@ -120,14 +134,46 @@ async def test_a_policy_is_named_with_what_to_add_to_it_and_that_helps(
 
 
 async def test_a_page_over_https_names_a_server_that_is_plain_http(browser: BrowserThread) -> None:
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
     async with kernel() as assembly:
-        with serving(render(assembly, url="http://192.0.2.1:8889"), context=context) as url:
+        with serving(render(assembly, url="http://192.0.2.1:8889"), context=make_certificate("127.0.0.1")) as url:
             page = await browser.open(url, trusts_all=True)
             line = await line_of(page, "over HTTPS")
     assert line.startswith("jchannel: not connected. This page came over HTTPS, and http://192.0.2.1:8889 is plain")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("denied", "denied. Allow it in the settings of this site"),
+        ("prompt", "The browser asks whether this page may reach {server}, and has no answer yet"),
+    ],
+)
+async def test_the_permission_for_this_machine_is_named_until_it_is_granted(
+    browser: BrowserThread, setting: str, words: str
+) -> None:
+    host = "notebook.example"
+    async with kernel() as assembly:
+        server = assembly.server.url
+        body, public = render(assembly, url=server), {"content-security-policy": "treat-as-public-address"}
+        with serving(body, public, context=make_certificate(host), host=host) as url:
+            page = await browser.open("about:blank", trusts_all=True)
+            await page.set_permission(url.rstrip("/"), "loopback-network", setting)
+            await page.go_to(url)
+            line = await line_of(page, words.format(server=server))
+            assert line.startswith("jchannel: not connected. The browser")
+            await page.set_permission(url.rstrip("/"), "loopback-network", "granted")
+            await page.reload()
+            await assembly.server.wait_page(60)
+
+
+async def test_a_page_of_another_machine_over_plain_http_says_that_it_cannot_reach_this_one(
+    browser: BrowserThread,
+) -> None:
+    async with kernel() as assembly:
+        public = {"content-security-policy": "treat-as-public-address"}
+        with serving(render(assembly, url=assembly.server.url), public, host="notebook.example") as url:
+            line = await line_of(await browser.open(url), "plain HTTP")
+    assert line.startswith("jchannel: not connected. This page came from another machine over plain HTTP")
 
 
 async def test_a_server_that_does_not_read_is_named(browser: BrowserThread) -> None:

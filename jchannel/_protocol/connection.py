@@ -326,7 +326,7 @@ class Connection:
         self.waiting_unasked -= unasked
         frame = encode_frame(batch)
         self.sent_messages = len(batch)
-        self.sent_size = len(frame) if frame.isascii() else frame_size(frame)
+        self.sent_size = frame_size(frame)
         return frame
 
     def receive(self, frame: str | bytes) -> list[Message]:
@@ -336,7 +336,7 @@ class Connection:
             ProtocolError: The frame, or one of its messages at this time, is not one of the protocol. Nothing of the
                 frame counts then, and the connection should end.
         """
-        size = self.received_size = len(frame) if frame.isascii() else frame_size(frame)
+        size = self.received_size = frame_size(frame)
         if size > self.frame_limit and len(frame) * 4 > BATCH_LIMIT:
             raise ProtocolError(f"a frame of {size:,} bytes came, and {self.frame_limit:,} are the most")
         messages = decode_frame(frame)

@@ -109,6 +109,10 @@ class Target:
             raise RuntimeError(answer["exceptionDetails"].get("exception", {}).get("description", "the page raised"))
         return answer["result"].get("value")
 
+    async def close(self) -> None:
+        """Close the page."""
+        await self._browser.ask("Target.closeTarget", {"targetId": self._key})
+
     async def wait_for(self, expression: str, seconds: float = 60) -> None:
         """Wait until an expression is true.
 

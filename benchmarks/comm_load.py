@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import itertools
 import json
+import logging
 import random
 import time
 import traceback
@@ -129,6 +130,26 @@ class Findings:
             self.complain(kind, f"{found!r:.200} instead of {expected!r:.200}")
 
 
+class Records(logging.Handler):
+    """Takes the log, which would be in the output of a cell. It tells of methods that lose their page, and of faults.
+
+    Args:
+        findings: Where they are noted.
+    """
+
+    def __init__(self, findings: Findings) -> None:
+        super().__init__()
+        self._findings = findings
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take note of a record."""
+        text = record.getMessage()
+        if text.startswith("the handler method") and record.exc_info and record.exc_info[0] is PageLostError:
+            self._findings.done["methods lost with a page"] += 1
+        else:
+            self._findings.complain("log", f"{text} {record.exc_info and record.exc_info[1]!r}")
+
+
 class Handler:
     """What the kernel does for its page.
 
@@ -213,6 +234,9 @@ class Load:
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = False
         self._channel: Any = None
+        logger = logging.getLogger("jchannel")
+        logger.addHandler(Records(self.findings))
+        logger.propagate = False
         self._acts: list[Callable[[], Awaitable[None]]] = [
             self.call_ten,
             self.call_ten,
@@ -253,10 +277,15 @@ class Load:
             except PageLostError:
                 self.findings.done["lost with a page"] += 1
 
-    async def wait_page(self) -> str:
-        """Wait until the page answers. Return its calls so far, for whoever watches."""
-        self.findings.check("echo", await self._channel.echo(1, timeout=PATIENCE), [1])
-        return json.dumps({"pages": len(self._pages), **self.findings.done, **self.findings.faults})
+    async def wait_page(self) -> None:
+        """Wait until the page answers. What was sent to the page before it, just when that left, is lost with it."""
+        while True:
+            try:
+                self.findings.check("echo", await self._channel.echo(1, timeout=PATIENCE), [1])
+            except PageLostError:
+                self.findings.done["lost with a page"] += 1
+            else:
+                return
 
     async def end(self) -> None:
         """End all of it, and look at what is left."""

@@ -16,7 +16,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,14 +38,20 @@ LOOKS: Final = 8
 #: Seconds for whatever is done to a page.
 PATIENCE: Final = 300
 
+#: Seconds between two things that are done to the pages, on average.
+REST: Final = 10
+
+#: What is done to the pages: methods of `Pages`.
+ACTS: Final = ("be_busy", "reload", "visit", "replace")
+
 CELLS: Final = {
     "start": "import sys\nsys.modules.pop('anywidget', None)  # The tests' server hides it.\n"
     "import jchannel\nfrom benchmarks import comm_load\nserver = await jchannel.start(door='comm')",
     "begin": "load = await comm_load.open_load(server, {seed})",
     "work": "load.work({workers})",
     "busy": "load.be_busy(1.5)",
-    "take over": "await server.move_to_newest_page()\nprint(await load.wait_page())",
-    "wait": "print(await load.wait_page())",
+    "take over": "await server.move_to_newest_page()\nawait load.wait_page()",
+    "wait": "await load.wait_page()",
     "look": "print(await load.look())",
     "end": "await load.end()\nprint(load.show())",
 }
@@ -82,14 +88,12 @@ class Pages:
     Args:
         browser: The browser.
         url: The notebook's address.
-        dice: What decides.
         soak: Where it is noted.
     """
 
-    def __init__(self, browser: Browser, url: str, dice: random.Random, soak: Soak) -> None:
+    def __init__(self, browser: Browser, url: str, soak: Soak) -> None:
         self._browser = browser
         self._url = url
-        self._dice = dice
         self._soak = soak
         self._page: Target
         self._began = time.monotonic()
@@ -128,12 +132,11 @@ class Pages:
         footprint = Footprint(**await self.run("look"))
         self._soak.looks.append((time.monotonic() - self._began, footprint))
 
-    async def disturb(self) -> None:
-        """Do one thing to the pages, and wait until all is well again."""
-        acts: list[Callable[[], Awaitable[None]]] = [self.be_busy, self.reload, self.visit, self.replace]
-        act = self._dice.choice(acts)
+    async def disturb(self, name: str) -> None:
+        """Do one of `ACTS` to the pages, and wait until all is well again."""
+        act: Callable[[], Awaitable[None]] = getattr(self, name)
         await act()
-        self._soak.done[act.__name__] += 1
+        self._soak.done[name] += 1
         await self.run("wait")
 
     async def be_busy(self) -> None:
@@ -176,17 +179,31 @@ class Pages:
             self._soak.described += found["pages"]
 
 
-async def run(soak: Soak, url: str, seconds: float, seed: int, rest: float) -> None:
-    """Soak for some time. Between two disturbances there are so many seconds on average."""
+async def run(
+    soak: Soak, url: str, seconds: float, seed: int, *, acts: Sequence[str] = ACTS, rest: float = REST
+) -> None:
+    """Soak for some time, and until each act was done.
+
+    Args:
+        soak: Where it is noted.
+        url: The address of a notebook with the `CELLS`.
+        seconds: How long.
+        seed: What decides in which order.
+        acts: What is done to the pages.
+        rest: The seconds between two acts, on average.
+    """
     dice = random.Random(seed)  # noqa: S311 (no secret: it can be repeated)
     async with open_browser() as browser:
-        pages = Pages(browser, url, dice, soak)
+        pages = Pages(browser, url, soak)
         await pages.begin()
         began = time.monotonic()
         try:
-            while (elapsed := time.monotonic() - began) < seconds:
-                await trio.sleep(dice.uniform(0, 2 * rest))
-                await pages.disturb()
+            elapsed = 0.0
+            while elapsed <= seconds:
+                for name in dice.sample(acts, len(acts)):
+                    await trio.sleep(dice.uniform(0, 2 * rest))
+                    await pages.disturb(name)
+                elapsed = time.monotonic() - began
                 if elapsed >= len(soak.looks) * seconds / (LOOKS + 1):
                     await pages.look()
                     soak.show()
@@ -195,15 +212,9 @@ async def run(soak: Soak, url: str, seconds: float, seed: int, rest: float) -> N
                 await pages.end()
 
 
-def run_in_server(soak: Soak, seconds: float, seed: int, rest: float = 10) -> None:
-    """Run a Jupyter server, and soak in a notebook of its."""
-    cells = [source.replace("{seed}", str(seed)).replace("{workers}", str(WORKERS)) for source in CELLS.values()]
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        JupyterServer(Path(folder)) as server,
-    ):
-        file = server.write_notebook("soak.ipynb", cells)
-        trio.run(run, soak, server.page_url(f"lab/tree/{file.name}?reset"), seconds, seed, rest)
+def make_cells(seed: int) -> list[str]:
+    """Return the sources of the notebook's cells."""
+    return [source.replace("{seed}", str(seed)).replace("{workers}", str(WORKERS)) for source in CELLS.values()]
 
 
 def main() -> None:
@@ -215,11 +226,16 @@ def main() -> None:
     if importlib.util.find_spec("anywidget") is None:
         raise SystemExit("It needs anywidget: pip install 'jchannel[test]'")
     conditions, soak = Conditions(), Soak()
-    try:
-        run_in_server(soak, given.minutes * 60, given.seed)
-    finally:
-        print(describe_shortly(conditions.describe()))
-        soak.show()
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        JupyterServer(Path(folder)) as server,
+    ):
+        file = server.write_notebook("soak.ipynb", make_cells(given.seed))
+        try:
+            trio.run(run, soak, server.page_url(f"lab/tree/{file.name}?reset"), given.minutes * 60, given.seed)
+        finally:
+            print(describe_shortly(conditions.describe()))
+            soak.show()
 
 
 if __name__ == "__main__":

@@ -294,7 +294,7 @@ def commit(folder: Path = Path(jchannel.__file__).parent.parent) -> str:
         head = git(["git", "rev-parse", "--short=7", "HEAD"]).stdout.strip()
         changed = git(["git", "status", "--porcelain", "--untracked-files=no", "jchannel"]).stdout
     except (OSError, subprocess.CalledProcessError):
-        return f"version {jchannel.__version__}"
+        return f"version {version('jchannel')}"
     return f"{head} with changes" if changed else str(head)
 
 

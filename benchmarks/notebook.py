@@ -1,9 +1,10 @@
-"""Round trips from the cells of a real JupyterLab, side by side with a widget's messages in the same notebook.
+"""Calls and streams from the cells of a real JupyterLab, through each door, beside a widget's messages.
 
-Each round takes every figure in turn, as the median of its repetitions. Everything happens in one notebook, one kernel
-and one page of headless Chromium that nobody watches. It needs `pip install 'jchannel[test]'`.
+Each round takes every figure of every door in turn; that of calls is the median of its repetitions. Everything happens
+in one notebook, one kernel and one page of headless Chromium that nobody watches. It needs `pip install
+'jchannel[test]'`.
 
-    python -m benchmarks.notebook [--rounds N] [--json PATH]
+    python -m benchmarks.notebook [--rounds N] [--doors port,comm] [--only TEXT] [--json PATH]
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +22,11 @@ import trio
 from benchmarks.harness import Conditions, Figures, Target, make_parser, open_browser, report
 from tests.jupyter.server import JupyterServer
 
-REPETITIONS: Final = 200
-SHORT: Final = 3
+DOORS: Final = ("port", "proxy", "comm")
+
+#: How often each call is made in a round, how many are made at once, and the bytes of a stream.
+SIZES: Final = (200, 2_000, 64 * 2**20)
+SHORT: Final = (3, 20, 2**20)
 
 NOTEBOOK: Final = "window.jupyterapp?.shell?.currentWidget"
 
@@ -29,129 +35,44 @@ IDLE: Final = f"""{NOTEBOOK}?.context?.isReady && {NOTEBOOK}.sessionContext.isRe
     && {NOTEBOOK}.sessionContext.session?.kernel?.connectionStatus === 'connected'
     && {NOTEBOOK}.sessionContext.session.kernel.status === 'idle'"""
 
-SET_UP = """
+SET_UP: Final = """
 import sys
 sys.modules.pop("anywidget", None)  # The tests' server hides it.
-import asyncio, json, statistics, time
-import anywidget, jchannel
-
-class Handler:
-    def __init__(self):
-        self.arrived = {}
-        self.timed = None
-
-    @jchannel.background
-    def answer(self, number):
-        self.arrived[number] = time.perf_counter()
-        return number
-
-    @jchannel.background
-    def finish(self, milliseconds):
-        self.timed = milliseconds
-
-class Echo(anywidget.AnyWidget):
-    _esm = "export default {render({model}) { model.on('msg:custom', (content) => { model.send(content); }); }}"
-
-def show(milliseconds):
-    assert len(milliseconds) == REPETITIONS
-    print(json.dumps(statistics.median(milliseconds)))
-
-def sleep(seconds):
-    time.sleep(seconds)
-
-def compute(seconds):
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
-
-server = await jchannel.start(port=0)
+import json
+import jchannel
+from benchmarks.cells import Echo, call_widget, compute, open_cells, sleep
+servers, cells = {}, {}
 """
 
-OPEN = """
-CODE = '''
-(channel) => {
-    channel.handler = {
-        add: (a, b) => a + b,
-        bounce(number) { channel.call('answer', number); },
-        async timeAnswers(count) {
-            const times = [];
-            for (let i = 0; i < count; i += 1) {
-                const began = performance.now();
-                await channel.call('answer', i);
-                times.push(performance.now() - began);
-            }
-            channel.call('finish', times);
-        },
-    };
-}
-'''
-channel = await server.open(CODE, timeout=30)
-channel.handler = handler = Handler()
+START: Final = """
+servers["{door}"] = await jchannel.start(port=0, door="{door}")
+"""
+
+OPEN: Final = """
+for door, server in servers.items():
+    cells[door] = await open_cells(server, *SIZES)
+    assert server.statistics().door == door
 widget = Echo()
 widget
 """
 
-AWAITED = """
-times = []
-for number in range(REPETITIONS):
-    began = time.perf_counter()
-    await channel.call("add", number, 1)
-    times.append((time.perf_counter() - began) * 1e3)
-show(times)
-"""
-
-BLOCKING = """
-times = []
-for number in range(REPETITIONS):
-    began = time.perf_counter()
-    channel.sync.call("add", number, 1)
-    times.append((time.perf_counter() - began) * 1e3)
-show(times)
-"""
-
-WIDGET = """
-times = []
-answers = asyncio.Queue()
-hear = lambda widget, content, buffers: answers.put_nowait(content)
-widget.on_msg(hear)
-for number in range(REPETITIONS):
-    began = time.perf_counter()
-    widget.send({"number": number})
-    assert await asyncio.wait_for(answers.get(), 10) == {"number": number}
-    times.append((time.perf_counter() - began) * 1e3)
-widget.on_msg(hear, remove=True)
-show(times)
-"""
-
-BUSY_CALLS = """
-handler.arrived.clear()
-left = []
-for number in range(REPETITIONS):
-    left.append(time.perf_counter())
-    channel.call("bounce", number)
-    {be_busy}(0.01)
-while len(handler.arrived) < REPETITIONS:
-    {be_busy}(0.01)
-show([(handler.arrived[number] - left[number]) * 1e3 for number in range(REPETITIONS)])
-"""
-
-BUSY_ANSWERS = """
-handler.timed = None
-channel.call("timeAnswers", REPETITIONS, timeout=60)
-while handler.timed is None:
-    {be_busy}(0.01)
-show(handler.timed)
-"""
-
-MEASURED = {
-    "await channel.call(…)": AWAITED,
-    "channel.sync.call(…)": BLOCKING,
-    "anywidget message and answer, awaited": WIDGET,
-    "cell in time.sleep: call there and back": BUSY_CALLS.format(be_busy="sleep"),
-    "cell in a Python loop: call there and back": BUSY_CALLS.format(be_busy="compute"),
-    "cell in time.sleep: the page asks": BUSY_ANSWERS.format(be_busy="sleep"),
-    "cell in a Python loop: the page asks": BUSY_ANSWERS.format(be_busy="compute"),
+#: What is measured through each door: its unit, and what the cell does with `it`.
+MEASURED: Final = {
+    "await channel.call(…)": ("ms", "await it.call()"),
+    "channel.sync.call(…)": ("ms", "it.block()"),
+    "cell in time.sleep: call there and back": ("ms", "it.bounce(sleep)"),
+    "cell in a Python loop: call there and back": ("ms", "it.bounce(compute)"),
+    "cell in time.sleep: the page asks": ("ms", "it.answer(sleep)"),
+    "cell in a Python loop: the page asks": ("ms", "it.answer(compute)"),
+    "2,000 calls at once": ("ms", "await it.call_at_once()"),
+    "stream of 64 MiB, to the page": ("MiB/s", "await it.send()"),
+    "stream of 64 MiB, from the page": ("MiB/s", "await it.receive()"),
+    "call beside a stream to the page": ("ms", "await it.call_beside_sending()"),
+    "call beside a stream from the page": ("ms", "await it.call_beside_receiving()"),
 }
+
+#: What is measured beside them.
+WIDGET: Final = "anywidget message and answer, awaited"
 
 
 class Notebook:
@@ -176,49 +97,90 @@ class Notebook:
         return text
 
 
-async def measure(notebook: Notebook, rounds: int) -> Figures:
-    """Run the notebook's cells, in turn, and return the figures."""
-    figures = Figures()
-    begun = await notebook.run(0) + await notebook.run(1)
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell that measures.
+
+    Attributes:
+        group: Its door, or an empty text.
+        label: What it measures.
+        unit: In what.
+        source: The cell, which prints a number.
+    """
+
+    group: str
+    label: str
+    unit: str
+    source: str
+
+
+def make_beginning(doors: Sequence[str], *, short: bool) -> list[str]:
+    """Return the sources of the cells that begin."""
+    return [f"SIZES = {SHORT if short else SIZES}\n{SET_UP}", *(START.format(door=door) for door in doors), OPEN]
+
+
+def make_round(doors: Sequence[str], only: str) -> list[Cell]:
+    """Return the cells of a round, in their order: those whose labels contain a text."""
+    cells = [
+        Cell(door, label, unit, f"it = cells[{door!r}]\nprint({source})")
+        for label, (unit, source) in MEASURED.items()
+        for door in doors
+    ]
+    cells.append(Cell("", WIDGET, "ms", "print(await call_widget(widget, SIZES[0]))"))
+    return [cell for cell in cells if only in cell.label]
+
+
+async def measure(notebook: Notebook, first: int, cells: Sequence[Cell], rounds: int) -> dict[str, Figures]:
+    """Run the notebook's cells, in turn, and return the figures by door. The first ones begin."""
+    groups = {cell.group: Figures() for cell in cells}
+    begun = "".join([await notebook.run(number) for number in range(first)])
     for number in range(rounds + 1):
-        for cell, label in enumerate(MEASURED, 2):
-            text = await notebook.run(cell)
+        for place, cell in enumerate(cells, first):
+            text = await notebook.run(place)
             try:
                 value = float(text)
             except ValueError:
-                raise SystemExit(f"{label}: {begun}{text}") from None
+                raise SystemExit(f"{cell.label}, {cell.group}: {begun}{text}") from None
             if number:  # The first round warms up and is not counted.
-                figures.add(label, "ms", value)
-    return figures
+                groups[cell.group].add(cell.label, cell.unit, value)
+    return groups
 
 
-async def run(url: str, rounds: int) -> Figures:
+async def run(url: str, first: int, cells: Sequence[Cell], rounds: int) -> dict[str, Figures]:
     """Open the notebook and measure in it."""
     async with open_browser() as browser:
         target = await browser.open(url)
         await target.wait_for(IDLE, 120)
-        return await measure(Notebook(target), rounds)
+        return await measure(Notebook(target), first, cells, rounds)
 
 
-def run_in_server(options: argparse.Namespace) -> Figures:
-    """Run a Jupyter server, and measure in a notebook of its."""
-    repetitions = SHORT if options.short else REPETITIONS
-    cells = [f"REPETITIONS = {repetitions}\n{SET_UP}", OPEN, *MEASURED.values()]
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        JupyterServer(Path(folder)) as server,
-    ):
-        file = server.write_notebook("benchmark.ipynb", cells)
-        return trio.run(run, server.page_url(f"lab/tree/{file.name}?reset"), options.rounds)
+def run_in(server: JupyterServer, options: argparse.Namespace) -> dict[str, Figures]:
+    """Measure in a notebook of a Jupyter server."""
+    doors = options.doors.split(",")
+    beginning, cells = make_beginning(doors, short=options.short), make_round(doors, options.only)
+    file = server.write_notebook("benchmark.ipynb", [*beginning, *(cell.source for cell in cells)])
+    return trio.run(run, server.page_url(f"lab/tree/{file.name}?reset"), len(beginning), cells, options.rounds)
+
+
+def make_options() -> argparse.ArgumentParser:
+    """Return the parser of its options."""
+    parser = make_parser(__doc__, rounds=3)
+    parser.add_argument("--doors", default=",".join(DOORS), metavar="NAMES", help="by which doors (default: all)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only what has this text in its label")
+    return parser
 
 
 def main() -> None:
     """Run the benchmark."""
-    options = make_parser(__doc__).parse_args()
+    options = make_options().parse_args()
     if importlib.util.find_spec("anywidget") is None:
         raise SystemExit("The benchmark needs anywidget: pip install 'jchannel[test]'")
     conditions = Conditions()
-    report(options, conditions, {"": run_in_server(options)})
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        JupyterServer(Path(folder)) as server,
+    ):
+        report(options, conditions, run_in(server, options))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Measure what docs/performance.md shows, and write its tables and its chart anew.
 
-It takes about four minutes, and wants a machine on which nothing else runs. What was measured before, with `--json` of
-`benchmarks.compare` and `benchmarks.growth`, can be taken instead; several files are rounds of one measurement.
+It takes about six minutes, and wants a machine on which nothing else runs. What was measured before, with `--json` of
+`benchmarks.compare`, `benchmarks.growth` and `benchmarks.notebook`, can be taken instead; several files are rounds of
+one measurement.
 
-    python -m benchmarks.report [--compare FILES] [--growth FILES]
+    python -m benchmarks.report [--compare FILES] [--growth FILES] [--notebook FILES]
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import growth
+from benchmarks import growth, notebook
 from benchmarks.chart import draw
 from benchmarks.compare import OTHERS, OURS, make_rows, ratio, spread
 from benchmarks.harness import ROOT, Figures, describe_shortly
@@ -26,8 +27,8 @@ from benchmarks.harness import ROOT, Figures, describe_shortly
 DOCUMENT: Final = ROOT / "docs/performance.md"
 IMAGES: Final = ROOT / "docs/images"
 
-#: How many rounds of each are measured here: about four minutes.
-ROUNDS: Final = {"compare": 5, "growth": 3}
+#: How many rounds of each are measured here: about six minutes.
+ROUNDS: Final = {"compare": 5, "growth": 3, "notebook": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,16 @@ def make_growth(measured: Measured) -> str:
     return f"{describe(measured)}\n\n{to_markdown(growth.make_table(measured.groups['growth']))}"
 
 
+def make_doors(measured: Measured) -> str:
+    """Return the table of the doors of a notebook, side by side with a widget's own messages."""
+    groups = measured.groups
+    table = [["in JupyterLab", "unit", *notebook.DOORS, "a widget's messages"]]
+    for label, (unit, _) in notebook.MEASURED.items():
+        table.append([label, unit, *(shown(groups[door], (label, unit)) for door in notebook.DOORS), ""])
+    table[1][-1] = shown(groups[""], (notebook.WIDGET, "ms"))
+    return f"{describe(measured)}\n\n{to_markdown(table)}"
+
+
 def replace(document: str, sections: Mapping[str, str]) -> str:
     """Return the document with new text between the markers of each section.
 
@@ -129,7 +140,8 @@ def write(options: argparse.Namespace, folder: Path) -> None:
     """Measure what is not given, and write the document and its chart."""
     compared = read(options.compare or [measure("compare", folder, short=options.short)])
     grown = read(options.growth or [measure("growth", folder, short=options.short)])
-    sections = {"faces": make_faces(compared), "growth": make_growth(grown)}
+    noted = read(options.notebook or [measure("notebook", folder, short=options.short)])
+    sections = {"faces": make_faces(compared), "growth": make_growth(grown), "doors": make_doors(noted)}
     document = replace(options.document.read_text(encoding="utf-8"), sections)
     options.document.write_text(document, encoding="utf-8")
     draw(growth.make_panels(grown.groups["growth"]), options.images, "growth")
@@ -140,6 +152,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compare", type=Path, nargs="+", metavar="FILE", help="what `benchmarks.compare` has written")
     parser.add_argument("--growth", type=Path, nargs="+", metavar="FILE", help="what `benchmarks.growth` has written")
+    parser.add_argument(
+        "--notebook", type=Path, nargs="+", metavar="FILE", help="what `benchmarks.notebook` has written"
+    )
     parser.add_argument("--document", type=Path, default=DOCUMENT, help="the document (default: docs/performance.md)")
     parser.add_argument("--images", type=Path, default=IMAGES, help="the chart's folder (default: docs/images)")
     parser.add_argument("--short", action="store_true", help="a little of everything: does it run? No measurement")

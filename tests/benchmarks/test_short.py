@@ -14,7 +14,8 @@ import pytest
 
 from benchmarks.compare import CONTESTANTS
 from benchmarks.growth import AXES
-from benchmarks.harness import BROWSER, ROOT
+from benchmarks.harness import BROWSER, ROOT, Figures
+from benchmarks.notebook import DOORS, MEASURED, WIDGET
 from benchmarks.report import DOCUMENT
 from tests.browser.chromium import find_chromium
 
@@ -67,6 +68,20 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture
+def doors(compared: Path, tmp_path: Path) -> Path:
+    """What `benchmarks.notebook` would write, under the conditions of another one."""
+    groups = {door: Figures() for door in (*DOORS, "")}
+    for door in DOORS:
+        for label, (unit, _) in MEASURED.items():
+            groups[door].add(label, unit, 1)
+    groups[""].add(WIDGET, "ms", 2)
+    figures = {name: group.as_json() for name, group in groups.items()}
+    file = tmp_path / "notebook.json"
+    file.write_text(json.dumps(read(compared) | {"figures": figures}), encoding="utf-8")
+    return file
+
+
 @pytest.mark.browser
 def test_each_contestant_gives_the_same_figures(compared: Path) -> None:
     figures = read(compared)["figures"]
@@ -101,13 +116,13 @@ def test_the_profile_is_of_calls_batches_and_streams(face: str, tmp_path: Path) 
 
 @pytest.mark.browser
 def test_the_report_replaces_the_tables_of_the_document_and_nothing_else(
-    compared: Path, grown: Path, tmp_path: Path
+    compared: Path, grown: Path, doors: Path, tmp_path: Path
 ) -> None:
     document = tmp_path / "performance.md"
     document.write_text(DOCUMENT.read_text(encoding="utf-8"), encoding="utf-8")
     run(
         "report",
-        *("--compare", str(compared), "--growth", str(grown)),
+        *("--compare", str(compared), "--growth", str(grown), "--notebook", str(doors)),
         *("--document", str(document), "--images", str(tmp_path)),
     )
     before, after = (path.read_text(encoding="utf-8").splitlines() for path in (DOCUMENT, document))

@@ -22,11 +22,11 @@ from jchannel.errors import ProtocolError, StateError
 if TYPE_CHECKING:
     from jchannel._core.session import Session
 
-__all__ = ["CREDIT_BYTES", "Pieces"]
+__all__ = ["Pieces"]
 
-#: How many bytes of a stream the far side may send as pieces before its reader has taken any: what waits here at most,
-#: and less where ``Limits.stream_bytes`` are used up.
-CREDIT_BYTES: Final = 512 * 2**10
+#: How many bytes of a stream the far side may send as pieces before its reader has taken any, in windows of the
+#: connection: what waits here at most, and less where ``Limits.stream_bytes`` are used up.
+_CREDIT_WINDOWS: Final = 2
 
 
 class Pieces:
@@ -51,7 +51,7 @@ class Pieces:
             self._enter_line(stream)
         else:
             assert isinstance(stream, IncomingStream)
-            self._renew(stream)
+            self._renew(stream, self._credit // 2)
 
     # Streams of this side
 
@@ -125,7 +125,7 @@ class Pieces:
             stream: The stream.
             near: Whether pieces are the faster way for it.
         """
-        number, size = stream.info.id, _most_of(stream)
+        number, size = stream.info.id, self._most_of(stream)
         stream.allow(size)
         if self._session.is_server:
             self._session.tell(Ticket(number, self._streams.issue_ticket(stream), size, near or None))
@@ -156,18 +156,21 @@ class Pieces:
             stream.pieces = self
         stream.feed_piece(message.data)
         if acknowledged:  # In the same frame: a message of its own costs more than the piece.
-            self._renew(stream, CREDIT_BYTES // 4)
+            self._renew(stream, self._credit // 4)
 
-    def _renew(self, stream: IncomingStream, least: int = CREDIT_BYTES // 2) -> None:
+    @property
+    def _credit(self) -> int:
+        return _CREDIT_WINDOWS * self._connection.window.limit
+
+    def _renew(self, stream: IncomingStream, least: int) -> None:
         """Give new credit when enough of it has been used and read."""
-        most = _most_of(stream)
+        most = self._most_of(stream)
         used = most - stream.credit - stream.buffered
         if used >= min(least, most // 2):
             stream.allow(used)
             self._session.tell(Credit(stream.info.id, used))
 
-
-def _most_of(stream: IncomingStream) -> int:
-    """Return how many bytes of a stream may wait here and be under way: a piece where its quota has no more room."""
-    room = CREDIT_BYTES if stream.quota is None else stream.quota.room
-    return max(PIECE_LIMIT, min(CREDIT_BYTES, stream.credit + stream.buffered + room))
+    def _most_of(self, stream: IncomingStream) -> int:
+        """Return how many bytes of a stream may wait here and be under way: a piece where its quota has no more room."""
+        room = self._credit if stream.quota is None else stream.quota.room
+        return max(PIECE_LIMIT, min(self._credit, stream.credit + stream.buffered + room))

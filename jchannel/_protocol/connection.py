@@ -47,6 +47,7 @@ from jchannel.errors import ProtocolError
 
 __all__ = [
     "BATCH_LIMIT",
+    "COMM_PIECES_UNDER_WAY",
     "FRAME_LIMIT",
     "PIECES_UNDER_WAY",
     "PIECE_LIMIT",
@@ -73,8 +74,8 @@ PIECE_LIMIT: Final = 64 * 2**10
 #: for. It bounds the rate, too, to so much in a round trip.
 PIECES_UNDER_WAY: Final = 256 * 2**10
 
-# From how many bytes on they are acknowledged: so there is always room for a piece when all have arrived.
-_ACK_FROM: Final = PIECES_UNDER_WAY // 2
+#: The same over a comm, whose messages are few and take a longer way: more of them share one.
+COMM_PIECES_UNDER_WAY: Final = 2**20
 
 # What a piece's message takes beside its bytes, at most.
 _PIECE_OVERHEAD: Final = 160
@@ -124,23 +125,26 @@ class Window:
     """Counts the pieces of one side of a connection.
 
     Attributes:
+        limit: The most bytes that may be under way, in each direction.
         under_way: The bytes of this side's pieces that have not arrived yet, as far as is known.
         unacknowledged: The bytes of the far side's pieces that have arrived, and of which it has not heard.
     """
 
     def __init__(self) -> None:
+        self.limit: int = PIECES_UNDER_WAY
         self.under_way: int = 0
         self.unacknowledged: int = 0
 
     @property
     def open(self) -> bool:
         """Whether a piece may be sent now. Otherwise those under way must arrive first."""
-        return self.under_way + PIECE_LIMIT <= PIECES_UNDER_WAY
+        return self.under_way + PIECE_LIMIT <= self.limit
 
     @property
     def ack_due(self) -> int:
         """The bytes that are to be acknowledged now; 0 for none yet."""
-        return self.unacknowledged if self.unacknowledged >= _ACK_FROM else 0
+        # From half of what may be under way on, so there is always room for a piece when all have arrived.
+        return self.unacknowledged if self.unacknowledged >= self.limit // 2 else 0
 
     def send(self, message: Piece | Ack) -> None:
         """Count a message of this side."""
@@ -157,8 +161,8 @@ class Window:
         """
         if isinstance(message, Piece):
             self.unacknowledged += len(message.data)
-            if self.unacknowledged > PIECES_UNDER_WAY:
-                raise ProtocolError(f"more than {PIECES_UNDER_WAY:,} bytes of pieces are under way")
+            if self.unacknowledged > self.limit:
+                raise ProtocolError(f"more than {self.limit:,} bytes of pieces are under way")
         else:
             if message.bytes > self.under_way:
                 raise ProtocolError(f"{message.bytes} bytes are acknowledged, and {self.under_way} are under way")
@@ -381,6 +385,8 @@ class Connection:
     def _apply_limits(self, message: Hello | Welcome) -> None:
         """Apply the limits that the handshake's messages say, whichever side has sent them: the smallest holds."""
         if isinstance(message, Hello):
+            if message.door == "comm":
+                self.window.limit = COMM_PIECES_UNDER_WAY
             if message.frame_limit is not None:
                 self._way_limit = message.frame_limit
                 self.frame_limit = min(self.frame_limit, message.frame_limit)

@@ -12,7 +12,6 @@ import trio
 import trio.testing
 
 from jchannel._core.heartbeat import FIRST_BEAT_SECONDS, NEAR_SECONDS
-from jchannel._core.pieces import CREDIT_BYTES
 from jchannel._core.session import PASSING_SECONDS
 from jchannel._core.stream import READ_AHEAD
 from jchannel._protocol.connection import PIECE_LIMIT, PIECES_UNDER_WAY
@@ -45,6 +44,9 @@ from tests.core.memory import MemoryServer, Page, open_memory_server
 NO_ARGS = pack([], field_name="args", shown_as="args")
 NOTHING = pack(None, field_name="value", shown_as="result")
 PLENTY = 2**40
+
+#: What a server lets a page send of one stream before any of it has been read.
+CREDIT_BYTES = 2 * PIECES_UNDER_WAY
 
 
 class Gate:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from jchannel._protocol.connection import (
     BATCH_LIMIT,
+    COMM_PIECES_UNDER_WAY,
     FRAME_LIMIT,
     PIECE_LIMIT,
     PIECES_UNDER_WAY,
@@ -494,6 +495,13 @@ def test_more_bytes_of_pieces_than_may_be_under_way_are_refused() -> None:
     page.send(Piece(1, b"x"))
     with pytest.raises(ProtocolError, match="more than 262,144 bytes of pieces are under way"):
         move(page, server)
+
+
+def test_over_a_comm_more_bytes_of_pieces_may_be_under_way() -> None:
+    server, page = Connection(Role.SERVER), Connection(Role.PAGE)
+    page.send(Hello("x", door="comm"))
+    move(page, server)
+    assert server.window.limit == page.window.limit == COMM_PIECES_UNDER_WAY > PIECES_UNDER_WAY
 
 
 def test_an_acknowledgement_of_more_than_is_under_way_is_refused() -> None:

@@ -24,7 +24,7 @@ import {
   type StreamInfo,
 } from './messages.js';
 import type { Packed } from './values.js';
-import { PIECE_LIMIT, Window } from './window.js';
+import { COMM_PIECES_UNDER_WAY, PIECE_LIMIT, Window } from './window.js';
 
 /** The version of the protocol, which is the WebSocket's subprotocol. */
 export const VERSION = 'jchannel.v1';
@@ -119,6 +119,11 @@ export class Connection {
   /** The most bytes of the next piece; 0 if none can be sent, as until more of those under way have arrived. */
   get pieceRoom(): number {
     return this.#window.isOpen && this.#state === 'ready' ? Math.min(PIECE_LIMIT, this.#frameLimit - PIECE_OVERHEAD) : 0;
+  }
+
+  /** The most bytes of pieces that are under way, in each direction. */
+  get piecesUnderWay(): number {
+    return this.#window.limit;
   }
 
   /** The bytes of pieces to be acknowledged now; 0 for none yet. */
@@ -295,8 +300,11 @@ export class Connection {
     return true;
   }
 
-  /** Apply the frame limits of the handshake. The smallest one holds. A server knows its own already. */
+  /** Apply the limits of the handshake. Of frames the smallest one holds. A server knows its own already. */
   #applyLimits(message: Message): void {
+    if (message.type === 'hello' && message.door === 'comm') {
+      this.#window.limit = COMM_PIECES_UNDER_WAY;
+    }
     if (message.type === 'hello' && message.frame_limit !== undefined) {
       this.#helloLimit = message.frame_limit;
       this.#frameLimit = Math.min(this.#frameLimit, message.frame_limit);

@@ -12,22 +12,25 @@ export const PIECE_LIMIT = 64 * 1024;
  */
 export const PIECES_UNDER_WAY = 256 * 1024;
 
-// Bytes are acknowledged from this number on. So there is always room for a piece when all of them have arrived.
-const ACK_FROM = PIECES_UNDER_WAY / 2;
+/** The same over a comm, whose messages are few and take a longer way: more of them share one. */
+export const COMM_PIECES_UNDER_WAY = 1024 * 1024;
 
 /** Counts the pieces of one side of a connection. */
 export class Window {
+  /** The most bytes that can be under way, in each direction. */
+  limit = PIECES_UNDER_WAY;
   #underWay = 0;
   #unacknowledged = 0;
 
   /** Whether a piece can be sent now. If not, those under way must arrive first. */
   get isOpen(): boolean {
-    return this.#underWay + PIECE_LIMIT <= PIECES_UNDER_WAY;
+    return this.#underWay + PIECE_LIMIT <= this.limit;
   }
 
   /** The bytes to be acknowledged now; 0 for none yet. */
   get ackDue(): number {
-    return this.#unacknowledged >= ACK_FROM ? this.#unacknowledged : 0;
+    // From half of it on, so there is always room for a piece when all of them have arrived.
+    return this.#unacknowledged >= this.limit / 2 ? this.#unacknowledged : 0;
   }
 
   /** Count a message of this side. */
@@ -47,8 +50,8 @@ export class Window {
   receive(message: Message): void {
     if (message.type === 'piece') {
       this.#unacknowledged += message.data.length;
-      if (this.#unacknowledged > PIECES_UNDER_WAY) {
-        throw new ProtocolError(`more than ${String(PIECES_UNDER_WAY)} bytes of pieces are under way`);
+      if (this.#unacknowledged > this.limit) {
+        throw new ProtocolError(`more than ${String(this.limit)} bytes of pieces are under way`);
       }
     } else if (message.type === 'ack') {
       if (message.bytes > this.#underWay) {

@@ -11,9 +11,6 @@ import type { Frame } from '../protocol/frames.js';
 import { PIECE_LIMIT } from '../protocol/window.js';
 import type { StreamFetch } from './fetching.js';
 
-/** The bytes of a stream that the other side can send as pieces before its reader has taken any. */
-export const CREDIT_BYTES = 256 * 1024;
-
 // Shorter pieces are joined up to this number of bytes, as each takes memory besides its bytes.
 const SHORT = 4096;
 
@@ -76,6 +73,7 @@ export class Pieces {
 /** Receives a stream as pieces. */
 export class PieceFetch implements StreamFetch {
   readonly isKept = false;
+  readonly #most: number;
   readonly #giveCredit: (bytes: number) => void;
   #chunks: Uint8Array<ArrayBuffer>[] = [];
   #buffered = 0;
@@ -85,10 +83,12 @@ export class PieceFetch implements StreamFetch {
   #wake: (() => void) | undefined;
 
   /**
+   * @param most - The bytes that the server can send before any of them has been read.
    * @param giveCredit - Lets the server send so many more bytes.
    * @param signal - Ends it.
    */
-  constructor(giveCredit: (bytes: number) => void, signal: AbortSignal) {
+  constructor(most: number, giveCredit: (bytes: number) => void, signal: AbortSignal) {
+    this.#most = most;
     this.#giveCredit = giveCredit;
     signal.addEventListener('abort', () => {
       this.end();
@@ -97,8 +97,8 @@ export class PieceFetch implements StreamFetch {
 
   async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     // New credit is given when half of it has been used and read.
-    const used = CREDIT_BYTES - this.#credit - this.#buffered;
-    if (!this.#hasEnded && used >= CREDIT_BYTES / 2) {
+    const used = this.#most - this.#credit - this.#buffered;
+    if (!this.#hasEnded && used >= this.#most / 2) {
       this.#credit += used;
       this.#giveCredit(used);
     }

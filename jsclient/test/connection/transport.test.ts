@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connectFrom, type Client } from '../../src/connection/client.js';
 import type { Channel } from '../../src/channels/channel.js';
 import type { MetaGenerator } from '../../src/streams/reader.js';
-import { CREDIT_BYTES } from '../../src/streams/pieces.js';
+import { PIECES_UNDER_WAY } from '../../src/protocol/window.js';
 import { FakeEnvironment, FakeServer, openChannel } from '../fakes.js';
 
 const TICKET = 'AAAAAAAAAAAAAAAAAAAAAA';
@@ -43,7 +43,7 @@ describe('a client without HTTP', () => {
     const [call] = await server.settle();
     server.send({ type: 'result', id: (call as { id: number }).id, value: null, stream: { id: 1, ticket: TICKET } });
     const joined = ((await result) as MetaGenerator).join();
-    expect(await server.settle()).toStrictEqual([{ type: 'credit', stream: 1, bytes: CREDIT_BYTES }]);
+    expect(await server.settle()).toStrictEqual([{ type: 'credit', stream: 1, bytes: PIECES_UNDER_WAY }]);
     server.send({ type: 'piece', stream: 1, data: new Uint8Array(3) }, { type: 'end', stream: 1 });
     expect((await joined).length).toBe(3);
   });
@@ -53,7 +53,7 @@ describe('a client without HTTP', () => {
     call.catch(() => undefined);
     await vi.advanceTimersByTimeAsync(10);
     await server.settle();
-    server.send({ type: 'ticket', stream: 1, ticket: TICKET, credit: CREDIT_BYTES });
+    server.send({ type: 'ticket', stream: 1, ticket: TICKET, credit: PIECES_UNDER_WAY });
     await vi.advanceTimersByTimeAsync(10);
     expect((await server.settle()).map(({ type }) => type)).toContain('piece');
     expect(environment.exchanges).toStrictEqual([]);

@@ -6,7 +6,7 @@ import { Connection } from '../../src/protocol/connection.js';
 import { MAX_ATTACHMENTS } from '../../src/protocol/attachments.js';
 import { BATCH_LIMIT, decodeFrame, encodeFrame } from '../../src/protocol/frames.js';
 import { encodeMessage, type Message } from '../../src/protocol/messages.js';
-import { PIECE_LIMIT, PIECES_UNDER_WAY } from '../../src/protocol/window.js';
+import { COMM_PIECES_UNDER_WAY, PIECE_LIMIT, PIECES_UNDER_WAY } from '../../src/protocol/window.js';
 import { joinFrame } from '../join-frame.js';
 
 let page: Connection;
@@ -306,6 +306,15 @@ describe('pieces of streams', () => {
     expect(() => deliver(page, server)).toThrow(
       new ProtocolError('more than 262144 bytes of pieces are under way'),
     );
+  });
+
+  test('can be more under way over a comm', () => {
+    const overComm = new Connection('page');
+    overComm.send({ type: 'hello', client: 'x', door: 'comm', why: '' });
+    expect([page, overComm].map(({ piecesUnderWay }) => piecesUnderWay)).toStrictEqual([
+      PIECES_UNDER_WAY,
+      COMM_PIECES_UNDER_WAY,
+    ]);
   });
 
   test('have no room before the welcome and after the goodbye', () => {

@@ -6,7 +6,6 @@ import { ConnectionLostError, KernelError } from '../../src/errors.js';
 import type { Message } from '../../src/protocol/messages.js';
 import { PIECE_LIMIT, PIECES_UNDER_WAY } from '../../src/protocol/window.js';
 import { INLINE_TIME } from '../../src/streams/outgoing.js';
-import { CREDIT_BYTES } from '../../src/streams/pieces.js';
 import type { MetaGenerator } from '../../src/streams/reader.js';
 import { makeConnected, openChannel, type FakeServer, type Fixture } from '../fakes.js';
 import { Tap } from '../tap.js';
@@ -77,7 +76,7 @@ describe('a stream of the server', () => {
     expect(await sent()).toStrictEqual([]);
     const chunks = stream[Symbol.asyncIterator]();
     const first = chunks.next();
-    expect(await sent()).toStrictEqual([{ type: 'credit', stream: 1, bytes: CREDIT_BYTES }]);
+    expect(await sent()).toStrictEqual([{ type: 'credit', stream: 1, bytes: PIECES_UNDER_WAY }]);
     send('ab');
     expect(toText((await first).value as Uint8Array)).toBe('ab');
     const second = chunks.next();
@@ -117,7 +116,7 @@ describe('a stream of the server', () => {
     await chunks.next();
     expect(await sent()).toStrictEqual([]);
     await chunks.next();
-    expect(await sent()).toStrictEqual([{ type: 'credit', stream: 1, bytes: CREDIT_BYTES / 2 }]);
+    expect(await sent()).toStrictEqual([{ type: 'credit', stream: 1, bytes: PIECES_UNDER_WAY / 2 }]);
   });
 
   test('that is broken gives what has come, and then the error', async () => {
@@ -165,7 +164,7 @@ describe('a stream of the server', () => {
   test('may not come with more than its credit', async () => {
     void later((await receive())[Symbol.asyncIterator]().next());
     await settle();
-    for (let left = CREDIT_BYTES; left > 0; left -= PIECE_LIMIT) {
+    for (let left = PIECES_UNDER_WAY; left > 0; left -= PIECE_LIMIT) {
       server.send(PIECE);
     }
     expect(fixture.client.state).toBe('connected');

@@ -171,6 +171,6 @@ class Pieces:
             self._session.tell(Credit(stream.info.id, used))
 
     def _most_of(self, stream: IncomingStream) -> int:
-        """Return how many bytes of a stream may wait here and be under way: a piece where its quota has no more room."""
+        """Return how many bytes of a stream may wait here or be under way: a piece where its quota has no more room."""
         room = self._credit if stream.quota is None else stream.quota.room
         return max(PIECE_LIMIT, min(self._credit, stream.credit + stream.buffered + room))

@@ -78,13 +78,18 @@ def test_an_element_is_drawn_in_and_a_second_tab_can_be_moved_to(notebooks: Note
     assert notebook.complaints == []
 
 
-def test_the_page_is_heard_when_its_cell_is_run_again_and_while_its_output_is_collapsed(notebooks: Notebooks) -> None:
+def test_the_page_is_heard_when_the_cell_that_has_connected_it_is_run_again(notebooks: Notebooks) -> None:
     notebook = connect(notebooks, "await channel.call('add', 2, 3)")
 
     notebook.run(0)
 
     expect(notebook.output(0)).to_contain_text(CONNECTED)
     assert notebook.run(2) == "5"
+    assert notebook.complaints == []
+
+
+def test_a_collapsed_output_keeps_the_page_connected(notebooks: Notebooks) -> None:
+    notebook = connect(notebooks, "await channel.call('add', 2, 3)")
 
     notebook.page.evaluate("() => { jupyterapp.shell.currentWidget.content.widgets[0].outputHidden = true; }")
     expect(notebook.output(0)).to_have_count(0)

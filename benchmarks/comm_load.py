@@ -20,6 +20,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 import trio
+from ipykernel.ipkernel import IPythonKernel as Kernel
 
 import jchannel
 from benchmarks.surroundings import look
@@ -210,10 +211,11 @@ class Handler:
         return digest_of(await stream.join())
 
     @jchannel.background
-    async def look(self) -> dict[str, float]:
-        """Look at the process, from trio's thread."""
+    async def look(self) -> dict[str, dict[str, float] | int]:
+        """Look at the process, from trio's thread, and count the subshells that its pages have left in the kernel."""
         await trio.lowlevel.checkpoint()
-        return asdict(look())
+        thread: Any = getattr(Kernel.instance(), "shell_channel_thread", None)
+        return {"footprint": asdict(look()), "subshells": 0 if thread is None else len(thread.manager.list_subshell())}
 
 
 class Load:

@@ -29,6 +29,13 @@ from benchmarks.notebook import IDLE, NOTEBOOK, Notebook
 from benchmarks.surroundings import Footprint
 from tests.jupyter.server import JupyterServer
 
+#: A page behind another one keeps its timers: with them it says after some milliseconds that it cancels.
+FLAGS: Final = (
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+)
+
 #: How many things are under way at once.
 WORKERS: Final = 4
 
@@ -50,11 +57,26 @@ CELLS: Final = {
     "begin": "load = await comm_load.open_load(server, {seed})",
     "work": "load.work({workers})",
     "busy": "load.be_busy(1.5)",
-    "take over": "await server.move_to_newest_page()\nawait load.wait_page()",
+    "take over": "await server.move_to_newest_page(timeout=120)\nawait load.wait_page()",
     "wait": "await load.wait_page()",
     "look": "print(await load.look())",
     "end": "await load.end()\nprint(load.show())",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the kernel was like.
+
+    Attributes:
+        seconds: When, in seconds.
+        footprint: Its memory, tasks and descriptors.
+        subshells: Its subshells, which JupyterLab's pages may make for their comms: each has a thread and descriptors.
+    """
+
+    seconds: float
+    footprint: Footprint
+    subshells: int
 
 
 @dataclass
@@ -65,19 +87,19 @@ class Soak:
         done: How often each thing was done.
         faults: What was wrong, by kind.
         described: The first faults, in words.
-        looks: When the kernel was looked at, in seconds, and what it was like. The first and the last are without load.
+        looks: What the kernel was like. The first and the last are without load.
     """
 
     done: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     described: list[str] = field(default_factory=list)
-    looks: list[tuple[float, Footprint]] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
 
     def show(self) -> None:
         """Print it."""
         print(", ".join(f"{count:,} {what}" for what, count in self.done.most_common()))
-        for seconds, footprint in self.looks:
-            print(f"{seconds:7,.0f} s   {footprint}")
+        for look in self.looks:
+            print(f"{look.seconds:7,.0f} s   {look.footprint}, {look.subshells} subshells")
         print(f"faults: {dict(self.faults) or 'none'}")
         print("\n".join(self.described), flush=True)
 
@@ -129,8 +151,9 @@ class Pages:
 
     async def look(self) -> None:
         """Look at the kernel."""
-        footprint = Footprint(**await self.run("look"))
-        self._soak.looks.append((time.monotonic() - self._began, footprint))
+        found = await self.run("look")
+        look = Look(time.monotonic() - self._began, Footprint(**found["footprint"]), found["subshells"])
+        self._soak.looks.append(look)
 
     async def disturb(self, name: str) -> None:
         """Do one of `ACTS` to the pages, and wait until all is well again."""
@@ -193,7 +216,7 @@ async def run(
         rest: The seconds between two acts, on average.
     """
     dice = random.Random(seed)  # noqa: S311 (no secret: it can be repeated)
-    async with open_browser() as browser:
+    async with open_browser(*FLAGS) as browser:
         pages = Pages(browser, url, soak)
         await pages.begin()
         began = time.monotonic()

@@ -116,8 +116,8 @@ def make_doors(measured: Measured) -> str:
     groups = measured.groups
     table = [["in JupyterLab", "unit", *notebook.DOORS, "a widget's messages"]]
     for label, (unit, _) in notebook.MEASURED.items():
-        table.append([label, unit, *(shown(groups[door], (label, unit)) for door in notebook.DOORS), ""])
-    table[1][-1] = shown(groups[""], (notebook.WIDGET, "ms"))
+        table.append([label, unit, *(shown(groups.get(door, Figures()), (label, unit)) for door in notebook.DOORS), ""])
+    table[1][-1] = shown(groups.get("", Figures()), (notebook.WIDGET, "ms"))
     return f"{describe(measured)}\n\n{to_markdown(table)}"
 
 

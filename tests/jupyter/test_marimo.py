@@ -137,8 +137,13 @@ async def _(asyncio, jchannel, server):
 
     opening = server.open(CODE, timeout=None, handler=Handler())
     task = asyncio.create_task(use())
+    return said, task
+
+
+@app.cell
+def _(said):
     " | ".join(said)
-    return task,
+    return
 
 
 if __name__ == "__main__":

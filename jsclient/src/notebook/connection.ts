@@ -198,13 +198,13 @@ export class NotebookConnection extends EventTarget {
       if (found !== undefined && result === 'proven') {
         return this.#open(found, this.#explain(order, found), stored.token, stored.client);
       }
-      return this.#openComm(doors, stored.client, result === 'mute' ? MUTE : this.#gone);
+      return this.#openComm(config, doors, stored.client, result === 'mute' ? MUTE : this.#gone);
     }
     const [result, found] = await this.#find(doors, (desk) => desk.proveTicket(config.ticket));
     if (found === undefined) {
       const unheard = doors.length === 0 ? NO_ADDRESS : result === 'mute' ? MUTE : GONE;
       const words = config.door === 'comm' ? NO_COMM : unheard;
-      return this.#openComm(doors, stored?.client ?? null, result === 'mute' ? words : (config.gone ?? words));
+      return this.#openComm(config, doors, stored?.client ?? null, result === 'mute' ? words : (config.gone ?? words));
     }
     const desk = new Desk(found.url, this.server, this.#environment);
     let token = result === 'proven' ? await desk.claim(config.ticket) : null;
@@ -244,8 +244,12 @@ export class NotebookConnection extends EventTarget {
   }
 
   /** Connect over the comm, and return an empty string; without a comm, return why the page cannot connect. */
-  async #openComm(doors: readonly Base[], storedId: string | null, words: string): Promise<string> {
-    const { door: asked = null, betweenCells } = this.#config ?? {};
+  async #openComm(
+    { door: asked = null, betweenCells }: OutputConfig,
+    doors: readonly Base[],
+    storedId: string | null,
+    words: string,
+  ): Promise<string> {
     const comm = asked === null || asked === 'comm' ? this.#comm : undefined;
     if (comm === undefined) {
       return words;

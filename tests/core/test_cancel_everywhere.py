@@ -178,7 +178,7 @@ NOT_CANCELLED = {
     (
         "thread_pool.py",
         "ThreadPool._live",
-        "trio.to_thread.run_sync( self._work, worker, thread_name=_NAME, abandon_on_cancel=True, limiter=_NO_LIMITER )",
+        "trio.to_thread.run_sync(self._work, worker, thread_name=_NAME, abandon_on_cancel=True, limiter=_NO_LIMITER)",
     ): _POOL,
     ("thread_pool.py", "ThreadPool._expire", "trio.sleep_until(due)"): _POOL,
     ("threads.py", "_Signal.wait", "self._event.wait()"): _THREADS,

@@ -23,7 +23,7 @@ from jchannel._core.session import Session
 from jchannel._core.statistics import CallTally
 from jchannel._core.stream import TooManyStreamsError
 from jchannel._core.stream_registry import StreamRegistry
-from jchannel._core.thread_pool import NoThreadLeftError
+from jchannel._core.threads import NoThreadLeftError
 from jchannel._core.tree import CallNode
 from jchannel._guarded import is_a, log, name_of, text_of
 from jchannel._protocol.messages import Call, Echo, Error, Pipe, Result

@@ -14,7 +14,7 @@ import trio.testing
 
 from jchannel._bridge.mailbox import Work
 from jchannel._bridge.portal import Portal
-from jchannel._core.thread_watch import WATCH
+from jchannel._core.threads import WATCH
 from jchannel._guarded import repr_of
 from jchannel.testing.hold import TimeHold
 from jchannel.testing.rest import RestWatch

@@ -13,7 +13,7 @@ from typing import Final, TypeVar, TypeVarTuple
 import trio
 import trio.testing
 
-from jchannel._core.thread_watch import WATCH, ThreadWatch
+from jchannel._core.threads import WATCH, ThreadWatch
 
 __all__ = ["PATIENCE", "TimeHold", "hold_time"]
 

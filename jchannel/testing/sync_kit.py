@@ -12,7 +12,7 @@ from jchannel._bridge.call import wait_blocking
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.methods import ThreadMethods
 from jchannel._bridge.streams import ThreadStreams
-from jchannel._core.thread_watch import IS_WATCHED
+from jchannel._core.threads import IS_WATCHED
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.facade import ThreadPage
 from jchannel.testing.faults import check_seconds

@@ -43,7 +43,7 @@ _SHIELDED = "it is shielded: it cleans up. test_stopped_page shows that its time
 _ROOM = "there is always room here: test_far_side_limits has more than that"
 _SOCKETS = "it needs real sockets, which no clock may jump over: test_addresses and test_server use them"
 _SOCKET_READER = "it reads a socket, and here all is in memory: test_transport cancels there"
-_POOL = "it waits only for what worker threads do: test_thread_pool cancels there"
+_LINE = "it waits only where thousands of methods run in threads: test_threads cancels there"
 _THREADS = "it waits only for what worker threads do: test_sources cancels there"
 _PINGS = "it is for WebSockets that are pinged, and nobody does that here: test_transport"
 _STRANGERS = "no page and no peer comes to it, and its time is bounded: test_http_server and test_strangers"
@@ -162,25 +162,20 @@ NOT_CANCELLED = {
     (
         "threads.py",
         "TrioThreads.run_waiting",
-        "self._waiting.run(partial(function, *args), abandon_on_cancel=abandon_on_cancel)",
+        "self._run_waiting(function, *args, abandon_on_cancel=abandon_on_cancel)",
     ): _THREADS,
     (
         "threads.py",
         "TrioThreads.run_users",
-        "self._waiting.run(partial(function, *args), abandon_on_cancel=abandon_on_cancel)",
+        "self._run_waiting(function, *args, abandon_on_cancel=abandon_on_cancel)",
     ): _THREADS,
-    ("thread_pool.py", "ThreadPool.run", "trio.lowlevel.checkpoint_if_cancelled()"): _POOL,
     (
-        "thread_pool.py",
-        "ThreadPool.run",
-        "trio.lowlevel.wait_task_rescheduled(partial(self._give_up, job, abandon_on_cancel))",
-    ): _POOL,
-    (
-        "thread_pool.py",
-        "ThreadPool._live",
-        "trio.to_thread.run_sync(self._work, worker, thread_name=_NAME, abandon_on_cancel=True, limiter=_NO_LIMITER)",
-    ): _POOL,
-    ("thread_pool.py", "ThreadPool._expire", "trio.sleep_until(due)"): _POOL,
+        "threads.py",
+        "TrioThreads._run_waiting",
+        "trio.to_thread.run_sync(function, *args, abandon_on_cancel=abandon_on_cancel, limiter=limiter)",
+    ): _THREADS,
+    ("threads.py", "WaitingLimiter.acquire_on_behalf_of", "self._wait_turn(turn)"): _LINE,
+    ("threads.py", "WaitingLimiter._wait_turn", "turn.wait()"): _LINE,
     ("threads.py", "_Signal.wait", "self._event.wait()"): _THREADS,
     (
         "outbox.py",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextvars
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -89,6 +90,23 @@ class NoThreadLeftError(StateError):
     """As many threads wait as may."""
 
 
+class _Turn:
+    """A place in the line for threads.
+
+    Attributes:
+        since: From when on its time counts.
+        come: Set when it has got its thread.
+        scope: Where it is waited for. Only the first in line has a deadline: no other is over before.
+    """
+
+    __slots__ = ("come", "scope", "since")
+
+    def __init__(self) -> None:
+        self.since: float = trio.current_time()
+        self.come = trio.Event()
+        self.scope = trio.CancelScope()
+
+
 class WaitingLimiter:
     """What ``trio.to_thread`` asks for a thread for a function that may wait for ever.
 
@@ -106,7 +124,8 @@ class WaitingLimiter:
         self._holders: set[object] = set()
         #: Those of the holders that are not known to wait.
         self._busy: set[object] = set()
-        self._line: dict[object, trio.Event] = {}
+        #: Ordered by a list of its own: the first of a ``dict`` is looked for behind all that have left.
+        self._line: OrderedDict[object, _Turn] = OrderedDict()
         self._moved = -math.inf
         self._is_looking = False
 
@@ -134,15 +153,16 @@ class WaitingLimiter:
         if not self._line and self._has_free:
             self._lend(borrower)
             return
-        turn = self._line[borrower] = trio.Event()
+        turn = self._line[borrower] = _Turn()
         try:
-            self._look_soon()
+            self._watch_line()
             await self._wait_turn(turn)
         except BaseException:
-            if turn.is_set():  # It was cancelled in the moment in which it got its thread.
+            if turn.come.is_set():  # It was cancelled in the moment in which it got its thread.
                 self.release_on_behalf_of(borrower)
             else:
                 del self._line[borrower]
+                self._watch_line()
             raise
 
     def release_on_behalf_of(self, borrower: object) -> None:
@@ -150,22 +170,26 @@ class WaitingLimiter:
         self._holders.discard(borrower)
         self._busy.discard(borrower)
         self._move_line()
-        self._look_soon()
 
-    async def _wait_turn(self, turn: trio.Event) -> None:
-        began, seconds = trio.current_time(), self._limits.thread_seconds
-        while not turn.is_set():
-            due = max(began, self._moved) + seconds
-            if due <= trio.current_time():
+    async def _wait_turn(self, turn: _Turn) -> None:
+        while not turn.come.is_set():
+            with turn.scope:
+                await turn.come.wait()
+            if not turn.come.is_set():
                 self._look_soon()
-                if self._is_looking:  # It may have another one in a moment, whatever the clock says.
-                    began = trio.current_time()
-                    continue
-                text = f"{self._explain()}, and none has come free for {seconds:g} s (Limits.thread_seconds)"
-                raise NoThreadLeftError(f"{text}: {_WHAT_WAITS}")
-            # The line moves for many at once: each looks when its time would be over whether it has moved meanwhile.
-            with trio.CancelScope(deadline=due):
-                await turn.wait()
+                if not self._is_looking:
+                    seconds = f"{self._limits.thread_seconds:g} s (Limits.thread_seconds)"
+                    raise NoThreadLeftError(f"{self._explain()}, and none has come free for {seconds}: {_WHAT_WAITS}")
+                # It may have another one in a moment, whatever the clock says.
+                turn.since, turn.scope = trio.current_time(), trio.CancelScope()
+                self._watch_line()
+
+    def _watch_line(self) -> None:
+        """See to it that the line moves, or that the first in it fails in time."""
+        if self._line:
+            first = next(iter(self._line.values()))
+            first.scope.deadline = max(first.since, self._moved) + self._limits.thread_seconds
+            self._look_soon()
 
     @property
     def _has_free(self) -> bool:
@@ -178,9 +202,10 @@ class WaitingLimiter:
     def _move_line(self) -> None:
         self._moved = trio.current_time()
         while self._line and self._has_free:
-            first = next(iter(self._line))
+            first, turn = self._line.popitem(last=False)
             self._lend(first)
-            self._line.pop(first).set()
+            turn.come.set()
+        self._watch_line()
 
     def _look_soon(self) -> None:
         """Look soon which threads wait, if somebody stands in line and could have another one."""
@@ -206,7 +231,6 @@ class WaitingLimiter:
         self._end_look(end_watch)
         self._busy -= earlier
         self._move_line()
-        self._look_soon()
 
     def _end_look(self, end_watch: Callable[[], None] | None) -> None:
         self._is_looking = False

@@ -66,7 +66,7 @@ NOT_CANCELLED = {
     ("room.py", "Room.wait", "self._answers.park()"): _ROOM,
     ("room.py", "Room.wait_to_receive", "self._reader.park()"): _ROOM,
     ("session.py", "Session._read", "self.room.wait_to_receive()"): _ROOM,
-    ("quota.py", "StreamQuota.wait", "self._changed.park()"): _ROOM,
+    ("stream.py", "StreamQuota.wait", "self._changed.park()"): _ROOM,
     ("outgoing.py", "OutgoingStream._read_source", "self._buffer.wait_changed()"): _ROOM,
     ("dispatcher.py", "Dispatcher._run_next", "invocation.session.room.wait()"): _ROOM,
     ("session.py", "Session._write_frames", "trio.lowlevel.checkpoint()"): _ROOM,
@@ -175,7 +175,7 @@ NOT_CANCELLED = {
         "trio.to_thread.run_sync(function, *args, abandon_on_cancel=abandon_on_cancel, limiter=limiter)",
     ): _THREADS,
     ("threads.py", "WaitingLimiter.acquire_on_behalf_of", "self._wait_turn(turn)"): _LINE,
-    ("threads.py", "WaitingLimiter._wait_turn", "turn.wait()"): _LINE,
+    ("threads.py", "WaitingLimiter._wait_turn", "turn.come.wait()"): _LINE,
     ("threads.py", "_Signal.wait", "self._event.wait()"): _THREADS,
     (
         "outbox.py",

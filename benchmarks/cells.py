@@ -48,12 +48,12 @@ class Handler:
 
     Attributes:
         arrived: When each number arrived.
-        timed: The milliseconds that the page has measured.
+        timed: The milliseconds that the page has measured; empty as long as it has not.
     """
 
     def __init__(self) -> None:
         self.arrived: dict[int, float] = {}
-        self.timed: list[float] | None = None
+        self.timed: list[float] = []
 
     @jchannel.background
     def answer(self, number: int) -> int:
@@ -130,9 +130,9 @@ class Cells:
 
     def answer(self, be_busy: Callable[[], None]) -> float:
         """Answer the page in a busy cell."""
-        self._handler.timed = None
+        self._handler.timed = []
         self._channel.call("timeAnswers", self._repetitions, timeout=60)
-        while self._handler.timed is None:
+        while not self._handler.timed:
             be_busy()
         return statistics.median(self._handler.timed)
 

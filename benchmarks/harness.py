@@ -164,10 +164,11 @@ async def open_browser(*flags: str) -> AsyncIterator[Browser]:
         async with trio.open_nursery() as nursery:
             run = partial(trio.run_process, command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
             process: trio.Process = await nursery.start(run)
-            url = await wait_debugger(Path(profile) / "DevToolsActivePort")
-            opening = trio_websocket.open_websocket_url(url, max_message_size=2**26, disconnect_timeout=1)
-            async with opening as socket:
-                browser = Browser(socket)
+            port, path = await wait_debugger(Path(profile) / "DevToolsActivePort")
+            # trio-websocket leaves the stream open when the far side has gone without a goodbye, as a browser does.
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                connect = trio_websocket.wrap_client_stream
+                browser = Browser(await connect(nursery, stream, f"127.0.0.1:{port}", path, max_message_size=2**26))
                 try:
                     yield browser
                 finally:
@@ -179,13 +180,13 @@ async def open_browser(*flags: str) -> AsyncIterator[Browser]:
             nursery.cancel_scope.cancel()
 
 
-async def wait_debugger(file: Path) -> str:
-    """Wait until Chromium has written where its debugging protocol is, and return that."""
+async def wait_debugger(file: Path) -> tuple[int, str]:
+    """Wait until Chromium has written where its debugging protocol is, and return the port and the path."""
     with trio.fail_after(60):
         while True:
             with suppress(OSError, ValueError):
                 port, path = (await trio.Path(file).read_text(encoding="utf-8")).split()
-                return f"ws://127.0.0.1:{port}{path}"
+                return int(port), path
             await trio.sleep(0.01)
 
 

@@ -237,7 +237,7 @@ def test_the_page_connects_again_after_a_reload_and_after_its_kernel_was_restart
     page: Page, outcomes: Outcomes
 ) -> None:
     check(page)
-    printed = page.get_by_text("outcomes: ").text_content()
+    printed = page.locator("pre", has_text="outcomes: ").text_content()
     assert printed is not None
     note_checks(HOST, printed[printed.index("{") : printed.rindex("}") + 1], outcomes)
     former = page.locator(".jchannel-panel").get_attribute("data-jchannel-panel")

@@ -6,7 +6,8 @@ under way is bounded by acknowledgements, and how often a message leaves by a pa
 the other, are a sequence of bytes that is cut into messages; several frames that wait leave in one.
 
 Some hosts hand over a page's messages in another order than they were sent in. There the kernel's side keeps those that
-came too early until what is missing has come; a message that stays missing is a lost one, for the link to notice.
+came too early, a close too, until what is missing has come; a message that stays missing is a lost one, for the link
+to notice.
 
 A ``CommConnection`` is one side. It does no I/O, and is told the time.
 """
@@ -350,8 +351,8 @@ class CommConnection:
         return self._last if self._unread <= COMM_UNREAD_BYTES else self._told
 
     def _receive(self, message: CommMessage) -> None:
-        if message.type == "close":  # It counts wherever it stands: who closes may not know what has come.
-            self.end(message.reason or "it was closed on the far side")
+        if message.type == "close" and not (self._reorders and message.number > self._last + 1):
+            self._take_close(message)  # It counts wherever it stands: who closes may not know what has come.
             return
         # Where messages come out of order, an older acknowledgement may come last.
         least = 0 if self._reorders else self._acknowledged
@@ -373,6 +374,9 @@ class CommConnection:
 
     def _take(self, message: CommMessage) -> None:
         """Take the message that follows the last one."""
+        if message.type == "close":
+            self._take_close(message)
+            return
         expected = "data" if self._last else ("opened" if self._opens else "open")
         if message.type != expected:
             raise ProtocolError(f"a message of its comm of type {message.type!r} came in the place of {expected!r}")
@@ -383,6 +387,9 @@ class CommConnection:
             self._greets = not self._opens
             if self.state is CommState.OPENING:
                 self._move(CommState.OPEN)
+
+    def _take_close(self, message: CommMessage) -> None:
+        self.end(message.reason or "it was closed on the far side")
 
     def _take_data(self, data: bytes) -> None:
         self.received += len(data)

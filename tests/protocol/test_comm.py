@@ -148,6 +148,23 @@ def test_an_acknowledgement_that_comes_late_takes_nothing_back(unordered: CommCo
         unordered.receive(frame_message(4, acknowledged=5))
 
 
+def test_a_close_that_overtakes_messages_waits_for_them(unordered: CommConnection) -> None:
+    unordered.receive(CommMessage("c1", "close", 4, 1, reason="the page is left"))
+    unordered.receive(frame_message(3))
+    assert unordered.state is CommState.OPEN
+
+    unordered.receive(frame_message(2))
+
+    assert unordered.why_ended == "the page is left"
+    assert take(unordered) == ["02", "03"]
+
+
+def test_a_close_without_a_number_waits_for_nothing(unordered: CommConnection) -> None:
+    unordered.receive(frame_message(3))
+    unordered.receive(CommMessage("c1", "close", 0, 0, reason="a message was lost"))
+    assert unordered.why_ended == "a message was lost"
+
+
 @pytest.mark.parametrize("number", [1, 2, 4])
 def test_a_message_that_comes_twice_ends_the_connection(unordered: CommConnection, number: int) -> None:
     unordered.receive(frame_message(2))

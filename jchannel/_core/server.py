@@ -91,6 +91,7 @@ class Server:
         limits: As above.
         tracebacks: As above.
         conversion: As above.
+        heartbeat: As above.
         deadlines: Expires the requests of all channels.
         streams: The streams of all channels.
         tally: Counts what the requests and streams of all channels come to.
@@ -127,7 +128,7 @@ class Server:
         self.deadlines: Deadlines = Deadlines()
         self.streams: StreamRegistry = StreamRegistry(self.limits)
         self.tally: ChannelTally = ChannelTally()
-        self._heartbeat = _check_heartbeat(heartbeat)
+        self.heartbeat: float = _check_heartbeat(heartbeat)
         self._host = host
         self._port = port
         self._listeners = None if listeners is None else _check_listeners(listeners)
@@ -467,7 +468,7 @@ class Server:
             return
         limits = self.limits
         welcome = Welcome(
-            self._heartbeat,
+            self.heartbeat,
             limits.frame_bytes,
             limits.cancel_seconds,
             tuple(self._channels),
@@ -492,7 +493,7 @@ class Server:
             far_side="the page",
             remote_error=FrontendError,
             streams=self.streams,
-            heartbeat=self._heartbeat,
+            heartbeat=self.heartbeat,
             tally=self._socket_tally,
         )
         session.client = hello.client

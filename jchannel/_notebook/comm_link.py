@@ -6,7 +6,6 @@ All of it runs in trio's thread. What hands messages over, and what sends them, 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -37,15 +36,17 @@ Post = Callable[[dict[str, Any], list[bytes]], None]
 #: The most pages, or attempts of pages, that are connected over a comm at once.
 MAX_LINKS: Final = 16
 
+#: How long it takes until the next look whether a cell keeps pages from being heard, in seconds.
+_LOOK_SECONDS: Final = 1
+
+#: How many such looks there are in the time between two beats, at least: silence is counted in beats on both sides.
+_LOOKS_A_BEAT: Final = 2
+
 #: The most panels that are asked for at once.
 _MAX_NAMES: Final = 100
 
 #: The most characters of the name of a question, which its answer repeats.
 _MAX_ASKED: Final = 64
-
-
-def _hears_always() -> bool:
-    return False
 
 
 class CommLink(Link):
@@ -54,13 +55,11 @@ class CommLink(Link):
     Args:
         connection: Its protocol.
         post: Sends a message.
-        is_deaf: Returns whether what the page sends is not handed over now, as a cell runs.
     """
 
-    def __init__(self, connection: CommConnection, post: Post, is_deaf: Callable[[], bool] = _hears_always) -> None:
+    def __init__(self, connection: CommConnection, post: Post) -> None:
         self._connection = connection
         self._post = post
-        self._is_deaf = is_deaf
         self._deaf_looks = 0
         self._changed = trio.lowlevel.ParkingLot()
         self._late = trio.Event()
@@ -70,13 +69,9 @@ class CommLink(Link):
         """The number of bytes that have come in, and of messages that the page has acknowledged.
 
         Messages leave for a page that is gone as for any other: what has left says nothing. Nor does silence while
-        nothing is handed over: then it changes with each look, and is another one at the next, too.
+        nothing is handed over: then it changes, too, with each look of ``watch``.
         """
-        is_deaf = self._is_deaf()
-        self._deaf_looks += is_deaf
-        moved = self._connection.received + self._connection.acknowledged + self._deaf_looks
-        self._deaf_looks += is_deaf
-        return moved
+        return self._connection.received + self._connection.acknowledged + self._deaf_looks
 
     async def send(self, frame: str | bytes) -> None:
         """Send a frame. It waits while more than a message's bytes wait to leave."""
@@ -128,17 +123,30 @@ class CommLink(Link):
         self._late.set()
         self._changed.unpark_all()
 
-    async def watch_gaps(self) -> None:
-        """Break the connection off when a message of the page's stays missing, until cancelled."""
+    async def watch(self, is_deaf: Callable[[], bool], period: float) -> None:
+        """Look again and again whether what the page sends is handed over, until cancelled.
+
+        While it is, the time counts for which a message of the page's has been missing; the connection is broken off
+        when that is too long.
+
+        Args:
+            is_deaf: Returns whether nothing is handed over now, as a cell runs.
+            period: The seconds between two looks.
+        """
         connection = self._connection
+        missing: int | None = None
+        heard = 0.0
         while True:
-            missing = connection.missing
-            with trio.move_on_after(math.inf if missing is None else COMM_GAP_SECONDS) as scope:
-                while connection.missing == missing:
-                    await self._changed.park()
-            if scope.cancelled_caught and not self._is_deaf():
-                why = f"message {missing} of its comm has not come within {COMM_GAP_SECONDS} s, and later ones have"
-                self.break_off(why)
+            await trio.sleep(period)
+            if connection.missing != missing:
+                missing, heard = connection.missing, 0.0
+            if is_deaf():
+                self._deaf_looks += 1
+            elif missing is not None:
+                heard += period
+                if heard > COMM_GAP_SECONDS:
+                    why = f"message {missing} of its comm has not come within {COMM_GAP_SECONDS} s, and later ones have"
+                    self.break_off(why)
 
     async def run(self) -> None:
         """Send what had to wait for its time, until cancelled."""
@@ -172,8 +180,8 @@ class CommDesk:
         server: The server.
         desk: Its desk for notebooks, whose answers need no proof and no key here: the comm is the kernel's.
         make_config: Returns what an output of now would say.
-        is_deaf: As that of ``CommLink``, where messages are handed over between cells only and in any order; ``None``
-            where they come at once and in order.
+        is_deaf: Returns whether what pages send is not handed over now, as a cell runs, where that is so between cells
+            only, and in any order; ``None`` where it comes at once and in order.
     """
 
     def __init__(
@@ -255,7 +263,7 @@ class CommDesk:
         connection = CommConnection(
             message.connection, opens=False, frame_limit=limit, pace=self._pace, reorders=reorders
         )
-        link = self._links[message.connection] = CommLink(connection, post, self._is_deaf or _hears_always)
+        link = self._links[message.connection] = CommLink(connection, post)
         link.handle(message)
         self._server.start_soon(self._serve, message.connection, link)
 
@@ -264,7 +272,8 @@ class CommDesk:
             async with open_flat_nursery() as nursery:
                 nursery.start_soon(link.run)
                 if self._is_deaf is not None:
-                    nursery.start_soon(link.watch_gaps)
+                    period = min(_LOOK_SECONDS, self._server.heartbeat / _LOOKS_A_BEAT)
+                    nursery.start_soon(link.watch, self._is_deaf, period)
                 await self._server.serve_link(link)
                 nursery.cancel_scope.cancel()
         except ClosedError as error:

@@ -62,8 +62,8 @@ COMM_UNREAD_BYTES: Final = 4 * 2**20
 #: The bytes that each of these frames counts beside its own: a small one takes that much memory, and an empty one, too.
 COMM_FRAME_COST: Final = 100
 
-#: How long a message may be missing, in seconds, where they come out of order, while others that were sent after it are
-#: there. What is kept meanwhile is less than ``COMM_WINDOW`` messages.
+#: How long a message may be missing, in seconds in which the far side is heard, where they come out of order, while
+#: others that were sent after it are there. What is kept meanwhile is less than ``COMM_WINDOW`` messages.
 COMM_GAP_SECONDS: Final = 10
 
 #: The most characters of a connection's name.
@@ -288,10 +288,15 @@ class CommConnection:
         """Return in how many seconds a message may leave; ``None`` if not before something else happens."""
         return None if self._next_type() is None else self._pace.wait(now)
 
+    @property
+    def _has_room(self) -> bool:
+        """Whether fewer messages are under way than may be."""
+        return self._sent - self._acknowledged < COMM_WINDOW
+
     def _next_type(self) -> str | None:
         if self.state is CommState.ENDED:
             return None
-        if self._sent - self._acknowledged < COMM_WINDOW:
+        if self._has_room:
             if self._greets:
                 return "open" if self._opens else "opened"
             if self._unsent and self.state is not CommState.OPENING:

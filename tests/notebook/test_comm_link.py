@@ -239,22 +239,23 @@ class Host:
         return self.runs_cell
 
 
+@pytest.mark.parametrize("heartbeat", [10, 0.5])
 async def test_a_page_lives_while_a_cell_runs_that_keeps_it_from_being_heard(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, heartbeat: float
 ) -> None:
     host = Host()
-    async with open_comm(host.is_deaf, heartbeat=10) as (comm, server):
+    async with open_comm(host.is_deaf, heartbeat=heartbeat) as (comm, server):
         page = Page(comm)
         page.open()
         await page.next()
         comm.pages.clear()
         host.runs_cell = True
 
-        await trio.sleep(100)
+        await trio.sleep(10 * heartbeat)
         assert server.statistics().page_connected
 
         host.runs_cell = False
-        await trio.sleep(3 * 10)
+        await trio.sleep(3 * heartbeat)
         assert not server.statistics().page_connected
 
 
@@ -273,7 +274,7 @@ async def test_a_message_that_stays_missing_ends_the_connection_but_not_while_a_
         assert server.statistics().page_connected
 
         host.runs_cell = False
-        await trio.sleep(COMM_GAP_SECONDS)
+        await trio.sleep(COMM_GAP_SECONDS + 2)
 
         assert not server.statistics().page_connected
         words = "message 3 of its comm has not come within 10 s, and later ones have"
@@ -467,15 +468,16 @@ async def test_the_connections_of_one_comm_share_its_pace(autojump_clock: trio.t
 
 
 @asynccontextmanager
-async def open_link(*, reorders: bool = False) -> AsyncIterator[tuple[CommLink, list[dict[str, Any]]]]:
+async def open_link(host: Host | None = None) -> AsyncIterator[tuple[CommLink, list[dict[str, Any]]]]:
     """A link that a page has opened, and what it has posted."""
     posted: list[dict[str, Any]] = []
-    connection = CommConnection("c1", opens=False, frame_limit=2**26, reorders=reorders)
+    connection = CommConnection("c1", opens=False, frame_limit=2**26, reorders=host is not None)
     link = CommLink(connection, lambda content, _: posted.append(content))
     link.handle(CommMessage("c1", "open", 1, 0))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(link.run)
-        nursery.start_soon(link.watch_gaps)
+        if host is not None:
+            nursery.start_soon(link.watch, host.is_deaf, 1)
         yield link, posted
         nursery.cancel_scope.cancel()
 
@@ -567,7 +569,7 @@ async def test_closing_that_is_cancelled_closes_without_a_word(autojump_clock: t
 async def test_frames_that_come_out_of_order_are_received_in_order_and_a_gap_that_closes_ends_nothing(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with open_link(reorders=True) as (link, _):
+    async with open_link(Host()) as (link, _):
         for numbers in ((4, 3), (2, 6), (5,)):
             for number in numbers:
                 link.handle(CommMessage("c1", "data", number, 1, b"\0\1\0\0\0" + bytes([64 + number])))
@@ -578,17 +580,34 @@ async def test_frames_that_come_out_of_order_are_received_in_order_and_a_gap_tha
         assert await link.receive() == "G"
 
 
-async def test_while_nothing_is_handed_over_silence_says_nothing() -> None:
-    is_deaf = True
-    link = CommLink(CommConnection("c1", opens=False, frame_limit=100), lambda *_: None, lambda: is_deaf)
-    before, during = link.moved, link.moved
-    assert during != before
-    is_deaf = False
-    after = link.moved
-    assert after != during
-    assert link.moved == after
-    is_deaf = True
-    assert link.moved != after
+async def test_only_the_seconds_count_for_a_missing_message_in_which_the_page_was_heard(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    host = Host()
+    async with open_link(host) as (link, posted):
+        link.handle(CommMessage("c1", "data", 3, 1, b""))
+        await trio.sleep(1.5)
+        for _ in range(COMM_GAP_SECONDS - 1):
+            host.runs_cell = True  # It ends just before the message has been missing for the time that is allowed.
+            await trio.sleep(COMM_GAP_SECONDS)
+            host.runs_cell = False
+            await trio.sleep(1)
+            assert "close" not in types(posted)
+        await trio.sleep(1)
+        assert types(posted)[-1] == "close"
+
+
+async def test_while_nothing_is_handed_over_silence_says_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    host = Host()
+    async with open_link(host) as (link, _):
+        before = link.moved
+        assert link.moved == before
+        host.runs_cell = True
+        await trio.sleep(1.5)
+        during = link.moved
+        host.runs_cell = False
+        await trio.sleep(1)
+        assert before != during == link.moved
 
 
 async def test_frames_are_received_in_order_and_acknowledged_when_they_are_read() -> None:

@@ -126,8 +126,8 @@ class CommLink(Link):
     async def watch(self, is_deaf: Callable[[], bool], period: float) -> None:
         """Look again and again whether what the page sends is handed over, until cancelled.
 
-        While it is, the time counts for which a message of the page's has been missing; the connection is broken off
-        when that is too long.
+        While it is not, the page is shown that this side lives. While it is, the time counts for which a message of the
+        page's has been missing; the connection is broken off when that is too long.
 
         Args:
             is_deaf: Returns whether nothing is handed over now, as a cell runs.
@@ -142,6 +142,8 @@ class CommLink(Link):
                 missing, heard = connection.missing, 0.0
             if is_deaf():
                 self._deaf_looks += 1
+                if (sign := connection.make_sign(trio.current_time())) is not None:
+                    self._say(sign)
             elif missing is not None:
                 heard += period
                 if heard > COMM_GAP_SECONDS:

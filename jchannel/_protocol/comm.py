@@ -284,6 +284,21 @@ class CommConnection:
         self._told = self._readable
         return CommMessage(self.name, kind, number, self._told, data, reason)
 
+    def make_sign(self, now: float) -> CommMessage | None:
+        """Return an ``ack`` that shows the far side that this one lives; ``None`` where messages can still leave.
+
+        It is for a time in which nothing of the far side's is received: then the window closes, for a beat as for
+        anything else.
+
+        Args:
+            now: The time, in seconds.
+        """
+        if self.state is CommState.ENDED or self._has_room or self._pace.wait(now) > 0:
+            return None
+        self._pace.take()
+        self._told = self._readable
+        return CommMessage(self.name, "ack", 0, self._told)
+
     def wait(self, now: float) -> float | None:
         """Return in how many seconds a message may leave; ``None`` if not before something else happens."""
         return None if self._next_type() is None else self._pace.wait(now)

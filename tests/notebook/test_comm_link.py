@@ -610,6 +610,20 @@ async def test_while_nothing_is_handed_over_silence_says_nothing(autojump_clock:
         assert before != during == link.moved
 
 
+async def test_the_page_is_shown_that_this_side_lives_while_nothing_may_leave_as_a_cell_runs(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    host = Host()
+    async with open_link(host) as (link, posted):
+        for _ in range(COMM_WINDOW):
+            await link.send("x")
+        await trio.sleep(1.5)
+        assert len(posted) == COMM_WINDOW
+        host.runs_cell = True
+        await trio.sleep(3)
+        assert types(posted[COMM_WINDOW:]) == ["ack"] * 3
+
+
 async def test_frames_are_received_in_order_and_acknowledged_when_they_are_read() -> None:
     async with open_link() as (link, posted):
         for number in range(2, 11):

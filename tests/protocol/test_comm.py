@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from jchannel._protocol.comm import (
+    COMM_BURST,
     COMM_WINDOW,
     CommConnection,
     CommMessage,
@@ -96,6 +97,33 @@ def test_a_content_that_has_no_fields_is_no_message() -> None:
 def test_a_front_end_may_hand_over_a_buffer_as_base64() -> None:
     content = {"connection": "c1", "type": "data", "number": 2, "acknowledged": 1}
     assert decode_comm_message(content, [base64.b64encode(b"bytes").decode()]).data == b"bytes"
+
+
+def test_a_sign_of_life_leaves_where_nothing_else_may() -> None:
+    connection = CommConnection("c1", opens=False, frame_limit=100)
+    connection.receive(CommMessage("c1", "open", 1, 0))
+    signs = []
+    for _ in range(COMM_WINDOW):
+        signs.append(connection.make_sign(0))
+        connection.send("x")
+        connection.next_message(0)
+    connection.send("x")
+    assert connection.next_message(0) is None
+
+    assert [*signs, connection.make_sign(0)] == [None] * COMM_WINDOW + [CommMessage("c1", "ack", 0, 1)]
+
+
+def test_signs_of_life_keep_to_the_pace_and_end_with_the_connection() -> None:
+    connection = CommConnection("c1", opens=False, frame_limit=100)
+    connection.receive(CommMessage("c1", "open", 1, 0))
+    for _ in range(COMM_WINDOW):
+        connection.send("x")
+        connection.next_message(0)
+    signs = [connection.make_sign(0) for _ in range(COMM_BURST - COMM_WINDOW + 1)]
+    assert [sign is None for sign in signs] == [False] * (COMM_BURST - COMM_WINDOW) + [True]
+    assert connection.make_sign(1) is not None
+    connection.end("it is over")
+    assert connection.make_sign(1) is None
 
 
 # Where messages come out of order: on the kernel's side only, so that the client's suite has nothing of it.

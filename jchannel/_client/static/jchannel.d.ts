@@ -164,6 +164,8 @@ interface SocketLike {
     readonly readyState: number;
     /** The bytes that were sent and have not left yet. While there are many, calls and streams wait. */
     readonly bufferedAmount: number;
+    /** Set by the client: to be called if the server has shown that it lives by something else than a message. */
+    onSign?: () => void;
     /** Send a message. Bytes may be a part of their buffer. */
     send(data: string | Uint8Array<ArrayBuffer>): void;
     /** Close it. What was sent before still leaves. */

@@ -11,6 +11,8 @@ const OPEN = 1;
 export interface FrameSocketEvents {
   readonly onOpen: () => void;
   readonly onFrame: (frame: string | ArrayBuffer) => void;
+  /** Called also after `close`. */
+  readonly onSign: () => void;
   readonly onClose: () => void;
 }
 
@@ -23,6 +25,7 @@ export class FrameSocket {
   constructor(url: string, token: string | undefined, events: FrameSocketEvents, environment: Environment) {
     this.#socket = environment.openSocket(url, token === undefined ? [VERSION] : [VERSION, `jchannel.token.${token}`]);
     this.#socket.binaryType = 'arraybuffer';
+    this.#socket.onSign = events.onSign;
     this.#socket.addEventListener('open', () => {
       if (!this.#isClosed) {
         events.onOpen();

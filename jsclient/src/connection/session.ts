@@ -104,6 +104,9 @@ export class Session {
       onFrame: (frame: string | ArrayBuffer) => {
         this.#receive(frame);
       },
+      onSign: () => {
+        this.#watchdog?.reset();
+      },
       onClose: () => {
         this.#end(null);
       },

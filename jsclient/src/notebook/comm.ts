@@ -113,6 +113,7 @@ type Listener = (event: { readonly data: unknown }) => void;
 class CommSocket implements SocketLike {
   binaryType = '';
   readyState = 0;
+  onSign?: () => void;
   readonly #model: Model;
   readonly #environment: Environment;
   readonly #connection: CommConnection;
@@ -158,6 +159,8 @@ class CommSocket implements SocketLike {
     }
     try {
       this.#connection.receive(decodeCommMessage(content, buffers.map(toBytes)));
+      // While a cell runs, the kernel may not be able to send more than an `ack`.
+      this.onSign?.();
     } catch (error) {
       this.#say({
         content: {

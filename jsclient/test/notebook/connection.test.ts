@@ -600,6 +600,20 @@ describe('a page with a widget', () => {
     connection.client?.close();
   });
 
+  test('stays connected while its kernel, as a cell runs, can send acknowledgements only', async () => {
+    addWidget({ door: 'comm' });
+    await hello();
+    new FakeServer(model.socket).welcome([], { beat: 10 });
+    for (let beats = 0; beats < 5; beats++) {
+      await vi.advanceTimersByTimeAsync(20_000);
+      model.deliver(model.socket.wire.makeAck().content);
+    }
+    expect(connection.state).toBe('connected');
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(connection.state).toBe('waiting');
+    connection.client?.close();
+  });
+
   test('says so if it knows no address', async () => {
     begin('https://elsewhere.example');
     page.labConfig = null;

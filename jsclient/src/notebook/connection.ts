@@ -270,7 +270,10 @@ export class NotebookConnection extends EventTarget {
     client.addEventListener('statechange', () => {
       isMute &&= client.state !== 'connected';
     });
-    return this.#use(client, '', (text) => (isMute && text === GONE && !comm.isDead ? MUTE : text));
+    return this.#use(client, '', (text) => {
+      const gone = isMute && !comm.isDead ? MUTE : this.#gone;
+      return text === GONE ? gone : text;
+    });
   }
 
   async #hold(storedId: string | null): Promise<string> {

@@ -675,6 +675,15 @@ describe('a page with a widget', () => {
     expect(connection.words).toContain('not running any more');
   });
 
+  test('says that the kernel is gone in the words of its front end', async () => {
+    const output = addWidget({ door: 'comm', gone: 'gone, as marimo says it.' });
+    await hello();
+    model.error = new Error('Cannot send');
+    model.fire('comm_live_update', undefined);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(output.textContent).toBe('● jchannel: gone, as marimo says it.');
+  });
+
   test('says so when its comm has lost its kernel before, and holds no name then', async () => {
     const comm = new Comm(model, environment);
     const addShared = (): FakeElement => {

@@ -71,6 +71,7 @@ interface Stored {
   /** The token; empty if the page was connected over a comm. */
   readonly token: string;
   readonly base: string;
+  readonly door: Door;
   readonly client: string;
 }
 
@@ -191,9 +192,10 @@ export class NotebookConnection extends EventTarget {
 
   async #connectBy(doors: readonly Base[], config: OutputConfig): Promise<string> {
     const stored = this.#read();
-    if (stored !== null && stored.token !== '') {
-      const former = doors.find(({ url }) => url === stored.base) ?? { door: 'port', url: stored.base };
-      const order = [former, ...doors.filter(({ url }) => url !== stored.base)];
+    if (stored !== null && stored.token !== '' && config.door !== 'comm') {
+      const former: Base = { door: stored.door, url: stored.base };
+      const isAllowed = (config.door ?? former.door) === former.door;
+      const order = isAllowed ? [former, ...doors.filter(({ url }) => url !== former.url)] : doors;
       const [result, found] = await this.#find(order, (desk) => desk.proveToken(stored.token));
       if (found !== undefined && result === 'proven') {
         return this.#open(found, this.#explain(order, found), stored.token, stored.client);
@@ -255,7 +257,7 @@ export class NotebookConnection extends EventTarget {
       return words;
     }
     const clientId = await this.#hold(storedId);
-    this.#write({ token: '', base: '', client: clientId });
+    this.#write({ token: '', base: '', door: 'comm', client: clientId });
     const door = asked === 'comm' ? 'it was asked for' : this.#explain(doors, undefined);
     const environment = Object.assign(this.#derive('comm', door || 'this page knows no address of the server'), {
       hasHttp: false,
@@ -291,7 +293,7 @@ export class NotebookConnection extends EventTarget {
 
   async #open({ door, url: base }: Base, why: string, token: string, storedId: string | null): Promise<string> {
     const clientId = await this.#hold(storedId);
-    this.#write({ token, base, client: clientId });
+    this.#write({ token, base, door, client: clientId });
     const desk = new Desk(base, this.server, this.#environment);
     let result: ProofResult = 'proven';
     const prove = async (): Promise<boolean> => {

@@ -44,8 +44,8 @@ function add(config: Partial<OutputConfig> = {}): FakeElement {
   return element;
 }
 
-function remember(base = 'http://localhost:8889', client = 'tab'): void {
-  page.stored.set(storageKeyOf('server'), JSON.stringify({ token: TOKEN, base, client }));
+function remember(base = 'http://localhost:8889', door = 'port'): void {
+  page.stored.set(storageKeyOf('server'), JSON.stringify({ token: TOKEN, base, door, client: 'tab' }));
 }
 
 /** Advance the clock, and add an output that is newer than all before. */
@@ -135,6 +135,25 @@ describe('a page', () => {
     expect(environment.socket.url).toBe('ws://localhost:8888/user/me/proxy/8889/socket');
     expect(environment.exchanges.map(({ url }) => new URL(url).port)).toStrictEqual(['1', '8889', '8888', '8888']);
     expect(page.stored.get(storageKeyOf('server'))).toContain(PROXY);
+    expect(connection.words).toBe('connected to localhost:8888.');
+  });
+
+  test('tells by which door it was connected before, and stores it again', async () => {
+    remember('http://localhost:1/user/me/proxy/8889', 'proxy');
+    desk.bases = ['http://localhost:1/user/me/proxy/8889'];
+    add({ door: 'proxy' });
+    const server = await desk.welcome();
+    expect(server.socket.sent[0]).toContain('"door":"proxy"');
+    expect(page.stored.get(storageKeyOf('server'))).toContain('"door":"proxy"');
+  });
+
+  test('does not look where it was if another door is asked for', async () => {
+    remember('http://localhost:8889', 'port');
+    desk.bases = ['http://localhost:8889', PROXY];
+    add({ door: 'proxy' });
+    await desk.settle();
+    await desk.welcome();
+    expect(environment.exchanges.map(({ url }) => new URL(url).port)).not.toContain('8889');
     expect(connection.words).toBe('connected to localhost:8888.');
   });
 
@@ -534,7 +553,7 @@ describe('a page with a widget', () => {
     const server = model.welcome();
     expect(output.textContent).toBe('● jchannel: connected by the kernel’s own messages.');
     expect(connection.client?.state).toBe('connected');
-    expect(page.stored.get(storageKeyOf('server'))).toBe('{"token":"","base":"","client":"random-name"}');
+    expect(page.stored.get(storageKeyOf('server'))).toBe('{"token":"","base":"","door":"comm","client":"random-name"}');
 
     model.answers = { place: {} };
     vi.stubGlobal('drawn', undefined);
@@ -551,14 +570,14 @@ describe('a page with a widget', () => {
   });
 
   test('keeps its name over a reload', async () => {
-    page.stored.set(storageKeyOf('server'), JSON.stringify({ token: '', base: '', client: 'tab' }));
+    page.stored.set(storageKeyOf('server'), JSON.stringify({ token: '', base: '', door: 'comm', client: 'tab' }));
     desk.bases = [];
     addWidget();
     expect(await hello()).toMatchObject({ client: 'tab', door: 'comm' });
   });
 
   test('keeps its name when it has a port again', async () => {
-    page.stored.set(storageKeyOf('server'), JSON.stringify({ token: '', base: '', client: 'tab' }));
+    page.stored.set(storageKeyOf('server'), JSON.stringify({ token: '', base: '', door: 'comm', client: 'tab' }));
     addWidget();
     await desk.welcome();
     expect(connection.client?.clientId).toBe('tab');
@@ -655,6 +674,13 @@ describe('a page with a widget', () => {
     page.sight?.see(panel);
     await vi.advanceTimersByTimeAsync(0);
     expect(panel.says).toBe('open, 3, live');
+  });
+
+  test('takes the comm if that is asked for, wherever it was connected before', async () => {
+    remember();
+    addWidget({ door: 'comm' });
+    expect(await hello()).toMatchObject({ client: 'tab', door: 'comm' });
+    expect(environment.exchanges).toStrictEqual([]);
   });
 
   test('says what is missing if the comm was asked for and there is no widget', async () => {

@@ -73,6 +73,11 @@ class CommLink(Link):
         """
         return self._connection.received + self._connection.acknowledged + self._deaf_looks
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is sent or received any more."""
+        return self._connection.state is CommState.ENDED
+
     async def send(self, frame: str | bytes) -> None:
         """Send a frame. It waits while more than a message's bytes wait to leave."""
         self._connection.send(frame)
@@ -85,7 +90,7 @@ class CommLink(Link):
     async def receive(self) -> str | bytes:
         """Return the next frame."""
         while (frame := self._connection.next_frame()) is None:
-            if self._connection.state is CommState.ENDED:
+            if self.ended:
                 raise LinkClosed(self._connection.why_ended)
             await self._changed.park()
         self._pump()  # What has been read may have to be acknowledged.
@@ -97,7 +102,7 @@ class CommLink(Link):
         self._pump()
         try:
             await trio.lowlevel.checkpoint()
-            while self._connection.state is not CommState.ENDED:
+            while not self.ended:
                 await self._changed.park()
         finally:
             self.end("it was closed on this side")
@@ -211,8 +216,7 @@ class CommDesk:
         try:
             message = decode_comm_message(content, buffers)
         except ProtocolError as error:
-            log(logging.WARNING, "a page has sent what is no message of a comm: %s", error)
-            self._break_off(content, error)
+            self._refuse_malformed(content, error)
             return
         link = self._links.get(message.connection)
         if link is not None:
@@ -249,10 +253,13 @@ class CommDesk:
         except Exception as error:  # noqa: BLE001 (a bulkhead: the program's own display hooks run there)
             log(logging.ERROR, "a place for an element could not be shown", error=without_locals(error))
 
-    def _break_off(self, content: object, error: ProtocolError) -> None:
-        """End the connection, if there is one, of which a message could not be read."""
+    def _refuse_malformed(self, content: object, error: ProtocolError) -> None:
+        """End the connection, if there is one, of which a message could not be read. After its end it is ignored."""
         name = content.get("connection") if isinstance(content, Mapping) else None
         link = self._links.get(name) if isinstance(name, str) else None
+        if link is not None and link.ended:
+            return
+        log(logging.WARNING, "a page has sent what is no message of a comm: %s", error)
         if link is not None:
             link.break_off(text_of(error))
 

@@ -355,6 +355,15 @@ async def test_a_buffer_that_is_no_bytes_ends_its_connection_at_once_and_the_pag
         assert "a connection over a comm has ended" in caplog.text
 
 
+async def test_malformed_messages_of_a_connection_that_has_ended_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_comm() as (comm, _):
+        Page(comm).flush()
+        for _ in range(3):
+            comm.desk.handle(comm.post, {"connection": "c1", "type": "ack"}, [])
+        assert types(comm.posted) == ["opened", "close"]
+        assert caplog.text.count("no message of a comm") == 1
+
+
 def raises(error: Exception) -> Callable[[], None]:
     def fail() -> None:
         raise error

@@ -2,7 +2,7 @@
 
 import type { Environment } from '../connection/environment.js';
 import { ProtocolError, StateError } from '../errors.js';
-import { PIECE_LIMIT } from '../protocol/window.js';
+import { PIECE_LIMIT } from '../protocol/connection.js';
 import { describeThrown } from '../thrown.js';
 import type { Pieces, PieceSender } from './pieces.js';
 import { INLINE_LIMIT, PART_SIZE, type Part, type Source } from './sources.js';

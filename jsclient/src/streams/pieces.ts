@@ -6,9 +6,8 @@
  */
 
 import { ProtocolError } from '../errors.js';
-import type { Connection } from '../protocol/connection.js';
+import { PIECE_LIMIT, type Connection } from '../protocol/connection.js';
 import type { Frame } from '../protocol/frames.js';
-import { PIECE_LIMIT } from '../protocol/window.js';
 import type { StreamFetch } from './fetching.js';
 
 // Shorter pieces are joined up to this number of bytes, as each takes memory besides its bytes.

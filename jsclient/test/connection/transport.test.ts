@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connectFrom, type Client } from '../../src/connection/client.js';
 import type { Channel } from '../../src/channels/channel.js';
 import type { MetaGenerator } from '../../src/streams/reader.js';
-import { PIECES_UNDER_WAY } from '../../src/protocol/window.js';
+import { PIECES_UNDER_WAY } from '../../src/protocol/connection.js';
 import { FakeEnvironment, FakeServer, openChannel } from '../fakes.js';
 
 const TICKET = 'AAAAAAAAAAAAAAAAAAAAAA';

@@ -2,11 +2,10 @@
 
 import { beforeEach, describe, expect, test } from 'vitest';
 import { ProtocolError, StateError } from '../../src/errors.js';
-import { Connection } from '../../src/protocol/connection.js';
+import { COMM_PIECES_UNDER_WAY, Connection, PIECE_LIMIT, PIECES_UNDER_WAY } from '../../src/protocol/connection.js';
 import { MAX_ATTACHMENTS } from '../../src/protocol/attachments.js';
 import { BATCH_LIMIT, decodeFrame, encodeFrame } from '../../src/protocol/frames.js';
 import { encodeMessage, type Message } from '../../src/protocol/messages.js';
-import { COMM_PIECES_UNDER_WAY, PIECE_LIMIT, PIECES_UNDER_WAY } from '../../src/protocol/window.js';
 import { joinFrame } from '../join-frame.js';
 
 let page: Connection;

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Channel } from '../../src/channels/channel.js';
 import { ConnectionLostError, KernelError } from '../../src/errors.js';
 import type { Message } from '../../src/protocol/messages.js';
-import { PIECE_LIMIT, PIECES_UNDER_WAY } from '../../src/protocol/window.js';
+import { PIECE_LIMIT, PIECES_UNDER_WAY } from '../../src/protocol/connection.js';
 import { INLINE_TIME } from '../../src/streams/outgoing.js';
 import type { MetaGenerator } from '../../src/streams/reader.js';
 import { makeConnected, openChannel, type FakeServer, type Fixture } from '../fakes.js';

@@ -78,8 +78,7 @@ class RequestJob(Job[Any]):
         )
 
     def note_done(self, request: Request) -> None:
-        """Give the outcome to the call."""
-        """Pass the outcome on as the facade's caller gets it."""
+        """Give the outcome to the call, as the facade's caller gets it."""
         result = request.outcome
         assert result is not None
         blocked, methods = self._blocked, self._channel.methods

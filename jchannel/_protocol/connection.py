@@ -1,7 +1,7 @@
 """The states of one connection: what may follow what, for the connection as a whole and for each request.
 
 The window is the connection's, too: how many bytes of streams may be under way on it, in each direction. What one
-stream may send before its reader has read any is its credit: ``CREDIT_BYTES`` in ``_core.pieces``.
+stream may send before its reader has read any is its credit: as many windows as ``_core.pieces`` says.
 
 A ``Connection`` belongs to one side of one socket. Messages go in and frames come out; frames go in and messages come
 out. It does no I/O and knows no time.

@@ -80,9 +80,7 @@ class Call(ABC, Generic[T]):
 
     def undoing(self) -> Job[None] | None:
         """Return what has to be done when the outcome is there and nobody takes it; ``None`` when nothing has."""
-        if self._job.undo is None or not isinstance(self._outcome, outcome.Value):
-            return None
-        return TaskJob(self._portal, self._job.undo)
+        return self._find_undoing(self._outcome)
 
     def forget(self) -> None:
         """Drop an outcome that nobody takes: a stream in it is closed by that."""
@@ -148,10 +146,27 @@ class Call(ABC, Generic[T]):
         if self._outcome is None:
             self._outcome = result
             self._notify()
+            return
+        # It had succeeded when it was refused, and whoever waited for it has taken the error.
+        undoing = self._find_undoing(result)
+        if undoing is not None:
+            _UnheardCall(undoing).start()
+
+    def _find_undoing(self, result: outcome.Outcome[T] | None) -> Job[None] | None:
+        if self._job.undo is None or not isinstance(result, outcome.Value):
+            return None
+        return TaskJob(self._portal, self._job.undo)
 
     @abstractmethod
     def _notify(self) -> None:
         """Wake whoever waits for the outcome."""
+
+
+class _UnheardCall(Call[None]):
+    """A job that nobody waits for."""
+
+    def _notify(self) -> None:
+        """Do nothing."""
 
 
 # In asyncio

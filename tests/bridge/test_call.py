@@ -443,6 +443,34 @@ def test_what_a_job_says_after_its_trio_has_ended_changes_nothing() -> None:
         waiting.unwrap()
 
 
+@pytest.mark.parametrize("can_be_undone", [True, False])
+def test_what_has_succeeded_in_the_moment_of_a_refusal_is_undone(*, can_be_undone: bool) -> None:
+    portal = open_thread_portal()
+    acquired, undone = trio.Event(), trio.Event()
+
+    async def acquire() -> int:
+        await acquired.wait()
+        return 42
+
+    async def undo() -> None:
+        await trio.lowlevel.checkpoint()
+        undone.set()
+
+    async def refuse() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        acquired.set()  # The job ends in the next step, before its cancellation can come.
+        waiting.refuse(StateError("given up"))
+        await trio.testing.wait_all_tasks_blocked()
+
+    waiting = _ThreadCall(TaskJob(portal, acquire, undo if can_be_undone else None))
+    waiting.submit()
+    wait_blocking(TaskJob(portal, refuse))
+
+    assert undone.is_set() is can_be_undone
+    with pytest.raises(StateError, match="given up"):
+        waiting.unwrap()
+
+
 def test_what_an_interrupted_thread_does_not_take_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
     portal = open_thread_portal()
     submit = portal.submit

@@ -302,6 +302,7 @@ class TrioThreads:
 
         Raises:
             NoThreadLeftError: There is no thread left for it.
+            RuntimeError: Python cannot start one now.
         """
         borrower = object()
         self._waiting.acquire_on_behalf_of_nowait(borrower)
@@ -313,7 +314,11 @@ class TrioThreads:
 
         context = contextvars.copy_context()
         context.run(IS_WATCHED.set, True)  # noqa: FBT003 (a value)
-        trio.lowlevel.start_thread_soon(partial(context.run, function), end, name)
+        try:
+            trio.lowlevel.start_thread_soon(partial(context.run, function), end, name)
+        except BaseException:
+            self._waiting.release_on_behalf_of(borrower)
+            raise
 
     def make_signal(self) -> _Signal:
         """Return a new signal, to wait for in the present run of trio."""

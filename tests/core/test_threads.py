@@ -228,3 +228,17 @@ async def test_a_look_at_the_threads_that_cannot_begin_is_made_later(monkeypatch
         await limiter.acquire_on_behalf_of("the next in line")
         assert refused
         nursery.cancel_scope.cancel()
+
+
+async def test_a_thread_that_cannot_be_started_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = TrioThreads(Limits(waiting_threads=1))
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trio.lowlevel, "start_thread_soon", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            threads.start(threading.Event().set, "refused")
+
+    assert threads.waiting == 0

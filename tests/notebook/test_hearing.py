@@ -78,6 +78,13 @@ async def turn_the_loop() -> None:
         await asyncio.sleep(0)
 
 
+async def let_refusals_come() -> None:
+    """Lets the loop look, what it has refused end in trio, and the errors come back."""
+    await turn_the_loop()
+    wait_blocking(TaskJob(open_thread_portal(), trio.lowlevel.checkpoint))
+    await turn_the_loop()
+
+
 async def await_it(task: asyncio.Task[Any]) -> None:
     await task
 
@@ -123,7 +130,7 @@ def test_a_call_that_a_task_beside_the_cell_waits_for_goes_on() -> None:
     async def cell() -> None:
         task = hanging.start()
         other = asyncio.create_task(await_it(task))
-        await turn_the_loop()
+        await let_refusals_come()
         assert not task.done()
         other.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -182,10 +189,16 @@ def test_a_page_that_has_come_or_may_come_by_another_door_is_waited_for(door: An
 
     async def cell() -> None:
         task = hanging.start()
-        waiting = asyncio.create_task(await_it(task))
-        asyncio.get_running_loop().call_later(0, waiting.cancel)
+
+        async def look_and_cancel() -> None:
+            await let_refusals_come()
+            assert not task.done()
+            task.cancel()
+
+        looking = asyncio.create_task(look_and_cancel())
         with pytest.raises(asyncio.CancelledError):
-            await waiting
+            await task
+        await looking
 
     asyncio.run(listen_messages(cell))
     hearing.check_blocking()
@@ -271,11 +284,12 @@ def test_a_kernel_that_reads_its_socket_where_cells_run_is_heard_while_they_awai
 
     async def program() -> None:
         task = hanging.start()
-        await turn_the_loop()
-        assert not task.done()
+        waiting = asyncio.create_task(await_it(task))
+        await let_refusals_come()
+        assert not waiting.done()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
+            await waiting
 
     asyncio.run(program())
 

@@ -239,8 +239,8 @@ class _LoopCall(Call[T]):
         else:
             kept = self._mailbox.kept
             kept.add(task)
-        # Not a bound method: the Task would keep itself.
-        task.add_done_callback(partial(_let_go, kept))
+        # Not a bound method: the Task would keep itself. And none of its own, to which whoever awaits it comes.
+        asyncio.Task.add_done_callback(task, partial(_let_go, kept))
 
     async def _wait_to_the_end(self) -> None:
         while self._outcome is None:

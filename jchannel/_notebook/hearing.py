@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -77,6 +78,21 @@ class Waiter(Protocol):
         """End it with an error, because its answer cannot be heard as long as it is awaited."""
 
 
+class _Asked(dict["asyncio.Task[Any]", Waiter]):
+    """The Tasks that somebody has begun to await since a loop has come round, and who waits for their answers.
+
+    Args:
+        loop: The loop.
+
+    Attributes:
+        loop: As above.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self.loop = loop
+
+
 class Hearing:
     """How the page of a server is heard by the kernel in the present thread.
 
@@ -90,7 +106,8 @@ class Hearing:
         self._server = server
         self._door = door
         self._kernel = kernel
-        self._asked: dict[asyncio.Task[Any], Waiter] = {}
+        # Weak: the look that a loop will take keeps it, so that it goes with a loop that is closed before.
+        self._asked: weakref.ref[_Asked] | None = None
 
     @property
     def _needs_comm(self) -> bool:
@@ -119,18 +136,21 @@ class Hearing:
     def look_soon(self, task: asyncio.Task[Any], waiter: Waiter) -> None:
         """Refuse a Task that somebody has begun to await, if the cell that runs waits for it. Called in its loop.
 
-        It looks when the loop comes round, as only then it is known who waits for whom.
+        It looks when the loop comes round, as only then it is known who waits for whom. In other threads no cell runs.
         """
-        if self._kernel.runs_cells is None or not self._needs_comm:
-            return
-        if not self._asked:
-            task.get_loop().call_soon(self._look)
-        self._asked[task] = waiter
-
-    def _look(self) -> None:
-        asked, self._asked = self._asked, {}
         runs_cells = self._kernel.runs_cells
-        assert runs_cells is not None, "nobody is asked for otherwise"
+        if runs_cells is None or threading.get_ident() != self._kernel.thread or not self._needs_comm:
+            return
+        loop = task.get_loop()
+        asked = None if self._asked is None else self._asked()
+        if asked is None or asked.loop is not loop:
+            asked = _Asked(loop)
+            self._asked = weakref.ref(asked)
+            loop.call_soon(self._look, asked, runs_cells)
+        asked[task] = waiter
+
+    def _look(self, asked: _Asked, runs_cells: Callable[[asyncio.Task[Any]], bool]) -> None:
+        self._asked = None
         awaited = find_awaited(task for task in asyncio.all_tasks() if runs_cells(task))
         for task, waiter in asked.items():
             if task in awaited and not task.done():

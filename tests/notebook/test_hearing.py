@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -137,6 +140,75 @@ def test_a_call_that_a_task_beside_the_cell_waits_for_goes_on() -> None:
             await other
 
     asyncio.run(listen_messages(cell))
+
+
+async def be_refused(hanging: Hanging) -> None:
+    """A cell that awaits a call, and is told that it cannot."""
+    with pytest.raises(StateError):
+        await hanging.start()
+
+
+@pytest.mark.usefixtures("marimo")
+def test_who_waits_in_a_thread_beside_the_kernels_has_no_part_in_what_is_looked_for() -> None:
+    hearing = make_hearing()
+    beside = Hanging(hearing)
+    began, refused = threading.Event(), threading.Event()
+
+    async def wait_beside() -> None:
+        task = beside.start()
+        waiting = asyncio.create_task(await_it(task))
+        await asyncio.sleep(0)
+        began.set()
+        refused.wait(TIMEOUT)  # Its loop does not come round.
+        await let_refusals_come()
+        assert not task.done()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    with ThreadPoolExecutor() as pool:
+        # By the sign of its coroutine it might run cells, too.
+        waiting = pool.submit(asyncio.run, listen_messages(wait_beside))
+        assert began.wait(TIMEOUT)
+        asyncio.run(listen_messages(partial(be_refused, Hanging(hearing))))
+        refused.set()
+        waiting.result()
+
+
+@pytest.mark.usefixtures("marimo")
+def test_a_loop_that_is_closed_before_it_looks_leaves_nothing_behind() -> None:
+    hearing = make_hearing()
+    hanging = Hanging(hearing)
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)  # Its Tasks are destroyed while they are pending.
+
+    async def begin() -> None:
+        waiting = asyncio.create_task(await_it(hanging.start()))
+        await asyncio.sleep(0)
+        loop.stop()
+        await waiting
+
+    beginning = loop.create_task(begin())
+    loop.run_forever()
+    loop.close()
+    del beginning
+    gc.collect()
+    assert hanging.cancelled.wait(TIMEOUT)
+
+    asyncio.run(listen_messages(partial(be_refused, Hanging(hearing))))
+
+
+def test_a_call_that_nobody_awaits_is_not_looked_for() -> None:
+    asked: list[object] = []
+    hearing: Any = SimpleNamespace(look_soon=lambda task, _: asked.append(task))
+
+    async def program() -> None:
+        task = in_task(TaskJob(open_thread_portal(), trio.lowlevel.checkpoint, hearing=hearing, needs_page=True), "")
+        assert asked == []
+        await task
+        assert asked == [task]
+
+    asyncio.run(program())
 
 
 @pytest.mark.usefixtures("marimo")

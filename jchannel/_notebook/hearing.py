@@ -53,7 +53,7 @@ def _find_kernel(kernel: Any) -> _Kernel | None:
             "marimo hands over what a page sends over the comm when no cell runs",
             f"await it in a task that outlives its cell, as asyncio.create_task() makes it, {_PORT}",
             threading.get_ident(),
-            marimo.runs_cells,
+            marimo.find_cell_runner(),
         )
     tap = open_tap(kernel)
     if tap is None:

@@ -13,6 +13,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from functools import partial
+from types import CodeType
 from typing import Any, Final
 
 from jchannel._notebook.elements import Cell
@@ -23,11 +24,11 @@ __all__ = [
     "GONE",
     "NO_WIDGET",
     "VIEW",
+    "find_cell_runner",
     "find_deafness",
     "find_marimo_cell",
     "is_marimo",
     "render_widget",
-    "runs_cells",
 ]
 
 #: The part of a MIME bundle that shows a widget.
@@ -85,10 +86,20 @@ def _runs_cell(context: Any) -> bool:
     return context.execution_context is not None
 
 
-def runs_cells(task: asyncio.Task[Any]) -> bool:
-    """Return whether a Task is marimo's own, which runs cells and hands over messages one after the other."""
-    code = getattr(task.get_coro(), "cr_code", None)
-    return code is _import("_runtime.kernel_lifecycle").listen_messages.__code__
+def find_cell_runner() -> Callable[[asyncio.Task[Any]], bool] | None:
+    """Return what tells whether a Task is marimo's own, which runs cells and hands over messages one after the other.
+
+    ``None`` where this marimo has none that is known.
+    """
+    try:
+        code = _import("_runtime.kernel_lifecycle").listen_messages.__code__
+    except (ImportError, AttributeError):
+        return None
+    return partial(_runs, code)
+
+
+def _runs(code: CodeType, task: asyncio.Task[Any]) -> bool:
+    return getattr(task.get_coro(), "cr_code", None) is code
 
 
 def render_widget(view: dict[str, Any]) -> str:

@@ -88,6 +88,21 @@ async def let_refusals_come() -> None:
     await turn_the_loop()
 
 
+async def wait_until_cancelled(hanging: Hanging) -> None:
+    """A cell that awaits a call, which is not refused, until a Task beside it cancels that."""
+    task = hanging.start()
+
+    async def cancel() -> None:
+        await let_refusals_come()
+        assert not task.done()
+        task.cancel()
+
+    cancelling = asyncio.create_task(cancel())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await cancelling
+
+
 async def await_it(task: asyncio.Task[Any]) -> None:
     await task
 
@@ -257,22 +272,9 @@ def test_a_refusal_that_comes_after_the_outcome_changes_nothing() -> None:
 @pytest.mark.parametrize(("door", "asked"), [("port", None), (None, None), (None, "port")])
 def test_a_page_that_has_come_or_may_come_by_another_door_is_waited_for(door: Any, asked: Any) -> None:
     hearing = make_hearing(door, asked)
-    hanging = Hanging(hearing)
 
-    async def cell() -> None:
-        task = hanging.start()
+    asyncio.run(listen_messages(partial(wait_until_cancelled, Hanging(hearing))))
 
-        async def look_and_cancel() -> None:
-            await let_refusals_come()
-            assert not task.done()
-            task.cancel()
-
-        looking = asyncio.create_task(look_and_cancel())
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await looking
-
-    asyncio.run(listen_messages(cell))
     hearing.check_blocking()
     assert (hearing.explain() == "") is ((door or asked) == "port")
 
@@ -286,6 +288,25 @@ def test_the_thread_that_would_hear_the_page_does_not_block_for_it(door: Any, as
         wait_blocking(hanging.job)
 
     assert not hanging.cancelled.is_set()
+
+
+@pytest.mark.usefixtures("marimo")
+@pytest.mark.parametrize("lifecycle", [None, ModuleType("lifecycle")])
+def test_in_a_marimo_of_another_shape_what_is_awaited_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, lifecycle: ModuleType | None
+) -> None:
+    monkeypatch.setitem(sys.modules, "marimo._runtime.kernel_lifecycle", lifecycle)
+    hanging = Hanging(make_hearing())
+    failures: list[object] = []
+
+    async def cell() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+        await wait_until_cancelled(hanging)
+
+    asyncio.run(listen_messages(cell))
+    with pytest.raises(StateError):
+        wait_blocking(hanging.job)
+    assert failures == []
 
 
 @pytest.mark.usefixtures("marimo")
@@ -352,18 +373,8 @@ def test_a_kernel_that_reads_its_socket_where_cells_run_is_heard_while_they_awai
         StateError, match=r"await the channel's own method where one blocks, .* install ipykernel 7, or"
     ):
         hearing.check_blocking()
-    hanging = Hanging(hearing)
 
-    async def program() -> None:
-        task = hanging.start()
-        waiting = asyncio.create_task(await_it(task))
-        await let_refusals_come()
-        assert not waiting.done()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-
-    asyncio.run(program())
+    asyncio.run(wait_until_cancelled(Hanging(hearing)))
 
 
 def test_of_a_kernel_without_a_tap_nothing_is_known_for_certain(taps: list[Any]) -> None:

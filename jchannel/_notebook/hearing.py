@@ -43,6 +43,10 @@ class _Kernel:
     runs_cells: Callable[[asyncio.Task[Any]], bool] | None = None
 
 
+_OUTLIVE: Final = (
+    "await it in a task that outlives its cell, as asyncio.create_task() makes it, call what blocks, such as "
+    "jchannel.sync, in a thread of your own"
+)
 _PORT: Final = "or give the page a way to the server's port (docs/hosts.md)"
 
 
@@ -51,7 +55,7 @@ def _find_kernel(kernel: Any) -> _Kernel | None:
     if marimo.is_marimo():
         return _Kernel(
             "marimo hands over what a page sends over the comm when no cell runs",
-            f"await it in a task that outlives its cell, as asyncio.create_task() makes it, {_PORT}",
+            f"{_OUTLIVE}, {_PORT}",
             threading.get_ident(),
             marimo.find_cell_runner(),
         )
@@ -59,14 +63,14 @@ def _find_kernel(kernel: Any) -> _Kernel | None:
     if tap is None:
         return _Kernel(
             "this kernel may hand over what a page sends over the comm when no cell runs",
-            f"await it in a task that outlives its cell, as asyncio.create_task() makes it, {_PORT}",
+            f"{_OUTLIVE}, {_PORT}",
         )
     if tap.thread is None:
         return None
     return _Kernel(
         "this kernel hands over what a page sends over the comm when a cell awaits something, or none runs",
-        "await the channel's own method where one blocks, await something in between where the cell computes, install "
-        f"ipykernel 7, {_PORT}",
+        "await the channel's own method where one blocks, with jchannel.start() in place of jchannel.sync, await "
+        f"something in between where the cell computes, install ipykernel 7, {_PORT}",
         tap.thread,
     )
 
@@ -117,9 +121,11 @@ class Hearing:
 
     def explain(self) -> str:
         """Return what may have kept an answer from being heard, as the end of a sentence; empty for nothing."""
-        session = self._server.session
-        door = (self._door or "comm") if session is None else session.door
-        return f"; {self._kernel.why}: {self._kernel.advice}" if door == "comm" else ""
+        if self._needs_comm:
+            return f"; {self._kernel.why}: {self._kernel.advice}"
+        if self._server.session is None and self._door is None:
+            return f"; where the page does not reach the port, {self._kernel.why}: {self._kernel.advice}"
+        return ""
 
     def check_blocking(self) -> None:
         """Refuse to let the present thread wait for the page, if what the page answers is handed over in it.

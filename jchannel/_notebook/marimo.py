@@ -21,9 +21,9 @@ from jchannel._notebook.elements import Cell
 __all__ = [
     "ADVICE",
     "BETWEEN_CELLS",
-    "GONE",
     "NO_WIDGET",
     "VIEW",
+    "explain_gone",
     "find_cell_runner",
     "find_deafness",
     "find_marimo_cell",
@@ -46,11 +46,11 @@ NO_WIDGET: Final = (
     "pip install 'jchannel[widget]', restart the kernel, and run the cells again."
 )
 
-#: What an output says whose page does not reach the server.
-GONE: Final = (
+#: What an output says whose page does not reach the server, without its end.
+_GONE: Final = (
     "the kernel behind this output is not running any more, or this page cannot reach it. Run the cell again. Where "
     "the kernel is on another machine, give the server the URL under which the page reaches it, as in "
-    "jchannel.start(url=…), or name no door."
+    "jchannel.start(url=…)"
 )
 
 #: What an output says beside its state where its page is connected, or connects, by the comm.
@@ -105,6 +105,15 @@ def _runs(code: CodeType, task: asyncio.Task[Any]) -> bool:
 def render_widget(view: dict[str, Any]) -> str:
     """Return HTML that shows a widget, given the MIME bundle of its view."""
     return str(sys.modules["marimo"].as_html(_Bundle(view)).text)
+
+
+def explain_gone(door: str | None) -> str:
+    """Return what an output says whose page does not reach the server.
+
+    Args:
+        door: The only way by which the page may connect; ``None`` where it has tried all.
+    """
+    return f"{_GONE}." if door is None else f"{_GONE}, or name no door."
 
 
 class _Bundle:

@@ -23,7 +23,7 @@ from jchannel._client import read_static
 from jchannel._guarded import log, without_locals
 from jchannel._notebook.desk import Claims
 from jchannel._notebook.elements import Cell, Place
-from jchannel._notebook.marimo import BETWEEN_CELLS, GONE, NO_WIDGET, find_marimo_cell, is_marimo, render_widget
+from jchannel._notebook.marimo import BETWEEN_CELLS, NO_WIDGET, explain_gone, find_marimo_cell, is_marimo, render_widget
 from jchannel._notebook.widget import Widget
 
 __all__ = ["ADVICE", "SETTLE_SECONDS", "NotebookFrontend", "find_cell", "find_kernel", "is_kernel", "is_notebook"]
@@ -132,7 +132,7 @@ class NotebookFrontend:
         self._clock = clock
         self._address = {"host": _simplify_host(host), "port": port, "url": url, "door": door}
         if is_marimo():
-            self._address |= {"gone": GONE, "betweenCells": BETWEEN_CELLS}
+            self._address |= {"gone": explain_gone(door), "betweenCells": BETWEEN_CELLS}
         self._make_widget = make_widget
         self._widget: Widget | None = None
         self._shown_in = ""

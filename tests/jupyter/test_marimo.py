@@ -127,12 +127,13 @@ async def _(asyncio, jchannel, server):
     async def use():
         channel = await opening
         added = await channel.call("add", 2, 3, timeout=None)
+        blocked = await asyncio.to_thread(channel.sync.call, "add", 6, 7, timeout=None)
         asked = await channel.call("ask", "double", 4, timeout=None)
         data = bytes(range(256)) * 16384
         taken = await channel.call_with_stream("take", data, timeout=None) == sum(data) % 65521
         stream = await channel.call("give", 4 * 2**20, timeout=None)
         given = await stream.join() == bytes([7]) * 4 * 2**20
-        shown = f"results: {added} {asked} {taken} {given} {server.statistics().door}"
+        shown = f"results: {added} {blocked} {asked} {taken} {given} {server.statistics().door}"
         await channel.call("show", shown, timeout=None)
 
     opening = server.open(CODE, timeout=None, handler=Handler())
@@ -198,7 +199,7 @@ def restart(page: Page) -> None:
 
 def check_over_the_comm(page: Page) -> None:
     """Checks that all went both ways when the cells had ended, and that a cell that waits is told so at once."""
-    expect(page.locator(".jchannel-element").last).to_have_text("results: 5 8 True True comm")
+    expect(page.locator(".jchannel-element").last).to_have_text("results: 5 13 8 True True comm")
     connected = re.compile(
         "connected by the kernel.s own messages; marimo hands over what this page sends when no cell runs."
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jchannel._notebook.marimo import BETWEEN_CELLS, GONE, NO_WIDGET, VIEW, find_deafness
+from jchannel._notebook.marimo import BETWEEN_CELLS, NO_WIDGET, VIEW, find_deafness
 from jchannel._notebook.output import find_cell, find_kernel, is_kernel, is_notebook
 from jchannel._notebook.widget import Widget
 from tests.notebook.kernel import make_frontend
@@ -142,9 +142,20 @@ def test_the_output_is_a_widget_that_says_when_its_page_is_heard(marimo: FakeMar
     frontend.show()
 
     assert marimo.sent == [("cell", "<widget model>", "run 1")]
-    assert (configs[0]["gone"], configs[0]["betweenCells"]) == (GONE, BETWEEN_CELLS)
+    assert configs[0]["betweenCells"] == BETWEEN_CELLS
     assert type(configs[0]["ticket"]) is str  # marimo writes an object for what is derived from one.
     assert [*beside, frontend.render_beside()] == ["", "<widget model>"]
+
+
+@pytest.mark.parametrize(("door", "end"), [(None, "start(url=…)."), ("port", "start(url=…), or name no door.")])
+@pytest.mark.usefixtures("marimo")
+def test_what_the_output_says_of_a_server_that_is_gone_knows_whether_a_door_was_named(
+    door: str | None, end: str
+) -> None:
+    gone = make_frontend(FakeWidget, door).make_config()["gone"]
+
+    assert gone.startswith("the kernel behind this output is not running any more, or this page cannot reach it.")
+    assert gone.endswith(end)
 
 
 def test_without_anywidget_the_output_says_what_to_install(marimo: FakeMarimo) -> None:

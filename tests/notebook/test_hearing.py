@@ -193,6 +193,18 @@ def test_a_call_that_a_task_beside_the_cell_waits_for_goes_on() -> None:
     asyncio.run(listen_messages(cell))
 
 
+@pytest.mark.usefixtures("marimo")
+def test_all_calls_that_the_running_cell_waits_for_at_once_fail() -> None:
+    hearing = make_hearing()
+
+    async def cell() -> None:
+        tasks = [Hanging(hearing).start() for _ in range(3)]
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [StateError] * 3
+
+    asyncio.run(listen_messages(cell))
+
+
 async def be_refused(hanging: Hanging) -> None:
     """A cell that awaits a call, and is told that it cannot."""
     with pytest.raises(StateError):

@@ -37,6 +37,7 @@ time.sleep(0.01)
 
 def test_failed_tasks_that_nobody_awaits_are_two_records_in_the_cell_that_made_them(kernel: Kernel) -> None:
     made = kernel.run("for _ in range(100): channel.call('fail')")
+    kernel.run("while channel.statistics().calls_made.failed < 100: await channel.echo()")
     kernel.run("await channel.echo(); await asyncio.sleep(0)")
     kernel.run("import gc; gc.collect(); await asyncio.sleep(0)")
     kernel.run("from jchannel._core.failures import FAILURES; FAILURES.flush()")

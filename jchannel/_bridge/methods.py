@@ -369,9 +369,8 @@ class LoopInvocation(Invocation):
         except Exception as error:  # noqa: BLE001 (its task reports it)
             self.result = outcome.Error(error)
             return False
-        # A stream or a channel that is to be closed would have to wake tasks of trio's, and what has no room waits.
         portal = self._methods.portal
-        if self.stream is not None or not portal.borrow_step():
+        if not portal.borrow_step():
             return False
         try:
             may_answer = self._may_answer_here
@@ -387,7 +386,9 @@ class LoopInvocation(Invocation):
 
     @property
     def _may_answer_here(self) -> bool:
-        return not self.answered and not self.channel_closed and self.session.room.free
+        # A stream or a channel that is to be closed would have to wake tasks of trio's, and what has no room waits.
+        open_still = not self.answered and not self.channel_closed
+        return open_still and self.stream is None and self.session.room.free
 
 
 LoopMethods.invocation_type = LoopInvocation

@@ -274,12 +274,14 @@ def test_a_call_that_nobody_awaits_is_not_looked_for() -> None:
     asyncio.run(program())
 
 
+async def answer() -> int:
+    """What a job does that succeeds at once."""
+    await trio.lowlevel.checkpoint()
+    return 42
+
+
 @pytest.mark.usefixtures("marimo")
 def test_a_call_that_has_ended_before_anybody_looks_keeps_its_outcome() -> None:
-    async def answer() -> int:
-        await trio.lowlevel.checkpoint()
-        return 42
-
     hearing = make_hearing()
     done = threading.Event()
 
@@ -300,10 +302,6 @@ def test_a_call_that_has_ended_before_anybody_looks_keeps_its_outcome() -> None:
 
 @pytest.mark.usefixtures("marimo")
 def test_a_refusal_that_comes_after_the_outcome_changes_nothing() -> None:
-    async def answer() -> int:
-        await trio.lowlevel.checkpoint()
-        return 42
-
     hearing = make_hearing()
 
     async def program() -> None:

@@ -296,8 +296,8 @@ class Invocation:
             self.stream.stop(error)
         elif answer is not None:
             answer.exits.callback(self.stream.close_unread, error)
-        elif not self.stream.begun:
-            self.stream.stop(error)
+        else:
+            self.stream.close_unread(error)
 
 
 def pack_result(value: object, conversion: Conversion = PLAIN) -> Packed:

@@ -181,6 +181,11 @@ class IncomingStream(Stream):
         if not self.begun:
             self.stop(error)
 
+    def note_move(self) -> None:
+        """Tell what carries it as pieces that some has been taken: its source may get new credit."""
+        if self.pieces is not None:
+            self.pieces.renew(self)
+
     # Its source
 
     async def feed(self, data: bytes) -> bool:

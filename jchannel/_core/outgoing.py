@@ -254,6 +254,11 @@ class OutgoingStream(Stream):
         self.source_state = state
         self.stopped = state is SourceState.STOPPED
 
+    def note_move(self) -> None:
+        """Tell what carries it as pieces that its source has given more, or has ended: one piece may follow another."""
+        if self.pieces is not None:
+            self.pieces.enter_line(self)
+
     # Its announcement
 
     def name_cause(self, error: Exception) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.outgoing import OutgoingStream, SourceFailedError
-from jchannel._core.stream import Stream, Way
+from jchannel._core.stream import Way
 from jchannel._core.stream_registry import StreamRegistry
 from jchannel._protocol.connection import PIECE_LIMIT, Connection
 from jchannel._protocol.messages import Ack, Credit, End, Piece, Ticket
@@ -45,14 +45,6 @@ class Pieces:
         # Those whose turn comes, in its order.
         self.line: dict[OutgoingStream, None] = {}
 
-    def note_move(self, stream: Stream) -> None:
-        """Take note that this side's program has moved a stream that is carried here: one piece may follow another."""
-        if isinstance(stream, OutgoingStream):
-            self._enter_line(stream)
-        else:
-            assert isinstance(stream, IncomingStream)
-            self._renew(stream, self._credit // 2)
-
     # Streams of this side
 
     def take_ticket(self, stream: OutgoingStream, ticket: Ticket) -> None:
@@ -67,7 +59,7 @@ class Pieces:
         stream.carry_in_pieces()
         stream.pieces = self
         stream.credit = size
-        self._enter_line(stream)
+        self.enter_line(stream)
 
     def allow(self, stream: OutgoingStream, size: int) -> None:
         """Let a stream send so many more bytes. One with a ticket begins with that, if nobody has used the ticket.
@@ -77,7 +69,7 @@ class Pieces:
         """
         if stream.way is Way.PIECES:
             stream.credit += size
-            self._enter_line(stream)
+            self.enter_line(stream)
         elif stream.ticket is not None and stream.way is Way.OPEN:
             self.begin(stream, size)
         else:
@@ -96,7 +88,8 @@ class Pieces:
             if stream.place is not None:  # Or it has ended while it stood in line.
                 self._send_piece(stream, stream.place[1], min(room, stream.credit))
 
-    def _enter_line(self, stream: OutgoingStream) -> None:
+    def enter_line(self, stream: OutgoingStream) -> None:
+        """Let a stream send its next piece when its turn comes, if it has one and credit for it."""
         if stream not in self.line and stream.ready:
             self.line[stream] = None
             self._session.rouse_writer()
@@ -156,17 +149,17 @@ class Pieces:
             stream.pieces = self
         stream.feed_piece(message.data)
         if acknowledged:  # In the same frame: a message of its own costs more than the piece.
-            self._renew(stream, self._credit // 4)
+            self.renew(stream, 4)
 
     @property
     def _credit(self) -> int:
         return _CREDIT_WINDOWS * self._connection.window.limit
 
-    def _renew(self, stream: IncomingStream, least: int) -> None:
-        """Give new credit when enough of it has been used and read."""
+    def renew(self, stream: IncomingStream, part: int = 2) -> None:
+        """Give new credit when enough of it has been used and read: one of so many parts."""
         most = self._most_of(stream)
         used = most - stream.credit - stream.buffered
-        if used >= min(least, most // 2):
+        if used >= min(self._credit // part, most // 2):
             stream.allow(used)
             self._session.tell(Credit(stream.info.id, used))
 

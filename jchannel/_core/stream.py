@@ -324,10 +324,9 @@ class Stream(ABC):
             self.quota.leave(expected=expected)
             self.quota.forget(self._buffer)
 
+    @abstractmethod
     def note_move(self) -> None:
         """Tell what carries it as pieces that this side's program has moved it."""
-        if self.pieces is not None:
-            self.pieces.note_move(self)
 
     @abstractmethod
     def break_off(self, error: Exception) -> None:

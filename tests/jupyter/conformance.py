@@ -41,7 +41,7 @@ class NotebookHost(Host):
 
     def open_second_page(self) -> None:
         second = self._notebook.second_tab()
-        expect(second.output(0)).to_contain_text("another page is connected to this server")
+        expect(second.output(0)).to_contain_text("another page is connected")
         second.page.close()
 
     def restart(self) -> None:

@@ -18,6 +18,11 @@ TIMEOUT = 60.0
 """Seconds that a page has for whatever is asked of it. A guard, far above what anything takes."""
 
 
+_POLLING = 50
+"""Milliseconds between two looks of a wait. By default it looks at each frame, and Chromium draws frames for that: 7 %
+of a core, for each page that is waited for."""
+
+
 class NotebookServer(Protocol):
     """The server of notebooks, as a page sees it."""
 
@@ -83,13 +88,13 @@ class Notebook(abc.ABC):
             idle: Also wait until its kernel is idle. A kernel that was busy before the page opened says nothing until
                 it is idle.
         """
-        self.page.wait_for_function(self._OPEN)
+        self.page.wait_for_function(self._OPEN, polling=_POLLING)
         if idle:
             self.wait_idle()
 
     def wait_idle(self) -> None:
         """Waits until the page is connected to the kernel, and the kernel is idle."""
-        self.page.wait_for_function(self._IDLE)
+        self.page.wait_for_function(self._IDLE, polling=_POLLING)
 
     def run(self, n: int) -> str:
         """Runs a cell, waits until it has run and all of its outputs have arrived, and returns `text(n)`."""
@@ -103,7 +108,7 @@ class Notebook(abc.ABC):
 
     def wait_done(self, n: int) -> None:
         """Waits until the run that `start` began in this page has ended and all of its outputs have arrived."""
-        self.page.wait_for_function("n => window.testRuns.get(n).done", arg=n)
+        self.page.wait_for_function("n => window.testRuns.get(n).done", arg=n, polling=_POLLING)
 
     @abc.abstractmethod
     def outputs(self, n: int) -> list[dict[str, Any]]:

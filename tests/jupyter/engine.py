@@ -50,8 +50,9 @@ class _Page:
     def evaluate(self, expression: str, arg: Any = None) -> Any:
         return self._page.evaluate(_apply(expression, arg))
 
-    def wait_for_function(self, expression: str, arg: Any = None) -> None:
-        # What it waits for may be an object of the front end's, which does not come out of the page.
+    def wait_for_function(self, expression: str, *, arg: Any = None, polling: float | None = None) -> None:
+        # What it waits for may be an object of the front end's, which does not come out of the page. The engines look
+        # at their own pace, whatever `polling` says.
         self._page.wait_for(f"Boolean({_apply(expression, arg)})")
 
     def locator(self, selector: str) -> "_Elements":
@@ -74,7 +75,7 @@ class _Elements:
 
     def wait_for(self, condition: str, arg: Any = None) -> None:
         """Waits until one of them is there for which a JavaScript expression of `element` and `arg` is true."""
-        self._page.wait_for_function(f"(arg) => {self._found}.some((element) => {condition})", arg or "")
+        self._page.wait_for_function(f"(arg) => {self._found}.some((element) => {condition})", arg=arg or "")
 
     def click(self) -> None:
         self.wait_for("(element.click(), true)")

@@ -1,4 +1,4 @@
-"""The main paths of a notebook in Firefox and WebKit, in JupyterLab. All else in this folder runs in Chromium alone."""
+"""The main paths of a notebook in Firefox and WebKit. All else in this folder runs in Chromium alone."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -9,9 +9,11 @@ from tests.browser.chromium import BrowserThread
 from tests.browser.engine import Engine
 from tests.browser.firefox import FirefoxMissingError, run_firefox
 from tests.browser.webkit import WebKitMissingError, run_webkit
+from tests.jupyter.classic import ClassicNotebook
 from tests.jupyter.driver import Notebook
 from tests.jupyter.engine import as_context, wait_for_text
 from tests.jupyter.lab import LabNotebook
+from tests.jupyter.notebook7 import Notebook7Notebook
 from tests.jupyter.server import JupyterServer
 
 ENGINES: dict[str, Callable[[], AbstractAsyncContextManager[Engine]]] = {"firefox": run_firefox, "webkit": run_webkit}
@@ -154,3 +156,25 @@ def test_all_goes_over_the_kernels_messages_and_is_there_again_when_the_saved_no
     wait_for_text(again.output(6), OVER_COMM)
     check_restored(again)
     again.page.close()
+
+
+@pytest.mark.parametrize("front_end", [Notebook7Notebook, ClassicNotebook])
+def test_calls_and_streams_go_over_the_port_in_other_front_ends_and_after_a_reload(
+    front_end: type[Notebook], browser: BrowserThread, jupyter: JupyterServer
+) -> None:
+    file = jupyter.write_notebook(f"engines-{front_end.__name__}.ipynb", CELLS)
+    notebook = front_end(jupyter, as_context(browser), file).go()
+    notebook.run(0)
+    wait_for_text(notebook.output(0), OVER_PORT)
+    assert "Error" not in notebook.run(1)
+    assert notebook.run(2) == "(5, 8)"
+    assert notebook.run(3) == "(True, True)"
+    notebook.run(5)
+    notebook.save()
+
+    notebook.reload()
+
+    wait_for_text(notebook.output(0), OVER_PORT)
+    check_restored(notebook)
+    notebook.page.close()
+    notebook.end_kernel()

@@ -5,7 +5,8 @@ from playwright.sync_api import expect
 
 from tests.conformance.checks import WORKS
 from tests.conformance.outcomes import Outcomes
-from tests.jupyter.conformance import name_host
+from tests.conformance.suite import come_and_go, make_cells
+from tests.jupyter.conformance import NotebookHost, name_host
 from tests.jupyter.conftest import Notebooks
 from tests.jupyter.driver import Notebook
 from tests.jupyter.lab import LabNotebook
@@ -90,20 +91,20 @@ def test_the_blocking_facade_connects_and_moves_while_its_cell_is_busy(notebooks
     expect(first.output(0).locator(LINE)).to_contain_text("another page has taken over")
 
 
-def test_a_page_that_does_not_reach_the_port_goes_through_the_proxy(notebooks: Notebooks, outcomes: Outcomes) -> None:
-    notebook = notebooks.open([START, OPEN, CALL])
-    notebook.page.route(lambda url: not url.startswith(notebooks.server.url), lambda route: route.abort())
+def test_a_page_that_does_not_reach_the_port_goes_through_the_proxy_and_so_do_those_after_it(
+    notebooks: Notebooks, outcomes: Outcomes
+) -> None:
+    notebook = notebooks.open(make_cells(START))
+    host = NotebookHost(name_host(notebook, "proxy"), notebook)
+    # The context's, so that a second page does not reach it, either.
+    notebook.page.context.route(lambda url: not url.startswith(notebooks.server.url), lambda route: route.abort())
 
     notebook.run(0)
     notebook.run(1)
 
-    assert notebook.run(2) == "5"
+    assert host.call() == WORKS
     expect(notebook.output(0).locator(LINE)).to_contain_text("connected to " + notebooks.server.url.split("/")[2])
-    notebook.save()
-    notebook.reload()
-    expect(notebook.output(0).locator(LINE)).to_contain_text(CONNECTED)
-    assert notebook.run(2) == "5"
-    outcomes.note(name_host(notebook, "proxy"), "a reload", WORKS)
+    come_and_go(host, outcomes)
 
 
 @pytest.mark.parametrize("front_end", [LabNotebook], indirect=True)

@@ -7,10 +7,11 @@ shape that has changed.
 import re
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.conformance.checks import WORKS
 from tests.conformance.outcomes import Outcomes
@@ -20,6 +21,7 @@ from tests.jupyter.process import ServerProcess, private_environment
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 HOST = "marimo, port"
+COMM_HOST = "marimo, comm"
 
 NOTEBOOK = '''\
 import marimo
@@ -67,14 +69,29 @@ async def _(channel, server):
 async def _(channel, server):
     from tests.conformance import checks
     checked = checks.Handler()
-    outcomes = await checks.run_checks(server.open(checks.CODE, timeout=60, handler=checked), checked)
-    f"outcomes: {outcomes}"
-    return
+    checking = server.open(checks.CODE, timeout=60, handler=checked)
+    f"outcomes: {await checks.run_checks(checking, checked)}"
+    return checking, checks
 
 
 @app.cell
 def _(server):
     server
+    return
+
+
+@app.cell
+def _():
+    import marimo as mo
+    again = mo.ui.run_button(label="call again")
+    again
+    return again, mo
+
+
+@app.cell
+async def _(again, checking, checks, mo):
+    mo.stop(not again.value)
+    f"called again: {await checks.call_once(checking)}"
     return
 
 
@@ -147,6 +164,57 @@ def _(said):
     return
 
 
+@app.cell
+def _():
+    import marimo as mo
+    from tests.conformance import checks
+    checked = checks.Handler()
+    between, within = mo.ui.run_button(label="check between cells"), mo.ui.run_button(label="check in a cell")
+    again = mo.ui.run_button(label="call again")
+    mo.hstack([between, within, again])
+    return again, between, checked, checks, mo, within
+
+
+# What a task has to say is shown by a channel of its own, as its cell has ended.
+@app.cell
+def _(asyncio, server):
+    SHOW = """(channel) => {
+        channel.handler = {show: (text) => { channel.element.textContent = `outcome: ${text}`; }};
+    }"""
+    showing = server.open(SHOW, timeout=None)
+
+    def run_between_cells(work):
+        async def show():
+            channel = await showing
+            await channel.call("show", await work, timeout=None)
+
+        return asyncio.create_task(show())
+    return (run_between_cells,)
+
+
+@app.cell
+def _(between, checked, checks, mo, run_between_cells, server):
+    mo.stop(not between.value)
+    checking = server.open(checks.CODE, timeout=None, handler=checked)
+    free = run_between_cells(checks.run_checks(checking, checked, names=checks.FREE))
+    return checking, free
+
+
+@app.cell
+async def _(checked, checking, checks, mo, within):
+    mo.stop(not within.value)
+    # It is known to be deaf meanwhile, and has some time to show that it is not.
+    mo.plain_text(f"in a cell: {await checks.run_checks(checking, checked, 1.0, checks.BUSY)}")
+    return
+
+
+@app.cell
+def _(again, checks, checking, mo, run_between_cells):
+    mo.stop(not again.value)
+    called = run_between_cells(checks.call_once(checking))
+    return (called,)
+
+
 if __name__ == "__main__":
     app.run()
 '''
@@ -197,9 +265,35 @@ def restart(page: Page) -> None:
     page.get_by_role("alertdialog").get_by_role("button", name="Restart").click()
 
 
+def press(page: Page, button: str, shown: Locator) -> str:
+    """Presses a button that runs a cell, and returns the text of what that shows, when it is there."""
+    # By the keyboard: outputs that are still being drawn could move it away under a click.
+    page.get_by_role("button", name=button).press("Enter")
+    expect(shown).to_be_visible()
+    text = shown.text_content()
+    assert text is not None
+    return text
+
+
+def json_in(text: str) -> str:
+    """Returns the part of a text that is JSON."""
+    return text[text.index("{") : text.rindex("}") + 1]
+
+
+@contextmanager
+def second_page(page: Page) -> Iterator[Page]:
+    """Opens the notebook in a second page, which marimo takes for a reader's, and waits until its output says why."""
+    second = page.context.new_page()
+    second.goto(page.url)
+    expect(second.get_by_text("You are currently connected as a reader")).to_be_visible()
+    expect(second.get_by_text("another page is connected to this server").first).to_be_visible()
+    yield second
+    second.close()
+
+
 def check_over_the_comm(page: Page) -> None:
     """Checks that all went both ways when the cells had ended, and that a cell that waits is told so at once."""
-    expect(page.locator(".jchannel-element").last).to_have_text("results: 5 13 8 True True comm")
+    expect(page.locator(".jchannel-element", has_text="results: 5 13 8 True True comm")).to_be_visible()
     connected = re.compile(
         "connected by the kernel.s own messages; marimo hands over what this page sends when no cell runs."
     )
@@ -218,14 +312,27 @@ def test_where_no_port_is_reached_the_page_of_a_notebook_that_is_run_connects_ov
 
 
 @pytest.mark.parametrize("page", [("edit", OVER_THE_COMM)], indirect=True)
-def test_over_the_comm_the_page_connects_again_after_a_reload_and_after_its_kernel_was_restarted(page: Page) -> None:
+def test_over_the_comm_the_page_connects_again_after_a_reload_and_after_its_kernel_was_restarted(
+    page: Page, outcomes: Outcomes
+) -> None:
     check_over_the_comm(page)
+    drawn = page.locator(".jchannel-element")
+    between = press(page, "check between cells", drawn.filter(has_text="outcome: {"))
+    note_checks(COMM_HOST, json_in(between), outcomes)
+    within = press(page, "check in a cell", page.locator("pre", has_text="in a cell: {"))
+    note_checks(COMM_HOST, json_in(within), outcomes)
+
+    with second_page(page):
+        press(page, "call again", drawn.filter(has_text=f"outcome: {WORKS}"))
+    outcomes.note(COMM_HOST, "a second page", WORKS)
 
     page.reload()
-    expect(page.locator(".jchannel-element").last).to_have_text("drawn 42")
+    expect(drawn.filter(has_text="drawn 42")).to_be_visible()
+    outcomes.note(COMM_HOST, "a reload", WORKS)
 
     restart(page)
     check_over_the_comm(page)
+    outcomes.note(COMM_HOST, "a restart", WORKS)
 
 
 @pytest.mark.parametrize("page", [("run", NOTEBOOK)], indirect=True)
@@ -240,7 +347,10 @@ def test_the_page_connects_again_after_a_reload_and_after_its_kernel_was_restart
     check(page)
     printed = page.locator("pre", has_text="outcomes: ").text_content()
     assert printed is not None
-    note_checks(HOST, printed[printed.index("{") : printed.rindex("}") + 1], outcomes)
+    note_checks(HOST, json_in(printed), outcomes)
+    with second_page(page):
+        press(page, "call again", page.get_by_text(f"called again: {WORKS}"))
+    outcomes.note(HOST, "a second page", WORKS)
     former = page.locator(".jchannel-panel").get_attribute("data-jchannel-panel")
 
     page.reload()

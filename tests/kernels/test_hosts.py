@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.jupyter.process import private_environment
@@ -87,27 +88,61 @@ def test_what_runs_a_whole_notebook_is_told_at_once_that_no_page_will_connect(
     assert said[3].startswith("waiting for a page took longer than 0.01 s")
 
 
-@pytest.mark.parametrize(
-    ("name", "command"),
-    [
-        ("jupyter console", ["-m", "jupyter", "console", "--simple-prompt"]),
-        ("IPython in a terminal", ["-m", "IPython", "--simple-prompt"]),
-    ],
-)
-def test_who_sits_at_a_terminal_is_told_at_once_what_to_do_and_waits_for_the_page(
-    tmp_path: Path, environment: dict[str, str], name: str, command: Sequence[str]
-) -> None:
-    lines = [
-        "import jchannel",
-        "server = await jchannel.start(port=0)",
-        "await server.wait_page(0.01)",
-        "await server.wait_page(0.01)",
-        "exit",
-        "",
-    ]
-    written = run(command, tmp_path, environment, "\n".join(lines))
+LINES = f"{START}\nawait server.wait_page(0.01)\nawait server.wait_page(0.01)\nexit\n"
 
+
+def check_what_a_terminal_was_told(name: str, written: str) -> None:
     words = f"; {name} shows no pages; open server.page_url in a browser"
     assert written.count("jchannel: no page is connected to http://localhost:") == 1, written
     assert words in written
     assert written.count("waiting for a page took longer than 0.01 s") >= 2, written
+
+
+def test_who_sits_at_ipython_is_told_at_once_what_to_do_and_waits_for_the_page(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    written = run(["-m", "IPython", "--simple-prompt"], tmp_path, environment, LINES)
+
+    check_what_a_terminal_was_told("IPython in a terminal", written)
+
+
+def test_who_sits_at_a_console_is_told_at_once_what_to_do_and_waits_for_the_page(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    command = [sys.executable, "-m", "jupyter", "console", "--simple-prompt"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as console:
+        try:
+            wait_until_it_hears(console, Path(environment["JUPYTER_RUNTIME_DIR"]))
+            written = console.communicate(LINES, timeout=TIMEOUT)[0]
+        finally:
+            console.kill()
+
+    check_what_a_terminal_was_told("jupyter console", written)
+
+
+def wait_until_it_hears(console: subprocess.Popen[str], runtime: Path) -> None:
+    """Wait until a console has its prompt, and the connection on which its kernel answers.
+
+    It asks on another one, and where that is there first it misses the first answers, and waits for ever. A person does
+    not type so fast. Nobody tells when it is there, so the operating system is asked again and again.
+    """
+    assert console.stdout is not None
+    written = ""
+    while not written.endswith("In [1]: "):
+        more = console.stdout.read(1)
+        assert more, written
+        written += more
+    port = json.loads((runtime / f"kernel-{console.pid}.json").read_text())["iopub_port"]
+    process = psutil.Process(console.pid)
+    while not any(
+        one.status == psutil.CONN_ESTABLISHED and one.raddr.port == port for one in process.net_connections()
+    ):
+        assert console.poll() is None

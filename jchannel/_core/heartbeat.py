@@ -12,7 +12,7 @@ from jchannel._protocol.messages import Beat
 if TYPE_CHECKING:
     from jchannel._core.session import Session
 
-__all__ = ["FIRST_BEAT_SECONDS", "NEAR_SECONDS", "SILENT_BEATS", "Heartbeat"]
+__all__ = ["ANSWER_PARTS", "FIRST_BEAT_SECONDS", "NEAR_SECONDS", "SILENT_BEATS", "Heartbeat"]
 
 #: How long after connecting the round trip is measured for the first time, in seconds: soon, and not while the page has
 #: its hands full with opening its channels.
@@ -21,8 +21,14 @@ FIRST_BEAT_SECONDS: Final = 0.2
 #: For how many periods of its beats nothing may come from a far side that sends them.
 SILENT_BEATS: Final = 3
 
-#: Up to which round trip, in seconds, a page is told that pieces are faster than posts: 256 KiB of them go in each. On
-#: one machine it is less than a millisecond, and no segment of 4 MiB keeps the page from its calls.
+#: In how many parts the time for an answer runs. A part ends at one wake-up of trio's, however late that comes, and one
+#: that ends very late does not count: a page is not lost by a time in which the server's process stood still, unless it
+#: takes the silent server for lost itself. A loop with steps of 3 ms once kept trio's thread waiting for 32 s, and then
+#: a page was lost that had answered at once.
+ANSWER_PARTS: Final = 3
+
+#: Up to which round trip, in seconds, a page is told that pieces are faster than posts: 256 KiB of them, or more, go in
+#: each. On one machine it is less than a millisecond, and no segment of 4 MiB keeps the page from its calls.
 NEAR_SECONDS: Final = 0.005
 
 
@@ -91,7 +97,7 @@ class Heartbeat:
     async def _exchange_beats(self, limit: float) -> None:
         """Send a beat, and wait for the answer. It is the far side's code that answers, and not its WebSocket."""
         began = trio.current_time()
-        answered = self._answered = trio.Event()
+        self._answered = trio.Event()
         moved: int | None = None
         # On a slow way a beat stands behind a large message, in either direction. That bytes of it move is a sign of
         # life, and the far side gets one beat in each period, whatever it is busy sending.
@@ -99,9 +105,21 @@ class Heartbeat:
             moved = self._link.moved
             self._session.ask_log()
             self._session.tell(Beat())
-            with trio.move_on_after(limit):
-                await answered.wait()
+            if await self._wait_answer(limit / ANSWER_PARTS):
                 self.round_trip = trio.current_time() - began
                 self.near = self.near or self.round_trip <= NEAR_SECONDS
                 return
         self._session.lose(f"it did not answer a beat within {limit:g} s")
+
+    async def _wait_answer(self, seconds: float) -> bool:
+        """Wait for the answer to a beat, for so many parts of so many seconds each. Return whether it has come."""
+        parts = ANSWER_PARTS
+        while parts and not self._answered.is_set():
+            with trio.move_on_after(seconds) as scope:
+                await self._answered.wait()
+            if scope.cancelled_caught:
+                # What has arrived is read in this pass, maybe after this.
+                await trio.lowlevel.checkpoint()
+                if trio.current_time() < scope.deadline + seconds:
+                    parts -= 1
+        return self._answered.is_set()

@@ -193,6 +193,29 @@ class TestHeartbeat:
                 assert not memory.server.statistics().page_connected
                 nursery.cancel_scope.cancel()
 
+    async def test_a_page_is_not_lost_by_a_time_in_which_this_process_stood_still(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_memory_server(heartbeat=4) as memory, memory.open_page() as page:
+            await trio.sleep(FIRST_BEAT_SECONDS)
+            await page.link.send('[{"type":"beat"}]')  # It has answered, and nobody has read it when time is over.
+            autojump_clock.jump(60)
+            await trio.sleep(1)
+            assert memory.server.statistics().page_connected
+
+    @pytest.mark.parametrize(("waited", "answers_after"), [(0, 0.1), (0, 2), (2, 0.1), (3.9, 0.1)])
+    async def test_a_page_that_stood_still_as_long_as_this_process_has_time_to_answer(
+        self, waited: float, answers_after: float, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_memory_server(heartbeat=4) as memory, memory.open_page() as page:
+            await trio.sleep(FIRST_BEAT_SECONDS + waited)
+            autojump_clock.jump(60)
+            await trio.sleep(answers_after)
+            with trio.move_on_after(0.1):
+                await page.receive()
+            await trio.sleep(1)
+            assert memory.server.statistics().page_connected
+
     async def test_a_page_whose_answer_takes_long_to_come_in_is_not_lost(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:

@@ -20,6 +20,8 @@ from jchannel._notebook.output import NotebookFrontend
 from jchannel.trio import Server
 from tests.browser.chromium import BrowserThread, PageHandle
 
+EMPTY = "<!doctype html><link rel=icon href=data:,><body>"
+
 LINE = "document.querySelector('[data-jchannel]').textContent"
 
 
@@ -59,7 +61,12 @@ def serving(
 
 
 def render(assembly: Assembly, *, port: int | None = None, url: str | None = None) -> str:
-    """The HTML of an output that connects its page to a server."""
+    """The HTML of a page with an output that connects it to a server."""
+    return f"{EMPTY}{render_output(assembly, port=port, url=url)}"
+
+
+def render_output(assembly: Assembly, *, port: int | None = None, url: str | None = None) -> str:
+    """The HTML of such an output."""
     server = assembly.server
     frontend = NotebookFrontend(
         assembly.desk,
@@ -69,7 +76,7 @@ def render(assembly: Assembly, *, port: int | None = None, url: str | None = Non
         is_alone=lambda: True,
         count_pages=lambda: server.pages,
     )
-    return f"<!doctype html><link rel=icon href=data:,><body>{frontend._render()}"
+    return frontend._render()
 
 
 def make_certificate(host: str) -> ssl.SSLContext:
@@ -91,6 +98,11 @@ async def line_of(page: PageHandle, words: str) -> str:
     """Wait until the output's line contains words, and return the line."""
     line: str = await page.wait_for(f"{LINE}.includes({words!r}) && {LINE}")
     return line
+
+
+async def show(page: PageHandle, output: str) -> None:
+    """Show an output in a page that has loaded, as front ends do."""
+    await page.evaluate(f"void document.body.append(document.createRange().createContextualFragment({output!r}))")
 
 
 async def test_a_frame_without_storage_and_locks_connects_and_says_that_it_does_not_come_back(
@@ -133,12 +145,27 @@ async def test_a_policy_is_named_with_what_to_add_to_it_and_that_helps(
             await assembly.server.wait_page(60)
 
 
+@pytest.mark.engines
 async def test_a_page_over_https_names_a_server_that_is_plain_http(browser: BrowserThread) -> None:
     async with kernel() as assembly:
         with serving(render(assembly, url="http://192.0.2.1:8889"), context=make_certificate("127.0.0.1")) as url:
             page = await browser.open(url, trusts_all=True)
             line = await line_of(page, "over HTTPS")
     assert line.startswith("jchannel: not connected. This page came over HTTPS, and http://192.0.2.1:8889 is plain")
+
+
+@pytest.mark.engines
+async def test_a_page_over_https_reaches_plain_http_on_its_machine_or_says_that_the_browser_does_not_let_it(
+    browser: BrowserThread, engine: str
+) -> None:
+    async with kernel() as assembly:
+        with serving(render(assembly, url=assembly.server.url), context=make_certificate("127.0.0.1")) as url:
+            page = await browser.open(url, trusts_all=True)
+            if engine == "webkit":
+                line = await line_of(page, "over HTTPS")
+                assert f"{assembly.server.url} is plain HTTP, which this browser does not let it reach" in line
+            else:
+                await assembly.server.wait_page(60)
 
 
 @pytest.mark.parametrize(
@@ -176,11 +203,11 @@ async def test_a_page_of_another_machine_over_plain_http_says_that_it_cannot_rea
     assert line.startswith("jchannel: not connected. This page came from another machine over plain HTTP")
 
 
+@pytest.mark.engines
 async def test_a_server_that_does_not_read_is_named(browser: BrowserThread) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         async with kernel() as assembly:
-            with serving(render(assembly, port=deaf.getsockname()[1])) as url:
-                page = await browser.open("about:blank")
-                # The page has not loaded as long as the server does not answer.
-                await page.evaluate(f"void (location.href = {url!r})")
+            with serving(EMPTY) as url:
+                page = await browser.open(url)
+                await show(page, render_output(assembly, port=deaf.getsockname()[1]))
                 await line_of(page, "the server does not answer so far: its kernel is stopped")

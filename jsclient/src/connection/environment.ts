@@ -40,6 +40,8 @@ export interface Environment {
   readonly hasHttp: boolean;
   /** Whether a response that is not read stops its server, so that not all of it is kept here. */
   readonly holdsBack: boolean;
+  /** Whether what was sent is copied when a socket's `send` returns, as that of a browser's WebSocket is. */
+  readonly copiesSent: boolean;
   /** Open a socket, or throw if the page may not even try. */
   openSocket(url: string, protocols: string[]): SocketLike;
   /** The door to the server, for its statistics, and why no better one could be used; if there is more than one. */
@@ -96,6 +98,7 @@ export function findEnvironment(transport?: Transport): Environment {
     hasHttp: way.fetch !== undefined,
     // No feature tells: Firefox and WebKit fetch a response to its end, however much of it nobody has read.
     holdsBack: scope.document === undefined || (scope.navigator?.userAgent ?? '').includes('Chrome/'),
+    copiesSent: transport === undefined,
     openSocket: (url, protocols) => way.socket(url, protocols),
     fetch: (url, options) => way.fetch?.(url, options) ?? Promise.reject(new StateError(NO_HTTP)),
     setTimeout: (callback, delay) => setTimeout(callback, delay),

@@ -12,7 +12,7 @@ export interface Finding {
 
 /** The part of a page that is needed. */
 export interface BrowserPage extends ObservedPage {
-  readonly navigator: ObservedPage['navigator'] & Partial<Pick<Navigator, 'userAgent' | 'locks'>>;
+  readonly navigator: ObservedPage['navigator'] & Partial<Pick<Navigator, 'locks'>>;
   readonly isSecureContext?: boolean;
   readonly WebSocket?: unknown;
   readonly sessionStorage?: Pick<Storage, 'setItem' | 'removeItem'>;

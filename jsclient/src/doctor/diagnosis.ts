@@ -4,7 +4,7 @@
  * The causes have the names that `jchannel/_doctor/findings.py` has for them.
  */
 
-import { findObstacle } from '../notebook/obstacles.js';
+import { findObstacle, type Engine } from '../notebook/obstacles.js';
 
 /** Why a page cannot connect; or `no-page`, where nothing prevents it. */
 export type Cause =
@@ -29,6 +29,8 @@ export interface Observations {
   readonly isBlocked: boolean;
   /** The permission to reach this machine; `null` where the browser knows no such permission. */
   readonly permission: PermissionState | null;
+  /** The browser's engine. */
+  readonly engine: Engine;
   /** What the server has answered to a request for its status: the HTTP status and the body; `null` for no answer. */
   readonly answer: { readonly status: number; readonly body: unknown } | null;
   /** What the server has said on a WebSocket when it closed it; `null` where there was no WebSocket. */
@@ -54,10 +56,11 @@ export function diagnose(observations: Observations): Diagnosis {
   return explainAnswer(observations, readStatus(answer.body));
 }
 
-function explainSilence({ page, base, isBlocked, permission }: Observations): Diagnosis {
+function explainSilence({ page, base, isBlocked, permission, engine }: Observations): Diagnosis {
   const text = `Nothing answers at ${base}: the program or the kernel that had the server has ended, or this is another port.`;
+  const blocking = isBlocked ? 'connect-src' : '';
   return (
-    findObstacle({ page, isSecure: !page.startsWith('http:'), base, blocking: isBlocked ? 'connect-src' : '', permission }) ?? {
+    findObstacle({ page, isSecure: !page.startsWith('http:'), base, blocking, permission, engine }) ?? {
       cause: 'refused-port',
       text: `${text} Start it again, and open the address that it gives.`,
     }

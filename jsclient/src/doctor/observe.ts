@@ -2,7 +2,7 @@
 
 import type { Environment } from '../connection/environment.js';
 import { isRefusal } from '../connection/content-policy.js';
-import { findPermission } from '../notebook/obstacles.js';
+import { findEngine, findPermission } from '../notebook/obstacles.js';
 import { hmac } from '../notebook/sha256.js';
 import type { Observations } from './diagnosis.js';
 
@@ -15,7 +15,10 @@ const SUBPROTOCOL = 'jchannel.doctor';
 /** The part of a page that is needed. */
 export interface ObservedPage {
   readonly location: Pick<Location, 'href'>;
-  readonly navigator: { readonly permissions?: { query(descriptor: { name: string }): Promise<PermissionStatus> } };
+  readonly navigator: {
+    readonly permissions?: { query(descriptor: { name: string }): Promise<PermissionStatus> };
+    readonly userAgent?: string;
+  };
 }
 
 /**
@@ -43,7 +46,8 @@ export async function observe(url: string, page: ObservedPage, environment: Envi
     const answer = await askStatus(base, token, environment);
     const goodbye = await Promise.race([blocked, openSocket(base, token, block, environment)]);
     const permission = await findPermission(page.navigator);
-    return { page: page.location.href, base, isBlocked, permission, answer, goodbye };
+    const engine = findEngine(page.navigator);
+    return { page: page.location.href, base, isBlocked, permission, engine, answer, goodbye };
   } finally {
     stop();
   }

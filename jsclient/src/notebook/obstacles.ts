@@ -24,7 +24,12 @@ export interface Attempt {
   readonly blocking: string;
   /** The permission to reach this machine; `null` where the browser knows no such permission. */
   readonly permission: PermissionState | null;
+  /** The browser's engine. */
+  readonly engine: Engine;
 }
+
+/** An engine. What each lets a page reach differs, and no feature tells. */
+export type Engine = 'chromium' | 'firefox' | 'webkit';
 
 /** The names of the permission to reach this machine, the newest first. */
 const PERMISSIONS = ['loopback-network', 'local-network-access'];
@@ -32,17 +37,18 @@ const PERMISSIONS = ['loopback-network', 'local-network-access'];
 const THROUGH_PROXY = 'or reach the server through a proxy with HTTPS, and pass its address as url=';
 
 /** Return what stands in the way of an attempt; `null` where nothing does that a page can see. */
-export function findObstacle({ page, isSecure, base, blocking, permission }: Attempt): Obstacle | null {
+export function findObstacle({ page, isSecure, base, blocking, permission, engine }: Attempt): Obstacle | null {
   if (blocking !== '') {
     return { cause: 'policy', text: explainPolicy(base, base.replace(/^http/u, 'ws'), blocking) };
   }
-  if (page.startsWith('https:') && base.startsWith('http:') && !isLoopback(base)) {
-    const text = `This page came over HTTPS, and ${base} is plain HTTP, which browsers do not let it connect to. Give the`;
+  if (page.startsWith('https:') && base.startsWith('http:') && (!isLoopback(base) || engine === 'webkit')) {
+    const text = `This page came over HTTPS, and ${base} is plain HTTP, which this browser does not let it reach. Give the`;
     return { cause: 'mixed-content', text: `${text} server TLS (ssl_context=), ${THROUGH_PROXY}.` };
   }
   const isForeign = isLoopback(base) && !isLoopback(page);
-  if (isForeign && !isSecure) {
-    const text = `This page came from another machine over plain HTTP, and browsers let no such page reach ${base}.`;
+  // Firefox asks whether such a page may, and WebKit lets it.
+  if (isForeign && !isSecure && engine === 'chromium') {
+    const text = `This page came from another machine over plain HTTP, and this browser lets no such page reach ${base}.`;
     return { cause: 'local-network', text: `${text} Open it over HTTPS, ${THROUGH_PROXY}.` };
   }
   if (permission === 'denied') {
@@ -73,6 +79,14 @@ export async function findPermission(navigator: {
   return null;
 }
 
+/** Return the engine of a browser. One that is not known is taken for Chromium, which refuses most. */
+export function findEngine({ userAgent = '' }: { readonly userAgent?: string }): Engine {
+  if (userAgent.includes('Firefox/')) {
+    return 'firefox';
+  }
+  return userAgent.includes('AppleWebKit/') && !userAgent.includes('Chrome/') ? 'webkit' : 'chromium';
+}
+
 /**
  * Return what stands between this page and a server that has not answered it at any of several base URLs, as the line
  * of an output; `null` where nothing does that a page can see.
@@ -93,6 +107,7 @@ export async function explainSilence(
     base,
     blocking: blocked.some((url) => url.startsWith(base)) ? directives : '',
     permission: isLoopback(base) ? permission : null,
+    engine: findEngine(navigator),
   }));
   const obstacle = attempts.map(findObstacle).find((found) => found !== null);
   return obstacle === undefined ? null : `not connected. ${obstacle.text}`;

@@ -10,6 +10,7 @@ const GOOD: Observations = {
   base: 'http://localhost:8889',
   isBlocked: false,
   permission: null,
+  engine: 'chromium',
   answer: { status: 200, body: STATUS },
   goodbye: VERSION,
 };
@@ -20,9 +21,12 @@ describe('the cause', () => {
   test.each<[string, Observations, string]>([
     ['policy', { ...SILENT, isBlocked: true }, 'Add http://localhost:8889 and ws://localhost:8889 to the policy'],
     ['mixed-content', { ...SILENT, page: HUB, base: 'http://10.0.0.5:8889' }, 'This page came over HTTPS'],
+    ['mixed-content', { ...SILENT, page: HUB, engine: 'webkit' }, 'which this browser does not let it reach'],
     ['local-network', { ...SILENT, page: HUB, permission: 'denied' }, 'its permission for the local network is denied'],
     ['local-network', { ...SILENT, page: HUB, permission: 'prompt' }, 'has no answer yet'],
     ['local-network', { ...SILENT, page: 'http://hub.example.com/' }, 'from another machine over plain HTTP'],
+    ['local-network', { ...SILENT, page: 'http://hub.example.com/', permission: 'prompt', engine: 'firefox' }, 'has no answer yet'],
+    ['refused-port', { ...SILENT, page: 'http://hub.example.com/', engine: 'webkit' }, 'Nothing answers'],
     ['refused-port', SILENT, 'Nothing answers at http://localhost:8889'],
     ['refused-port', { ...SILENT, permission: 'prompt' }, 'Nothing answers'],
     ['refused-port', { ...SILENT, page: HUB, permission: 'granted' }, 'Nothing answers'],

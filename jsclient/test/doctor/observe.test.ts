@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { observe, TIMEOUT, type ObservedPage } from '../../src/doctor/observe.js';
-import { findPermission } from '../../src/notebook/obstacles.js';
+import { findEngine, findPermission } from '../../src/notebook/obstacles.js';
 import { hmac } from '../../src/notebook/sha256.js';
 import { FakeEnvironment } from '../fakes.js';
 
@@ -45,6 +45,7 @@ describe('a server', () => {
       base: BASE,
       isBlocked: false,
       permission: null,
+      engine: 'chromium',
       answer: { status: 200, body: { jchannel: 'status' } },
       goodbye: { reason: 'version', message: 'no version' },
     });
@@ -121,4 +122,13 @@ describe('the permission', () => {
     expect(await findPermission(pageWith(() => Promise.reject(new TypeError('unknown'))).navigator)).toBeNull();
     expect(await findPermission(page.navigator)).toBeNull();
   });
+});
+
+test.each([
+  ['Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Safari/605.1.15', 'webkit'],
+  ['Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36', 'chromium'],
+  ['Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0', 'firefox'],
+  [undefined, 'chromium'],
+])('the engine of %s is %s', (userAgent, expected) => {
+  expect(findEngine(userAgent === undefined ? {} : { userAgent })).toBe(expected);
 });

@@ -12,11 +12,10 @@ from jchannel._bridge.call import in_task, running_loop, wait_in_loop
 from jchannel._bridge.faces import ChannelFace
 from jchannel._bridge.handles import ChannelHandle
 from jchannel._bridge.jobs import TaskJob
+from jchannel._bridge.mailbox import LoopMailbox
 from jchannel._bridge.methods import LoopMethods
-from jchannel._bridge.posts import Posts, listen_on_loop
 from jchannel._bridge.requests import Requests
-from jchannel._bridge.streams import LoopStreams
-from jchannel._bridge.watch import Listening, LoopListening, LoopWatch, check_callback
+from jchannel._bridge.watch import Listening, LoopWatch, check_callback
 from jchannel._core.channel import BLOCK_LEFT
 from jchannel._core.failures import OnFailure
 from jchannel._core.latest import Latest
@@ -64,8 +63,7 @@ class Channel(ChannelFace):
 
     def _set_up(self, handle: ChannelHandle) -> None:
         super()._set_up(handle)
-        self._requests = Requests(self._handle, LoopStreams(), waits=False)
-        self._posts = Posts(self._handle, listen_on_loop)
+        self._requests = Requests(self._handle, waits=False)
         self._sync = BlockingCalls(self._handle)
 
     @property
@@ -183,7 +181,7 @@ class Channel(ChannelFace):
         It never waits. That the channel is closed is a failure like the others, as a closing or an opening may be under
         way.
         """
-        self._posts.post(name, args, timeout, on_failure)
+        self._requests.post(name, args, timeout, on_failure)
 
     @trimmed_context
     @asynccontextmanager
@@ -219,7 +217,7 @@ class Channel(ChannelFace):
         failure of a call is, and not raised. A block that is cancelled or raises does not wait for that: it cancels the
         call that is under way, and waits until it has ended, at most ``Limits.cancel_seconds``.
         """
-        jobs = self._posts.open_latest(name, timeout, on_failure)
+        jobs = self._requests.open_latest(name, timeout, on_failure)
         latest = await wait_in_loop(jobs.begin())
         try:
             yield latest
@@ -257,7 +255,8 @@ class Channel(ChannelFace):
             RuntimeError: No loop is running.
         """
         check_callback(callback)
-        return LoopListening(callback, self._handle.channel.board, self._handle.portal)
+        board = self._handle.channel.board
+        return Listening(callback, board, self._handle.portal, LoopMailbox.of(running_loop()))
 
     @trimmed
     def call_with_stream(

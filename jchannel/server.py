@@ -12,8 +12,9 @@ from typing import Self
 from jchannel._assembly import PageKind
 from jchannel._bridge.call import in_task, running_loop
 from jchannel._bridge.faces import ServerFace
+from jchannel._bridge.mailbox import LoopMailbox
 from jchannel._bridge.portal import portal_of
-from jchannel._bridge.watch import Listening, LoopListening, LoopWatch, check_callback
+from jchannel._bridge.watch import Listening, LoopWatch, check_callback
 from jchannel._core.limits import Limits
 from jchannel._core.watch import PageStatus
 from jchannel._protocol.messages import Door
@@ -65,10 +66,11 @@ class Server(ServerFace):
             at once (``docs/hosts.md``).
         share_interpreter: Whether busy Python code is made to share the interpreter with jchannel's thread while the
             server runs; ``None`` for yes in a notebook's kernel, and no everywhere else. It shortens the process's
-            switch interval from the default of 5 ms to 0.2 ms, and stops a loop that never rests for 0.5 ms in 5 while
-            a request is under way. Beside a loop with steps of 0.1 ms an echo takes 11 ms with it and 1.5 s without,
-            and three computing threads lose 7 % (``benchmarks/busy.py``). When the last server has ended, the switch
-            interval is put back.
+            switch interval from the default of 5 ms to 0.2 ms: beside a script with steps of 1 ms that writes a little
+            after each an echo takes 0.7 ms with it and up to 18 s without, and three computing threads lose 7 %
+            (``benchmarks/busy.py``). When the last server has ended, the switch interval is put back. A loop that never
+            rests needs none of it: while it awaits something of jchannel's, it is stopped for 0.5 ms in 5, and less
+            often the longer it waits.
         ssl_context: Lets the server speak TLS, with the certificate of this context (``docs/security.md``). Its URLs
             are of ``https`` then. ``None`` for plain HTTP.
         default: Called with a value that cannot be sent as it is, such as a date or a data frame; returns what is sent
@@ -216,7 +218,8 @@ class Server(ServerFace):
             RuntimeError: No loop is running.
         """
         check_callback(callback)
-        return LoopListening(callback, self._handle.server.board, self._handle.portal)
+        board = self._handle.server.board
+        return Listening(callback, board, self._handle.portal, LoopMailbox.of(running_loop()))
 
     @trimmed
     def move_to_newest_page(self, timeout: float | None = 10) -> asyncio.Task[None]:

@@ -19,10 +19,8 @@ from jchannel._bridge.faces import ChannelFace, ServerFace
 from jchannel._bridge.handles import ChannelHandle
 from jchannel._bridge.methods import ThreadMethods
 from jchannel._bridge.portal import open_thread_portal
-from jchannel._bridge.posts import Posts, listen_in_threads
 from jchannel._bridge.requests import Requests
-from jchannel._bridge.streams import ThreadStreams
-from jchannel._bridge.watch import Listening, ThreadListening, check_callback
+from jchannel._bridge.watch import Listening, check_callback
 from jchannel._core.channel import BLOCK_LEFT
 from jchannel._core.failures import OnFailure
 from jchannel._core.latest import Latest
@@ -154,7 +152,7 @@ class Server(ServerFace):
         """
         check_callback(callback)
         threads = self._handle.server.streams.threads
-        return ThreadListening(callback, self._handle.server.board, self._handle.portal, threads)
+        return Listening(callback, self._handle.server.board, self._handle.portal, threads)
 
     @trimmed
     def move_to_newest_page(self, timeout: float | None = 10) -> None:
@@ -207,8 +205,7 @@ class BlockingCalls:
 
     def __init__(self, handle: ChannelHandle) -> None:
         self._handle = handle
-        self._requests = Requests(handle, ThreadStreams(), waits=True)
-        self._posts = Posts(handle, listen_in_threads)
+        self._requests = Requests(handle, waits=True)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} of a channel {self._handle.describe()}>"
@@ -287,7 +284,7 @@ class BlockingCalls:
         It never waits, in any thread. That the channel is closed is a failure like the others, as a closing or an
         opening may be under way.
         """
-        self._posts.post(name, args, timeout, on_failure)
+        self._requests.post(name, args, timeout, on_failure)
 
     @contextmanager
     def open_latest(
@@ -322,7 +319,7 @@ class BlockingCalls:
         failure of a call is, and not raised. A block that raises does not wait for that: it cancels the call that is
         under way, and waits until it has ended, at most ``Limits.cancel_seconds``. So does an interrupt.
         """
-        jobs = self._posts.open_latest(name, timeout, on_failure)
+        jobs = self._requests.open_latest(name, timeout, on_failure)
         latest = wait_blocking(jobs.begin())
         try:
             yield latest
@@ -438,7 +435,7 @@ class Channel(ChannelFace, BlockingCalls):
         """
         check_callback(callback)
         threads = self._handle.channel.server.streams.threads
-        return ThreadListening(callback, self._handle.channel.board, self._handle.portal, threads)
+        return Listening(callback, self._handle.channel.board, self._handle.portal, threads)
 
     @trimmed
     def __enter__(self) -> Self:

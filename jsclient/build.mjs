@@ -18,13 +18,13 @@ const output = new URL('../jchannel/_client/static/', here);
 
 /**
  * The most bytes of the scripts that pages and notebooks load, gzipped. The room above what they have is for fixes: whoever
- * needs more says so here.
+ * needs more says so here: frames whose attachments are apart took 0.7 kB, and what each engine lets a page reach 0.2.
  */
 const MOST_GZIPPED = {
-  'jchannel.js': 27_000,
-  'inject.js': 27_000,
-  'notebook.js': 31_000,
-  'notebook-widget.js': 33_500,
+  'jchannel.js': 27_700,
+  'inject.js': 27_700,
+  'notebook.js': 31_900,
+  'notebook-widget.js': 34_500,
   'notebook-loader.js': 2_200,
 };
 

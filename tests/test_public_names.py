@@ -77,7 +77,7 @@ CLASSES: dict[type, str] = {
         hold_channel issue_browser_url move_to_newest_page open_channel page_url serve_link statistics token tree url
         wait_page watch
     """,
-    jchannel.trio.Link: "aclose flush moved receive send send_nowait",
+    jchannel.trio.Link: "aclose expect flush moved receive send send_nowait",
     jchannel.trio.Channel: """
         call call_with_stream close code context_timeout echo handler is_open module open open_latest pipe post
         statistics tree watch

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 import weakref
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -19,11 +19,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import outcome
 import trio
 
-from jchannel._bridge import interpreter
-from jchannel._bridge.interpreter import LoopPauses
 from jchannel._bridge.jobs import CANCELLED, Job, Running, TaskJob
 from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox
-from jchannel._bridge.unheard import watch_failure
+from jchannel._bridge.pauses import LoopPauses
 from jchannel._core.failures import FAILURES
 from jchannel._guarded import is_interrupt
 from jchannel._tracebacks import find_caller, trim
@@ -37,8 +35,8 @@ __all__ = ["Call", "CallTask", "in_task", "running_loop", "wait_blocking", "wait
 T = TypeVar("T")
 
 
-class Call(ABC, Generic[T]):
-    """A job under way, and who waits for it. Portals start it in trio.
+class Call(Generic[T]):
+    """A job under way that nobody waits for. Those who do have the subclasses. Portals start it in trio.
 
     Attributes:
         name: What it is called; empty where nobody has named it.
@@ -150,23 +148,17 @@ class Call(ABC, Generic[T]):
         # It had succeeded when it was refused, and whoever waited for it has taken the error.
         undoing = self._find_undoing(result)
         if undoing is not None:
-            _UnheardCall(undoing).start()
+            Call(undoing).start()
 
     def _find_undoing(self, result: outcome.Outcome[T] | None) -> Job[None] | None:
         if self._job.undo is None or not isinstance(result, outcome.Value):
             return None
         return TaskJob(self._portal, self._job.undo)
 
-    @abstractmethod
     def _notify(self) -> None:
-        """Wake whoever waits for the outcome."""
-
-
-class _UnheardCall(Call[None]):
-    """A job that nobody waits for."""
-
-    def _notify(self) -> None:
-        """Do nothing."""
+        """Wake whoever waits for the outcome. Where nobody does, the job has it."""
+        assert self._outcome is not None
+        self._job.note_unheard(self._outcome)
 
 
 # In asyncio
@@ -186,17 +178,20 @@ class _LoopCall(Call[T]):
         self._waiter: weakref.ref[asyncio.Future[None]] | None = None
 
     def submit(self) -> None:
-        """Send the job on its way, and pause the loop if it is too busy for trio's thread."""
+        """Send the job on its way, and see to it that trio's thread gets the interpreter beside a busy loop."""
         self._mailbox = LoopMailbox.of(self._loop)
-        if interpreter.sharers and not self._is_here:
-            self._pauses = self._mailbox.pauses
         try:
-            self._portal.submit(self)
-        except BaseException:  # An interrupt has waited for the end of a step. Nobody will wait for what has begun.
+            waits = self._portal.submit(self)
+            if not self._is_here:
+                pauses = self._pauses = self._mailbox.pauses
+                pauses.waiting += 1
+                if pauses.looks_late or not pauses.looks:
+                    pauses.look_soon()
+                elif waits:
+                    pauses.rest_if_held_up()
+        except BaseException:  # An interrupt. Nobody will wait for what has begun.
             self.cancel()
             raise
-        if self._pauses is not None:
-            self._pauses.begin_wait()
 
     async def wait(self, *, pause: bool = False) -> T:
         """Wait for the outcome. Cancelling it cancels the job and waits until it has ended.
@@ -271,7 +266,7 @@ class _LoopCall(Call[T]):
 
     def _arrive(self) -> None:
         if self._pauses is not None:
-            self._pauses.end_wait()
+            self._pauses.waiting -= 1
         waiter = None if self._waiter is None else self._waiter()
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -279,6 +274,11 @@ class _LoopCall(Call[T]):
 
 class CallTask(asyncio.Task[T]):
     """A Task that waits for a call. One that fails is logged when it is collected, unless somebody has awaited it.
+
+    asyncio calls its loop's exception handler for such Tasks, which is not enough. What is printed outside of a cell's
+    context belongs to no cell, and is shown nowhere; IPython keeps the result of a cell for good, so that asyncio never
+    tells (so one that a cell has shown is logged at once); and a trio-asyncio loop ends with an error that its handler
+    is told of.
 
     Args:
         waiting: Waits for the call.
@@ -343,11 +343,24 @@ class _DeafTask(CallTask[T]):
 
 
 def _let_go(kept: set[Any] | None, task: CallTask[Any]) -> None:
-    """Keep a Task no more, which has ended. If it has failed, watch whether somebody awaits it."""
+    """Keep a Task no more, which has ended. If it has failed, look whether somebody awaits it."""
     if kept is not None:
         kept.discard(task)
     if task.failed_unheard:
-        watch_failure(task)
+        task.get_loop().call_soon(_log_if_shown, task)  # Who awaits it gets the error in this turn of the loop.
+
+
+def _log_if_shown(task: CallTask[Any]) -> None:
+    if task.failed_unheard and _is_result_of_a_cell(task):
+        task.log_failure()
+
+
+def _is_result_of_a_cell(task: CallTask[Any]) -> bool:
+    """Whether IPython keeps it because a cell has shown it."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = None if get_ipython is None else get_ipython()
+    results = {} if shell is None else shell.user_ns.get("_oh", {})
+    return any(value is task for value in results.values())
 
 
 def running_loop() -> asyncio.AbstractEventLoop:

@@ -17,12 +17,11 @@ from jchannel._core.limits import Limits
 from jchannel._core.server import Server
 from jchannel._core.statistics import ChannelStatistics, ServerStatistics
 from jchannel._core.tree import ChannelTree, ServerTree
-from jchannel._notebook.figures import CHANNEL, SERVER, ChannelPanel, ServerPanel
 from jchannel._notebook.former import Formers
 from jchannel._notebook.hearing import find_hearing
 from jchannel._notebook.hosts import Host, PagelessFrontend, Patience, find_host
 from jchannel._notebook.output import ADVICE, NotebookFrontend, find_cell, find_kernel, is_notebook
-from jchannel._notebook.panel import Panel, render
+from jchannel._notebook.panel import render
 from jchannel._notebook.widget import Widget, check_door, has_anywidget, open_widget
 from jchannel._protocol.messages import Door
 from jchannel._protocol.values import Conversion, Default, Nan
@@ -80,7 +79,6 @@ class ServerFace:
         self._url = url
         self._notebook = not open_browser and page is None and static is None if notebook is None else notebook
         self._frontend: NotebookFrontend | None = None
-        self._panel: ServerPanel | None = None
         options = ServerOptions(
             host=host,
             port=port,
@@ -105,11 +103,9 @@ class ServerFace:
         """Return a panel that stays up to date, for IPython to show in notebooks. Nothing secret is in it."""
         assembly = self._handle.assembly
         if assembly is None:
-            return {"text/plain": repr(self), "text/html": render(Panel(SERVER, "", "not started", "off"))}
-        if self._panel is None or self._panel.server is not assembly.server:
-            self._panel = ServerPanel(assembly.server)
+            return {"text/plain": repr(self), "text/html": render(self._handle.panel())}
         beside = "" if self._frontend is None else self._frontend.render_beside()
-        return {"text/plain": repr(self), "text/html": beside + assembly.desk.panels.render(self._panel)}
+        return {"text/plain": repr(self), "text/html": beside + assembly.desk.panels.render(self._handle)}
 
     def _meet_notebook(self, _: object = None) -> None:
         """Where a server that was just started runs in a notebook's kernel, let the notebook connect its page.
@@ -317,7 +313,6 @@ class ChannelFace:
     def _set_up(self, handle: ChannelHandle) -> None:
         self._handle = handle
         self._context_timeout: float | None = 3
-        self._panel = _FollowingPanel(self._handle)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self._handle.describe()}>"
@@ -325,7 +320,7 @@ class ChannelFace:
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         """Return a panel that stays up to date, for IPython to show in notebooks. Nothing secret is in it."""
         assembly = self._handle.server.assembly
-        panel = render(self._panel.panel()) if assembly is None else assembly.desk.panels.render(self._panel)
+        panel = render(self._handle.panel()) if assembly is None else assembly.desk.panels.render(self._handle)
         return {"text/plain": repr(self), "text/html": panel}
 
     @property
@@ -390,21 +385,3 @@ class ChannelFace:
             ClosedError: The channel has not been opened.
         """
         return self._handle.channel.tree()
-
-
-class _FollowingPanel:
-    """The subject of a channel's panel, which follows the channel when it is closed and opened again.
-
-    Args:
-        handle: The channel.
-    """
-
-    def __init__(self, handle: ChannelHandle) -> None:
-        self._handle = handle
-
-    def panel(self) -> Panel:
-        """Return the current contents of the panel. Safe in any thread."""
-        if not self._handle.was_opened:
-            return Panel(CHANNEL, "", "not opened", "off")
-        channel = self._handle.channel
-        return ChannelPanel(channel.server, channel).panel()

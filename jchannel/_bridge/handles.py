@@ -27,7 +27,9 @@ from jchannel._core.limits import Limits
 from jchannel._core.posts import PostRoom
 from jchannel._core.server import Server
 from jchannel._notebook.elements import Place
+from jchannel._notebook.figures import CHANNEL, SERVER, ChannelPanel, ServerPanel
 from jchannel._notebook.hearing import Hearing
+from jchannel._notebook.panel import Panel
 from jchannel._protocol.values import PLAIN, Conversion
 from jchannel.errors import ClosedError, StateError
 
@@ -169,6 +171,11 @@ class ServerHandle:
         server = self.assembly.server
         connected = "page connected" if server.session else "no page connected"
         return f"at {server.url}, {connected if self.is_running else 'stopped'}"
+
+    def panel(self) -> Panel:
+        """Return the contents of its panel, also when it was stopped and started again. Safe in any thread."""
+        assembly = self.assembly
+        return Panel(SERVER, "", "not started", "off") if assembly is None else ServerPanel(assembly.server).panel()
 
     def want_page(self) -> None:
         """Call the hook for a request that waits for a page. Called in the thread that makes it."""
@@ -380,11 +387,6 @@ class ChannelHandle:
             raise ClosedError(_NOT_OPENED)
         return self.core
 
-    @property
-    def was_opened(self) -> bool:
-        """Whether there has been a channel of the core. Safe in any thread."""
-        return self.core is not None
-
     def show(self) -> None:
         """Show the channel's element in the present cell of a notebook. Elsewhere it does nothing.
 
@@ -410,6 +412,11 @@ class ChannelHandle:
         """Return its state and server, for a ``repr``."""
         is_open = self.core is not None and self.core.state is not ChannelState.CLOSED
         return f"{'open' if is_open else 'closed'}, server {self.server.describe()}"
+
+    def panel(self) -> Panel:
+        """Return the contents of its panel, also when it was closed and opened again. Safe in any thread."""
+        core = self.core
+        return Panel(CHANNEL, "", "not opened", "off") if core is None else ChannelPanel(core.server, core).panel()
 
     # Jobs
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jchannel._bridge.call import Call
     from jchannel._notebook.hearing import Hearing
 
-__all__ = ["CANCELLED", "Job", "Running", "TaskJob"]
+__all__ = ["CANCELLED", "Job", "Running", "TaskJob", "start_task"]
 
 T = TypeVar("T")
 
@@ -60,6 +60,9 @@ class Job(ABC, Generic[T]):
             Exception: It cannot be started. Nothing is called then.
         """
 
+    def note_unheard(self, result: outcome.Outcome[T]) -> None:
+        """Take note of the outcome of a job that nobody waits for. By default it is dropped. Called in any thread."""
+
 
 class TaskJob(Job[T]):
     """An async function, in a task of its own.
@@ -92,9 +95,14 @@ class TaskJob(Job[T]):
 
     def start(self, call: Call[T]) -> Running:
         """Begin it, and start the task that does the rest."""
-        scope = trio.CancelScope()
-        self.portal.start_soon(_run, self._begin(), scope, call)
-        return scope
+        return start_task(self.portal, self._begin(), call)
+
+
+def start_task(portal: Portal, rest: Awaitable[T], call: Call[T]) -> Running:
+    """Start the task that awaits the rest of a job, in trio. Return what cancels it."""
+    scope = trio.CancelScope()
+    portal.start_soon(_run, rest, scope, call)
+    return scope
 
 
 async def _run(rest: Awaitable[Any], scope: trio.CancelScope, call: Call[Any]) -> None:

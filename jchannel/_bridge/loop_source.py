@@ -17,7 +17,7 @@ import trio
 from jchannel._bridge.mailbox import LOOP_CHECK_SECONDS, LoopClosedError, LoopMailbox, Work
 from jchannel._bridge.portal import Portal
 from jchannel._core.exits import explain_exit, is_closing
-from jchannel._streams.sources import PIECE_SIZE, Source, close_iterator, gather, to_bytes
+from jchannel._streams.sources import READ_SIZE, Source, close_iterator, gather, to_bytes
 from jchannel.errors import StateError
 
 __all__ = ["GATHERED_BYTES", "LoopSource"]
@@ -69,7 +69,7 @@ class LoopSource(Source):
     # In trio
 
     async def _next_data(self) -> bytes | None:
-        """Return items that came together, up to a piece; ``None`` when the iterable has ended.
+        """Return items that came together, up to a chunk; ``None`` when the iterable has ended.
 
         Raises:
             StateError: Its loop is closed, or it was cancelled by its own side.
@@ -81,9 +81,9 @@ class LoopSource(Source):
             self._start()
         lost = False
         while True:
-            piece, ended = self._take()
-            if piece:
-                return piece
+            chunk, ended = self._take()
+            if chunk:
+                return chunk
             if ended:
                 if self._error is not None:
                     raise self._error
@@ -127,9 +127,9 @@ class LoopSource(Source):
             raise _explain_closed() from error
 
     def _take(self) -> tuple[bytes, bool]:
-        """Return what has been gathered, up to a piece or a single larger item, and whether nothing follows it."""
+        """Return what has been gathered, up to a chunk or a single larger item, and whether nothing follows it."""
         with self._lock:
-            taken = gather(self._items, PIECE_SIZE) if self._items else b""
+            taken = gather(self._items, READ_SIZE) if self._items else b""
             self._size -= len(taken)
             ended = self._over and not self._items
             self._trio_waits = not taken and not ended
@@ -195,7 +195,7 @@ class LoopSource(Source):
                 await self._room
                 unrested = 0
             unrested += len(data) + _ITEM_COST
-            if unrested >= PIECE_SIZE:
+            if unrested >= READ_SIZE:
                 # An iterable that never waits would keep the loop from everything else.
                 await asyncio.sleep(0)
                 unrested = 0

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import trio
 
-from jchannel._bridge import interpreter
-from jchannel._bridge.interpreter import LoopPauses
+from jchannel._bridge.pauses import LoopPauses
 from jchannel._bridge.steps import Steps
 from jchannel._guarded import WIRE, is_logged, log
 
@@ -63,10 +62,12 @@ class Mailbox(ABC):
 
         What is posted meanwhile has its own wake-up, so that a flood of it cannot keep the thread.
         """
-        if interpreter.sharers and self.pauses is not None:
-            self.pauses.note_arrival()
         self._woken = False
         try:
+            if self.pauses is not None:
+                self.pauses.has_arrived = True
+                if not self.pauses.looks:
+                    self.pauses.look_soon()
             for _ in range(len(self._waiting)):
                 try:
                     work = self._waiting.popleft()
@@ -140,11 +141,15 @@ class TrioMailbox(Mailbox):
         """Log it. A bulkhead: it would end trio, and with it all that runs there."""
         log(logging.ERROR, "an error of jchannel has ended what was to be done in trio", error=error)
 
-    def submit(self, call: Call[Any]) -> None:
-        """Start a call in trio, after those that were submitted before. Safe in any thread, and never fails."""
+    def submit(self, call: Call[Any]) -> bool:
+        """Start a call in trio, after those that were submitted before. Safe in any thread, and never fails.
+
+        Returns:
+            Whether it waits for trio's thread, which lends steps and had none to lend: it may wait for the interpreter.
+        """
         if not call.starts_anywhere or not self.borrow_step():
             self.post(call.start)
-            return
+            return self._steps is not None
         failure = None
         try:
             call.start()
@@ -154,6 +159,7 @@ class TrioMailbox(Mailbox):
             self.give_step_back()
         if failure is not None:  # Handlers of the log are not for a step.
             self._fail(failure)
+        return False
 
     def borrow_step(self) -> bool:
         """Borrow a step of trio's, and return whether there was one to be had. Then ``give_step_back``.
@@ -207,7 +213,7 @@ class LoopMailbox(Mailbox):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
-        self.pauses = LoopPauses(loop)
+        self.pauses: LoopPauses = LoopPauses(loop)
         # Not the loop itself: it is the key under which this mailbox is kept, and would keep itself alive.
         self._loop = weakref.ref(loop)
         self._kept: weakref.ref[Kept] | None = None

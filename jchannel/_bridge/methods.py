@@ -43,9 +43,6 @@ __all__ = ["BridgedMethods", "LoopInvocation", "LoopMethods", "ThreadMethods"]
 #: The most methods that could not begin which an error can name.
 _MOST_NAMED: Final = 10
 
-#: What has come in a frame of more bytes than this is let go as soon as it has been answered.
-_MOST_LEFT: Final = 64 * 2**10
-
 
 class BridgedMethods(Methods):
     """Runs the methods of a handler that lives outside of trio."""
@@ -108,6 +105,9 @@ class LoopMethods(BridgedMethods):
     Args:
         loop: The loop, which runs in the present thread.
         portal: The way to the trio in which ``run`` is called.
+
+    Attributes:
+        under_way: The methods that have not ended. Changed in trio, or in a step of its.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, portal: Portal) -> None:
@@ -116,10 +116,8 @@ class LoopMethods(BridgedMethods):
         self._mailbox = LoopMailbox.of(loop)
         self._context = contextvars.copy_context()
         self._thread = threading.get_ident()
-        self._under_way: set[LoopInvocation] = set()
+        self.under_way: set[LoopInvocation] = set()
         self._watched = False
-        #: Those that the loop's thread has answered, and whose tasks wait to be ended.
-        self._left: deque[LoopInvocation] = deque()
         self._blocked: set[BlockedMethods] = set()
         #: The last methods that were given up before the loop had come to them, and when.
         self._never_begun: deque[tuple[float, str]] = deque(maxlen=_MOST_NAMED)
@@ -128,7 +126,7 @@ class LoopMethods(BridgedMethods):
         """Add, from now on, the methods that wait for the loop, if it is its thread that waits."""
         if blocked.thread == self._thread:
             self._blocked.add(blocked)
-            for invocation in self._under_way:
+            for invocation in self.under_way:
                 blocked.add(invocation)
 
     def unwatch(self, blocked: BlockedMethods) -> None:
@@ -138,7 +136,18 @@ class LoopMethods(BridgedMethods):
     def find_late(self, since: float) -> Sequence[str]:
         """Return the names of methods that have not begun, and of those that were given up before since then."""
         given_up = [name for time, name in self._never_begun if time >= since]
-        return [*given_up, *(invocation.name for invocation in self._under_way if not invocation.claimed.locked())]
+        return [*given_up, *(invocation.name for invocation in self.under_way if not invocation.claimed.locked())]
+
+    def begin(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> bool:
+        """Send a method on its way to the loop, if it runs there, whose thread answers where it can."""
+        try:
+            if marks.in_use and find_place(handler, name) is not None:
+                return False
+        except BaseException:  # noqa: BLE001 (an object of the user's: a task looks again, and answers for it)
+            return False
+        assert isinstance(invocation, LoopInvocation)
+        self._begin(invocation, handler, name, args)
+        return True
 
     async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         """Run a method on the loop, or beside it where it is marked.
@@ -151,49 +160,44 @@ class LoopMethods(BridgedMethods):
             StateError: The loop is closed.
             MethodCancelledError: The method was cancelled by its own side.
         """
-        place = find_place(handler, name) if marks.in_use else None  # To look is a tenth of the work of a call.
-        if place is not None:
-            run = self._run_in_thread if place is Place.THREAD else self._run_in_trio
-            return await run(invocation, handler, name, args)
         assert isinstance(invocation, LoopInvocation)
-        self.end_answered()
-        invocation.bind(self, handler, name, args)
-        context = self._context.copy()
-        context.run(CURRENT.set, invocation)
-        self._post(partial(context.run, invocation.begin), name)
-        self._under_way.add(invocation)
-        if not self._watched:
-            self._watch_loop()
-        for blocked in self._blocked:
-            blocked.add(invocation)
+        if not invocation.begun:
+            place = find_place(handler, name) if marks.in_use else None  # To look is a tenth of the work of a call.
+            if place is not None:
+                run = self._run_in_thread if place is Place.THREAD else self._run_in_trio
+                return await run(invocation, handler, name, args)
+            self._begin(invocation, handler, name, args)
         try:
-            await invocation.ended.wait()
+            await invocation.wait_ended()
         except trio.Cancelled:
             await self._give_up(invocation)
-            if invocation.result is None:
+            self.under_way.discard(invocation)
+            if invocation.outcome is None:
                 raise
-        finally:
-            self._under_way.discard(invocation)
-        if invocation.result is None:
+        result, invocation.outcome = invocation.outcome, None  # A stream in it refers to the invocation.
+        if result is None:
             raise _explain_closed(name)
-        if invocation.packed is not None:
-            return invocation.packed
-        result = invocation.result.unwrap()
-        if isinstance(result, AsyncIterable):
-            return LoopSource(result, self._mailbox, self.portal, context)
-        return result
+        return result.unwrap() if invocation.packed is None else invocation.packed
 
-    def leave_answered(self, invocation: LoopInvocation) -> None:
-        """Leave the task of an invocation that was answered in a borrowed step until trio is awake, at most a second.
+    def read_result(self, result: AsyncIterable[Any]) -> LoopSource:
+        """Return what trio reads the stream by that a method has returned. Called in the method's context."""
+        return LoopSource(result, self._mailbox, self.portal, contextvars.copy_context())
 
-        To wake trio for that alone would take as long as the answer. Called in the step.
-        """
-        self._left.append(invocation)
-
-    def end_answered(self) -> None:
-        """End the tasks of what was answered in borrowed steps."""
-        while self._left:
-            self._left.popleft().ended.set()
+    def _begin(self, invocation: LoopInvocation, handler: object, name: str, args: Sequence[Any]) -> None:
+        context = self._context.copy()
+        context.run(CURRENT.set, invocation)
+        invocation.bind(self, handler, name, args)
+        self.under_way.add(invocation)
+        if not self._watched:
+            self._watch_loop()
+        try:
+            self._post(partial(context.run, invocation.begin), name)
+        except StateError as error:
+            invocation.outcome = outcome.Error(error)
+            invocation.settle()
+            return
+        for blocked in self._blocked:
+            blocked.add(invocation)
 
     def _call(self, handler: object, name: str, args: Sequence[Any]) -> Any:
         context = self._context.copy()
@@ -213,18 +217,15 @@ class LoopMethods(BridgedMethods):
         contextvars.Context().run(self.portal.start_soon, self._look_after_methods)
 
     async def _look_after_methods(self) -> None:
-        while self._under_way:
+        while self.under_way:
             await trio.sleep(LOOP_CHECK_SECONDS)
-            self.end_answered()
             if self._mailbox.closed:
-                for invocation in self._under_way:
-                    invocation.ended.set()
+                for invocation in list(self.under_way):
+                    invocation.settle()
         self._watched = False
 
     async def _give_up(self, invocation: LoopInvocation) -> None:
-        """Keep a method from beginning, or cancel it and wait until it has ended; nothing where it was answered."""
-        if invocation.answered:
-            return
+        """Keep a method from beginning, or cancel it and wait until it has ended."""
         if invocation.claimed.acquire(blocking=False):
             self._never_begun.append((trio.current_time(), invocation.name))
         else:
@@ -243,9 +244,9 @@ class LoopMethods(BridgedMethods):
 
     async def _wait_to_the_end(self, invocation: LoopInvocation) -> None:
         # Everything may be ending, and nobody look after the methods any more.
-        while not invocation.ended.is_set() and not self._mailbox.closed:
+        while not invocation.ended and not self._mailbox.closed:
             with trio.move_on_after(LOOP_CHECK_SECONDS):
-                await invocation.ended.wait()
+                await invocation.wait_ended()
 
 
 def _explain_closed(name: str) -> StateError:
@@ -260,8 +261,9 @@ class LoopInvocation(Invocation):
 
     Attributes:
         name: The method's name.
-        ended: Set in trio, when the method has ended, or its loop was closed under it.
-        result: Its outcome; ``None`` while it runs, after it was cancelled from trio, and where its loop was closed.
+        outcome: What has come of the method; ``None`` while it runs, after it was cancelled from trio, where its loop
+            was closed, and when it has been answered.
+        ended: Whether trio knows that it has ended, or its loop was closed under it.
         packed: What the method returned, as it is sent; ``None`` where it is none, or cannot be sent.
         task_cancelled: Whether trio has cancelled it.
         claimed: Taken by the loop that begins it, or by trio that cancels it before: a lock says in one step, in any
@@ -273,22 +275,25 @@ class LoopInvocation(Invocation):
         "_future",
         "_handler",
         "_methods",
+        "_waiting",
         "claimed",
         "ended",
         "name",
+        "outcome",
         "packed",
-        "result",
         "task_cancelled",
     )
 
     def bind(self, methods: LoopMethods, handler: object, name: str, args: Sequence[Any]) -> None:
         """Say what is to be called, and where. Before that, nothing of it is there."""
+        self.begun = True
         self.name: str = name
-        self.ended: trio.Event = trio.Event()
+        self.outcome: outcome.Outcome[Any] | None = None
+        self.ended: bool = False
         self.claimed: threading.Lock = threading.Lock()
-        self.result: outcome.Outcome[Any] | None = None
         self.packed: Packed | None = None
         self.task_cancelled: bool = False
+        self._waiting: trio.Event | None = None
         self._methods = methods
         self._handler = handler
         self._args = args if self.stream is None else _bind_stream(args, read_on_loop)
@@ -300,18 +305,20 @@ class LoopInvocation(Invocation):
         """Call the method, and start a Task for what it returns where that can be awaited."""
         if not self.claimed.acquire(blocking=False):
             return
+        result: outcome.Outcome[Any]
         try:
-            result = find_method(self._handler, self.name)(*self._args)
-            if inspect.isawaitable(result):
-                self._future = self._ensure_future(result)
+            value = find_method(self._handler, self.name)(*self._args)
+            if inspect.isawaitable(value):
+                self._future = self._ensure_future(value)
                 self._future.add_done_callback(self._take)
-            else:
-                self._end(outcome.Value(result))
+                return
+            result = outcome.Value(value)
         except Exception as error:  # noqa: BLE001 (it is the outcome)
-            self._end(outcome.Error(error))
+            result = outcome.Error(error)
         except BaseException as error:
             self._end(outcome.Error(self._explain(error)))
             raise
+        self._end(result)
 
     def cancel_task(self) -> None:
         """Cancel the method's Task, where it has one."""
@@ -342,53 +349,61 @@ class LoopInvocation(Invocation):
         return explain_exit(repr(self.name), error)
 
     def _end(self, result: outcome.Outcome[Any] | None) -> None:
-        self.result = result
-        left = False
-        try:
-            if isinstance(result, outcome.Value) and self.session.alive:
-                left = self._answer_here(result.value)
-        finally:
-            if not left:
-                self._methods.portal.post(self.ended.set)
-
-    def _answer_here(self, value: object) -> bool:
-        """Answer with the method's value in a step of trio's, if one can be borrowed. Otherwise its task does it.
-
-        Its task answers with a stream.
-
-        Returns:
-            Whether it has been answered and its task need not end now.
-        """
-        if is_stream(value):
-            return False
-        try:
-            self.packed = pack_result(value, self.conversion)
-        except (TypeError, ValueError) as error:
-            self.result = outcome.Error(UnsendableError(error))
-            return False
-        except Exception as error:  # noqa: BLE001 (its task reports it)
-            self.result = outcome.Error(error)
-            return False
+        self.outcome = result
+        answered = False
         portal = self._methods.portal
-        if not portal.borrow_step():
-            return False
         try:
-            may_answer = self._may_answer_here
-            if may_answer:
-                self.succeed(self.packed)
-                self.release()
-            left = may_answer and self.load.size <= _MOST_LEFT
-            if left:
-                self._methods.leave_answered(self)
-            return left
+            if isinstance(result, outcome.Value):
+                self._pack(result.value)
+                if self.packed is not None and portal.borrow_step():
+                    try:
+                        answered = self._answer_without_task()
+                    finally:
+                        portal.give_step_back()
         finally:
-            portal.give_step_back()
+            if not answered:
+                portal.post(self.settle)
 
-    @property
-    def _may_answer_here(self) -> bool:
-        # A stream or a channel that is to be closed would have to wake tasks of trio's, and what has no room waits.
-        open_still = not self.answered and not self.channel_closed
-        return open_still and self.stream is None and self.session.room.free
+    def _pack(self, value: object) -> None:
+        """Pack what the method has returned, in its own thread: to convert it may take long."""
+        try:
+            if isinstance(value, AsyncIterable):
+                self.outcome = outcome.Value(self._methods.read_result(value))
+            elif self.session.alive and not is_stream(value):
+                self.packed = _convert(value, self)
+        except Exception as error:  # noqa: BLE001 (its task reports it)
+            self.outcome = outcome.Error(error)
+
+    # In trio, or in a step of its that the loop's thread has borrowed
+
+    def settle(self) -> None:
+        """Answer, now that the method has ended or its loop was closed; or let the task do it, if it needs one."""
+        self._methods.under_way.discard(self)
+        if self.ended or self.answered:
+            return  # Its loop was closed when it had just ended, or an interrupt came behind its answer.
+        self.ended = True
+        if self._waiting is not None:
+            self._waiting.set()
+        if not self.attended and not self._answer_without_task():
+            assert self.dispatcher is not None
+            self.dispatcher.attend(self)
+
+    def _answer_without_task(self) -> bool:
+        # What has no room waits for it.
+        if self.attended or self.packed is None or not self.session.room.free:
+            return False
+        self.succeed(self.packed)
+        self.release()
+        self._methods.under_way.discard(self)
+        self.outcome = None
+        return True
+
+    async def wait_ended(self) -> None:
+        """Wait until trio knows that the method has ended. Cancelling it does nothing else."""
+        self._waiting = trio.Event()
+        if self.ended:
+            self._waiting.set()
+        await self._waiting.wait()
 
 
 LoopMethods.invocation_type = LoopInvocation
@@ -421,10 +436,18 @@ def _bind_stream(args: Sequence[Any], read: Callable[[BridgedStream], object]) -
 def _call_and_convert(call: Callable[[], Any], invocation: Invocation) -> Any:
     """Call a method, and convert what it returns, unless that is a stream."""
     result = call()
-    if is_stream(result) or isinstance(result, Iterator | ByteStream):
-        return result
+    return result if is_stream(result) or isinstance(result, Iterator | ByteStream) else _convert(result, invocation)
+
+
+def _convert(value: object, invocation: Invocation) -> Packed:
+    """Pack what a method has returned.
+
+    Raises:
+        UnsendableError: It cannot be sent.
+        What the conversion's ``default`` raises.
+    """
     try:
-        return pack_result(result, invocation.conversion)
+        return pack_result(value, invocation.conversion)
     except (TypeError, ValueError) as error:
         raise UnsendableError(error) from error
 

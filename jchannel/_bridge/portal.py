@@ -14,7 +14,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import trio
 
@@ -28,25 +28,30 @@ from jchannel.errors import StateError
 if TYPE_CHECKING:
     from jchannel._bridge.call import Call
 
-__all__ = ["LoopPortal", "Portal", "open_thread_portal", "portal_of"]
+__all__ = ["Portal", "open_thread_portal", "portal_of"]
 
 
 class Portal(TrioMailbox):
     """A way into one run of trio, with the calls that are under way there: it ends them when that trio ends.
 
+    Args:
+        steps: Lends the steps of that trio, of which it is an instrument; ``None`` where none are lent.
+        loop: The asyncio loop that is one with that trio, so that what ends the one ends the other, or ``None``.
+
     Attributes:
         running: The calls that have been started and have no outcome. Changed in trio only.
-        loop: Refers to the asyncio loop that is one with trio, so that what ends the one ends the other, or ``None``.
+        loop: Refers to the loop, or ``None``.
         start_soon: Starts a task that lives no longer than the portal. Called in trio.
     """
 
     _all: ClassVar[weakref.WeakSet[Portal]] = weakref.WeakSet()
 
-    def __init__(self) -> None:
+    def __init__(self, steps: Steps | None = None, loop: asyncio.AbstractEventLoop | None = None) -> None:
         super().__init__()
         self._all.add(self)
+        self._steps = steps
         self.running: set[Call[Any]] = set()
-        self.loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
+        self.loop: weakref.ref[asyncio.AbstractEventLoop] | None = None if loop is None else weakref.ref(loop)
         self._nursery: trio.Nursery | None = None
         self.start_soon: Callable[..., object]
         self._failure: BaseException | None = None
@@ -90,51 +95,9 @@ class Portal(TrioMailbox):
         return error
 
 
-class _ThreadPortal(Portal):
-    """The way into a trio in a thread of its own. It lives as long as the process."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        steps = self._steps = Steps()
-        # A daemon, so that a program ends when its own code does.
-        threading.Thread(target=self._run_trio, args=(steps,), name="jchannel trio", daemon=True).start()
-
-    def _run_trio(self, steps: Steps) -> None:
-        failure = None
-        log(logging.DEBUG, "jchannel's trio thread has started")
-        try:
-            trio.run(self.run_until_cancelled, instruments=[steps])
-        except BaseException as error:  # noqa: BLE001 (nobody else would hear of it)
-            failure = error
-        self.end(f"jchannel's trio thread has ended with an error: {repr_of(failure)}", failure)
-
-
-class LoopPortal(Portal):
-    """The way into the trio under a trio-asyncio loop. It lives in the loop's nursery."""
-
-    _portals: ClassVar[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopPortal]] = weakref.WeakKeyDictionary()
-
-    def __init__(self, loop: Any) -> None:
-        super().__init__()
-        self.loop = weakref.ref(loop)
-        loop.run_trio_task(self._live)
-
-    @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> LoopPortal:
-        """Return the portal of a trio-asyncio loop. Called in the loop's thread."""
-        if loop not in cls._portals:
-            cls._portals[loop] = cls(loop)
-        return cls._portals[loop]
-
-    async def _live(self) -> None:
-        try:
-            await self.run_until_cancelled()
-        finally:
-            self.end("the trio-asyncio loop that the server lived in has ended")
-
-
 _lock = threading.Lock()
-_thread_portal: _ThreadPortal | None = None
+_thread_portal: Portal | None = None
+_loop_portals: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Portal]] = weakref.WeakKeyDictionary()
 
 
 def open_thread_portal() -> Portal:
@@ -142,16 +105,44 @@ def open_thread_portal() -> Portal:
     global _thread_portal  # noqa: PLW0603 (there is one for the process)
     with _lock:
         if _thread_portal is None or _thread_portal.ended:
-            _thread_portal = _ThreadPortal()
+            steps = Steps()
+            portal = Portal(steps)
+            # A daemon, so that a program ends when its own code does.
+            threading.Thread(target=_run_trio, args=(portal, steps), name="jchannel trio", daemon=True).start()
+            _thread_portal = portal
         return _thread_portal
 
 
+def _run_trio(portal: Portal, steps: Steps) -> None:
+    failure = None
+    log(logging.DEBUG, "jchannel's trio thread has started")
+    try:
+        trio.run(portal.run_until_cancelled, instruments=[steps])
+    except BaseException as error:  # noqa: BLE001 (nobody else would hear of it)
+        failure = error
+    portal.end(f"jchannel's trio thread has ended with an error: {repr_of(failure)}", failure)
+
+
 def portal_of(loop: asyncio.AbstractEventLoop) -> Portal:
-    """Return the portal for calls from a running asyncio loop: its own trio where it has one, or the trio thread."""
+    """Return the portal for calls from a running asyncio loop: its own trio where it has one, or the trio thread.
+
+    Called in the loop's thread.
+    """
     trio_asyncio = sys.modules.get("trio_asyncio")
-    if trio_asyncio is not None and isinstance(loop, trio_asyncio.TrioEventLoop):
-        return LoopPortal.of(loop)
-    return open_thread_portal()
+    if trio_asyncio is None or not isinstance(loop, trio_asyncio.TrioEventLoop):
+        return open_thread_portal()
+    portal = _loop_portals.get(loop)
+    if portal is None:
+        portal = _loop_portals[loop] = Portal(loop=loop)
+        loop.run_trio_task(_live_in_loop, portal)
+    return portal
+
+
+async def _live_in_loop(portal: Portal) -> None:
+    try:
+        await portal.run_until_cancelled()
+    finally:
+        portal.end("the trio-asyncio loop that the server lived in has ended")
 
 
 def _end_after_fork() -> None:

@@ -8,12 +8,22 @@ import outcome
 import trio
 
 from jchannel._bridge.blocked import BlockedMethods, explain_busy
-from jchannel._bridge.call import Call
+from jchannel._bridge.call import Call, running_loop
 from jchannel._bridge.handles import ChannelHandle
 from jchannel._bridge.jobs import Job, Running
-from jchannel._bridge.portal import open_thread_portal
-from jchannel._bridge.streams import BridgedStream, Streams
-from jchannel._core.arguments import PIPE, check_timeout, pack_call, pack_echo
+from jchannel._bridge.mailbox import LoopMailbox
+from jchannel._bridge.portal import Portal, open_thread_portal
+from jchannel._bridge.posts import FacadeListener, LatestJobs, PostJob
+from jchannel._bridge.progress import BridgedProgress
+from jchannel._bridge.streams import (
+    BridgedStream,
+    check_loop_source,
+    check_thread_source,
+    read_in_threads,
+    read_on_loop,
+)
+from jchannel._core.arguments import PIPE, check_name, check_timeout, pack_call, pack_echo
+from jchannel._core.failures import Listener, OnFailure, check_on_failure
 from jchannel._core.invocation import CURRENT
 from jchannel._core.request import Request
 from jchannel._core.threads import TrioThreads
@@ -30,7 +40,6 @@ class RequestJob(Job[Any]):
         channel: The channel.
         message: The message, before it is numbered.
         limit: Seconds for the whole; with a stream, without progress.
-        streams: The facade's streams.
         blocked: Collects the methods that cannot begin while the caller's thread waits; ``None`` where it does not.
         source: What trio reads as the request's stream; ``None`` without one.
         progress: Called in trio with what has been read of the source.
@@ -45,7 +54,6 @@ class RequestJob(Job[Any]):
         message: messages.Request,
         limit: float,
         *,
-        streams: Streams,
         blocked: BlockedMethods | None,
         source: object = None,
         progress: Progress | None = None,
@@ -55,7 +63,6 @@ class RequestJob(Job[Any]):
         self._channel = channel
         self._message = message
         self._limit = limit
-        self._streams = streams
         self._blocked = blocked
         self._source = source
         self.starts_anywhere = source is None
@@ -89,7 +96,8 @@ class RequestJob(Job[Any]):
             if late:
                 result = outcome.Error(trio.TooSlowError(f"{result.error}{late}"))
         if isinstance(result, outcome.Value) and isinstance(result.value, BridgedStream):
-            result = outcome.Value(self._streams.read(result.value))
+            read = read_on_loop if blocked is None else read_in_threads
+            result = outcome.Value(read(result.value))
         call = self._call
         del self._call  # It leads back here: without it, no garbage collector is needed.
         call.finish(result)
@@ -100,13 +108,12 @@ class Requests:
 
     Args:
         channel: The channel.
-        streams: The facade's streams.
-        waits: Whether the facade's methods block their thread until the outcome is there.
+        waits: Whether the facade's methods block their thread until the outcome is there. Then the user's code that
+            they need meanwhile runs in worker threads, and otherwise on the loop that the method is called on.
     """
 
-    def __init__(self, channel: ChannelHandle, streams: Streams, *, waits: bool) -> None:
+    def __init__(self, channel: ChannelHandle, *, waits: bool) -> None:
         self._channel = channel
-        self._streams = streams
         self._waits = waits
 
     def call(self, name: str, args: tuple[object, ...], timeout: float | None) -> RequestJob:
@@ -131,6 +138,39 @@ class Requests:
         limit = check_timeout(timeout)
         return self._make(pack_echo(args, self._channel.conversion), limit)
 
+    def post(self, name: str, args: tuple[object, ...], timeout: float | None, on_failure: OnFailure | None) -> None:
+        """Send a call, checked and packed, after those that were made before. Nobody waits for it."""
+        limit = check_timeout(timeout)
+        check_on_failure(on_failure)
+        message = pack_call(name, args, self._channel.conversion)
+        listener = self._listen(f"channel.post({name!r})", on_failure)
+        self._channel.server.want_page()
+        Call(PostJob(self._channel, self._portal, message, limit, listener)).submit()
+
+    def open_latest(self, name: str, timeout: float | None, on_failure: OnFailure | None) -> LatestJobs:
+        """Return what is done with a newest value."""
+        check_name(name)
+        limit = check_timeout(timeout)
+        check_on_failure(on_failure)
+        listener = self._listen(f"channel.open_latest({name!r})", on_failure)
+        self._channel.server.want_page()
+        return LatestJobs(self._channel, self._portal, name, limit, listener)
+
+    @property
+    def _portal(self) -> Portal:
+        return self._channel.server.current_portal or open_thread_portal()
+
+    def _find_mailbox(self) -> LoopMailbox | None:
+        """Return the way to the loop on which the user's code is called; ``None`` for worker threads.
+
+        Raises:
+            RuntimeError: No asyncio loop is running, in the facade of those.
+        """
+        return None if self._waits else LoopMailbox.of(running_loop())
+
+    def _listen(self, what: str, on_failure: OnFailure | None) -> Listener:
+        return FacadeListener(what, on_failure, self._channel, self._portal, self._find_mailbox())
+
     def _find_threads(self) -> TrioThreads:
         return self._channel.channel.server.streams.threads
 
@@ -141,16 +181,14 @@ class Requests:
         if channel.server.on_page_wanted is not None:
             channel.server.on_page_wanted()
         blocked = BlockedMethods() if self._waits else None
-        return RequestJob(
-            channel, message, limit, streams=self._streams, blocked=blocked, source=source, progress=progress
-        )
+        return RequestJob(channel, message, limit, blocked=blocked, source=source, progress=progress)
 
     def _make_with_stream(
         self, message: messages.Request, stream: object, limit: float, progress: Progress | None
     ) -> RequestJob:
-        portal = self._channel.server.current_portal or open_thread_portal()
-        source = self._streams.check_source(stream, portal)
+        portal = self._portal
+        source = check_thread_source(stream) if self._waits else check_loop_source(stream, portal)
         if progress is not None:
             check_progress(progress)
-            progress = self._streams.report_progress(progress, portal, self._find_threads)
+            progress = BridgedProgress(progress, portal, self._find_mailbox(), self._find_threads)
         return self._make(message, limit, source, progress)

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
-from jchannel._bridge.call import running_loop, wait_blocking, wait_in_loop
-from jchannel._bridge.jobs import TaskJob
+import outcome
+import trio
+
+from jchannel._bridge.call import Call, running_loop, wait_blocking, wait_in_loop
+from jchannel._bridge.jobs import Job, Running, TaskJob, start_task
 from jchannel._bridge.loop_source import LoopSource
 from jchannel._bridge.mailbox import LoopMailbox
 from jchannel._bridge.portal import Portal
-from jchannel._bridge.progress import BridgedProgress
 from jchannel._core.incoming import IncomingStream, read_in_trio
 from jchannel._core.threads import TrioThreads
 from jchannel._streams.blocking import ByteStream, give_away
-from jchannel._streams.progress import Progress
 from jchannel._streams.reader import MetaGenerator
 from jchannel._streams.sources import check_source
 from jchannel.errors import StateError
@@ -31,14 +31,14 @@ from jchannel.errors import StateError
 if TYPE_CHECKING:
     from jchannel._notebook.hearing import Hearing
 
-__all__ = ["BridgedStream", "LoopStreams", "Streams", "ThreadStreams", "read_in_threads", "read_on_loop"]
+__all__ = ["BridgedStream", "check_loop_source", "check_thread_source", "read_in_threads", "read_on_loop"]
 
 Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 
-class BridgedStream:
-    """An incoming stream of the core, seen from outside of trio.
+class BridgedStream(Job[None]):
+    """An incoming stream of the core, seen from outside of trio. To fetch what has arrived is a job, whoever reads.
 
     Args:
         stream: The stream.
@@ -47,7 +47,7 @@ class BridgedStream:
         hearing: What may keep the page from being heard while somebody reads; ``None`` for nothing.
 
     Attributes:
-        portal: As above.
+        portal, hearing: As above.
         total: Its length in bytes, as it was announced.
         threads: Where the blocking code of its reader runs.
     """
@@ -58,7 +58,7 @@ class BridgedStream:
         self.threads: TrioThreads = stream.threads
         self._stream = stream
         self._limit = limit
-        self._hearing = hearing
+        self.hearing = hearing
         # What has been fetched, and nobody has taken: the next bytes, or empty at the end of the stream.
         self._fetched: deque[bytes] = deque()
         self._sent_on = threading.Event()
@@ -77,7 +77,7 @@ class BridgedStream:
     async def receive_on_loop(self) -> bytes:
         """Return the next bytes; empty at the end. Awaited on whichever asyncio loop runs. Cancelling loses nothing."""
         if not self._fetched:
-            await wait_in_loop(TaskJob(self.portal, self.fetch, hearing=self._hearing))
+            await wait_in_loop(self)
         return self._fetched.popleft()
 
     # trio's threads are waited for however often their caller is cancelled, and so is the job.
@@ -98,7 +98,7 @@ class BridgedStream:
         """
         if not self._fetched:
             if not self._sent_on.is_set():
-                wait_blocking(TaskJob(self.portal, self.fetch, hearing=self._hearing))
+                wait_blocking(self)
             elif self.portal.is_here:
                 await self.fetch()
             else:
@@ -115,17 +115,23 @@ class BridgedStream:
         """Return what reads the stream in trio."""
         return read_in_trio(self._stream, self._limit)
 
-    def fetch(self) -> Awaitable[None]:
-        """Begin to fetch what has arrived, and return what waits for it: the reading has begun from now on.
-
-        Cancelling it loses nothing. It raises ``trio.TooSlowError`` when nothing arrives within the limit, and the
-        error that ended the stream.
-        """
+    def start(self, call: Call[None]) -> Running:
+        """Fetch what has arrived, at once or in a task that waits for it: the reading has begun from now on."""
+        arrived = self._stream.has_arrived
         if not self._stream.begun:
             self._stream.begin()
-        return self._fetch()
+        if not arrived:
+            return start_task(self.portal, self.fetch(), call)
+        self._fetched.extend(self._stream.take_arrived())
+        call.finish(outcome.Value(None))
+        return trio.CancelScope()  # Nothing is left to be cancelled.
 
-    async def _fetch(self) -> None:
+    async def fetch(self) -> None:
+        """Wait for what arrives, and fetch it. Cancelling it loses nothing.
+
+        Raises:
+            As ``IncomingStream.wait_arrived``.
+        """
         await self._stream.wait_arrived(self._limit)
         self._fetched.extend(self._stream.take_arrived())
 
@@ -156,63 +162,33 @@ async def _run_here(function: Callable[[*Args], T], *args: *Args) -> T:
     return function(*args)
 
 
-class Streams(ABC):
-    """The streams of one facade."""
+def check_loop_source(stream: object, portal: Portal) -> object:
+    """Check what the user wants to send, and return what trio reads: an async iterable through the present loop.
 
-    @abstractmethod
-    def read(self, stream: BridgedStream) -> object:
-        """Return what the user reads an incoming stream with. Called in trio."""
+    What blocks is left to trio's worker threads.
 
-    @abstractmethod
-    def check_source(self, stream: object, portal: Portal) -> object:
-        """Check what the user wants to send, and return what trio reads. Called where the user has called.
-
-        Raises:
-            TypeError, ValueError: It cannot be sent.
-        """
-
-    @abstractmethod
-    def report_progress(self, progress: Progress, portal: Portal, find_threads: Callable[[], TrioThreads]) -> Progress:
-        """Return what trio calls with the progress of a stream. Called where the user has called."""
-
-
-class LoopStreams(Streams):
-    """The streams of the asyncio facade: the user's code runs on the loop from which it was passed."""
-
-    def read(self, stream: BridgedStream) -> object:
-        """Return a ``MetaGenerator`` that is awaited on a loop."""
-        return read_on_loop(stream)
-
-    def check_source(self, stream: object, portal: Portal) -> object:
-        """Return what trio reads: an async iterable through its loop. What blocks is left to trio's worker threads."""
-        source = check_source(stream)
-        if not isinstance(source, AsyncIterable):
-            return source
-        return LoopSource(source, LoopMailbox.of(running_loop()), portal, contextvars.copy_context())
-
-    def report_progress(self, progress: Progress, portal: Portal, find_threads: Callable[[], TrioThreads]) -> Progress:
-        """Return what calls the user's progress on the present loop."""
-        return BridgedProgress(progress, portal, LoopMailbox.of(running_loop()), find_threads)
-
-
-class ThreadStreams(Streams):
-    """The streams of the blocking facade: the user's code runs in worker threads."""
-
-    def read(self, stream: BridgedStream) -> object:
-        """Return a ``ByteStream``."""
-        return read_in_threads(stream)
-
-    def check_source(self, stream: object, portal: Portal) -> object:  # noqa: ARG002 (a parameter of the other's)
-        """Return what trio reads. A stream of a channel is read where it comes from, in trio."""
-        if isinstance(stream, ByteStream):
-            return give_away(stream)
-        source = check_source(stream)
-        if isinstance(source, AsyncIterable):
-            raise TypeError(
-                f"a call that waits has no loop to read an async iterable in: give it an iterable, and not {stream!r}"
-            )
+    Raises:
+        TypeError, ValueError: It cannot be sent.
+    """
+    source = check_source(stream)
+    if not isinstance(source, AsyncIterable):
         return source
+    return LoopSource(source, LoopMailbox.of(running_loop()), portal, contextvars.copy_context())
 
-    def report_progress(self, progress: Progress, portal: Portal, find_threads: Callable[[], TrioThreads]) -> Progress:
-        """Return what calls the user's progress in worker threads."""
-        return BridgedProgress(progress, portal, None, find_threads)
+
+def check_thread_source(stream: object) -> object:
+    """Check what a user without a loop wants to send, and return what trio reads.
+
+    A stream of a channel is read where it comes from, in trio, and all else in worker threads.
+
+    Raises:
+        TypeError, ValueError: It cannot be sent.
+    """
+    if isinstance(stream, ByteStream):
+        return give_away(stream)
+    source = check_source(stream)
+    if isinstance(source, AsyncIterable):
+        raise TypeError(
+            f"a call that waits has no loop to read an async iterable in: give it an iterable, and not {stream!r}"
+        )
+    return source

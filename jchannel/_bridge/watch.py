@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import contextvars
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import trio
 
-from jchannel._bridge.call import running_loop, wait_in_loop
+from jchannel._bridge.call import wait_in_loop
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox
 from jchannel._bridge.portal import Portal
 from jchannel._core.threads import TrioThreads
-from jchannel._core.watch import Board
+from jchannel._core.watch import Board, Watch
 from jchannel._guarded import is_async, log
 from jchannel.errors import StateError
 
-__all__ = ["Listening", "LoopListening", "LoopWatch", "ThreadListening", "check_callback"]
+__all__ = ["Listening", "LoopWatch", "check_callback"]
 
 S = TypeVar("S")
 
@@ -30,7 +29,7 @@ S = TypeVar("S")
 _LOOK_SECONDS: Final = 1
 
 
-class LoopWatch(Generic[S]):
+class LoopWatch(Watch[S]):
     """Iterates over the states of a board on an asyncio loop, the present one first. It need not be closed.
 
     Args:
@@ -39,30 +38,30 @@ class LoopWatch(Generic[S]):
     """
 
     def __init__(self, board: Board[S], portal: Portal) -> None:
-        self._board = board
+        super().__init__(board)
         self._portal = portal
-        self._seen = -1
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> S:
-        news = await wait_in_loop(TaskJob(self._portal, partial(self._board.wait_after, self._seen)))
-        if news is None:
-            raise StopAsyncIteration
-        self._seen, status = news
-        return status
+    def _wait(self) -> Awaitable[tuple[int, S] | None]:
+        return wait_in_loop(TaskJob(self._portal, super()._wait))
 
 
-class Listening(ABC):
+class Listening:
     """A function that is called with each state. ``listen`` of a server and of a channel make it.
 
     ``close`` ends it, and so does leaving a ``with`` block. Otherwise it lasts as long as what it listens to.
     """
 
-    def __init__(self, callback: Callable[[Any], object], board: Board[Any], portal: Portal) -> None:
+    def __init__(
+        self,
+        callback: Callable[[Any], object],
+        board: Board[Any],
+        portal: Portal,
+        where: LoopMailbox | TrioThreads,
+    ) -> None:
         self._callback = callback
         self._portal = portal
+        #: Where the function is called: on an asyncio loop, or in worker threads.
+        self._where = where
         self._closed = False
         self._scope: trio.CancelScope | None = None
         self._context = contextvars.copy_context()
@@ -100,13 +99,42 @@ class Listening(ABC):
                 if news is None:
                     return
                 seen, status = news
-                await self._deliver(status)
+                if isinstance(self._where, LoopMailbox):
+                    await self._call_on_loop(self._where, status)
+                else:
+                    await self._call_in_thread(self._where, status)
 
-    @abstractmethod
-    async def _deliver(self, status: object) -> None:
-        """Have the function called where its owner lives, and wait until it has returned."""
+    async def _call_in_thread(self, threads: TrioThreads, status: object) -> None:
+        try:
+            await threads.run_waiting(self._call_to_its_end, status, abandon_on_cancel=True)
+        except StateError as error:  # There is no thread left for it: the next state may find one.
+            log(logging.ERROR, "a function that listens to states could not be called", error=error)
+
+    async def _call_on_loop(self, mailbox: LoopMailbox, status: object) -> None:
+        returned = trio.Event()
+        try:
+            mailbox.post(partial(self._call_and_tell, status, returned))
+        except LoopClosedError:
+            self._closed = True
+            return
+        # A loop that is closed drops what waits in it, and tells nobody.
+        while not returned.is_set() and not self._closed:
+            with trio.move_on_after(_LOOK_SECONDS) as timer:
+                await returned.wait()
+            if timer.cancelled_caught and mailbox.closed:
+                self._closed = True
 
     # Where the user's function lives
+
+    def _call_to_its_end(self, status: object) -> None:
+        with suppress(BaseException):  # In trio it would end more than the call.
+            self._call(status)
+
+    def _call_and_tell(self, status: object, returned: trio.Event) -> None:
+        try:
+            self._call(status)
+        finally:
+            self._portal.post(returned.set)
 
     def _call(self, status: object) -> None:
         """Call the function, unless this was closed. An exception that it raises is logged, and ends nothing."""
@@ -116,54 +144,6 @@ class Listening(ABC):
             self._context.copy().run(self._callback, status)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             log(logging.ERROR, "a function that listens to states raised", error=error)
-
-
-class LoopListening(Listening):
-    """A function that is called on the asyncio loop from which it was passed."""
-
-    def __init__(self, callback: Callable[[Any], object], board: Board[Any], portal: Portal) -> None:
-        self._mailbox = LoopMailbox.of(running_loop())
-        super().__init__(callback, board, portal)
-
-    async def _deliver(self, status: object) -> None:
-        returned = trio.Event()
-        try:
-            self._mailbox.post(partial(self._call_and_tell, status, returned))
-        except LoopClosedError:
-            self._closed = True
-            return
-        # A loop that is closed drops what waits in it, and tells nobody.
-        while not returned.is_set() and not self._closed:
-            with trio.move_on_after(_LOOK_SECONDS) as timer:
-                await returned.wait()
-            if timer.cancelled_caught and self._mailbox.closed:
-                self._closed = True
-
-    def _call_and_tell(self, status: object, returned: trio.Event) -> None:
-        try:
-            self._call(status)
-        finally:
-            self._portal.post(returned.set)
-
-
-class ThreadListening(Listening):
-    """A function that is called in a worker thread."""
-
-    def __init__(
-        self, callback: Callable[[Any], object], board: Board[Any], portal: Portal, threads: TrioThreads
-    ) -> None:
-        self._threads = threads
-        super().__init__(callback, board, portal)
-
-    async def _deliver(self, status: object) -> None:
-        try:
-            await self._threads.run_waiting(self._call_to_its_end, status, abandon_on_cancel=True)
-        except StateError as error:  # There is no thread left for it: the next state may find one.
-            log(logging.ERROR, "a function that listens to states could not be called", error=error)
-
-    def _call_to_its_end(self, status: object) -> None:
-        with suppress(BaseException):  # In trio it would end more than the call.
-            self._call(status)
 
 
 def check_callback(callback: object) -> None:

@@ -22,7 +22,7 @@ from jchannel._core.limits import Limits
 from jchannel._core.nursery import aclose_now
 from jchannel._core.routes import find_path
 from jchannel._core.transport import Link, LinkClosed
-from jchannel._core.upgrade import Upgrade, asks_for_websocket, check_request, find_headers, make_head
+from jchannel._core.upgrade import accept_websocket, asks_for_websocket, check_request, find_headers, make_head
 from jchannel._core.visitors import Visitor, Visitors
 from jchannel._guarded import log, text_of, without_locals
 from jchannel._protocol.connection import Connection, Role
@@ -126,12 +126,9 @@ class Acceptor:
         link: Link | None = None
         limits = self.limits
         try:
-            async with trio.open_nursery() as nursery:
-                upgrade = await Upgrade.receive(nursery, stream, make_head(request) + http.behind)
-                # What a page that is refused says is not waited for, and not kept either.
-                frame_bytes = limits.frame_bytes if refusal is None else limits.stranger_bytes
-                link = await upgrade.accept(select_subprotocol(upgrade.subprotocols), frame_bytes)
-                nursery.cancel_scope.cancel()
+            # What a page that is refused says is not waited for, and not kept either.
+            frame_bytes = limits.frame_bytes if refusal is None else limits.stranger_bytes
+            link = await accept_websocket(stream, make_head(request) + http.behind, select_subprotocol, frame_bytes)
         except* LinkClosed as errors:
             log(logging.DEBUG, "a page went during its handshake: %s", text_of(errors.exceptions[0]))
         if link is None or refusal is None:

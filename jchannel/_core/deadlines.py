@@ -11,45 +11,39 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
 from jchannel._core.trio_run import TrioRun
 from jchannel._guarded import log
 
-__all__ = ["Deadlines", "Expiring", "Timer"]
+if TYPE_CHECKING:
+    from jchannel._core.invocation import Invocation
+    from jchannel._core.request import Request
+
+__all__ = ["Deadlines", "Timer"]
 
 
 #: How many timers that were taken out may be kept before the queue is made anew without them.
 _MOST_REMOVED: Final = 1000
 
 
-class Expiring(Protocol):
-    """What has a time at which it expires.
+#: What can be in the queue: a request of this side, or of the far side.
+Timed: TypeAlias = "Request | Invocation"
 
-    Attributes:
-        due: That time, by trio's clock. It may be moved to a later one at any time.
-    """
-
-    due: float
-
-    def expire(self) -> None:
-        """End it, because its time is over. Called once for each timer, in the task of the queue; it does not wait."""
-
-    def fail(self, error: Exception) -> None:
-        """End it with an error of the library: ``expire`` has raised it."""
-
-
-#: The place of something in the queue: its time, a number that keeps the order of what is due at the same time, and the
-#: thing itself; ``None`` in its place when it is out. ``Deadlines.add`` makes them.
+#: The place of a request in the queue: its time, a number that keeps the order of what is due at the same time, and the
+#: request itself; ``None`` in its place when it is out. ``Deadlines.add`` makes them.
 Timer: TypeAlias = list[Any]
 
-_TIME, _ITEM = 0, 2
+_TIME, _REQUEST = 0, 2
 
 
 class Deadlines:
-    """A queue of deadlines. ``run`` expires what is due, in the order of time."""
+    """A queue of requests that have a time. ``run`` expires what is due, in the order of time.
+
+    The due time of a request in it may be moved to a later one at any time.
+    """
 
     def __init__(self) -> None:
         self._run = TrioRun()
@@ -64,27 +58,29 @@ class Deadlines:
     def __len__(self) -> int:
         return len(self._timers) - self._removed
 
-    def add(self, item: Expiring) -> Timer:
-        """Add something that has a due time."""
-        timer: Timer = [item.due, next(self._numbers), item]
+    def add(self, request: Timed) -> Timer:
+        """Add a request that has a due time."""
+        timer: Timer = [request.due, next(self._numbers), request]
         self._push(timer)
         return timer
 
     def remove(self, timer: Timer) -> None:
-        """Take something out, unless it is out already."""
-        if timer[_ITEM] is None:
+        """Take a request out, unless it is out already."""
+        if timer[_REQUEST] is None:
             return
-        timer[_ITEM] = None
+        timer[_REQUEST] = None
         self._removed += 1
         if timer is self._timers[0]:
-            while self._timers and self._timers[0][_ITEM] is None:
+            while self._timers and self._timers[0][_REQUEST] is None:
                 heapq.heappop(self._timers)
                 self._removed -= 1
-            if not self._sleeps_lightly:
+            if threading.get_ident() != self._run.thread:  # Its scope is trio's own to move.
+                self._sleeps_lightly = True
+            elif not self._sleeps_lightly:
                 self._set_alarm()
         elif self._removed > _MOST_REMOVED and self._removed > len(self._timers) // 2:
             # Those that wait for an hour would otherwise be kept for an hour.
-            self._timers = [entry for entry in self._timers if entry[_ITEM] is not None]
+            self._timers = [entry for entry in self._timers if entry[_REQUEST] is not None]
             heapq.heapify(self._timers)
             self._removed = 0
 
@@ -106,7 +102,7 @@ class Deadlines:
             self._sleep.deadline = timer[_TIME]
         elif timer[_TIME] < self._sleep.deadline:
             # From now on the task sleeps until the time of what was removed: to wake once for nothing costs less than
-            # to be woken for each request that another thread makes.
+            # to be woken for each request that another thread makes or answers.
             self._sleeps_lightly = True
             self._run.run_soon(self._set_alarm)
 
@@ -117,23 +113,23 @@ class Deadlines:
         now = trio.current_time()
         while self._timers and self._timers[0][_TIME] <= now:
             timer = heapq.heappop(self._timers)
-            item: Expiring | None = timer[_ITEM]
-            if item is None:
+            request: Timed | None = timer[_REQUEST]
+            if request is None:
                 self._removed -= 1
-            elif item.due > now:  # It was moved.
-                timer[:] = item.due, next(self._numbers), item
+            elif request.due > now:  # It was moved.
+                timer[:] = request.due, next(self._numbers), request
                 self._push(timer)
             else:
-                timer[_ITEM] = None
-                self._expire(item)
+                timer[_REQUEST] = None
+                self._expire(request)
 
-    def _expire(self, item: Expiring) -> None:
-        """Expire one item. An error of the library is logged, and ends that item and nothing else."""
+    def _expire(self, request: Timed) -> None:
+        """Expire a request. An error of the library is logged, and ends that request and nothing else."""
         try:
             try:
-                item.expire()
+                request.expire()
             except Exception as error:  # noqa: BLE001 (a bulkhead)
                 log(logging.ERROR, "an error of jchannel came up when the time of a request was over", error=error)
-                item.fail(error)
+                request.fail(error)
         except Exception as error:  # noqa: BLE001 (a bulkhead)
             log(logging.ERROR, "an error of jchannel came up when it ended a request", error=error)

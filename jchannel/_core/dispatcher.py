@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from jchannel._core.deadlines import Deadlines
 from jchannel._core.exits import contain
 from jchannel._core.handlers import MethodCancelledError, Methods, NothingToCallError
 from jchannel._core.incoming import read_in_trio
@@ -44,6 +45,7 @@ class Dispatcher:
         methods: Runs the handler's methods.
         convert_stream: Makes what a method gets of the stream of its call.
         streams: Where the streams are entered.
+        deadlines: Expire the requests that have no task.
         tallies: Count how the requests end.
         tracebacks: Whether the far side gets the traceback of an exception.
 
@@ -57,6 +59,7 @@ class Dispatcher:
         methods: Methods,
         convert_stream: ConvertStream,
         streams: StreamRegistry,
+        deadlines: Deadlines,
         *,
         tallies: Sequence[CallTally],
         tracebacks: bool,
@@ -65,6 +68,7 @@ class Dispatcher:
         self._endpoint = endpoint
         self._convert_stream = convert_stream
         self._streams = streams
+        self._deadlines = deadlines
         self._tallies = tallies
         self._tracebacks = tracebacks
         #: Those that a task is on its way for, and those that wait for room to be answered.
@@ -95,7 +99,7 @@ class Dispatcher:
         if self._held or not invocation.session.room.free:
             self._held.append(invocation)
             invocation.session.room.flush_when_free(self)
-        else:
+        elif not self._begin(invocation):
             self._start(invocation)
 
     def flush(self) -> bool:
@@ -116,12 +120,49 @@ class Dispatcher:
                 break
         return started
 
+    def attend(self, invocation: Invocation) -> None:
+        """Start a task for a request that has begun without one."""
+        invocation.attended = True
+        try:
+            self._endpoint.start_soon(self._run, invocation)
+        except Exception as error:
+            invocation.fail(error)  # Nobody else would answer it.
+            raise
+
+    def attend_all(self) -> None:
+        """Start tasks for all that run without one: the nursery in which they could be started later is ending."""
+        for invocation in list(self._running):
+            if not invocation.attended:
+                self.attend(invocation)
+
+    def _begin(self, invocation: Invocation) -> bool:
+        """Begin to answer a request without a task, if that can be, and nothing is before it.
+
+        Returns:
+            Whether it has begun.
+        """
+        request = invocation.request
+        if self._arrived or not isinstance(request, Call) or request.stream is not None:
+            return False
+        has_time = invocation.due < math.inf
+        if invocation.session.frame_cancels or (has_time and invocation.due <= self._deadlines.now()):
+            return False
+        self._running[invocation] = None
+        invocation.dispatcher = self
+        if not self.methods.begin(invocation, self._endpoint.handler, request.name, request.args):
+            del self._running[invocation]
+            return False
+        if has_time and not invocation.attended:
+            invocation.timer = self._deadlines.add(invocation)
+        return True
+
     def _start(self, invocation: Invocation) -> None:
         # trio runs new tasks in any order. Each takes the oldest request, so that methods begin in the order of calls.
         # Tasks that wait for one another's turn would keep it, too, but cost a pass of the scheduler for each call:
         # 18,000 to 36,000 calls/s from JavaScript against 39,000 to 41,000.
-        self._endpoint.start_soon(self._run_next)
+        self._endpoint.start_soon(self._run)
         # Nothing fails from here on: one that is entered has a task, which takes it out.
+        invocation.attended = True
         self._arrived.append(invocation)
         self._running[invocation] = None
         invocation.dispatcher = self
@@ -131,12 +172,11 @@ class Dispatcher:
         # Those that wait for room, too: each has a task then, which answers it and does not begin.
         while self._held:
             self._start(self._held.popleft())
-        for invocation in self._running:
+        for invocation in list(self._running):
             if not invocation.channel_closed:
                 invocation.channel_closed = True
                 self._closing += 1
                 invocation.cancel()
-        self.methods.end_answered()
 
     async def wait_ended(self) -> None:
         """Wait until what ``end`` has cancelled has ended. Others may run: the channel may be open again."""
@@ -172,31 +212,21 @@ class Dispatcher:
             self.flush()
         return invocation
 
-    async def _run_next(self) -> None:
-        invocation = self._find_next()
+    async def _run(self, begun: Invocation | None = None) -> None:
+        """Answer a request: one that has begun without a task, or the oldest that has not."""
+        invocation = self._find_next() if begun is None else begun
         if invocation is None:
             return
         trio.lowlevel.current_task().name = f"{invocation.what} from {invocation.session.far_side}"
         with invocation:
             answer = None
             try:
-                # A sync method has no checkpoint, and may have been cancelled before it began.
-                await trio.lowlevel.checkpoint_if_cancelled()
-                if isinstance(invocation.request, Call):
-                    args: Sequence[Any] = invocation.request.args
-                    if invocation.stream is not None:
-                        args = [self._convert_stream(invocation.stream, math.inf), *args]
-                    name = invocation.request.name
-                    value = await self.methods.run(invocation, self._endpoint.handler, name, args)
+                value = await self._find_value(invocation)
+                if is_stream(value):
+                    answer = await self._answer_with_stream(invocation, value)
                 else:
-                    value = _find_value(invocation)
-                # Whoever ran the method may have answered with its value.
-                if invocation.state is InvocationState.RUNNING:
-                    if is_stream(value):
-                        answer = await self._answer_with_stream(invocation, value)
-                    else:
-                        await invocation.session.room.wait()
-                        invocation.succeed(value)
+                    await invocation.session.room.wait()
+                    invocation.succeed(value)
             except trio.Cancelled:
                 raise
             except BaseException as error:  # noqa: BLE001 (what is not the request's is raised again)
@@ -205,16 +235,32 @@ class Dispatcher:
                 if invocation.stream is not None:
                     invocation.close_stream(answer)
 
+    async def _find_value(self, invocation: Invocation) -> Any:
+        """Return what a request is answered with."""
+        if not invocation.begun:
+            # A sync method has no checkpoint, and may have been cancelled before it began.
+            await trio.lowlevel.checkpoint_if_cancelled()
+        request = invocation.request
+        if isinstance(request, Echo):
+            return request.args
+        if invocation.stream is None:
+            assert isinstance(request, Call)
+            return await self.methods.run(invocation, self._endpoint.handler, request.name, request.args)
+        if not isinstance(request, Call):  # A pipe calls no method.
+            return read_in_trio(invocation.stream, math.inf)
+        args = [self._convert_stream(invocation.stream, math.inf), *request.args]
+        return await self.methods.run(invocation, self._endpoint.handler, request.name, args)
+
     def _fail(self, invocation: Invocation, error: BaseException) -> None:
         """Answer a request with what has ended it, or raise what is meant for others. Called where that is handled."""
         name = getattr(invocation.request, "name", "pipe")
         error = contain(error, repr(name), contains=self.methods.contains_exits)
         if is_a(error, NothingToCallError):
-            invocation.fail(error.kind, "", text_of(error))
+            invocation.answer_error(error.kind, "", text_of(error))
         elif is_a(error, UnsendableError):
             invocation.fail_with(error.reason, kind="value")
         elif is_a(error, MethodCancelledError):
-            invocation.fail("aborted", "", text_of(error))
+            invocation.answer_error("aborted", "", text_of(error))
         elif is_a(error, NoThreadLeftError) or is_a(error, TooManyStreamsError):
             invocation.fail_with(error, kind="busy")
         elif isinstance(error, Exception):
@@ -254,6 +300,8 @@ class Dispatcher:
     def release(self, invocation: Invocation) -> None:
         """Forget an invocation that has been answered, and count how it has ended."""
         del self._running[invocation]
+        if invocation.timer is not None:
+            self._deadlines.remove(invocation.timer)
         if invocation.channel_closed:
             self._closing -= 1
             if not self._closing:
@@ -265,11 +313,3 @@ class Dispatcher:
                 tally.failed += 1
             else:
                 tally.cancelled += 1
-
-
-def _find_value(invocation: Invocation) -> Any:
-    """Return what an echo or a pipe is answered with, which call no method."""
-    if isinstance(invocation.request, Echo):
-        return invocation.request.args
-    assert invocation.stream is not None
-    return read_in_trio(invocation.stream, math.inf)

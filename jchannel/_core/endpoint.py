@@ -96,6 +96,7 @@ class Endpoint(ABC):
             methods,
             convert_stream,
             streams,
+            deadlines,
             tallies=[tally.served for tally in self.tallies],
             tracebacks=tracebacks,
         )
@@ -145,6 +146,7 @@ class Endpoint(ABC):
     def leave_nursery(self, nursery: trio.Nursery) -> None:
         """Start no more tasks in a nursery, which is ending. Another one may be in use meanwhile."""
         if self.nursery is nursery:
+            self.dispatcher.attend_all()
             self.nursery, self.start_soon = None, self._keep_waiting
 
     def _keep_waiting(self, function: Callable[..., Any], *args: object, name: str | None = None) -> None:

@@ -14,25 +14,21 @@ from __future__ import annotations
 import os
 import weakref
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-__all__ = ["FORKED", "Owned", "close_when_forked", "disown_when_forked"]
+if TYPE_CHECKING:
+    from jchannel._core.server import Server
+
+__all__ = ["FORKED", "close_when_forked", "disown_when_forked"]
 
 #: What a forked process is told of what is its parent's.
 FORKED: Final = "the server belongs to the process that this one was forked from: start one of its own here"
 
 
-class Owned(Protocol):
-    """What a forked process must not use."""
-
-    def disown(self) -> None:
-        """Refuse from now on to be used. Called in the child, in whatever thread has forked; it must not wait."""
-
-
 _sockets: Final[weakref.WeakSet[trio.socket.SocketType]] = weakref.WeakSet()
-_owned: Final[weakref.WeakSet[Owned]] = weakref.WeakSet()
+_servers: Final[weakref.WeakSet[Server]] = weakref.WeakSet()
 
 
 def close_when_forked(resource: trio.abc.AsyncResource) -> None:
@@ -43,9 +39,9 @@ def close_when_forked(resource: trio.abc.AsyncResource) -> None:
         _sockets.add(resource.socket)
 
 
-def disown_when_forked(owned: Owned) -> None:
-    """Let a forked process be told that something is its parent's."""
-    _owned.add(owned)
+def disown_when_forked(server: Server) -> None:
+    """Let a server hear in a forked process that it is the parent's."""
+    _servers.add(server)
 
 
 def _let_go() -> None:
@@ -56,8 +52,8 @@ def _let_go() -> None:
         if descriptor != -1:
             with suppress(OSError):
                 os.close(descriptor)
-    for owned in list(_owned):
-        owned.disown()
+    for server in list(_servers):
+        server.disown()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch (Windows has no fork)

@@ -83,6 +83,17 @@ class Methods:
     #: The class of the invocations of the methods that it runs.
     invocation_type: type[Invocation] = Invocation
 
+    def begin(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> bool:  # noqa: ARG002 (the others')
+        """Send a method on its way to where it runs, if that is not in trio.
+
+        It needs no task then before something has to be waited for. Called in the step in which the call has arrived.
+        It does not wait, and runs no code of the user's. The call brings no stream. Args are those of ``run``.
+
+        Returns:
+            Whether it has begun. ``run`` waits for it then, where there is a task, and otherwise a task begins with it.
+        """
+        return False
+
     async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:  # noqa: ARG002 (the others')
         """Run the method that answers a request, and return its result.
 
@@ -100,9 +111,6 @@ class Methods:
         """
         result = find_method(handler, name)(*args)
         return await result if inspect.isawaitable(result) else result
-
-    def end_answered(self) -> None:
-        """End the tasks of requests that others have answered: the channel is closing, and waits for its tasks."""
 
     def format_stack(self, error: Exception) -> str:
         """Return the stack of an exception that a method raised, for a far side that may see it."""

@@ -109,14 +109,20 @@ class IncomingStream(Stream):
 
         Cancelling it loses nothing.
         """
-        if self._buffer.size or self._state is IncomingState.ENDED:
+        if self.has_arrived:
             await trio.lowlevel.checkpoint()
         await self.wait_arrived(limit)
         if not self._buffer.size:
             return b""
         data = self._buffer.take_piece()
-        self.note_move()
+        if self.pieces is not None:  # Its source may get new credit.
+            self.pieces.renew(self, self.credit + self._buffer.size)
         return data
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether there is something to take: bytes, or the end of the stream."""
+        return self._buffer.size > 0 or self._state is IncomingState.ENDED
 
     async def wait_arrived(self, limit: float) -> None:
         """Wait until something has arrived, or the end of the stream; the reading begins with that.
@@ -135,7 +141,7 @@ class IncomingStream(Stream):
         if not self.begun:
             self.begin()
         with trio.move_on_after(limit):
-            while not self._buffer.size and self._state is not IncomingState.ENDED:
+            while not self.has_arrived:
                 if self._error is not None:
                     raise copy_error(self._error)
                 await self._buffer.wait_changed()
@@ -154,11 +160,12 @@ class IncomingStream(Stream):
 
         Behind the last bytes of the stream there is an empty piece, as ``receive`` would return it.
         """
-        pieces = self._buffer.take_pieces()
-        self.note_move()
+        taken = self._buffer.take_pieces()
+        if self.pieces is not None:
+            self.pieces.renew(self, self.credit)
         if self._state is IncomingState.ENDED:
-            pieces.append(b"")
-        return pieces
+            taken.append(b"")
+        return taken
 
     async def aclose(self) -> None:
         """End the stream: its source is stopped, and what has arrived is dropped. Cancelling it changes nothing."""
@@ -180,11 +187,6 @@ class IncomingStream(Stream):
         """End the stream if nobody has begun to read it."""
         if not self.begun:
             self.stop(error)
-
-    def note_move(self) -> None:
-        """Tell what carries it as pieces that some has been taken: its source may get new credit."""
-        if self.pieces is not None:
-            self.pieces.renew(self)
 
     # Its source
 

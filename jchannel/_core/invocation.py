@@ -26,6 +26,7 @@ from jchannel._protocol.values import PLAIN, Conversion, Packed, pack
 from jchannel.errors import ClosedError
 
 if TYPE_CHECKING:
+    from jchannel._core.deadlines import Timer
     from jchannel._core.dispatcher import Dispatcher
     from jchannel._core.outgoing import OutgoingStream
     from jchannel._core.session import FrameLoad, Session
@@ -78,6 +79,8 @@ class Invocation:
     session's end cancel its scope. Whatever happens inside, the request is answered when the block is left: as
     cancelled, too slow or ended if nothing else has answered it.
 
+    Where its method runs elsewhere, there is no task until something has to be waited for (``Dispatcher.attend``).
+
     Args:
         session: The session that it came in.
         request: Its message.
@@ -86,12 +89,16 @@ class Invocation:
     Attributes:
         session: As above.
         request: As above.
+        due: When its time is over, by trio's clock; infinity for never.
         id: Its id in the session.
         stream: The stream that came with it, or ``None``.
         state: How far it is.
+        attended: Whether a task runs its block, or will.
+        begun: Whether its method is on its way to where it runs, or has been.
         dispatcher: What has started its code, and is told when it has been answered, at the latest when its block is
             left; ``None`` before and after that.
         channel_closed: Whether it was cancelled because its channel was closed.
+        timer: Its place among the deadlines, where it has one and no task; otherwise ``None``.
         conversion: What becomes of values in its answer that JSON has no form for: that of its channel.
         load: What the session counts for it.
     """
@@ -102,15 +109,19 @@ class Invocation:
         "_sender_cancelled",
         "_since",
         "_token",
+        "attended",
+        "begun",
         "channel_closed",
         "conversion",
         "dispatcher",
+        "due",
         "id",
         "load",
         "request",
         "session",
         "state",
         "stream",
+        "timer",
     )
 
     _token: Token[Invocation | None]
@@ -122,9 +133,13 @@ class Invocation:
         self.id: int = request.id
         self.stream: IncomingStream | None = None
         self.state: InvocationState = InvocationState.RUNNING
+        self.attended: bool = False
+        self.begun: bool = False
+        self.timer: Timer | None = None
         self.dispatcher: Dispatcher | None = None
         self.channel_closed: bool = False
         self.conversion: Conversion = PLAIN
+        self.due: float = deadline
         self._scope = trio.CancelScope(deadline=deadline)
         self._clock = trio.lowlevel.current_clock()
         self._since = self._clock.current_time()
@@ -142,28 +157,23 @@ class Invocation:
         return self.state is not InvocationState.RUNNING
 
     @property
-    def deadline(self) -> float:
-        """When its time is over, by trio's clock; infinity for never."""
-        return self._scope.deadline
-
-    @property
     def cancelled(self) -> bool:
         """Whether its code is being cancelled. Asked in trio's thread."""
         return self._scope.cancel_called
 
     def time_left(self) -> float:
         """Return the seconds until its deadline, not below 0. Safe in any thread."""
-        return max(0.0, self._scope.deadline - self._clock.current_time())
+        return max(0.0, self.due - self._clock.current_time())
 
     def describe(self, now: float) -> CallNode:
         """Return what the tree shows of it. Safe in any thread."""
         # `cancel_called` of a scope can only be asked in trio's thread.
-        over = self.channel_closed or self._scope.deadline <= now or not self.session.alive
+        over = self.channel_closed or self.due <= now or not self.session.alive
         return CallNode(
             what=self.what,
             number=self.id,
             seconds=now - self._since,
-            time_left=max(0.0, self._scope.deadline - now),
+            time_left=max(0.0, self.due - now),
             parent=getattr(self.request, "parent", None),
             state="cancelled, has not ended yet" if over or self._sender_cancelled else "running",
         )
@@ -173,11 +183,23 @@ class Invocation:
     def cancel(self) -> None:
         """Cancel the code that answers it. It is answered as ended, unless its deadline or its sender ended it."""
         self._scope.cancel()
+        if not self.attended and self.dispatcher is not None:
+            self.dispatcher.attend(self)
 
     def cancel_by_sender(self) -> None:
         """Cancel the code, because the far side does not want the answer any more."""
         self._sender_cancelled = True
-        self._scope.cancel()
+        self.cancel()
+
+    def expire(self) -> None:
+        """Cancel the code, because its time is over."""
+        self.cancel()
+
+    def fail(self, error: Exception) -> None:
+        """End it with an error of the library: it could not be cancelled."""
+        if not self.answered:
+            self.fail_with(error)
+        self.release()
 
     # Its answer
 
@@ -210,7 +232,7 @@ class Invocation:
         result = Result(self.id, pack_result(None), info)
         self._answer(result, InvocationState.SUCCEEDED)
 
-    def fail(self, kind: str, name: str, message: str, stack: str | None = None) -> None:
+    def answer_error(self, kind: str, name: str, message: str, stack: str | None = None) -> None:
         """Answer with an error. What is too long for a person to read, or for a frame, is shortened."""
         name = name[:MAX_NAME]
         # Errors do not wait for room: where there is none, they are short.
@@ -225,7 +247,7 @@ class Invocation:
 
     def fail_with(self, error: BaseException, *, kind: str = "exception", stack: str | None = None) -> None:
         """Answer with an exception, of whatever class, as an error of a kind of the wire's."""
-        self.fail(kind, name_of(error), text_of(error), stack)
+        self.answer_error(kind, name_of(error), text_of(error), stack)
 
     def _answer(self, answer: Result | Error, state: InvocationState) -> None:
         session = self.session
@@ -240,16 +262,17 @@ class Invocation:
 
     def _answer_unfinished(self) -> None:
         if self._sender_cancelled:
-            self.fail("cancelled", "", "the request was cancelled by its sender")
-        elif self._scope.deadline <= trio.current_time():
-            self.fail("timeout", "", "the time of the request was over before it was answered")
+            self.answer_error("cancelled", "", "the request was cancelled by its sender")
+        elif self.due <= trio.current_time():
+            self.answer_error("timeout", "", "the time of the request was over before it was answered")
         else:
-            self.fail("ended", "", "the channel was closed while the request was running")
+            self.answer_error("ended", "", "the channel was closed while the request was running")
         self._move(InvocationState.ENDED)
 
     # Its block
 
     def __enter__(self) -> Self:
+        self.attended = True
         self._scope.__enter__()
         self._token = CURRENT.set(self)
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 __all__ = ["explain_stack"]
@@ -30,14 +29,6 @@ _MOST_PLACES: Final = 10
 _MOST_CHARACTERS: Final = 160
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    function: str
-    file: str
-    line: int
-    column: int
-
-
 def explain_stack(stack: str | None, code: str, number: int | None) -> str | None:
     """Return a note for an error in JavaScript.
 
@@ -51,21 +42,9 @@ def explain_stack(stack: str | None, code: str, number: int | None) -> str | Non
         the stack has none.
     """
     own_name = _CODE_NAME.format(number)
-    places = _find_places(stack or "", own_name)
-    if not places:
-        return None
     lines = _LINE_END.split(code)
-    note = ["JavaScript, the innermost call first:"]
-    for place in places:
-        note.append(f"  {place.file}:{place.line}:{place.column}{f', in {place.function}' if place.function else ''}")
-        if place.file == own_name and 0 < place.line <= len(lines):
-            note += _quote(lines[place.line - 1], place.column)
-    return "\n".join(note)
-
-
-def _find_places(stack: str, own_name: str) -> list[_Place]:
-    places: list[_Place] = []
-    for text in stack.split("\n"):
+    places: list[str] = []
+    for text in (stack or "").split("\n"):
         found = _V8.fullmatch(text) or _OTHERS.fullmatch(text)
         if found is None:
             continue
@@ -76,18 +55,21 @@ def _find_places(stack: str, own_name: str) -> list[_Place]:
         # The client puts a bracket before the code.
         if line == 1 and _CODE.fullmatch(file):
             column = max(column - 1, 1)
-        function = (found["function"] or "").rstrip().removeprefix("Object.")
-        places.append(_Place(_clean(function), _clean(file), line, column))
-    return places
+        function = _clean((found["function"] or "").rstrip().removeprefix("Object."))
+        place = f"  {_clean(file)}:{line}:{column}{f', in {function}' if function else ''}"
+        if file == own_name and 0 < line <= len(lines):
+            place += _quote(lines[line - 1], column)
+        places.append(place)
+    return "\n".join(["JavaScript, the innermost call first:", *places]) if places else None
 
 
-def _quote(line: str, column: int) -> list[str]:
-    """Return a line of code, a long one in part, and a mark below the column."""
+def _quote(line: str, column: int) -> str:
+    """Return a line of code, a long one in part, and a mark below the column, as lines that follow another one."""
     begin = max(0, column - 1 - _MOST_CHARACTERS // 2)
     part = line[begin : begin + _MOST_CHARACTERS].rstrip()
     indent = len(part) - len(part.lstrip())
     mark = " " * (column - 1 - begin - indent) + "^"
-    return [f"    {_clean(part.lstrip())}", f"    {mark}"]
+    return f"\n    {_clean(part.lstrip())}\n    {mark}"
 
 
 def _clean(text: str) -> str:

@@ -18,7 +18,7 @@ import trio
 from jchannel._core.arguments import pack_call
 from jchannel._core.failures import Listener
 from jchannel._core.nursery import copy_error
-from jchannel._core.posts import UnheardRequest, find_error
+from jchannel._core.posts import find_error
 from jchannel._core.request import Request, RequestState
 from jchannel._core.session import Session
 from jchannel._core.trio_run import TrioRun
@@ -53,7 +53,7 @@ class LatestStatistics:
     failed: int
 
 
-class LatestRequest(UnheardRequest):
+class LatestRequest(Request):
     """A call with the newest value. It takes the value, and its time begins, when it is sent.
 
     Args:
@@ -65,7 +65,7 @@ class LatestRequest(UnheardRequest):
     __slots__ = ("_latest",)
 
     def __init__(self, outbox: Outbox, latest: LatestValue, message: Call) -> None:
-        super().__init__(outbox, message, watcher=latest)
+        super().__init__(outbox, message, watcher=latest, is_awaited=False)
         self._latest = latest
 
     def send(self, session: Session, channel: int, *, more: bool = False) -> None:
@@ -204,7 +204,7 @@ class LatestValue:
     def note_done(self, request: Request) -> None:
         """Handle the outcome of the call that was under way, and send what is newer."""
         self._request = None
-        error = find_error(request)
+        error = find_error(request.outcome)
         if isinstance(request.outcome, outcome.Value):
             self._settled = max(self._settled, self._sending)
             self._go_on()

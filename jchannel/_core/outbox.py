@@ -123,7 +123,7 @@ class Outbox:
             watcher: As that of ``Request``.
         """
         # Its time begins now and not when it is awaited, and is one for both sides: the far side's has begun, too.
-        deadline = outer_deadline if parent is None or parent.answered else min(outer_deadline, parent.deadline)
+        deadline = outer_deadline if parent is None or parent.answered else min(outer_deadline, parent.due)
         has_stream = source is not None
         request = Request(
             self, message, limit=limit, deadline=deadline, parent=parent, has_stream=has_stream, watcher=watcher

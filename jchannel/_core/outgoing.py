@@ -176,7 +176,8 @@ class OutgoingStream(Stream):
             if self.source_state is SourceState.READING:
                 self.stop()
             self._buffer.notify()
-            self.note_move()
+            if self.pieces is not None:  # Its end may be sent.
+                self.pieces.enter_line(self)
             with trio.move_on_after(self._close_seconds, shield=True) as timer:
                 await self._close_source()
             if timer.cancelled_caught:
@@ -214,7 +215,8 @@ class OutgoingStream(Stream):
         if self.stopped:
             await trio.lowlevel.checkpoint()  # It raises, and the source need have no checkpoint of its own.
         self._buffer.put(piece)
-        self.note_move()
+        if self.pieces is not None:
+            self.pieces.enter_line(self)
         while self._buffer.full:
             await self._buffer.wait_changed()
 
@@ -253,11 +255,6 @@ class OutgoingStream(Stream):
         assert state in _FOLLOWING[self.source_state], (self.source_state, state)
         self.source_state = state
         self.stopped = state is SourceState.STOPPED
-
-    def note_move(self) -> None:
-        """Tell what carries it as pieces that its source has given more, or has ended: one piece may follow another."""
-        if self.pieces is not None:
-            self.pieces.enter_line(self)
 
     # Its announcement
 
@@ -318,14 +315,8 @@ class OutgoingStream(Stream):
         self._registry.revoke_ticket(self)
 
     def take_piece(self, limit: int) -> bytes:
-        """Take what is there, up to a limit in bytes; empty at the end of the stream. It must be ``ready``.
-
-        Raises:
-            SourceFailedError: The source has raised, and what came before has been taken.
-        """
+        """Take what is there, up to a limit in bytes; empty where only the end is left."""
         if not self._buffer.size:
-            ended = self._end_if_all_taken()
-            assert ended, "it is not ready"
             return b""
         return self._count(self._buffer.take_within(limit))
 
@@ -347,11 +338,17 @@ class OutgoingStream(Stream):
         return self._count(self._buffer.take_within(limit)) if await self._wait_ready() else b""
 
     async def _wait_ready(self) -> bool:
-        """Wait until there is something to take. Return ``False`` at the end of the stream."""
+        """Wait until there is something to take. Return ``False`` at the end of the stream.
+
+        Raises:
+            SourceFailedError: The source has raised, and what came before has been taken.
+        """
         if not self._begun:
             self._begin(self._ahead)
         while not self._buffer.size:
-            if self._end_if_all_taken():
+            if self.end_if_all_taken():
+                if self.error is not None:
+                    raise SourceFailedError from self.error
                 return False
             await self._buffer.wait_changed()
         return True
@@ -391,22 +388,23 @@ class OutgoingStream(Stream):
             self._ended = True
             if self.quota is not None:
                 self.quota.expect_leave()
-            self._registry.retire(self)
+            # It is the channel's until its source is closed and its reader has all of it, whichever is later.
+            if self._source_closed:
+                self._registry.forget(self)
+            else:
+                self._registry.retire(self)
             self.exits.close()
-            self._forget_if_over()
 
     def _forget_if_over(self) -> None:
-        # It is the channel's until its source is closed and its reader has all of it, whichever is later.
-        if self._source_closed and self._ended:
+        """Take it out of the registry, as its source is closed, unless its reader has not had all of it."""
+        if self._ended:
             self._registry.forget(self)
 
-    def _end_if_all_taken(self) -> bool:
-        """End the stream if its source gives nothing more, where nothing of it is left. Return whether."""
-        if self.source_state is SourceState.READING:
+    def end_if_all_taken(self) -> bool:
+        """End the stream if all of it has been taken, and its source gives nothing more. Return whether."""
+        if self._buffer.size or self.source_state is SourceState.READING:
             return False
         self.end()
-        if self.error is not None:
-            raise SourceFailedError from self.error
         return True
 
     def _count(self, data: bytes, *, inside: bool = False) -> bytes:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 from jchannel._core.incoming import IncomingStream
-from jchannel._core.outgoing import OutgoingStream, SourceFailedError
+from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.stream import Way
 from jchannel._core.stream_registry import StreamRegistry
-from jchannel._protocol.connection import PIECE_LIMIT, Connection
+from jchannel._protocol.connection import PIECE_LIMIT, PIECES_UNDER_WAY, Connection
 from jchannel._protocol.messages import Ack, Credit, End, Piece, Ticket
 from jchannel.errors import ProtocolError, StateError
 
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Pieces"]
 
-#: How many bytes of a stream the far side may send as pieces before its reader has taken any, in windows of the
-#: connection: what waits here at most, and less where ``Limits.stream_bytes`` are used up.
-_CREDIT_WINDOWS: Final = 2
+#: How many bytes of a stream the far side may send as pieces before its reader has taken any: what waits here at most,
+#: and less where ``Limits.stream_bytes`` are used up.
+_CREDIT: Final = PIECES_UNDER_WAY
 
 
 class Pieces:
@@ -77,6 +79,7 @@ class Pieces:
 
     def go_on(self) -> None:
         """Go on with the pieces that wait, because others have arrived."""
+        self._connection.window.note_time(trio.current_time())
         if self.line:
             self._session.rouse_writer()
 
@@ -95,18 +98,17 @@ class Pieces:
             self._session.rouse_writer()
 
     def _send_piece(self, stream: OutgoingStream, number: int, limit: int) -> None:
-        try:
-            data = stream.take_piece(limit)
-        except SourceFailedError:
-            assert stream.error is not None
-            stream.tell_broken(stream.error)
-            return
+        """Send the next piece of a stream, if there is one. The last one is followed by the stream's end at once."""
+        data = stream.take_piece(limit)
+        stream.credit -= len(data)
+        over = stream.end_if_all_taken()
+        if not over and stream.ready:
+            self.line[stream] = None
         if data:
-            stream.credit -= len(data)
-            if stream.ready:
-                self.line[stream] = None
             self._session.queue(Piece(number, data))
-        else:
+        if over and stream.error is not None:
+            stream.tell_broken(stream.error)
+        elif over:
             self._session.queue(End(number))
 
     # Streams of the far side
@@ -118,7 +120,7 @@ class Pieces:
             stream: The stream.
             near: Whether pieces are the faster way for it.
         """
-        number, size = stream.info.id, self._most_of(stream)
+        number, size = stream.info.id, self._most_of(stream, 0)
         stream.allow(size)
         if self._session.is_server:
             self._session.tell(Ticket(number, self._streams.issue_ticket(stream), size, near or None))
@@ -149,21 +151,28 @@ class Pieces:
             stream.pieces = self
         stream.feed_piece(message.data)
         if acknowledged:  # In the same frame: a message of its own costs more than the piece.
-            self.renew(stream, 4)
+            self.renew(stream, stream.credit + stream.buffered, 4)
 
-    @property
-    def _credit(self) -> int:
-        return _CREDIT_WINDOWS * self._connection.window.limit
+    def renew(self, stream: IncomingStream, held: int, part: int = 2) -> None:
+        """Give new credit when enough of it has been used and read.
 
-    def renew(self, stream: IncomingStream, part: int = 2) -> None:
-        """Give new credit when enough of it has been used and read: one of so many parts."""
-        most = self._most_of(stream)
-        used = most - stream.credit - stream.buffered
-        if used >= min(self._credit // part, most // 2):
+        Args:
+            stream: The stream.
+            held: How many bytes of it wait here or are under way.
+            part: Enough is one of so many parts.
+        """
+        most = self._most_of(stream, held)
+        used = most - held
+        if used >= min(_CREDIT // part, most // 2):
             stream.allow(used)
             self._session.tell(Credit(stream.info.id, used))
 
-    def _most_of(self, stream: IncomingStream) -> int:
-        """Return how many bytes of a stream may wait here or be under way: a piece where its quota has no more room."""
-        room = self._credit if stream.quota is None else stream.quota.room
-        return max(PIECE_LIMIT, min(self._credit, stream.credit + stream.buffered + room))
+    def _most_of(self, stream: IncomingStream, held: int) -> int:
+        """Return how many bytes of a stream may wait here or be under way: a piece where its quota has no more room.
+
+        Args:
+            stream: The stream.
+            held: How many do now.
+        """
+        room = _CREDIT if stream.quota is None else stream.quota.room
+        return max(PIECE_LIMIT, min(_CREDIT, held + room))

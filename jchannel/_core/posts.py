@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Final
+from typing import Any, Final
 
 import outcome
 import trio
@@ -15,7 +15,7 @@ from jchannel._core.request import CANCELLED, Request
 from jchannel._protocol.messages import Call
 from jchannel.errors import BufferFullError
 
-__all__ = ["Post", "PostRoom", "UnheardRequest", "find_error", "size_of"]
+__all__ = ["Post", "PostRoom", "find_error", "size_of"]
 
 #: What a post takes of the room beside its arguments: what it costs to remember it.
 _BASE_SIZE: Final = 256
@@ -65,14 +65,6 @@ class PostRoom:
             self._count -= 1
 
 
-class UnheardRequest(Request):
-    """A request whose value nobody gets."""
-
-    __slots__ = ()
-
-    is_awaited = False
-
-
 class Post:
     """A post of a program that runs in trio.
 
@@ -106,7 +98,7 @@ class Post:
         """
         self._size = self._room.take(self._message, self._endpoint.limits)
         outbox = self._endpoint.outbox
-        outbox.enter(UnheardRequest(outbox, self._message, limit=self._limit, watcher=self))
+        outbox.enter(Request(outbox, self._message, limit=self._limit, watcher=self, is_awaited=False))
         self._starting = False
         if self._error is not None:
             raise self._error
@@ -114,7 +106,7 @@ class Post:
     def note_done(self, request: Request) -> None:
         """Give its room back, and tell of its failure."""
         self._room.give_back(self._size)
-        error = find_error(request)
+        error = find_error(request.outcome)
         if error is None:
             return
         if self._starting:
@@ -123,9 +115,8 @@ class Post:
             self._listener.hear(error)
 
 
-def find_error(request: Request) -> Exception | None:
-    """Return the error that a request has ended with, or ``None``."""
-    result = request.outcome
+def find_error(result: outcome.Outcome[Any] | None) -> Exception | None:
+    """Return the error of an outcome; ``None`` where it has none, or was cancelled."""
     if not isinstance(result, outcome.Error) or result is CANCELLED:
         return None
     assert isinstance(result.error, Exception)

@@ -78,10 +78,12 @@ class Request:
         parent: The far side's request on whose behalf it is made, or ``None``.
         has_stream: Whether it has to open its stream before it can be sent.
         watcher: Hears that it is done, in place of a task that waits; ``None`` for nobody.
+        is_awaited: Whether somebody gets its value. A stream in the answer that nobody gets is stopped.
 
     Attributes:
         message: As above.
         limit: As above.
+        is_awaited: As above.
         state: How far it is.
         id: Its id, when it has been sent.
         session: The session in which it has been sent.
@@ -106,6 +108,7 @@ class Request:
         "due",
         "has_stream",
         "id",
+        "is_awaited",
         "limit",
         "message",
         "opening",
@@ -115,9 +118,6 @@ class Request:
         "stream",
         "stream_data",
     )
-
-    #: Whether somebody gets its value. A stream in the answer that nobody gets is stopped.
-    is_awaited: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -129,6 +129,7 @@ class Request:
         parent: Invocation | None = None,
         has_stream: bool = False,
         watcher: Watcher | None = None,
+        is_awaited: bool = True,
     ) -> None:
         now = owner.deadlines.now()
         self.message: messages.Request = message
@@ -137,6 +138,7 @@ class Request:
         #: When its time is over for the far side. That does not see progress.
         self.deadline: float = deadline if has_stream else min(deadline, self.due)
         self.has_stream: bool = has_stream
+        self.is_awaited: bool = is_awaited
         self.state = RequestState.OPENING if has_stream else RequestState.QUEUED
         self.id: int | None = None
         self.session: Session | None = None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
 from jchannel._core.limits import Limits
 from jchannel._protocol.connection import Connection
 
-__all__ = ["UNASKED_FACTOR", "Flushable", "Room"]
+if TYPE_CHECKING:
+    from jchannel._core.dispatcher import Dispatcher
+    from jchannel._core.outbox import Outbox
+
+__all__ = ["UNASKED_FACTOR", "Room"]
 
 #: How many times ``Limits.send_buffer_bytes`` may be taken by messages that do not wait for room before nothing more is
 #: received. Two sides that both waited for the other to read would do so until a beat finds it. So it is far more than
@@ -20,11 +24,8 @@ UNASKED_FACTOR: Final = 4
 _WOKEN: Final = 64
 
 
-class Flushable(Protocol):
-    """What has something to send when there is room: an outbox or a dispatcher."""
-
-    def flush(self) -> bool:
-        """Go on. Return whether the room is taken only in the next step of a task, and not yet."""
+#: What has something to send when there is room.
+_Waiting: TypeAlias = "Outbox | Dispatcher"
 
 
 class Room:
@@ -49,8 +50,8 @@ class Room:
         self._ended = False
         self._answers = trio.lowlevel.ParkingLot()
         self._answers_turn = True
-        self._waiting: dict[Flushable, None] = {}
-        self._having_turn: Flushable | None = None
+        self._waiting: dict[_Waiting, None] = {}
+        self._having_turn: _Waiting | None = None
         self._reader = trio.lowlevel.ParkingLot()
 
     @property
@@ -68,12 +69,12 @@ class Room:
         """Whether the session's reader waits until less is to be said."""
         return bool(self._reader)
 
-    def has_turn(self, wanting: Flushable) -> bool:
+    def has_turn(self, wanting: _Waiting) -> bool:
         """Return whether there is room for an outbox, and nobody else has waited for it."""
         waited_for = self.woken or self._answers or self._waiting
         return self.free and (not waited_for or self._having_turn is wanting)
 
-    def flush_when_free(self, waiting: Flushable) -> None:
+    def flush_when_free(self, waiting: _Waiting) -> None:
         """Flush an outbox or a dispatcher when there is room, or the session has ended."""
         self._waiting[waiting] = None
         self.waited_for = True

@@ -27,7 +27,7 @@ from jchannel._core.greeting import receive_hello, refuse
 from jchannel._core.limits import Limits
 from jchannel._core.nursery import aclose_now, open_flat_nursery
 from jchannel._core.routes import Routes
-from jchannel._core.server_carrier import STREAMS_PATH, ServerCarrier
+from jchannel._core.server_carrier import STREAMS_PATH, serve_ticket
 from jchannel._core.session import Session
 from jchannel._core.statistics import ChannelTally, ServerStatistics, SocketTally
 from jchannel._core.stream_registry import StreamRegistry
@@ -137,7 +137,7 @@ class Server:
         self.prefix: str = "" if self._url is None else urlsplit(self._url).path
         self.gate: Gate = Gate(self.token, frozenset(), check_origins(origins))
         self.routes: Routes = Routes(self.prefix)
-        self.routes.add(STREAMS_PATH, ServerCarrier(self.streams).serve)
+        self.routes.add(STREAMS_PATH, partial(serve_ticket, self.streams))
         self._acceptor = Acceptor(self.gate, self.routes, self.prefix, self.limits, self._serve_page)
         self._state = ServerState.STARTING
         self._clock = trio.lowlevel.current_clock()
@@ -338,7 +338,10 @@ class Server:
             raise
 
     def disown(self) -> None:
-        """Refuse to be used in a forked process: server, page and channels are its parent's."""
+        """Refuse to be used in a forked process: server, page and channels are its parent's.
+
+        Called in whatever thread has forked; it must not wait.
+        """
         self.forked = True
         self._state = ServerState.CLOSED
         self._session = None

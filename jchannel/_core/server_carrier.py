@@ -29,12 +29,12 @@ from jchannel.errors import StateError
 if TYPE_CHECKING:
     from jchannel._core.session import Session
 
-__all__ = ["STREAMS_PATH", "ServerCarrier"]
+__all__ = ["STREAMS_PATH", "serve_ticket"]
 
 #: Where the streams are, below the server's base URL.
 STREAMS_PATH: Final = "/streams/"
 
-#: How long a page has to abort a post that nobody wants any more, in seconds, before the post is answered.
+#: How long a page has to abort a request that nobody wants any more, in seconds, before it is answered with 410.
 STOP_SECONDS: Final = 1
 
 #: How long the answer with a part waits for the stream's source, in seconds. Proxies time out: Tornado after 20 s by
@@ -50,54 +50,54 @@ _STREAM_HEADERS: Final = [
 ]
 
 
-class ServerCarrier:
-    """Answers the requests that come with tickets: ``serve`` is an ASGI app for the paths below ``STREAMS_PATH``.
+async def serve_ticket(streams: StreamRegistry, ticket: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request that comes with a ticket, for a path below ``STREAMS_PATH``. Cancelling it breaks it off.
+
+    One whose ticket is a stream's is no stranger's. It may take as long as the session of the stream.
 
     Args:
         streams: The server's streams.
+        ticket: The ticket.
+        scope: As that of an ASGI app.
+        receive: As above.
+        send: As above.
     """
+    stream = streams.find_ticket(ticket)
+    answer = partial(_answer, streams, stream, scope, receive, send)
+    if stream is None:
+        await answer()
+    elif not show_token(scope):
+        await _respond(send, HTTPStatus.SERVICE_UNAVAILABLE)
+    else:
+        assert stream.place is not None  # As long as it has its ticket.
+        async with open_flat_nursery() as nursery:
+            nursery.start_soon(_cut_off, cast("Session", stream.place[0]), nursery.cancel_scope)
+            try:
+                await answer()
+            except Exception:
+                # Who serves HTTP logs it and breaks the response off. Nobody carries what is left of the stream.
+                stream.break_off(StateError("the stream is broken: an error of jchannel has ended it"))
+                raise
+            nursery.cancel_scope.cancel()
 
-    def __init__(self, streams: StreamRegistry) -> None:
-        self._streams = streams
 
-    async def serve(self, ticket: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request. Cancelling it breaks the response off.
-
-        One whose ticket is a stream's is no stranger's. It may take as long as the session of the stream.
-        """
-        stream = self._streams.find_ticket(ticket)
-        answer = partial(self._answer, stream, scope, receive, send)
-        if stream is None:
-            await answer()
-        elif not show_token(scope):
-            await _respond(send, HTTPStatus.SERVICE_UNAVAILABLE)
-        else:
-            assert stream.place is not None  # As long as it has its ticket.
-            async with open_flat_nursery() as nursery:
-                nursery.start_soon(_cut_off, cast("Session", stream.place[0]), nursery.cancel_scope)
-                try:
-                    await answer()
-                except Exception:
-                    # Who serves HTTP logs it and breaks the response off. Nobody carries what is left of the stream.
-                    stream.break_off(StateError("the stream is broken: an error of jchannel has ended it"))
-                    raise
-                nursery.cancel_scope.cancel()
-
-    def _answer(self, stream: Stream | None, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        query = parse_qs(scope["query_string"].decode("latin-1"))
-        if scope["method"] == "GET" and isinstance(stream, OutgoingStream):
-            if stream.part_under_way or query.get("offset", ["0"]) != [str(stream.taken)]:
-                stream.break_off(StateError("the stream is broken: a part of it was asked for out of its order"))
-                return _respond(send, HTTPStatus.CONFLICT)
-            stream.take_way(Way.HTTP)
-            if "offset" in query:
-                return _send_part(stream, receive, send)
-            self._streams.revoke_ticket(stream)
-            assert stream.place is not None
-            return _send_stream(stream, cast("Session", stream.place[0]), receive, send)
-        if scope["method"] == "POST":
-            return _receive_post(stream if isinstance(stream, IncomingStream) else None, query, receive, send)
-        return _respond(send, HTTPStatus.GONE)
+def _answer(
+    streams: StreamRegistry, stream: Stream | None, scope: Scope, receive: Receive, send: Send
+) -> Awaitable[None]:
+    query = parse_qs(scope["query_string"].decode("latin-1"))
+    if scope["method"] == "GET" and isinstance(stream, OutgoingStream):
+        if stream.part_under_way or query.get("offset", ["0"]) != [str(stream.taken)]:
+            stream.break_off(StateError("the stream is broken: a part of it was asked for out of its order"))
+            return _respond(send, HTTPStatus.CONFLICT)
+        stream.take_way(Way.HTTP)
+        if "offset" in query:
+            return _send_part(stream, receive, send)
+        streams.revoke_ticket(stream)
+        assert stream.place is not None
+        return _send_stream(stream, cast("Session", stream.place[0]), receive, send)
+    if scope["method"] == "POST":
+        return _receive_post(stream if isinstance(stream, IncomingStream) else None, query, receive, send)
+    return _respond(send, HTTPStatus.GONE)
 
 
 async def _cut_off(session: Session, request: trio.CancelScope) -> None:
@@ -183,8 +183,8 @@ async def _wait_disconnect(receive: Receive) -> None:
 async def _wait_gone(receive: Receive) -> None:
     """Wait a short time until the client has disconnected.
 
-    A page that posts to a stream which has ended receives a ``stop`` on its socket, and aborts the post. Browsers show
-    an answer of 410 in their console as an error, and a reader that stops early is none.
+    A page whose request is for a stream which has ended meanwhile hears of it on its socket, and aborts the request.
+    An answer of 410 would be an error in its console.
     """
     with trio.move_on_after(STOP_SECONDS):
         await _wait_disconnect(receive)
@@ -205,7 +205,8 @@ async def _receive_part(stream: IncomingStream, query: dict[str, list[str]], rec
                 stream.fail(StateError("the stream is broken: the connection was lost in the middle of a part"))
                 return HTTPStatus.GONE
             if not await stream.feed(message.get("body", b"")):
-                return HTTPStatus.GONE
+                # Browsers show a 410 in their console as an error, and a reader that stops early is none.
+                return HTTPStatus.ACCEPTED
             more = message.get("more_body", False)
     finally:
         stream.part_under_way = False

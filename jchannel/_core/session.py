@@ -88,6 +88,9 @@ class FrameLoad:
 #: The requests of the far side that a channel answers.
 _ANSWERED_BY_CHANNELS: Final = (Call, Echo, Pipe)
 
+#: Those that end requests of their sender.
+_ENDING: Final = {Cancel, Close, Goodbye}
+
 #: Those that have a time and may carry a stream.
 _WITH_TIME_AND_STREAM: Final = (Call, Pipe)
 
@@ -150,6 +153,7 @@ class Session:
         invocations: The far side's requests that run here, by their ids.
         running_bytes: The bytes of the frames that they came in.
         stream_quota: Counts the streams that the far side causes.
+        frame_cancels: Whether the frame that is being handled ends requests, too: what it ends must not begin before.
         on_end: Called when it ends; ``None`` for nobody.
     """
 
@@ -199,6 +203,7 @@ class Session:
         # Whether the program wants messages in the log. To ask for each would be a tenth of the work of a call.
         self._traces = is_logged(WIRE)
         self._load: FrameLoad | None = FrameLoad(0)
+        self.frame_cancels: bool = False
         self.stream_quota: StreamQuota = StreamQuota(limits)
         self._writer_waits: trio.lowlevel.Task | None = None
         self._unsent = False
@@ -557,18 +562,17 @@ class Session:
         # What is left of a frame is the writer's, also while it has not woken up yet.
         if at_once and not self._unsent and self._writer_waits is not None:
             self._send_frame()
-            if not self._unsent:
+            if not self._connection.waiting and not self._unsent:  # Attachments may follow their frame.
                 return
         self.rouse_writer()
 
     def _send_frame(self) -> bool:
         """Send the next frame, as far as the link takes it. Return whether there was one."""
-        if self._pieces.line and not self._connection.waiting_bytes:
+        if self._pieces.line and not self._connection.waiting:
             self._pieces.queue_next()
-        if not self._connection.waiting_bytes:
+        frame = self._connection.next_frame() if self._connection.waiting else None
+        if frame is None:
             return False
-        frame = self._connection.next_frame()
-        assert frame is not None
         self._unsent = not self._link.send_nowait(frame)
         self.tally.frames_sent += 1
         self.tally.messages_sent += self._connection.sent_messages
@@ -652,6 +656,8 @@ class Session:
             received = early
             if frame is not None:
                 received = self._connection.receive(frame)
+                if not received:  # Its attachments follow it.
+                    self._link.expect(self._connection.expected_size)
                 self._load = None
                 self.tally.frames_received += 1
                 self.tally.messages_received += len(received)
@@ -660,6 +666,7 @@ class Session:
                     self.alive = False
             if self._traces:
                 self._trace("from", *received)
+            self.frame_cancels = len(received) > 1 and not _ENDING.isdisjoint(map(type, received))
             for message in received:
                 if self._state is not SessionState.ALIVE:
                     return  # What would begin now would be ended by nobody.

@@ -5,7 +5,7 @@ The counters are plain integers that only trio's thread modifies. Any thread may
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 __all__ = [
     "CallTally",
@@ -124,70 +124,38 @@ class ServerStatistics(ChannelStatistics):
     socket: SocketTotals
 
 
+@dataclass(slots=True)
 class SocketTally:
-    """The counters of the traffic on the WebSockets of one server or peer."""
+    """The counters of the traffic on the WebSockets of one server or peer, as ``SocketTotals`` names them."""
 
-    __slots__ = (
-        "bytes_received",
-        "bytes_sent",
-        "frames_received",
-        "frames_sent",
-        "messages_received",
-        "messages_sent",
-    )
-
-    messages_sent: int
-    messages_received: int
-    frames_sent: int
-    frames_received: int
-    bytes_sent: int
-    bytes_received: int
-
-    def __init__(self) -> None:
-        self.messages_sent = self.messages_received = 0
-        self.frames_sent = self.frames_received = 0
-        self.bytes_sent = self.bytes_received = 0
+    messages_sent: int = 0
+    messages_received: int = 0
+    frames_sent: int = 0
+    frames_received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
 
     def totals(self) -> SocketTotals:
         """Return the counts so far."""
-        return SocketTotals(
-            self.messages_sent,
-            self.messages_received,
-            self.frames_sent,
-            self.frames_received,
-            self.bytes_sent,
-            self.bytes_received,
-        )
+        return SocketTotals(**asdict(self))
 
 
+@dataclass(slots=True)
 class CallTally:
-    """The counters of the finished requests of one direction, by outcome. Whoever ends a request counts it.
+    """The counters of the finished requests of one direction, as ``CallTotals`` names them. Who ends one counts it."""
 
-    Attributes:
-        answered: Requests that were answered with a value or a stream.
-        failed: Requests that ended with an error.
-        cancelled: Requests that were cancelled or timed out.
-    """
-
-    __slots__ = ("answered", "cancelled", "failed")
-
-    answered: int
-    failed: int
-    cancelled: int
-
-    def __init__(self) -> None:
-        self.answered = self.failed = self.cancelled = 0
+    answered: int = 0
+    failed: int = 0
+    cancelled: int = 0
 
     def totals(self) -> CallTotals:
         """Return the counts so far."""
-        return CallTotals(self.answered, self.failed, self.cancelled)
+        return CallTotals(**asdict(self))
 
 
+@dataclass(slots=True)
 class ChannelTally:
-    """The counters of the requests and streams of a channel.
-
-    Args:
-        parent: The counters of the server that the channel belongs to, which count the same.
+    """The counters of the requests and streams of a channel, or of all channels of a server.
 
     Attributes:
         made: The counters of this side's requests.
@@ -196,12 +164,7 @@ class ChannelTally:
         stream_bytes_received: The number of bytes of incoming streams, without those inside messages.
     """
 
-    __slots__ = ("made", "served", "stream_bytes_received", "stream_bytes_sent")
-
-    stream_bytes_sent: int
-    stream_bytes_received: int
-
-    def __init__(self) -> None:
-        self.made: CallTally = CallTally()
-        self.served: CallTally = CallTally()
-        self.stream_bytes_sent = self.stream_bytes_received = 0
+    made: CallTally = field(default_factory=CallTally)
+    served: CallTally = field(default_factory=CallTally)
+    stream_bytes_sent: int = 0
+    stream_bytes_received: int = 0

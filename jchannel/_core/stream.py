@@ -325,10 +325,6 @@ class Stream(ABC):
             self.quota.forget(self._buffer)
 
     @abstractmethod
-    def note_move(self) -> None:
-        """Tell what carries it as pieces that this side's program has moved it."""
-
-    @abstractmethod
     def break_off(self, error: Exception) -> None:
         """End it on both sides: nobody carries what is left of it. Its reader gets the error."""
 

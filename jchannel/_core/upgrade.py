@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -23,7 +23,7 @@ from jchannel._guarded import text_of
 __all__ = [
     "ForeignError",
     "RejectedError",
-    "Upgrade",
+    "accept_websocket",
     "asks_for_websocket",
     "check_request",
     "find_headers",
@@ -116,32 +116,27 @@ class ForeignError(Exception):
     """What has answered a WebSocket's request does not speak our language. The message is the end of a sentence."""
 
 
-class Upgrade:
-    """A WebSocket's request that has arrived, and waits to be accepted. ``receive`` makes it."""
+async def accept_websocket(
+    stream: trio.abc.Stream, read: bytes, select: Callable[[Sequence[str]], str | None], frame_bytes: int
+) -> Link:
+    """Accept a WebSocket's request over a stream, and return the link.
 
-    def __init__(self, request: trio_websocket.WebSocketRequest, stream: _HeadStream) -> None:
-        #: The subprotocols that it offers.
-        self.subprotocols: Sequence[str] = request.proposed_subprotocols
-        self._request = request
-        self._stream = stream
+    Args:
+        stream: The stream.
+        read: What has been read of it already.
+        select: Returns which of the subprotocols that are offered is taken; ``None`` for none of them.
+        frame_bytes: The largest message that the link receives.
 
-    @classmethod
-    async def receive(cls, nursery: trio.Nursery, stream: trio.abc.Stream, read: bytes) -> Upgrade:
-        """Read a WebSocket's request from a stream.
-
-        Args:
-            nursery: Owns the task of the handshake. It is to be cancelled when the handshake is over.
-            stream: The stream.
-            read: What has been read of it already.
-        """
-        head = _HeadStream(stream, read)
+    Raises:
+        BaseExceptionGroup: It has a ``LinkClosed``: the stream ended before the handshake did.
+    """
+    head = _HeadStream(stream, read)
+    async with trio.open_nursery() as nursery:
         request = await trio_websocket.wrap_server_stream(nursery, head.as_stream())
-        return cls(request, head)
-
-    async def accept(self, subprotocol: str | None, frame_bytes: int) -> Link:
-        """Accept it with one of its subprotocols, and return the link, which receives messages of so many bytes."""
-        await self._request.accept(subprotocol=subprotocol)
-        return self._stream.detach(Side.SERVER, frame_bytes)
+        await request.accept(subprotocol=select(request.proposed_subprotocols))
+        link = head.detach(Side.SERVER, frame_bytes)
+        nursery.cancel_scope.cancel()
+    return link
 
 
 async def open_websocket(

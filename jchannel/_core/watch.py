@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Generic, Literal, Self, TypeVar
 
@@ -113,8 +114,12 @@ class Watch(Generic[S]):
         return self
 
     async def __anext__(self) -> S:
-        news = await self._board.wait_after(self._seen)
+        news = await self._wait()
         if news is None:
             raise StopAsyncIteration
         self._seen, status = news
         return status
+
+    def _wait(self) -> Awaitable[tuple[int, S] | None]:
+        """Wait for the next state, as ``Board.wait_after`` does."""
+        return self._board.wait_after(self._seen)

@@ -1,7 +1,7 @@
 """The states of one connection: what may follow what, for the connection as a whole and for each request.
 
 The window is the connection's, too: how many bytes of streams may be under way on it, in each direction. What one
-stream may send before its reader has read any is its credit: as many windows as ``_core.pieces`` says.
+stream may send before its reader has read any is its credit, which its reader gives (``_core.pieces``).
 
 A ``Connection`` belongs to one side of one socket. Messages go in and frames come out; frames go in and messages come
 out. It does no I/O and knows no time.
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, ClassVar, Final
 
-from jchannel._protocol.frames import decode_frame, encode_frame, frame_size
+from jchannel._protocol.frames import Arriving, encode_frames, frame_size
 from jchannel._protocol.messages import (
     Ack,
     Answer,
@@ -47,10 +47,12 @@ from jchannel.errors import ProtocolError
 
 __all__ = [
     "BATCH_LIMIT",
-    "COMM_PIECES_UNDER_WAY",
     "FRAME_LIMIT",
+    "PIECES_BESIDE_MESSAGES",
     "PIECES_UNDER_WAY",
     "PIECE_LIMIT",
+    "QUIET_BYTES",
+    "QUIET_SECONDS",
     "VERSION",
     "Connection",
     "Role",
@@ -72,10 +74,16 @@ PIECE_LIMIT: Final = 64 * 2**10
 
 #: The most bytes of pieces that are under way to the far side, of all streams together: what a message may have to wait
 #: for. It bounds the rate, too, to so much in a round trip.
-PIECES_UNDER_WAY: Final = 256 * 2**10
+PIECES_UNDER_WAY: Final = 2**20
 
-#: The same over a comm, whose messages are few and take a longer way: more of them share one.
-COMM_PIECES_UNDER_WAY: Final = 2**20
+#: The most that a side sends of them while requests and answers pass beside its streams. Over a comm it makes no
+#: difference, as that takes few messages and a longer way: more pieces share one.
+PIECES_BESIDE_MESSAGES: Final = 256 * 2**10
+
+#: So many bytes of pieces have to arrive within so many seconds, without a request or an answer beside them, before a
+#: side sends as many as may be under way: on a connection that takes 40 MiB/s a call waits 25 ms behind them at most.
+QUIET_BYTES: Final = 8 * 2**20
+QUIET_SECONDS: Final = 0.2
 
 # What a piece's message takes beside its bytes, at most.
 _PIECE_OVERHEAD: Final = 160
@@ -125,26 +133,32 @@ class Window:
     """Counts the pieces of one side of a connection.
 
     Attributes:
-        limit: The most bytes that may be under way, in each direction.
+        beside_messages: The most bytes that this side sends while requests and answers pass beside them.
+        quiet_since: When pieces of this side have arrived first since the last request or answer of either side, by the
+            clock of ``note_time``; ``None`` for not yet. A request or an answer sets it back.
         under_way: The bytes of this side's pieces that have not arrived yet, as far as is known.
         unacknowledged: The bytes of the far side's pieces that have arrived, and of which it has not heard.
     """
 
     def __init__(self) -> None:
-        self.limit: int = PIECES_UNDER_WAY
+        self.beside_messages: int = PIECES_BESIDE_MESSAGES
+        self.quiet_since: float | None = None
+        self._quiet_bytes = 0
+        self._fast = False
         self.under_way: int = 0
         self.unacknowledged: int = 0
 
     @property
     def open(self) -> bool:
         """Whether a piece may be sent now. Otherwise those under way must arrive first."""
-        return self.under_way + PIECE_LIMIT <= self.limit
+        most = PIECES_UNDER_WAY if self._fast and self.quiet_since is not None else self.beside_messages
+        return self.under_way + PIECE_LIMIT <= most
 
     @property
     def ack_due(self) -> int:
         """The bytes that are to be acknowledged now; 0 for none yet."""
-        # From half of what may be under way on, so there is always room for a piece when all have arrived.
-        return self.unacknowledged if self.unacknowledged >= self.limit // 2 else 0
+        # From half of the least that may be under way on, so there is always room for a piece when all have arrived.
+        return self.unacknowledged if self.unacknowledged >= self.beside_messages // 2 else 0
 
     def send(self, message: Piece | Ack) -> None:
         """Count a message of this side."""
@@ -161,12 +175,19 @@ class Window:
         """
         if isinstance(message, Piece):
             self.unacknowledged += len(message.data)
-            if self.unacknowledged > self.limit:
-                raise ProtocolError(f"more than {self.limit:,} bytes of pieces are under way")
+            if self.unacknowledged > PIECES_UNDER_WAY:
+                raise ProtocolError(f"more than {PIECES_UNDER_WAY:,} bytes of pieces are under way")
         else:
             if message.bytes > self.under_way:
                 raise ProtocolError(f"{message.bytes} bytes are acknowledged, and {self.under_way} are under way")
             self.under_way -= message.bytes
+            self._quiet_bytes += message.bytes
+
+    def note_time(self, now: float) -> None:
+        """Note when pieces of this side have arrived, in seconds of any clock, and whether they came fast."""
+        if self.quiet_since is None or self._quiet_bytes >= QUIET_BYTES:
+            self._fast = self.quiet_since is not None and now - self.quiet_since <= QUIET_SECONDS
+            self.quiet_since, self._quiet_bytes = now, 0
 
 
 class Connection:
@@ -183,11 +204,12 @@ class Connection:
         frame_limit: As above.
         far_beat: The seconds between two beats of the server, as its welcome says.
         window: How many bytes of pieces are under way, in both directions.
+        waiting: Whether a frame can leave. It may be an attachment of no bytes.
         waiting_bytes: The size of the messages that no frame has taken yet.
         waiting_unasked: The bytes that those of them take which are queued whether there is room or not.
         sent_size: The bytes of the frame that ``next_frame`` has returned last, and ``sent_messages`` the number of its
             messages.
-        received_size: The bytes of the frame that has come last.
+        received_size: The bytes of the frame that has come last, with the attachments behind it; 0 until all have come.
     """
 
     def __init__(self, role: Role, *, frame_limit: int = FRAME_LIMIT) -> None:
@@ -217,6 +239,10 @@ class Connection:
             Ack: self.window.receive,
         }
         self._waiting: deque[Encoded] = deque()
+        #: Attachments that follow the frame that has left last, and the frame that has come and waits for its own.
+        self._apart: deque[str | bytes] = deque()
+        self._arriving: Arriving | None = None
+        self.waiting: bool = False
         self.waiting_bytes: int = 0
         self.waiting_unasked: int = 0
         self.sent_size: int = 0
@@ -232,6 +258,11 @@ class Connection:
     def running(self) -> int:
         """The number of the far side's requests that this side has not answered."""
         return len(self._running)
+
+    @property
+    def expected_size(self) -> int:
+        """The bytes of the frame that comes next, where it is an attachment; 0 where that is not known."""
+        return 0 if self._arriving is None else self._arriving.missing[0]
 
     def next_id(self) -> int:
         """Return the id of the next request of this side."""
@@ -304,19 +335,31 @@ class Connection:
         if isinstance(message, Request):
             self._last_id = message.id
             self._asked[message.id] = type(message)
+            self.window.quiet_since = None
         elif isinstance(message, Answer):
             self._running.discard(message.id)
+            self.window.quiet_since = None
         note = self._note_sent.get(type(message))
         if note is not None:
             note(message)
         # A beat asks for a sign of life, or is one, whatever else there is to send.
         add = self._waiting.appendleft if isinstance(message, Beat) else self._waiting.append
         add(encoded)
+        self.waiting = True
         self.waiting_bytes += encoded.size
         self.waiting_unasked += encoded.unasked
 
     def next_frame(self) -> str | bytes | None:
-        """Return what is waiting, up to one batch, as a frame; ``None`` when nothing waits."""
+        """Return what is waiting, up to one batch, as a frame; ``None`` when nothing waits.
+
+        Attachments that leave apart are the frames behind it.
+        """
+        if self._apart:
+            frame = self._apart.popleft()
+            self.sent_messages, self.sent_size = 0, len(frame)
+            self.waiting_bytes -= self.sent_size
+            self.waiting = bool(self._apart or self._waiting)
+            return frame
         if not self._waiting:
             return None
         batch = [self._waiting.popleft()]
@@ -326,24 +369,41 @@ class Connection:
             batch.append(self._waiting.popleft())
             size += batch[-1].size + 1
             unasked += batch[-1].unasked
-        self.waiting_bytes -= size - (len(batch) - 1)
+        frame, *apart = encode_frames(batch)
+        self._apart.extend(apart)
+        self.waiting_bytes -= size - (len(batch) - 1) - sum(map(len, apart))
         self.waiting_unasked -= unasked
-        frame = encode_frame(batch)
         self.sent_messages = len(batch)
         self.sent_size = frame_size(frame)
+        self.waiting = bool(self._apart or self._waiting)
         return frame
 
     def receive(self, frame: str | bytes) -> list[Message]:
-        """Receive a frame from the far side, and return its messages.
+        """Receive a frame from the far side, and return its messages, or none while it waits for its attachments.
 
         Raises:
             ProtocolError: The frame, or one of its messages at this time, is not one of the protocol. Nothing of the
                 frame counts then, and the connection should end.
         """
-        size = self.received_size = frame_size(frame)
-        if size > self.frame_limit and len(frame) * 4 > BATCH_LIMIT:
-            raise ProtocolError(f"a frame of {size:,} bytes came, and {self.frame_limit:,} are the most")
-        messages = decode_frame(frame)
+        arriving = self._arriving
+        if arriving is None:
+            size = frame_size(frame)
+            if len(frame) * 4 > BATCH_LIMIT and size > self.frame_limit:
+                raise self._explain_size(size)
+            arriving = Arriving(frame, size)
+            if arriving.missing:
+                if arriving.size > self.frame_limit:
+                    raise self._explain_size(arriving.size)
+                if self.state is not State.READY:
+                    raise ProtocolError("the handshake has no attachments")
+        else:
+            arriving.add(frame)
+        if arriving.missing:
+            self._arriving, self.received_size = arriving, 0
+            return []
+        self._arriving = None
+        size = self.received_size = arriving.size
+        messages = arriving.finish()
         if size > BATCH_LIMIT and len(messages) > 1:
             raise ProtocolError(f"a frame of several messages has {size:,} bytes, and {BATCH_LIMIT:,} are the most")
         for message in messages:
@@ -358,6 +418,7 @@ class Connection:
         if isinstance(message, Request):
             self._receive_request(message)
         elif isinstance(message, Answer):
+            self.window.quiet_since = None
             asked = self._asked.pop(message.id, None)
             if asked is None:
                 raise ProtocolError(f"there is no request {message.id} that waits for an answer")
@@ -378,6 +439,7 @@ class Connection:
             raise ProtocolError(f"the id {request.id} does not follow {self._last_far_id}")
         self._last_far_id = request.id
         self._running.add(request.id)
+        self.window.quiet_since = None
         # A parent that was answered has crossed its child.
         if isinstance(request, _MAY_HAVE_PARENT) and request.parent is not None and request.parent > self._last_id:
             raise ProtocolError(f"there is no request {request.parent} that could be the parent of another")
@@ -386,7 +448,7 @@ class Connection:
         """Apply the limits that the handshake's messages say, whichever side has sent them: the smallest holds."""
         if isinstance(message, Hello):
             if message.door == "comm":
-                self.window.limit = COMM_PIECES_UNDER_WAY
+                self.window.beside_messages = PIECES_UNDER_WAY
             if message.frame_limit is not None:
                 self._way_limit = message.frame_limit
                 self.frame_limit = min(self.frame_limit, message.frame_limit)
@@ -408,6 +470,9 @@ class Connection:
     def _check_announced(self, stream: int, last: int) -> None:
         if stream > last:
             raise ProtocolError(f"no stream {stream} has been announced")
+
+    def _explain_size(self, size: int) -> ProtocolError:
+        return ProtocolError(f"a frame of {size:,} bytes came, and {self.frame_limit:,} are the most")
 
     def _explain_refusal(self, sender: Role, message: Message) -> ProtocolError:
         side, state = sender.name.lower(), self.state.name.lower()

@@ -55,6 +55,7 @@ __all__ = [
     "pack",
     "restore",
     "shorten",
+    "sizes_of",
     "to_json",
 ]
 
@@ -504,34 +505,41 @@ def _type_name(value: object) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def restore(message: dict[str, Any], field_names: Collection[str], binary: memoryview, offset: int) -> int:
-    """Put the attachments of a message into their places.
+def sizes_of(attachments: object) -> list[int]:
+    """Return the sizes of a message's attachments.
 
     Args:
-        message: The message decoded from JSON, with an unchecked field ``attachments``. It is modified in place.
-        field_names: The fields that may hold attachments.
-        binary: The whole frame.
-        offset: The offset of the message's first attachment in the frame.
-
-    Returns:
-        The offset of the next message's attachments.
+        attachments: The message's unchecked field ``attachments``.
 
     Raises:
-        ProtocolError: An entry is invalid, or the frame is too short for it.
+        ProtocolError: It is no list of entries, or one of them has no size.
     """
-    attachments = message["attachments"]
     if not isinstance(attachments, list) or not attachments:
         raise ProtocolError("attachments must be an array of one or more objects")
+    sizes = []
     for entry in attachments:
         if not isinstance(entry, dict):
             raise ProtocolError("an attachment's entry must be an object")
-        start = offset + -offset % ALIGNMENT
         size = entry.get("size")
-        if type(size) is not int or size < 0 or start + size > len(binary) or any(binary[offset:start]):
-            raise ProtocolError(f"an attachment of size {shorten(size)} does not fit into its frame")
-        offset = start + size
-        _set_at(message, field_names, entry.get("path"), _decode(entry, binary[start:offset]))
-    return offset
+        if type(size) is not int or size < 0:
+            raise ProtocolError(f"an attachment cannot have the size {shorten(size)}")
+        sizes.append(size)
+    return sizes
+
+
+def restore(message: dict[str, Any], field_names: Collection[str], take: Callable[[int], bytes | memoryview]) -> None:
+    """Put the attachments of a message into their places.
+
+    Args:
+        message: The message decoded from JSON, whose attachments have sizes. It is modified in place.
+        field_names: The fields that may hold attachments.
+        take: Returns the bytes of the next attachment, given how many they are.
+
+    Raises:
+        ProtocolError: An entry is invalid. What ``take`` raises.
+    """
+    for entry in message["attachments"]:
+        _set_at(message, field_names, entry.get("path"), _decode(entry, take(entry["size"])))
 
 
 def check_depth(values: object) -> None:
@@ -568,7 +576,7 @@ def _set_at(message: dict[str, Any], field_names: Collection[str], path: object,
     container[path[-1]] = value
 
 
-def _decode(entry: dict[str, Any], data: memoryview) -> object:
+def _decode(entry: dict[str, Any], data: bytes | memoryview) -> object:
     """Return the value of an attachment: bytes, a number, a NumPy array, or a memoryview where there is no NumPy."""
     kind = entry.get("type")
     if kind == "bytes":
@@ -592,7 +600,7 @@ def _decode(entry: dict[str, Any], data: memoryview) -> object:
         raise ProtocolError(f"{len(data)} bytes are not a {kind} array of shape {shorten(shape)}")
     numpy = _import_numpy()
     if numpy is not None:
-        # A copy, because the bytes of a frame are read-only, and a view would keep the other messages alive.
+        # A copy, because what arrives is read-only, and a view of a frame would keep its other messages alive.
         return numpy.frombuffer(data, numpy.dtype(kind).newbyteorder("<")).astype(kind).reshape(shape)
     flat: Any = memoryview(bytearray(data))
     return flat.cast(letter, shape) if data else flat.cast(letter)

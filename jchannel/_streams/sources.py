@@ -24,7 +24,7 @@ from jchannel._streams.workers import Signal, Threads
 from jchannel.errors import StateError
 
 __all__ = [
-    "PIECE_SIZE",
+    "READ_SIZE",
     "Source",
     "check_source",
     "close_iterator",
@@ -33,8 +33,8 @@ __all__ = [
     "to_bytes",
 ]
 
-PIECE_SIZE = 256 * 1024
-"""The maximum size of a piece, and the number of bytes that a sync iterable is read ahead."""
+READ_SIZE = 256 * 1024
+"""The most bytes that are read of a source at once, and how far a sync iterable is read ahead."""
 
 _ACCEPTED = (
     "a stream can be an async iterable or an iterable of bytes-like objects, a bytes-like object, a binary file object "
@@ -42,18 +42,18 @@ _ACCEPTED = (
 )
 
 
-def gather(pieces: deque[bytes], limit: float) -> bytes:
-    """Remove the first pieces, up to a limit in bytes, or a single larger one, and return them as one."""
+def gather(chunks: deque[bytes], limit: float) -> bytes:
+    """Remove the first chunks, up to a limit in bytes, or a single larger one, and return them as one."""
     taken: list[bytes] = []
     size = 0
-    while pieces and (not taken or size + len(pieces[0]) <= limit):
-        taken.append(pieces.popleft())
+    while chunks and (not taken or size + len(chunks[0]) <= limit):
+        taken.append(chunks.popleft())
         size += len(taken[-1])
     return taken[0] if len(taken) == 1 else b"".join(taken)
 
 
 class Source(ABC):
-    """The source of an outgoing stream: an async iterator of ``bytes`` with 1 to ``PIECE_SIZE`` bytes each.
+    """The source of an outgoing stream: an async iterator of ``bytes`` with 1 to ``READ_SIZE`` bytes each.
 
     It has one reader. A cancelled read loses nothing that a worker thread has read. The user's own async iterator is
     cancelled too, and an async generator ends with that. Reading again after an error raises it again, so that a broken
@@ -89,11 +89,11 @@ class Source(ABC):
             if data is None:
                 raise StopAsyncIteration
             self._data, self._offset = data, 0
-        piece = self._data[self._offset : self._offset + PIECE_SIZE]
-        self._offset += len(piece)
+        chunk = self._data[self._offset : self._offset + READ_SIZE]
+        self._offset += len(chunk)
         if self._offset == len(self._data):
             self._data, self._offset = b"", 0
-        return piece
+        return chunk
 
     async def aclose(self) -> None:
         """Close the source, even before its end: run the ``finally`` of a generator and close a file opened here.
@@ -177,15 +177,15 @@ class _FileSource(Source):
         # Held by the thread that uses the file.
         self._lock = threading.Lock()
         # The result of the last read in a thread; None at the end. If the read was cancelled, the next one returns it.
-        self._piece: bytes | None = b""
+        self._chunk: bytes | None = b""
 
     async def _next_data(self) -> bytes | None:
-        if self._piece == b"":
+        if self._chunk == b"":
             await self._run(self._read)
-        piece = self._piece
-        if piece is not None:
-            self._piece = b""
-        return piece
+        chunk = self._chunk
+        if chunk is not None:
+            self._chunk = b""
+        return chunk
 
     async def _close(self) -> None:
         # A read that was left to itself may still use the file.
@@ -202,13 +202,13 @@ class _FileSource(Source):
 
     def _read(self) -> None:
         with self._lock:
-            if self._piece != b"":
+            if self._chunk != b"":
                 return  # One that was left to itself has read it meanwhile.
-            # read1, if the file has it, returns what is available; read waits for a whole piece.
-            piece = getattr(self._file, "read1", self._file.read)(PIECE_SIZE)
-            if piece is None:
+            # read1, if the file has it, returns what is available; read waits for a whole chunk.
+            chunk = getattr(self._file, "read1", self._file.read)(READ_SIZE)
+            if chunk is None:
                 raise BlockingIOError(f"{self._file!r} has no bytes now: use a file that blocks")
-            self._piece = to_bytes(piece) or None
+            self._chunk = to_bytes(chunk) or None
 
     def _finish(self) -> None:
         with self._lock:
@@ -217,7 +217,7 @@ class _FileSource(Source):
 
 
 class _IterableSource(Source):
-    """A sync iterable, read ahead by one piece in a thread of its own.
+    """A sync iterable, read ahead by one chunk in a thread of its own.
 
     The next item may take a microsecond or a minute, or never come. The source must send many small items together, but
     never hold one back until the next arrives. So a thread reads the iterable while earlier items are being sent.
@@ -314,7 +314,7 @@ class _IterableSource(Source):
     def _put(self, item: bytes) -> bool:
         """Wait for room and add an item. Return whether more items are wanted."""
         with self._changed:
-            self._changed.wait_for(lambda: self._size < PIECE_SIZE or self._stopping)
+            self._changed.wait_for(lambda: self._size < READ_SIZE or self._stopping)
             # An empty item counts as one byte, so that an iterable of empty items can be cancelled and uses no memory.
             self._items.append(item)
             self._size += len(item) or 1

@@ -17,7 +17,6 @@ from jchannel._bridge.call import running_loop, wait_in_loop
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.mailbox import LoopClosedError, LoopMailbox
 from jchannel._bridge.methods import LoopInvocation, LoopMethods
-from jchannel._bridge.streams import LoopStreams
 from jchannel._core.invocation import Invocation
 from jchannel.channel import Channel
 from jchannel.server import Server
@@ -61,7 +60,7 @@ class _PageMethods(LoopMethods):
         pass
 
     async def _wait_to_the_end(self, invocation: LoopInvocation) -> None:
-        await invocation.ended.wait()
+        await invocation.wait_ended()
 
     async def run(self, invocation: Invocation, handler: object, name: str, args: Sequence[Any]) -> Any:
         try:
@@ -178,7 +177,6 @@ class AsyncioKit(Kit):
                 on_open=on_open,
                 client=client,
                 methods=_PageMethods(running_loop(), self._entered),
-                streams=LoopStreams(),
             )
         )
 

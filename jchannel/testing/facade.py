@@ -7,6 +7,7 @@ wait.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -14,7 +15,13 @@ from typing import Any, TypeVar
 from jchannel._bridge.call import in_task, wait_blocking
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.owner import Owner
-from jchannel._bridge.streams import Streams
+from jchannel._bridge.streams import (
+    BridgedStream,
+    check_loop_source,
+    check_thread_source,
+    read_in_threads,
+    read_on_loop,
+)
 from jchannel._protocol import messages
 from jchannel._streams.reader import MetaGenerator
 from jchannel.testing.clock import KitPortal
@@ -75,7 +82,7 @@ class FacadeDirection:
         return run_now(self._portal, partial(self._direction.reorder, *types, count=count))
 
 
-class FacadePage:
+class FacadePage(ABC):
     """A scripted page, seen from outside of trio.
 
     Attributes:
@@ -83,13 +90,12 @@ class FacadePage:
         to_python: What happens to what the page sends.
     """
 
-    def __init__(self, portal: KitPortal, owner: Owner[Page], page: Page, streams: Streams) -> None:
+    def __init__(self, portal: KitPortal, owner: Owner[Page], page: Page) -> None:
         self.to_page: FacadeDirection = FacadeDirection(portal, page.to_page)
         self.to_python: FacadeDirection = FacadeDirection(portal, page.to_python)
         self._portal = portal
         self._owner = owner
         self._page = page
-        self._streams = streams
 
     def __repr__(self) -> str:
         state = "connected" if self.connected else "not connected"
@@ -126,7 +132,7 @@ class FacadePage:
         Args and exceptions are those of ``Page.answer``. An async iterable is read where the page's methods run.
         """
         if isinstance(value, AsyncIterable):
-            value = self._streams.check_source(value, self._portal)
+            value = self._check_source(value)
         run_now(self._portal, partial(self._page.answer, name, value))
 
     def fail(self, name: str, error: Exception) -> None:
@@ -167,6 +173,15 @@ class FacadePage:
 
     # For the faces and the kit
 
+    @staticmethod
+    @abstractmethod
+    def _read(stream: BridgedStream) -> object:
+        """Return what the test reads a stream of Python's with. Called in trio."""
+
+    @abstractmethod
+    def _check_source(self, stream: object) -> object:
+        """Check what the test wants to send, and return what trio reads."""
+
     def _leave(self) -> TaskJob[None]:
         """Return the job that lets the page leave for good."""
         return TaskJob(self._portal, self._wait_left)
@@ -201,7 +216,7 @@ class FacadePage:
     def _request_with_stream(
         self, pack: Callable[[], messages.Request], stream: object, timeout: float | None
     ) -> PageRequest:
-        return self._request(pack, timeout, self._streams.check_source(stream, self._portal))
+        return self._request(pack, timeout, self._check_source(stream))
 
 
 class LoopPage(FacadePage):
@@ -211,6 +226,11 @@ class LoopPage(FacadePage):
 
     ``AsyncioKit.open_page`` makes them.
     """
+
+    _read = staticmethod(read_on_loop)
+
+    def _check_source(self, stream: object) -> object:
+        return check_loop_source(stream, self._portal)
 
     def wait_call(self, name: str | None = None, timeout: float | None = None) -> asyncio.Task[RecordedCall]:
         """Wait until the page has been called, and return the call.
@@ -267,6 +287,11 @@ class ThreadPage(FacadePage):
 
     ``SyncKit.open_page`` makes them.
     """
+
+    _read = staticmethod(read_in_threads)
+
+    def _check_source(self, stream: object) -> object:
+        return check_thread_source(stream)
 
     def wait_call(self, name: str | None = None, timeout: float | None = None) -> RecordedCall:
         """Wait until the page has been called, and return the call.

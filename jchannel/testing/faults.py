@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import trio
@@ -28,6 +29,9 @@ _EITHER: Final = ("beat", "echo", "call", "pipe", "result", "error", "cancel", "
 _TYPES: Final = {"page": ("open", "close", "ticket", *_EITHER), "python": _EITHER}
 
 _LENGTH: Final = struct.Struct("<I")
+
+#: What stands in each frame of text with attachments, and may stand in others.
+_ATTACHED: Final = '"attachments":'
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,21 @@ class Fault:
         return caught
 
 
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """A frame whose attachments follow it.
+
+    Attributes:
+        head: The frame.
+        count: The number of its attachments.
+        apart: Those that have come.
+    """
+
+    head: str
+    count: int
+    apart: list[bytes] = field(default_factory=list)
+
+
 class Direction(Transit):
     """What happens to what goes in one direction, to the page or to Python.
 
@@ -105,6 +124,8 @@ class Direction(Transit):
         super().__init__(changed)
         self._to = to
         self._faults: list[Fault] = []
+        self._split: _Split | None = None
+        self._passing = 0  # Attachments that follow a frame which was left as it is.
         self._exploration: Exploration | None = None
 
     def hold(self) -> None:
@@ -165,14 +186,38 @@ class Direction(Transit):
         return self.delay if self._exploration is None else self.delay + self._exploration._draw_delay()
 
     def _filter(self, frame: str | bytes) -> str | bytes | None:
-        """Return what the faults leave of a frame; ``None`` for nothing."""
-        self._faults = [fault for fault in self._faults if not fault.done]
-        if not self._faults:
+        """Return what the faults leave of a frame; ``None`` for nothing.
+
+        Where there are faults, one whose attachments follow it is kept until they have come, and has them inside then.
+        """
+        if self._passing:
+            self._passing -= 1
             return frame
-        return join_frame([left for message in split_frame(frame) for left in self._filter_message(message)])
+        self._faults = [fault for fault in self._faults if not fault.done]
+        split = self._split
+        if split is not None:
+            assert isinstance(frame, bytes)
+            split.apart.append(frame)
+        elif isinstance(frame, str) and _ATTACHED in frame and (count := _count_attachments(frame)):
+            if not self._faults:
+                self._passing = count
+                return frame
+            split = _Split(frame, count)
+        self._split = split if split is not None and len(split.apart) < split.count else None
+        if self._split is not None:
+            return None
+        if split is not None:
+            messages = split_frame(split.head, split.apart)
+        elif self._faults:
+            messages = split_frame(frame)
+        else:
+            return frame
+        return join_frame([left for message in messages for left in self._filter_message(message)])
 
     def _begin_connection(self) -> None:
         """Drop what belongs to a connection that has ended."""
+        self._split = None
+        self._passing = 0
         for fault in self._faults:
             fault._forget()
 
@@ -256,10 +301,23 @@ def check_seconds(seconds: float, what: str) -> float:
     return seconds
 
 
-def split_frame(frame: str | bytes) -> list[RawMessage]:
-    """Split a frame of the protocol into its messages, without checking them."""
+def _count_attachments(frame: str) -> int:
+    """Return how many attachments follow a frame of text."""
+    return sum(len(fields.get("attachments", ())) for fields in json.loads(frame))
+
+
+def split_frame(frame: str | bytes, apart: Sequence[bytes] = ()) -> list[RawMessage]:
+    """Split a frame of the protocol into its messages, without checking them.
+
+    Args:
+        frame: The frame.
+        apart: The attachments that have followed it.
+    """
     if isinstance(frame, str):
-        return [RawMessage(fields) for fields in json.loads(frame)]
+        left = iter(apart)
+        return [
+            RawMessage(fields, tuple(islice(left, len(fields.get("attachments", ()))))) for fields in json.loads(frame)
+        ]
     offset = _LENGTH.size + _LENGTH.unpack_from(frame)[0]
     messages = []
     for fields in json.loads(frame[_LENGTH.size : offset]):
@@ -276,7 +334,7 @@ def join_frame(messages: list[RawMessage]) -> str | bytes | None:
     """Return a frame with messages; ``None`` if there are none."""
     if not messages:
         return None
-    text = json.dumps([message.fields for message in messages], separators=(",", ":"))
+    text = json.dumps([message.fields for message in messages], separators=(",", ":"), ensure_ascii=False)
     if not any("attachments" in message.fields for message in messages):
         return text
     return b"".join(_encode_binary(text, messages))

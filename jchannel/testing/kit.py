@@ -15,7 +15,7 @@ from jchannel._bridge.handles import ServerHandle
 from jchannel._bridge.jobs import Job, TaskJob
 from jchannel._bridge.methods import BridgedMethods
 from jchannel._bridge.owner import Owner
-from jchannel._bridge.streams import BridgedStream, Streams
+from jchannel._bridge.streams import BridgedStream
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.invocation import current_invocation
 from jchannel._core.limits import Limits
@@ -110,16 +110,15 @@ class Kit:
 
     def _opening_page(
         self,
-        face: Callable[[KitPortal, Owner[Page], Page, Streams], P],
+        face: type[P],
         handler: object,
         *,
         on_open: Callable[[PeerChannel, str], Any] | None,
         client: str | None,
         methods: BridgedMethods,
-        streams: Streams,
     ) -> KitJob[P]:
         """Return the job that connects a page."""
-        opening = _PageOpening(self, face, handler, on_open=on_open, client=client, methods=methods, streams=streams)
+        opening = _PageOpening(self, face, handler, on_open=on_open, client=client, methods=methods)
         return KitJob(self._entered, opening.begin, lambda: "kit.open_page()", opening.undo)
 
     def _ending(self) -> list[Job[None]]:
@@ -134,24 +133,22 @@ class _PageOpening(Generic[P]):
 
     Args:
         kit: The kit.
-        face: Makes the object that the test holds for the page.
+        face: The class of the object that the test holds for the page.
         handler: The object that handles calls from Python.
         on_open: Plays the code of channels, where the page's methods run.
         client: The page's name; ``None`` for a random one.
         methods: Runs the handler's methods.
-        streams: The streams of the kit's facade.
     """
 
     def __init__(
         self,
         kit: Kit,
-        face: Callable[[KitPortal, Owner[Page], Page, Streams], P],
+        face: type[P],
         handler: object,
         *,
         on_open: Callable[[PeerChannel, str], Any] | None,
         client: str | None,
         methods: BridgedMethods,
-        streams: Streams,
     ) -> None:
         self._kit = kit
         self._face = face
@@ -159,7 +156,6 @@ class _PageOpening(Generic[P]):
         self._on_open = on_open
         self._client = client
         self._methods = methods
-        self._streams = streams
         self._page: P | None = None
 
     def begin(self) -> Awaitable[P]:
@@ -184,7 +180,7 @@ class _PageOpening(Generic[P]):
         await self._page._wait_left()
 
     async def _wait_open(self, portal: KitPortal, owner: Owner[Page]) -> P:
-        page = self._page = self._face(portal, owner, await owner.wait_open(), self._streams)
+        page = self._page = self._face(portal, owner, await owner.wait_open())
         self._kit._pages.append(page)
         return page
 
@@ -195,7 +191,7 @@ class _PageOpening(Generic[P]):
         return await self._methods.run(invocation, _Player(self._on_open), "on_open", (channel, code))
 
     def _bridge_stream(self, stream: IncomingStream, limit: float) -> object:
-        return self._streams.read(BridgedStream(stream, limit, self._kit._entered))
+        return self._face._read(BridgedStream(stream, limit, self._kit._entered))
 
 
 class _Player:

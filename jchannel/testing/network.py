@@ -206,7 +206,8 @@ class MemoryReceiveStream(trio.abc.ReceiveStream):
             raise ValueError(f"max_bytes must be at least 1, and it is {most}")
         self._busy = True
         try:
-            await trio.lowlevel.checkpoint()
+            if self._pipe.due <= trio.current_time():  # Otherwise it waits, and need not try before.
+                await trio.lowlevel.checkpoint()
             self._check()
             while (due := self._pipe.due) > trio.current_time():
                 with trio.move_on_at(due):

@@ -11,7 +11,6 @@ import linecache
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import outcome
@@ -20,6 +19,7 @@ import trio.testing
 
 import jchannel
 from jchannel._bridge.call import Call
+from jchannel._bridge.pauses import LoopPauses
 from jchannel._bridge.streams import BridgedStream
 from jchannel._core.request import CANCELLED, Request
 from jchannel.testing.hold import PATIENCE
@@ -162,9 +162,7 @@ def _describe(call: Call[Any]) -> str:
     elif isinstance(running, Request):
         what = running.what
     else:
-        begin = getattr(job, "_begin", None)
-        reads = isinstance(begin, MethodType) and isinstance(begin.__self__, BridgedStream)
-        what = "the next bytes of a stream" if reads else "something of jchannel's"
+        what = "the next bytes of a stream" if isinstance(job, BridgedStream) else "something of jchannel's"
     return f"{what}{state}{_find_line(call.thread)}"
 
 
@@ -180,14 +178,21 @@ def _find_line(thread: int | None) -> str:
 
 
 def loop_rests(loop: asyncio.AbstractEventLoop) -> bool:
-    """Return whether a loop has nothing to do, no timer, and no thread that works for it. Called in it.
+    """Return whether a loop has nothing to do, no timer but jchannel's, and no thread that works for it. Called in it.
 
     asyncio has no question for that. The attributes are those of its own loops; another loop rests when it answers.
     """
     timers: Iterable[asyncio.TimerHandle] = getattr(loop, "_scheduled", ())
     late = loop.time() + _LONG
-    if getattr(loop, "_ready", ()) or any(not timer.cancelled() and timer.when() <= late for timer in timers):
+    if getattr(loop, "_ready", ()) or any(
+        not timer.cancelled() and timer.when() <= late and not _looks_at_loop(timer) for timer in timers
+    ):
         return False
     executor = getattr(loop, "_default_executor", None)  # That of `asyncio.to_thread`.
     idle: int = getattr(getattr(executor, "_idle_semaphore", None), "_value", 0)
     return len(getattr(executor, "_threads", ())) <= idle
+
+
+def _looks_at_loop(timer: asyncio.TimerHandle) -> bool:
+    """Return whether a timer is jchannel's own, which lets nothing happen."""
+    return isinstance(getattr(getattr(timer, "_callback", None), "__self__", None), LoopPauses)

@@ -11,7 +11,6 @@ import jchannel.sync
 from jchannel._bridge.call import wait_blocking
 from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.methods import ThreadMethods
-from jchannel._bridge.streams import ThreadStreams
 from jchannel._core.threads import IS_WATCHED
 from jchannel.testing.clock import KitPortal
 from jchannel.testing.facade import ThreadPage
@@ -101,7 +100,6 @@ class SyncKit(Kit):
                 on_open=on_open,
                 client=client,
                 methods=ThreadMethods(),
-                streams=ThreadStreams(),
             )
         )
 

@@ -153,6 +153,7 @@ export class FakeEnvironment implements Environment {
   readonly sockets: FakeSocket[] = [];
   readonly exchanges: FakeExchange[] = [];
   holdsBack = true;
+  copiesSent = true;
   luck = 0.5;
   readonly elements: { readonly channel: number; isRemoved: boolean }[] = [];
   readonly blockers: ((url: string) => void)[] = [];

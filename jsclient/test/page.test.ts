@@ -663,4 +663,9 @@ describe('outside of a browser', () => {
   test('responses that are not read stop their servers', () => {
     expect(findEnvironment(TRANSPORT).holdsBack).toBe(true);
   });
+
+  test('is not known to copy what it sends, as the global WebSocket does', () => {
+    vi.stubGlobal('WebSocket', FakeSocket);
+    expect([findEnvironment(TRANSPORT).copiesSent, findEnvironment().copiesSent]).toStrictEqual([false, true]);
+  });
 });

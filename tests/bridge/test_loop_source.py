@@ -16,7 +16,7 @@ from jchannel._bridge.jobs import TaskJob
 from jchannel._bridge.loop_source import GATHERED_BYTES, LoopSource
 from jchannel._bridge.mailbox import LoopMailbox
 from jchannel._bridge.portal import open_thread_portal
-from jchannel._streams.sources import PIECE_SIZE
+from jchannel._streams.sources import READ_SIZE
 from jchannel.errors import StateError
 from tests.peer_thread import TIMEOUT
 
@@ -93,7 +93,7 @@ def test_small_items_come_together_and_large_ones_alone() -> None:
         for _ in range(10):
             yield bytearray(b"ab")
         yield b""
-        yield bytes(PIECE_SIZE)
+        yield bytes(READ_SIZE)
         yield bytes(3)
 
     async def program() -> None:
@@ -109,7 +109,7 @@ def test_small_items_come_together_and_large_ones_alone() -> None:
         reading = asyncio.ensure_future(in_trio(read_late))
         await reaches(lambda: source._over)
         held.set()
-        assert await reading == [b"ab" * 10, bytes(PIECE_SIZE), bytes(3)]
+        assert await reading == [b"ab" * 10, bytes(READ_SIZE), bytes(3)]
         assert no_task_is_left()
 
     asyncio.run(program())

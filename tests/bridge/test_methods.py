@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import contextvars
+import math
 import threading
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,11 +16,13 @@ import trio.testing
 from jchannel._bridge import methods as module
 from jchannel._bridge.call import in_task, wait_blocking, wait_in_loop
 from jchannel._bridge.jobs import TaskJob
+from jchannel._bridge.loop_source import LoopSource
 from jchannel._bridge.mailbox import LoopMailbox
-from jchannel._bridge.methods import BridgedMethods, LoopMethods, ThreadMethods
+from jchannel._bridge.methods import BridgedMethods, LoopInvocation, LoopMethods, ThreadMethods
 from jchannel._bridge.portal import open_thread_portal
 from jchannel._core.handlers import MethodCancelledError, NothingToCallError
 from jchannel._core.limits import Limits
+from jchannel._protocol.messages import Call
 from jchannel.errors import StateError
 from tests.bridge.invocations import run_method
 from tests.peer_thread import TIMEOUT
@@ -47,6 +49,9 @@ class Handler:
         future = asyncio.get_running_loop().create_future()
         future.set_result(value * 2)
         return future
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        yield b"never read"
 
     def fail(self) -> None:
         raise LookupError("in Python")
@@ -115,6 +120,13 @@ def test_methods_run_in_the_loops_thread_and_in_the_context_of_the_opening() -> 
         place.set("another cell")
         assert await in_task(asking(methods, "where"), "") == (threading.current_thread().name, "the cell")
         assert await in_task(asking(methods, "loop"), "") is asyncio.get_running_loop()
+
+    on_loop(check)
+
+
+def test_an_async_iterable_is_left_to_the_loop_though_the_session_has_ended() -> None:
+    async def check(methods: LoopMethods) -> None:
+        assert isinstance(await in_task(asking(methods, "pieces"), ""), LoopSource)
 
     on_loop(check)
 
@@ -294,93 +306,61 @@ def test_a_loop_that_lives_is_looked_at_as_long_as_a_method_runs(monkeypatch: py
     on_loop(check)
 
 
-class Answering:
-    """A method that the loop's thread has answered in a borrowed step: its task waits for trio to be awake."""
+class Answers:
+    """A session of which only the answers are seen."""
 
-    def __init__(self, methods: LoopMethods, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(methods.portal, "borrow_step", lambda: True)
-        monkeypatch.setattr(methods.portal, "give_step_back", lambda: None)
-        self.methods = methods
-        self.answered = asyncio.Event()
+    def __init__(self) -> None:
+        self.sent: list[object] = []
         self.session: Any = SimpleNamespace(
             alive=True,
             limits=Limits(),
             room=SimpleNamespace(free=True),
             invocations={},
-            answer=self._answer,
+            answer=self.sent.append,
             send_queued=lambda: None,
         )
 
-    async def begin(self, name: str, *args: object, size: int = 0) -> asyncio.Task[Any]:
-        self.answered.clear()
-        run = partial(run_method, self.methods, Handler(), name, *args, session=self.session, size=size)
-        task = in_task(TaskJob(self.methods.portal, run), "")
-        await self.answered.wait()
-        await wait_in_loop(TaskJob(self.methods.portal, trio.testing.wait_all_tasks_blocked))
-        return task
+    async def begin(self, methods: LoopMethods, name: str, *args: object) -> LoopInvocation:
+        """Makes an invocation that no task waits for, in trio."""
 
-    def _answer(self, _: object) -> None:
-        self.answered.set()
+        async def make() -> LoopInvocation:
+            invocation = LoopInvocation(self.session, Call(1, 1, name, list(args)), math.inf)
+            invocation.bind(methods, Handler(), name, args)
+            return invocation
+
+        return await wait_in_loop(TaskJob(methods.portal, make))
 
 
-def test_the_task_of_what_the_loop_has_answered_ends_when_the_next_method_is_called(
+def test_an_interrupt_behind_the_answer_is_the_programs_and_answers_no_second_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
     async def check(methods: LoopMethods) -> None:
-        answering = Answering(methods, monkeypatch)
-        first = await answering.begin("double", 1)
-        assert not first.done()
-        second = await answering.begin("double", 2)
-        await first
-        assert not second.done()
-        await end(methods)
-        await second
+        answers = Answers()
+        invocation = await answers.begin(methods, "double", 4)
+        monkeypatch.setattr(methods.portal, "borrow_step", lambda: True)
+        monkeypatch.setattr(methods.portal, "give_step_back", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            invocation.begin()
+        invocation.settle()
+        assert len(answers.sent) == 1
 
     on_loop(check)
 
 
-def test_the_task_of_what_has_come_in_a_large_frame_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_method_has_returned_is_let_go_with_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     async def check(methods: LoopMethods) -> None:
-        await (await Answering(methods, monkeypatch).begin("double", 1, size=2**20))
+        answers = Answers()
+        invocation = await answers.begin(methods, "double", 4)
+        monkeypatch.setattr(methods.portal, "borrow_step", lambda: True)
+        monkeypatch.setattr(methods.portal, "give_step_back", lambda: None)
+        invocation.begin()
+        assert len(answers.sent) == 1
+        assert invocation.outcome is None
 
     on_loop(check)
-
-
-def test_the_task_of_what_the_loop_has_answered_ends_with_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def check(methods: LoopMethods) -> None:
-        task = await Answering(methods, monkeypatch).begin("double_later", 1)
-        assert not task.done()
-        await end(methods)
-        await task
-
-    on_loop(check)
-
-
-def test_the_task_of_what_the_loop_has_answered_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def check(methods: LoopMethods) -> None:
-        monkeypatch.setattr(module, "LOOP_CHECK_SECONDS", 0.001)
-        await (await Answering(methods, monkeypatch).begin("double", 1))
-
-    on_loop(check)
-
-
-def test_the_task_of_what_the_loop_has_answered_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def check(methods: LoopMethods) -> None:
-        task = await Answering(methods, monkeypatch).begin("double", 1)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    on_loop(check)
-
-
-async def end(methods: LoopMethods) -> None:
-    """Ends what was answered, as a channel does that is closed."""
-
-    async def end_answered() -> None:
-        methods.end_answered()
-
-    await wait_in_loop(TaskJob(methods.portal, end_answered))
 
 
 def test_without_a_loop_methods_run_in_worker_threads() -> None:

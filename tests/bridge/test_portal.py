@@ -14,7 +14,7 @@ import trio
 from jchannel._bridge import portal as module
 from jchannel._bridge.call import Call, in_task, wait_blocking
 from jchannel._bridge.jobs import Job, Running, TaskJob
-from jchannel._bridge.portal import LoopPortal, Portal, open_thread_portal, portal_of
+from jchannel._bridge.portal import Portal, open_thread_portal, portal_of
 from jchannel.errors import StateError
 from tests.conftest import FreshPython
 from tests.peer_thread import TIMEOUT
@@ -317,7 +317,6 @@ def test_a_plain_loop_is_not_one_with_trio() -> None:
     loop = asyncio.new_event_loop()
     assert Portal().loop is None
     loop.close()
-    assert issubclass(LoopPortal, Portal)
 
 
 def test_an_error_in_a_borrowed_step_is_logged_behind_it(

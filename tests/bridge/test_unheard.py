@@ -7,11 +7,12 @@ import logging
 import sys
 import types
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from jchannel._bridge.call import CallTask
+from jchannel._bridge.call import CallTask, _let_go
 
 cell: contextvars.ContextVar[str] = contextvars.ContextVar("cell", default="no cell")
 
@@ -60,7 +61,9 @@ async def succeed() -> int:
 
 
 def start(work: Callable[[], Any] = fail) -> CallTask[Any]:
-    return CallTask(work(), asyncio.get_running_loop(), "channel.call('draw')")
+    task = CallTask(work(), asyncio.get_running_loop(), "channel.call('draw')")
+    asyncio.Task.add_done_callback(task, partial(_let_go, None))  # As the call that it waits for does.
+    return task
 
 
 async def turn() -> None:
@@ -130,12 +133,14 @@ def test_one_that_succeeds_is_not_logged() -> None:
 
 
 def test_one_that_a_notebook_has_shown_is_logged_once_though_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[object] = []
+
     async def program() -> None:
-        results = show(monkeypatch, start())
+        kept.append(show(monkeypatch, start()))
         await turn()
-        results.clear()
 
     assert run(program) == [(EXPECTED, "no cell")]
+    assert kept
 
 
 def test_one_that_a_notebook_has_shown_and_that_is_awaited_is_not_logged(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -288,6 +288,42 @@ class TestBinary:
 
 class TestErrors:
     @pytest.mark.engines
+    async def test_what_the_page_changes_after_a_call_was_sent_as_it_was(self, browser: BrowserThread) -> None:
+        """Large arrays are not copied, and more of them are sent than the browser takes at once."""
+        code = """
+        (channel) => {
+            const bytes = new Uint8Array(12 * 2 ** 20);
+            const send = (method, n) => {
+                bytes.fill(n);
+                const shared = new Uint8Array(new WebAssembly.Memory({ initial: 16 }).buffer).fill(n);
+                const small = Uint8Array.of(n);
+                const answer = method(bytes, small, shared, new DataView(bytes.buffer, n, 2 ** 18));
+                bytes.fill(255);
+                shared.fill(255);
+                small[0] = 255;
+                return answer;
+            };
+            channel.handler = {
+                async call() {
+                    const sums = (...args) => channel.call('sums', ...args);
+                    const answers = Array.from({ length: 8 }, (_, n) => send(sums, n));
+                    const last = send(sums, 8);
+                    structuredClone(bytes, { transfer: [bytes.buffer] });
+                    return Promise.all([...answers, last]);
+                },
+            };
+        }
+        """
+
+        class Summing:
+            def sums(self, *args: bytes) -> list[list[int]]:
+                return [[len(data), *{data[0], data[len(data) // 2], data[-1]}] for data in args]
+
+        async with open_page(browser) as (server, _), server.open_channel(code, handler=Summing()) as channel:
+            assert await channel.call("call") == [
+                [[12 * 2**20, n], [1, n], [16 * 2**16, n], [2**18, n]] for n in range(9)
+            ]
+
     async def test_a_javascript_exception_brings_name_message_and_stack(self, browser: BrowserThread) -> None:
         async with open_channel(browser) as (channel, _):
             with pytest.raises(FrontendError, match="RangeError: too far") as caught:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import base64
+import contextlib
 import importlib
 import inspect
 import json
@@ -32,13 +33,16 @@ from comm.base_comm import BaseComm, CommManager
 from tests.conformance.suite import Host, make_cells
 from tests.notebook.kernel import FakeKernel
 
-__all__ = ["FakeHost", "HostPage", "Quirks"]
+__all__ = ["DeafHost", "FakeHost", "HostPage", "Quirks"]
 
 #: The cell that starts the server.
 START: Final = "import jchannel\nserver = await jchannel.start(port=0, door='comm')"
 
 #: How long what must come is waited for, in seconds. It is a guard.
 TIMEOUT: Final = 60.0
+
+#: How long a busy cell waits for what does not come, as its kernel is known to be deaf.
+DEAF_PATIENCE: Final = 0.1
 
 PAGE: Final = Path(__file__).with_name("page.mjs")
 
@@ -229,7 +233,8 @@ class HostPage:
             thread.join()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # What the page has not read any more is written once more.
+                pipe.close()
 
     def _write(self) -> None:
         pipe = self._process.stdin
@@ -291,8 +296,7 @@ class FakeHost(Host):
         self._outputs: list[str] = []
         self._unheard: list[Message] = []
         self._is_busy = False
-        # A kernel that is deaf while a cell computes is known to be, and need not be waited for.
-        self._cells = make_cells(START) if quirks.deaf is None else make_cells(START, busy_patience=0.1)
+        self._cells = make_cells(START) if quirks.deaf is None else make_cells(START, busy_patience=DEAF_PATIENCE)
         self._runs = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="kernel", daemon=True)
@@ -449,6 +453,27 @@ class FakeHost(Host):
         if comm is not None:
             convert = _CONVERT[self.quirks.kernel_buffers]
             comm.hear(message, [convert(buffer) for buffer in message.buffers])
+
+
+class DeafHost(FakeHost):
+    """A host whose kernel hears nothing while a cell runs.
+
+    Where no busy cell is meant, tasks check it that outlive their cells.
+    """
+
+    def check(self) -> list[str]:
+        free = self._outlive("checks.run_checks(opening, handler, names=checks.FREE)")
+        busy = self.execute(f"print(await checks.run_checks(opening, handler, {DEAF_PATIENCE}, checks.BUSY))")
+        return [free, busy]
+
+    def call(self) -> str:
+        return self._outlive("checks.call_once(opening)")
+
+    def _outlive(self, work: str) -> str:
+        """Begin some work in a cell, and return what it returns when the cell has ended."""
+        self.execute(f"import asyncio\ntask = asyncio.create_task({work})")
+        self.await_between_cells("task")
+        return self.execute("print(task.result())")
 
 
 _CONVERT: Final[dict[str, Callable[[bytes], object]]] = {

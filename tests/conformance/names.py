@@ -25,6 +25,7 @@ HOSTS: Final = (
     "JupyterLab, comm without subshells",
     "Notebook 7, comm",
     "NbClassic, comm",
+    "marimo, comm",
 )
 
 #: The fake hosts, by what they do otherwise than Jupyter.

@@ -8,7 +8,7 @@ import json
 from tests.conformance import checks
 from tests.conformance.outcomes import Outcomes
 
-__all__ = ["Host", "conform", "make_cells", "note_checks"]
+__all__ = ["Host", "come_and_go", "conform", "make_cells", "note_checks"]
 
 _START, _OPEN, _CHECK, _CALL = range(4)
 
@@ -35,6 +35,14 @@ class Host(abc.ABC):
     @abc.abstractmethod
     def run(self, n: int) -> str:
         """Run a cell, and return what it has printed."""
+
+    def check(self) -> list[str]:
+        """Run all checks, and return what their cells have printed."""
+        return [self.run(_CHECK)]
+
+    def call(self) -> str:
+        """Call the page once, and return the outcome."""
+        return self.run(_CALL).strip()
 
     @abc.abstractmethod
     def expect_connected(self) -> None:
@@ -64,16 +72,21 @@ def conform(host: Host, outcomes: Outcomes) -> None:
     host.run(_START)
     host.run(_OPEN)
     host.expect_connected()
-    note_checks(host.name, host.run(_CHECK), outcomes)
+    for printed in host.check():
+        note_checks(host.name, printed, outcomes)
+    come_and_go(host, outcomes)
 
+
+def come_and_go(host: Host, outcomes: Outcomes) -> None:
+    """Let the page of a host that is connected come and go, then its kernel, and note the outcomes."""
     host.reload()
     host.expect_connected()
-    outcomes.note(host.name, "a reload", host.run(_CALL).strip())
+    outcomes.note(host.name, "a reload", host.call())
 
     host.open_second_page()
-    outcomes.note(host.name, "a second page", host.run(_CALL).strip())
+    outcomes.note(host.name, "a second page", host.call())
 
     host.restart()
     host.run(_START)
     host.run(_OPEN)
-    outcomes.note(host.name, "a restart", host.run(_CALL).strip())
+    outcomes.note(host.name, "a restart", host.call())

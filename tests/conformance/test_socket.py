@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -54,8 +55,8 @@ def read_until(page: subprocess.Popen[str], word: str) -> None:
 
 def test_a_session_runs_over_a_socket(outcomes: Outcomes) -> None:
     async def main() -> None:
+        handler = checks.Handler()
         async with await jchannel.start(port=0) as server:
-            handler = checks.Handler()
             with open_page(server, "page"):
                 opening = server.open(checks.CODE, timeout=60, handler=handler)
                 note_checks(HOST, await checks.run_checks(opening, handler), outcomes)
@@ -67,5 +68,13 @@ def test_a_session_runs_over_a_socket(outcomes: Outcomes) -> None:
                 with open_page(server, "another") as second:
                     await asyncio.to_thread(read_until, second, "taken")
                     outcomes.note(HOST, "a second page", await checks.call_once(opening))
+
+                await server.stop()
+                await asyncio.to_thread(read_until, page, "closed")
+
+        async with await jchannel.start(port=urlsplit(server.url).port or 0) as server:
+            opening = server.open(checks.CODE, timeout=60, handler=handler)
+            with open_page(server, "page"):
+                outcomes.note(HOST, "a restart", await checks.call_once(opening))
 
     asyncio.run(main())

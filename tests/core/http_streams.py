@@ -238,7 +238,7 @@ class _Exchange:
         request = h11.Request(method="POST", target=target, headers=headers)
         await self._send(request, h11.Data(data=data), h11.EndOfMessage())
         status, _ = await self._receive_response()
-        if status not in (HTTPStatus.NO_CONTENT, HTTPStatus.GONE):
+        if status not in (HTTPStatus.NO_CONTENT, HTTPStatus.ACCEPTED, HTTPStatus.GONE):
             raise ProtocolError(f"the server answers {status} to a part of a stream")
         return status == HTTPStatus.NO_CONTENT
 

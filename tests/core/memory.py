@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import trio
@@ -134,12 +134,11 @@ class Page:
             raise self._lost from None
 
     async def send(self, *messages: Message) -> None:
-        """Sends messages in one frame."""
+        """Sends messages in one frame, and what follows it."""
         for message in messages:
             self.connection.send(message)
-        frame = self.connection.next_frame()
-        assert frame is not None
-        await self.link.send(frame)
+        while (frame := self.connection.next_frame()) is not None:
+            await self.link.send(frame)
 
     async def receive(self) -> Message:
         """The next message."""
@@ -150,7 +149,8 @@ class Page:
             if not isinstance(message, Beat):
                 return message
             self.beats += 1
-            await self.send(message)
+            with suppress(LinkClosed):  # What the server has said before it closed is received all the same.
+                await self.send(message)
 
     async def expect(self, kind: type[AnyMessage]) -> AnyMessage:
         """The next message, which must be of this type."""

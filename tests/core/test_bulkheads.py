@@ -17,11 +17,11 @@ import pytest
 import trio
 import trio.testing
 
+from jchannel._core import server_carrier
 from jchannel._core.channel import ServerChannel
 from jchannel._core.invocation import Invocation
 from jchannel._core.outgoing import OutgoingStream
 from jchannel._core.request import Request
-from jchannel._core.server_carrier import ServerCarrier
 from jchannel._core.session import Session
 from jchannel.errors import RefusedError, RemoteError, StateError
 from jchannel.trio import Channel
@@ -166,11 +166,12 @@ STEPS: dict[str, tuple[Plant, Ends]] = {
     "making an invocation": (of_session("invoke"), Ends.SESSION),
     "dispatching": (of_dispatcher("dispatch"), Ends.SESSION),
     "dispatching, at its end": (lambda planted: planted.plant(planted.core, "start_soon"), Ends.SESSION),
+    "beginning without a task": (of_dispatcher("_begin"), Ends.SESSION),
     "taking a stream that comes with a call": (of_streams("accept"), Ends.SESSION),
     "echoing": (of_dispatcher("answer_echo"), Ends.SESSION),
     "answering": (of_session("answer"), Ends.SESSION),
     "answering with a value": (of_invocations("succeed"), Ends.PART),
-    "answering with an error": (of_invocations("fail"), Ends.SESSION),
+    "answering with an error": (of_invocations("answer_error"), Ends.SESSION),
     "failing": (of_dispatcher("_fail"), Ends.SESSION),
     "releasing an invocation": (
         lambda planted: planted.plant_behind(planted.core.dispatcher, "release"),
@@ -221,7 +222,7 @@ STEPS: dict[str, tuple[Plant, Ends]] = {
     "issuing a ticket": (of_streams("issue_ticket"), Ends.SESSION),
     "beginning a stream": (of_session("begin_stream"), Ends.PART),
     "asking for a stream": (of_part("_pieces", "request"), Ends.SESSION),
-    "carrying over HTTP": (lambda planted: planted.patch.setattr(ServerCarrier, "_answer", planted.fail), Ends.PART),
+    "carrying over HTTP": (lambda planted: planted.patch.setattr(server_carrier, "_answer", planted.fail), Ends.PART),
     "receiving pieces": (of_part("_pieces", "receive"), Ends.SESSION),
     "allowing pieces": (of_part("_pieces", "allow"), Ends.SESSION),
     "sending pieces": (of_part("_pieces", "queue_next"), Ends.SESSION),

@@ -10,9 +10,10 @@ import trio
 import trio.testing
 
 from jchannel._core.deadlines import Deadlines, Timer
+from jchannel._core.request import Request
 
 
-class Thing:
+class Thing(Request):
     """Something that expires. It notes when.
 
     Args:
@@ -23,14 +24,14 @@ class Thing:
     def __init__(self, due: float, then: Callable[[], object] = lambda: None) -> None:
         self.due = due
         self.expired: list[float] = []
-        self.errors: list[Exception] = []
+        self.errors: list[BaseException] = []
         self._then = then
 
     def expire(self) -> None:
         self.expired.append(trio.current_time())
         self._then()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         self.errors.append(error)
         self._then()
 

@@ -17,7 +17,7 @@ import trio.testing
 
 from jchannel._core.session import Session
 from jchannel._core.transport import Link, LinkClosed
-from jchannel._core.upgrade import Upgrade
+from jchannel._core.upgrade import accept_websocket
 from jchannel._protocol import messages
 from jchannel._protocol.frames import decode_frame, encode_frame
 from jchannel._protocol.messages import (
@@ -283,10 +283,7 @@ class PlayedServer:
         return mine
 
     async def serve(self, stream: trio.abc.Stream) -> None:
-        async with trio.open_nursery() as nursery:
-            upgrade = await Upgrade.receive(nursery, stream, b"")
-            self.link = await upgrade.accept("jchannel.v1", 2**20)
-            nursery.cancel_scope.cancel()
+        self.link = await accept_websocket(stream, b"", lambda _: "jchannel.v1", 2**20)
         await self.link.receive()
         await self.send(Welcome(1e6, 2**20, 1, (), 0))
 

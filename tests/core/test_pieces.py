@@ -14,7 +14,7 @@ import trio.testing
 from jchannel._core.heartbeat import FIRST_BEAT_SECONDS, NEAR_SECONDS
 from jchannel._core.session import PASSING_SECONDS
 from jchannel._core.stream import READ_AHEAD
-from jchannel._protocol.connection import PIECE_LIMIT, PIECES_UNDER_WAY
+from jchannel._protocol.connection import PIECE_LIMIT, PIECES_BESIDE_MESSAGES, PIECES_UNDER_WAY
 from jchannel._protocol.messages import (
     Ack,
     Broken,
@@ -46,7 +46,7 @@ NOTHING = pack(None, field_name="value", shown_as="result")
 PLENTY = 2**40
 
 #: What a server lets a page send of one stream before any of it has been read.
-CREDIT_BYTES = 2 * PIECES_UNDER_WAY
+CREDIT_BYTES = PIECES_UNDER_WAY
 
 
 class Gate:
@@ -196,17 +196,17 @@ class TestAStreamOfTheServer:
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
         async with open_world() as world:
-            await world.send_stream(bytes(2 * PIECES_UNDER_WAY - PIECE_LIMIT))
+            await world.send_stream(bytes(2 * PIECES_BESIDE_MESSAGES - PIECE_LIMIT))
             await world.page.send(Credit(1, PLENTY))
             await trio.testing.wait_all_tasks_blocked()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(partial(world.channel.call, "g", timeout=None))
                 *sizes, call = await world.receive_pieces(until=Call)
-                assert sizes == [PIECE_LIMIT] * (PIECES_UNDER_WAY // PIECE_LIMIT)
+                assert sizes == [PIECE_LIMIT] * (PIECES_BESIDE_MESSAGES // PIECE_LIMIT)
                 assert isinstance(call, Call)
                 await world.page.send(Result(call.id, NOTHING))
             await world.check_quiet()
-            await world.page.send(Ack(PIECES_UNDER_WAY))
+            await world.page.send(Ack(PIECES_BESIDE_MESSAGES))
             assert await world.receive_pieces() == [*sizes[1:], End(1)]
 
     async def test_shares_the_way_with_others_in_turns(self, autojump_clock: trio.testing.MockClock) -> None:
@@ -215,7 +215,7 @@ class TestAStreamOfTheServer:
                 await world.send_stream(bytes(10 * PIECE_LIMIT))
             await world.page.send(Credit(1, PLENTY), Credit(2, PLENTY), Credit(3, PLENTY))
             turns = [await world.page.expect(Piece) for _ in range(4)]
-            await world.page.send(Ack(PIECES_UNDER_WAY))
+            await world.page.send(Ack(PIECES_BESIDE_MESSAGES))
             turns += [await world.page.expect(Piece) for _ in range(4)]
             assert [piece.stream for piece in turns] == [1, 2, 3, 1, 2, 3, 1, 2]
 
@@ -262,14 +262,14 @@ class TestAStreamOfTheServer:
     ) -> None:
         gate = Gate()
         async with open_world() as world:
-            await world.send_stream(gate.pieces(PIECES_UNDER_WAY))
+            await world.send_stream(gate.pieces(PIECES_BESIDE_MESSAGES))
             await world.page.send(Credit(1, PLENTY))
             await world.page.expect(Piece)
             await trio.testing.wait_all_tasks_blocked()
             await world.page.send(Stop(1))
             await gate.ended.wait()
             await world.page.send(Ack(PIECE_LIMIT), Credit(1, PLENTY))
-            for _ in range(PIECES_UNDER_WAY // PIECE_LIMIT - 1):
+            for _ in range(PIECES_BESIDE_MESSAGES // PIECE_LIMIT - 1):
                 await world.page.expect(Piece)
             await world.check_quiet()
 
@@ -278,12 +278,12 @@ class TestAStreamOfTheServer:
     ) -> None:
         async with open_world() as world:
             for _ in range(2):
-                await world.send_stream(bytes(2 * PIECES_UNDER_WAY))
-            await world.page.send(Credit(1, PIECES_UNDER_WAY))
-            for _ in range(PIECES_UNDER_WAY // PIECE_LIMIT):
+                await world.send_stream(bytes(2 * PIECES_BESIDE_MESSAGES))
+            await world.page.send(Credit(1, PIECES_BESIDE_MESSAGES))
+            for _ in range(PIECES_BESIDE_MESSAGES // PIECE_LIMIT):
                 await world.page.expect(Piece)
-            await world.page.send(Credit(1, PLENTY), Credit(2, PLENTY), Stop(1), Ack(PIECES_UNDER_WAY))
-            pieces = [await world.page.expect(Piece) for _ in range(PIECES_UNDER_WAY // PIECE_LIMIT)]
+            await world.page.send(Credit(1, PLENTY), Credit(2, PLENTY), Stop(1), Ack(PIECES_BESIDE_MESSAGES))
+            pieces = [await world.page.expect(Piece) for _ in range(PIECES_BESIDE_MESSAGES // PIECE_LIMIT)]
             assert {piece.stream for piece in pieces} == {2}
 
     async def test_comes_in_pieces_that_fit_into_the_smallest_frame(
@@ -361,12 +361,12 @@ class TestAStreamOfThePage:
     ) -> None:
         async with open_world(Handler()) as world:
             await world.receive_stream("digest")
-            for _ in range(4):
+            for _ in range(6):
                 await world.page.send(Piece(1, bytes(PIECE_LIMIT)))
                 await trio.testing.wait_all_tasks_blocked()
-            assert await world.page.receive() == Ack(2 * PIECE_LIMIT)
-            assert await world.page.receive() == Ack(2 * PIECE_LIMIT)
-            assert await world.page.receive() == Credit(1, 3 * PIECE_LIMIT)
+            for _ in range(3):
+                assert await world.page.receive() == Ack(2 * PIECE_LIMIT)
+            assert await world.page.receive() == Credit(1, 5 * PIECE_LIMIT)
             await world.check_quiet()
 
     async def test_of_a_page_that_has_answered_a_beat_at_once_is_said_to_be_near(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import pytest
 import trio
 import trio.testing
 
+from jchannel._core import acceptor
 from jchannel._core.auth import subprotocols
 from jchannel._core.server_carrier import STOP_SECONDS
 from jchannel._core.transport import Link, Side, WebSocketLink
-from jchannel._core.upgrade import RejectedError, Upgrade
+from jchannel._core.upgrade import RejectedError, accept_websocket
 from jchannel._protocol.messages import Call, Goodbye, Open, Result
 from jchannel._protocol.values import pack
 from jchannel.errors import PageLostError
@@ -192,13 +194,14 @@ async def test_the_messages_of_a_page_that_is_refused_are_no_larger_than_a_stran
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
-    accept = Upgrade.accept
 
-    async def note(upgrade: Upgrade, subprotocol: str | None, frame_bytes: int) -> Link:
+    async def note(
+        stream: trio.abc.Stream, read: bytes, select: Callable[[Sequence[str]], str | None], frame_bytes: int
+    ) -> Link:
         sizes.append(frame_bytes)
-        return await accept(upgrade, subprotocol, frame_bytes)
+        return await accept_websocket(stream, read, select, frame_bytes)
 
-    monkeypatch.setattr(Upgrade, "accept", note)
+    monkeypatch.setattr(acceptor, "accept_websocket", note)
     async with open_memory_server() as memory:
         async with memory.open_page(offers=subprotocols("wrong"), hello=False) as page:
             await page.expect(Goodbye)

@@ -7,10 +7,11 @@ import hashlib
 import io
 import math
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ import trio.testing
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.invocation import Invocation
 from jchannel._core.outgoing import INLINE_BYTES, PART_BYTES
-from jchannel._core.server_carrier import POLL_SECONDS
+from jchannel._core.server_carrier import POLL_SECONDS, STOP_SECONDS, serve_ticket
 from jchannel._core.stream import READ_AHEAD
 from jchannel._core.threads import TrioThreads
 from jchannel._protocol.messages import (
@@ -53,6 +54,7 @@ from tests.core.internals import (
     make_incoming,
     make_outgoing,
     revoke_tickets,
+    server_core,
     session_of,
     tickets,
 )
@@ -845,6 +847,18 @@ class TestThePagesSide:
             assert answer.value == [6, hashlib.sha256(b"abcdef").hexdigest()]
             assert await self.request(memory, "POST", f"{post}?offset=6", b"more") == 410
 
+    async def test_a_post_whose_reader_stops_is_answered_at_once_and_not_with_an_error(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with self.open(Handler()) as (memory, page, _, number, _):
+            await page.send(Call(1, number, "break_off", pack([], field_name="args", shown_as="args"), StreamInfo(1)))
+            ticket = await page.expect(Ticket)
+            start = trio.current_time()
+            assert (
+                await self.request(memory, "POST", f"/streams/{ticket.ticket}?offset=0", bytes(4 * READ_AHEAD)) == 202
+            )
+            assert trio.current_time() == start
+
     async def test_a_part_out_of_its_order_breaks_the_stream(self, autojump_clock: trio.testing.MockClock) -> None:
         async with self.open(Handler()) as (memory, page, _, number, _):
             args = pack([], field_name="args", shown_as="args")
@@ -1082,6 +1096,70 @@ class TestThePagesSide:
             await trio.aclose_forcefully(stream)
             await source.ended.wait()
             assert memory.server.statistics().streams == 0
+
+    async def test_a_response_that_nobody_takes_is_cut_off_when_its_session_has_ended(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        source = Ready(b"a")
+        taking = trio.Event()
+
+        async def take_nothing(event: Any) -> None:
+            if event["type"] == "http.response.body":
+                taking.set()
+                await trio.sleep_forever()
+
+        async with self.open() as (memory, page, channel, _, nursery):
+
+            async def call() -> None:
+                with suppress(PageLostError):
+                    await channel.call_with_stream("f", source.pieces(), timeout=None)
+
+            nursery.start_soon(call)
+            target = await self.expect_target(page)
+            async with trio.open_nursery() as inner:
+                inner.start_soon(self.get, memory, target, take_nothing)
+                await taking.wait()
+                start = trio.current_time()
+                await page.send(Goodbye("closed", "the page is closing"))
+                await source.ended.wait()
+            assert trio.current_time() == start + 2 * STOP_SECONDS
+
+    async def test_a_response_whose_source_fails_has_no_end(self, autojump_clock: trio.testing.MockClock) -> None:
+        events: list[Any] = []
+        taken = trio.Event()
+
+        async def fail() -> AsyncIterator[bytes]:
+            yield b"a"
+            await taken.wait()
+            raise LookupError("the source has failed")
+
+        async def note(event: Any) -> None:
+            events.append(event)
+            if event.get("body"):
+                taken.set()
+
+        async with self.open() as (memory, page, channel, _, nursery):
+
+            async def call() -> None:
+                await channel.call_with_stream("f", fail(), timeout=None)
+
+            nursery.start_soon(call)
+            await self.get(memory, await self.expect_target(page), note)
+            assert [event.get("more_body") for event in events] == [None, True]
+
+    async def get(self, memory: MemoryServer, target: str, send: Callable[[Any], Awaitable[None]]) -> None:
+        """Gets a stream, without a connection: what is sent is passed to `send`."""
+
+        async def receive() -> Any:
+            await trio.sleep_forever()
+
+        ticket = target.removeprefix("/streams/")
+        scope = {
+            "method": "GET",
+            "query_string": b"",
+            "jchannel.visitor": SimpleNamespace(show_token=lambda: True),
+        }
+        await serve_ticket(server_core(memory.server).streams, ticket, scope, receive, send)
 
     async def test_a_page_whose_way_carries_less_is_sent_no_larger_message(
         self, autojump_clock: trio.testing.MockClock

@@ -16,7 +16,7 @@ from websockets.frames import Frame
 from websockets.protocol import Protocol
 
 from jchannel._core.transport import Link, LinkClosed, Side, WebSocketLink, _SocketReader
-from jchannel._core.upgrade import Upgrade
+from jchannel._core.upgrade import accept_websocket
 
 
 @asynccontextmanager
@@ -29,10 +29,7 @@ async def open_link(
         accepted: list[Link] = []
 
         async def accept() -> None:
-            async with trio.open_nursery() as handshake:
-                upgrade = await Upgrade.receive(handshake, near, b"")
-                accepted.append(await upgrade.accept(None, frame_bytes))
-                handshake.cancel_scope.cancel()
+            accepted.append(await accept_websocket(near, b"", lambda _: None, frame_bytes))
 
         async with trio.open_nursery() as handshake:
             handshake.start_soon(accept)
@@ -84,15 +81,16 @@ async def test_a_link_tells_that_a_part_of_a_large_frame_has_left_and_not_that_a
     async with trio.open_nursery() as nursery:
         nursery.start_soon(link.send, bytes(1_000_000))
         moved = [link.moved]
-        for _ in range(4):
+        for _ in range(5):
             await far.receive_some(2**20)
             await trio.testing.wait_all_tasks_blocked()
             moved.append(link.moved)
-        assert moved == [0, 2**18, 2**19, 3 * 2**18, 1_000_010]
+        # The first 64 KiB leave with the head, as a small message would.
+        assert moved == [0, 0, 2**18, 2**19, 3 * 2**18, 1_000_000 - 2**16]
         nursery.start_soon(link.send, b"small")
         await far.receive_some()
         await trio.testing.wait_all_tasks_blocked()
-        assert link.moved == 1_000_010
+        assert link.moved == 1_000_000 - 2**16
 
 
 async def test_a_cancelled_receive_loses_nothing() -> None:
@@ -287,6 +285,42 @@ async def test_what_arrived_behind_the_handshake_is_received_first() -> None:
     link = WebSocketLink(near, Side.CLIENT, 1000, early=b"\x81\x05early\x81\x01")
     await far.send_all(b"x")
     assert [await link.receive(), await link.receive()] == ["early", "x"]
+
+
+async def test_more_is_read_at_once_while_much_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    near, far = trio.testing.memory_stream_pair()
+    reads = []
+    receive_some = near.receive_some
+
+    async def note(max_bytes: int) -> bytes | bytearray:
+        reads.append(max_bytes)
+        return await receive_some(max_bytes)
+
+    monkeypatch.setattr(near, "receive_some", note)
+    link = WebSocketLink(near, Side.CLIENT, 2**20)
+    await far.send_all(b"\x82\x7f" + struct.pack("!Q", 300_000) + bytes(300_000) + b"\x82\x01x\x82\x01y")
+    assert [len(await link.receive()) for _ in range(3)] == [300_000, 1, 1]
+    for last in (b"1", b"2"):
+        await far.send_all(b"\x82\x01" + last)
+        assert await link.receive() == last
+    assert reads == [65_536, 262_144, 262_144, 65_536]
+
+
+@pytest.mark.parametrize("size", [65_534, 65_535, 65_536, 65_537, 300_000])
+@pytest.mark.parametrize("side", [Side.SERVER, Side.CLIENT])
+async def test_a_message_of_any_size_is_sent_in_the_order_of_the_messages(side: Side, size: int) -> None:
+    near, far = trio.testing.memory_stream_pair()
+    link = WebSocketLink(near, side, 2**20)
+    other = WebSocketLink(far, Side.CLIENT if side is Side.SERVER else Side.SERVER, 2**20)
+    sent: list[str | bytes] = [
+        "first",
+        "ü" * (size // 2),
+        bytes(range(256)) * (size // 256) + bytes(size % 256),
+        b"last",
+    ]
+    for frame in sent:
+        await link.send(frame)
+    assert [await other.receive() for _ in sent] == sent
 
 
 async def test_messages_in_front_of_a_close_are_received_also_if_its_answer_cannot_be_sent() -> None:

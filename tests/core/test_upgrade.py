@@ -1,11 +1,13 @@
 """The handshakes of WebSockets, both their ends in memory."""
 
+from collections.abc import Sequence
+
 import pytest
 import trio
 import trio.testing
 
 from jchannel._core.transport import Link, LinkClosed
-from jchannel._core.upgrade import ForeignError, RejectedError, Upgrade, open_websocket
+from jchannel._core.upgrade import ForeignError, RejectedError, accept_websocket, open_websocket
 from tests.core.helpers import read_all
 
 REQUEST = (
@@ -18,12 +20,12 @@ MASKED_HELLO = b"\x81\x85\x00\x00\x00\x00hello"
 
 async def accept(stream: trio.abc.Stream, read: bytes) -> Link:
     """Accepts what asks for a WebSocket on a stream."""
-    async with trio.open_nursery() as nursery:
-        upgrade = await Upgrade.receive(nursery, stream, read)
-        assert list(upgrade.subprotocols) == ["one", "two"]
-        link = await upgrade.accept("two", 1000)
-        nursery.cancel_scope.cancel()
-    return link
+
+    def select(offered: Sequence[str]) -> str:
+        assert list(offered) == ["one", "two"]
+        return "two"
+
+    return await accept_websocket(stream, read, select, 1000)
 
 
 @pytest.mark.parametrize("cut", [1, len(REQUEST) - 3, len(REQUEST) - 1, len(REQUEST), len(REQUEST) + 4])
@@ -51,7 +53,7 @@ async def test_a_request_is_read_in_single_bytes() -> None:
 async def test_a_request_that_trio_websocket_refuses_by_itself_is_answered_and_closed() -> None:
     near, far = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Upgrade.receive, nursery, near, REQUEST.replace(b"Sec-WebSocket-Key", b"X"))
+        nursery.start_soon(accept, near, REQUEST.replace(b"Sec-WebSocket-Key", b"X"))
         assert (await read_all(far)).startswith(b"HTTP/1.1 400 ")
         nursery.cancel_scope.cancel()
 

@@ -151,6 +151,25 @@ async def test_a_message_in_fragments_is_one_message_and_pings_between_them_are_
     assert len(answers) == len(pieces)
 
 
+@pytest.mark.parametrize("expected", [0, 1, 4, 5, 6, 9, 10, 11, 1_000])
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+async def test_a_message_is_what_has_come_whatever_size_was_expected(opcode: int, expected: int, *, late: bool) -> None:
+    near, far = trio.testing.memory_stream_pair()
+    link = WebSocketLink(near, Side.SERVER, 100)
+    if not late:
+        link.expect(expected)
+    await far.send_all(make_frame(BINARY, b"first") + make_frame(opcode, b"12345", fin=False))
+    assert await link.receive() == b"first"
+    if late:
+        link.expect(7)
+        link.expect(expected)
+    await far.send_all(make_frame(CONTINUED, b"67890"))
+    await far.send_all(make_frame(BINARY, b"a", fin=False) + make_frame(CONTINUED, b"b"))
+    received = [await link.receive(), await link.receive()]
+    assert received == ["1234567890" if opcode == TEXT else b"1234567890", b"ab"]
+
+
 @pytest.mark.parametrize("piece", [None, 1])
 async def test_text_may_be_cut_within_a_character(piece: int | None) -> None:
     text = "κόσμε \x00 \x7f \x80 \u07ff \u0800 \ufffd \uffff \U00010000 \U0010ffff"

@@ -224,7 +224,7 @@ async def test_in_trio_a_child_hears_whose_server_it_has() -> None:
 
 async def test_a_child_closes_its_copies_of_sockets_below_tls_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forked, "_sockets", weakref.WeakSet())
-    monkeypatch.setattr(forked, "_owned", weakref.WeakSet())
+    monkeypatch.setattr(forked, "_servers", weakref.WeakSet())
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("localhost").configure_cert(context)
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -248,7 +248,7 @@ async def test_a_child_closes_its_copies_of_sockets_below_tls_too(monkeypatch: p
 
 
 async def test_the_connections_of_a_peer_are_closed_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forked, "_owned", weakref.WeakSet())
+    monkeypatch.setattr(forked, "_servers", weakref.WeakSet())
     async with open_server("127.0.0.1", 0) as server:
         monkeypatch.setattr(forked, "_sockets", weakref.WeakSet())
         async with open_peer(server.page_url) as peer:

@@ -104,13 +104,13 @@ class TestAsyncio:
         assert "has failed 19 times more" in rest
 
     def test_a_failure_that_comes_when_the_loop_is_closed_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
-        listener: posts.LoopListener
+        listener: posts.FacadeListener
 
         async def program(kit: AsyncioKit) -> None:
             nonlocal listener
             channel, _ = await kit.open_pair()
-            made = posts.listen_on_loop(channel._handle, "channel.post('draw')", Exception)
-            assert isinstance(made, posts.LoopListener)
+            made = channel._requests._listen("channel.post('draw')", Exception)
+            assert isinstance(made, posts.FacadeListener)
             listener = made
 
         run(program)
@@ -265,7 +265,7 @@ class TestBlocking:
             channel = jchannel.sync.Channel(kit.server, "(channel) => {}")
             channel.post("draw", on_failure=Exception)  # It was never opened.
             kit.advance(0)
-            listener = posts.listen_in_threads(channel._handle, "channel.post('late')", Exception)
+            listener = channel._requests._listen("channel.post('late')", Exception)
         listener.hear(ClosedError("late"))  # Its trio has ended.
         first, second = messages(caplog)
         assert "call open() first" in first

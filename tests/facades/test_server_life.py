@@ -284,6 +284,8 @@ def test_an_error_inside_a_server_reaches_those_who_wait_for_its_channels(caplog
             with pytest.raises(ClosedError, match="the server has ended with an error"):
                 await calling
             assert "closed" in repr(channel)
+            with pytest.raises(ClosedError, match="broken inside"):
+                await server.stop()  # It has not quite ended yet, and is not to be dropped before.
 
     with caplog.at_level(logging.CRITICAL):
         asyncio.run(program())

@@ -19,7 +19,7 @@ SHORT = 0.0002
 @pytest.fixture(autouse=True)
 def switch_interval(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The interpreter's own switch interval, while nobody shares. Afterwards all is as it was."""
-    monkeypatch.setattr(interpreter, "sharers", 0)
+    monkeypatch.setattr(interpreter, "_sharers", 0)
     monkeypatch.setattr(interpreter, "_shortened", False)
     before = sys.getswitchinterval()
     sys.setswitchinterval(0.005)

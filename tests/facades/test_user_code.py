@@ -49,6 +49,18 @@ class Lazy:
         return a + b
 
 
+class Odd:
+    """A callable that answers every question about itself by an error."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise ApiError(500)
+
+    def __call__(self) -> NoReturn:
+        raise ApiError(404)
+
+
 class Leaves(dict[str, bytes]):
     """A dict that leaves the program when it is looked at."""
 
@@ -396,3 +408,25 @@ class TestMethods:
 def _ignore_errors(channel: jchannel.sync.Channel, source: Iterator[bytes]) -> None:
     with contextlib.suppress(StateError):
         channel.call_with_stream("hold", source, timeout=TIMEOUT)
+
+
+def test_a_callable_that_cannot_be_looked_at_fails_its_own_call_and_no_other() -> None:
+    class Handler:
+        odd = Odd()
+
+        def add(self, a: int, b: int) -> int:
+            return a + b
+
+        @jchannel.background
+        def marked(self) -> None:
+            """Makes the library look for marks."""
+
+    async def main() -> None:
+        async with await jchannel.start(port=0) as server:
+            with StreamPeer(server.page_url) as peer:
+                await server.open(CODE, handler=Handler())
+                with pytest.raises(KernelError):
+                    await asyncio.to_thread(peer.call, "odd")
+                assert await asyncio.to_thread(peer.call, "add", 2, 3) == 5
+
+    asyncio.run(main())

@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 
 from jchannel._protocol.connection import (
     BATCH_LIMIT,
-    COMM_PIECES_UNDER_WAY,
     FRAME_LIMIT,
     PIECE_LIMIT,
+    PIECES_BESIDE_MESSAGES,
     PIECES_UNDER_WAY,
+    QUIET_BYTES,
+    QUIET_SECONDS,
     Connection,
     Role,
     State,
 )
-from jchannel._protocol.frames import encode_frame
+from jchannel._protocol.frames import APART_FROM, HEAD_LIMIT, encode_frame
 from jchannel._protocol.messages import (
     MIN_FRAME_LIMIT,
     Ack,
@@ -42,7 +44,7 @@ from jchannel._protocol.messages import (
     Welcome,
     encode,
 )
-from jchannel._protocol.values import MAX_INTEGER, Packed
+from jchannel._protocol.values import MAX_INTEGER, Packed, pack
 from jchannel.errors import ProtocolError
 from tests.protocol.strategies import messages, packed
 
@@ -351,6 +353,87 @@ def test_a_beat_overtakes_what_waits() -> None:
     assert [server.next_frame(), server.next_frame()] == [frame(Beat()), frame(large)]
 
 
+def test_attachments_that_leave_apart_follow_their_frame_before_all_else() -> None:
+    server, page = connect()
+    large = bytes(APART_FROM)
+    server.send(Call(1, 1, "f", pack((large, large), field_name="args", shown_as="args")))
+    server.send(Cancel(1))
+    before = server.waiting_bytes
+    head = server.next_frame()
+    assert isinstance(head, str)
+    assert (server.sent_messages, server.sent_size) == (1, len(head))
+    assert page.receive(head) == []
+    assert page.received_size == 0
+    server.send(Beat())
+    received: list[Message] = []
+    assert server.waiting
+    for data in (large, large):
+        assert page.expected_size == len(data)
+        assert server.waiting_bytes >= len(data)
+        sent = server.next_frame()
+        assert sent is data
+        assert (server.sent_messages, server.sent_size) == (0, len(data))
+        received += page.receive(sent)
+    assert received == [Call(1, 1, "f", [large, large])]
+    assert page.expected_size == 0
+    assert page.received_size == len(head) + 2 * len(large)
+    assert before > page.received_size
+    assert move(server, page) == [Beat(), Cancel(1)]
+    assert server.waiting_bytes == 0
+    assert not server.waiting
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_frame_with_its_attachments_is_not_larger_than_its_limit(extra: int) -> None:
+    server, page = connect()
+    large = bytes(APART_FROM)
+    server.send(Call(1, 1, "f", pack((large, large), field_name="args", shown_as="args")))
+    head = server.next_frame()
+    assert isinstance(head, str)
+    page.frame_limit = len(head) + 2 * len(large) - extra
+    if extra:
+        with pytest.raises(ProtocolError, match=r"a frame of 1,048,\d\d\d bytes came, and 1,048,\d\d\d are the most"):
+            page.receive(head)
+    else:
+        assert page.receive(head) == []
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_frame_whose_attachments_are_apart_is_refused_above_a_limit_of_its_own(extra: int) -> None:
+    server, page = connect()
+    large = bytes(APART_FROM)
+    server.send(Call(1, 1, "f", pack((large, ""), field_name="args", shown_as="args")))
+    head = server.next_frame()
+    assert isinstance(head, str)
+    head = head.replace('""', f'"{"x" * (HEAD_LIMIT - len(head) + extra)}"')
+    if extra:
+        with pytest.raises(ProtocolError, match="a frame of 262,145 bytes has its attachments apart, and 262,144 are"):
+            page.receive(head)
+    else:
+        assert page.receive(head) == []
+
+
+def test_a_small_limit_holds_for_attachments_that_are_apart_too() -> None:
+    server, page = connect()
+    server.send(Call(1, 1, "f", pack((bytes(APART_FROM),), field_name="args", shown_as="args")))
+    head = server.next_frame()
+    assert isinstance(head, str)
+    page.frame_limit = 5_000
+    with pytest.raises(ProtocolError, match="and 5,000 are the most"):
+        page.receive(head.replace("524288", "4990"))
+
+
+@pytest.mark.parametrize("wrong", ['[{"type":"beat"}]', bytes(APART_FROM + 1), b""])
+def test_nothing_stands_between_a_frame_and_its_attachments(wrong: str | bytes) -> None:
+    server, page = connect()
+    server.send(Call(1, 1, "f", pack((bytes(APART_FROM),), field_name="args", shown_as="args")))
+    head = server.next_frame()
+    assert head is not None
+    page.receive(head)
+    with pytest.raises(ProtocolError, match="a frame came in the place of an attachment of 524,288 bytes"):
+        page.receive(wrong)
+
+
 def test_a_message_larger_than_a_frame_is_refused_with_both_sizes_and_leaves_no_trace() -> None:
     server = Connection(Role.SERVER, frame_limit=1000)
     server.receive(frame(Hello("x")))
@@ -455,10 +538,32 @@ def connect_with_streams() -> tuple[Connection, Connection]:
     return server, page
 
 
+def send_pieces(sender: Connection) -> int:
+    """Send as many pieces as may be under way, and return their bytes."""
+    sent = 0
+    while sender.piece_room:
+        sender.send(PIECE)
+        sent += PIECE_LIMIT
+    return sent
+
+
+def stay_quiet(sender: Connection, receiver: Connection, begin: float = 0, end: float = QUIET_SECONDS) -> None:
+    """Let as many pieces arrive without a message beside them as have to arrive fast, between two points in time."""
+    sender.window.note_time(begin)
+    for _ in range(QUIET_BYTES // PIECE_LIMIT):
+        sender.send(PIECE)
+        move(sender, receiver)
+        if receiver.window.ack_due:
+            receiver.send(Ack(receiver.window.ack_due))
+            move(receiver, sender)
+    assert sender.window.under_way == 0
+    sender.window.note_time(end)
+
+
 def test_pieces_are_under_way_until_they_are_acknowledged() -> None:
     server, page = connect_with_streams()
     rooms = []
-    for _ in range(PIECES_UNDER_WAY // PIECE_LIMIT):
+    for _ in range(PIECES_BESIDE_MESSAGES // PIECE_LIMIT):
         rooms.append(server.piece_room)
         server.send(PIECE)
     assert rooms == [PIECE_LIMIT] * len(rooms)
@@ -474,7 +579,7 @@ def test_pieces_are_under_way_until_they_are_acknowledged() -> None:
 
 def test_pieces_are_acknowledged_when_half_of_what_may_be_under_way_has_arrived() -> None:
     server, page = connect_with_streams()
-    half = PIECES_UNDER_WAY // 2
+    half = PIECES_BESIDE_MESSAGES // 2
     for _ in range(half // PIECE_LIMIT - 1):
         page.send(PIECE)
     page.send(Piece(1, bytes(PIECE_LIMIT - 1)))
@@ -493,15 +598,54 @@ def test_more_bytes_of_pieces_than_may_be_under_way_are_refused() -> None:
         page.send(PIECE)
     move(page, server)
     page.send(Piece(1, b"x"))
-    with pytest.raises(ProtocolError, match="more than 262,144 bytes of pieces are under way"):
+    with pytest.raises(ProtocolError, match="more than 1,048,576 bytes of pieces are under way"):
         move(page, server)
 
 
-def test_over_a_comm_more_bytes_of_pieces_may_be_under_way() -> None:
+def test_more_pieces_are_under_way_when_many_have_arrived_fast_without_a_message_beside_them() -> None:
+    server, page = connect_with_streams()
+    assert send_pieces(page) == PIECES_BESIDE_MESSAGES
+    server, page = connect_with_streams()
+    stay_quiet(page, server)
+    assert send_pieces(page) == PIECES_UNDER_WAY
+
+
+def test_no_more_pieces_are_under_way_where_they_arrive_slowly() -> None:
+    server, page = connect_with_streams()
+    stay_quiet(page, server, end=QUIET_SECONDS * 1.01)
+    assert send_pieces(page) == PIECES_BESIDE_MESSAGES
+
+
+def test_fewer_pieces_are_under_way_again_when_they_arrive_slowly() -> None:
+    server, page = connect_with_streams()
+    stay_quiet(page, server)
+    stay_quiet(page, server, begin=QUIET_SECONDS, end=QUIET_SECONDS * 2.01)
+    assert send_pieces(page) == PIECES_BESIDE_MESSAGES
+
+
+@pytest.mark.parametrize("asks", ["server", "page"])
+@pytest.mark.parametrize("answers", [False, True])
+def test_fewer_pieces_are_under_way_again_when_a_request_or_an_answer_has_passed(asks: str, *, answers: bool) -> None:
+    server, page = connect_with_streams()
+    asker, answerer = (server, page) if asks == "server" else (page, server)
+    asker.request(Echo(0, 1, EMPTY), 1)
+    if answers:
+        move(asker, answerer)
+        stay_quiet(page, server)
+        answerer.send(Result(2, EMPTY))
+        move(answerer, asker)
+    else:
+        stay_quiet(page, server)
+        asker.request(Echo(0, 1, EMPTY), 1)
+        move(asker, answerer)
+    assert send_pieces(page) == PIECES_BESIDE_MESSAGES
+
+
+def test_over_a_comm_as_many_pieces_are_under_way_beside_messages_as_else() -> None:
     server, page = Connection(Role.SERVER), Connection(Role.PAGE)
     page.send(Hello("x", door="comm"))
     move(page, server)
-    assert server.window.limit == page.window.limit == COMM_PIECES_UNDER_WAY > PIECES_UNDER_WAY
+    assert server.window.beside_messages == page.window.beside_messages == PIECES_UNDER_WAY
 
 
 def test_an_acknowledgement_of_more_than_is_under_way_is_refused() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jchannel._protocol.frames import decode_frame, encode_frame
+from jchannel._protocol.frames import APART_FROM, HEAD_LIMIT, decode_frame, encode_frame, encode_frames
 from jchannel._protocol.messages import Beat, Call, Cancel, Echo, Error, Message, Result, encode
 from jchannel._protocol.values import MAX_ATTACHMENTS, Packed, pack
 from jchannel.errors import ProtocolError
@@ -62,7 +62,7 @@ def test_attachments_begin_at_multiples_of_8_and_nothing_follows_the_last() -> N
         ('[{"type":"beat"},1]', "a message must be a JSON object"),
         (
             '[{"type":"result","id":1,"value":null,"attachments":[{"path":["value"],"type":"bytes","size":0}]}]',
-            "a frame is binary if",
+            "1 attachments of a frame have not come",
         ),
         (b"", "shorter than its length field"),
         (b"\0\0\0", "shorter than its length field"),
@@ -70,9 +70,9 @@ def test_attachments_begin_at_multiples_of_8_and_nothing_follows_the_last() -> N
         (b"\xff\xff\xff\xff[]", "shorter than its JSON"),
         (b"\x02\0\0\0\xff\xff", "the JSON of a binary frame is not UTF-8"),
         (b"\x05\0\0\0\xed\xa0\x80[]", "the JSON of a binary frame is not UTF-8"),
-        (binary_frame([{"type": "beat"}]), "a frame is binary if"),
-        (binary_frame([{"type": "beat"}], b"\0"), "a frame is binary if"),
-        (binary_frame([{"type": "beat", "attachments": []}]), "a frame is binary if"),
+        (binary_frame([{"type": "beat"}]), "a frame whose messages have no attachments is text"),
+        (binary_frame([{"type": "beat"}], b"\0"), "a frame whose messages have no attachments is text"),
+        (binary_frame([{"type": "beat", "attachments": []}]), "a frame whose messages have no attachments is text"),
     ],
 )
 def test_a_frame_that_is_not_one_breaks_the_protocol(frame: str | bytes, message: str) -> None:
@@ -83,7 +83,7 @@ def test_a_frame_that_is_not_one_breaks_the_protocol(frame: str | bytes, message
 def test_a_byte_after_the_last_attachment_breaks_the_protocol() -> None:
     frame = encode_frame([encode(result(1, b"abc"))])
     assert isinstance(frame, bytes)
-    with pytest.raises(ProtocolError, match="nothing after them"):
+    with pytest.raises(ProtocolError, match="something after its last attachment"):
         decode_frame(frame + b"\0")
 
 
@@ -92,6 +92,55 @@ def test_a_byte_too_few_breaks_the_protocol() -> None:
     assert isinstance(frame, bytes)
     with pytest.raises(ProtocolError, match="does not fit into its frame"):
         decode_frame(frame[:-1])
+
+
+def test_padding_that_is_not_zero_breaks_the_protocol() -> None:
+    head = b'[{"type":"result","id":10,"value":null,"attachments":[{"path":["value"],"type":"bytes","size":1}]}]'
+    frame = struct.pack("<I", len(head)) + head
+    frame += bytes(-len(frame) % 8)
+    assert decode_frame(frame + b"a") == [Result(10, b"a")]
+    with pytest.raises(ProtocolError, match="an attachment of size 1 does not fit into its frame"):
+        decode_frame(frame[:-1] + b"\x01a")
+
+
+@given(st.lists(messages, min_size=1, max_size=4))
+def test_a_batch_arrives_as_it_was_sent_with_its_attachments_apart(batch: list[Message]) -> None:
+    frames = encode_frames([encode(packed(message)) for message in batch], apart_from=0)
+    assert [type(frame) for frame in frames] == [str] + [bytes] * (len(frames) - 1)
+    assert same(decode_frame(*frames), batch)
+
+
+def test_attachments_leave_apart_where_they_are_large_on_average() -> None:
+    large, short = bytes(APART_FROM), bytes(APART_FROM - 1)
+    head, *apart = encode_frames([encode(result(1, [large, large])), encode(Cancel(1)), encode(result(2, large))])
+    assert isinstance(head, str)
+    assert [data is large for data in apart] == [True] * 3
+    assert decode_frame(head, *apart) == [Result(1, [large, large]), Cancel(1), Result(2, large)]
+    (frame,) = encode_frames([encode(result(1, [large, "x" * HEAD_LIMIT]))])
+    assert decode_frame(frame) == [Result(1, [large, "x" * HEAD_LIMIT])]
+    (_, *apart) = encode_frames([encode(result(1, [large, b"tiny", large + large]))])
+    assert list(map(len, apart)) == [APART_FROM, 4, 2 * APART_FROM]
+    for value in (short, [large, short]):
+        (frame,) = encode_frames([encode(result(1, value))])
+        assert isinstance(frame, bytes)
+        assert decode_frame(frame) == [Result(1, value)]
+
+
+@pytest.mark.parametrize(
+    ("apart", "message"),
+    [
+        ([], "2 attachments of a frame have not come"),
+        ([b"abc"], "1 attachments of a frame have not come"),
+        ([b"abc", b""], "a frame came in the place of an attachment of 1 bytes"),
+        ([b"abcd"], "a frame came in the place of an attachment of 3 bytes"),
+        (["abc"], "a frame came in the place of an attachment of 3 bytes"),
+        ([b"abc", b"d", b"e"], "a frame has come with more than its attachments"),
+    ],
+)
+def test_what_comes_apart_is_what_was_announced(apart: list[str | bytes], message: str) -> None:
+    head, *_ = encode_frames([encode(result(1, [b"abc", b"d"]))], apart_from=0)
+    with pytest.raises(ProtocolError, match=message):
+        decode_frame(head, *apart)
 
 
 def test_a_binary_frame_may_hold_messages_without_attachments() -> None:

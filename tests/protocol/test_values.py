@@ -31,6 +31,7 @@ from jchannel._protocol.values import (
     pack,
     restore,
     shorten,
+    sizes_of,
     to_json,
 )
 from jchannel.errors import ProtocolError
@@ -764,7 +765,7 @@ def test_nan_and_the_infinities_travel_as_they_are_where_it_is_asked_for() -> No
 @pytest.mark.parametrize("fields", [{"size": 16}, {"size": 0}, {"size": 8, "shape": []}])
 def test_a_number_of_another_size_or_with_a_shape_breaks_the_protocol(fields: dict[str, Any]) -> None:
     with pytest.raises(ProtocolError, match="an attachment of type number has 8 bytes and no shape"):
-        restore(message_with([entry(type="number", **fields)]), "value", memoryview(bytes(16)), 0)
+        put(message_with([entry(type="number", **fields)]), "value", bytes(fields["size"]))
 
 
 def test_a_number_that_is_too_large_is_refused_all_the_same() -> None:
@@ -819,6 +820,13 @@ def entry(**fields: object) -> dict[str, object]:
     return {"path": ["value"], "type": "bytes", "size": 0, **fields}
 
 
+def put(fields: dict[str, Any], name: str, *attached: bytes) -> None:
+    """Put attachments to their places, as a frame does."""
+    assert sizes_of(fields["attachments"]) == [len(data) for data in attached]
+    left = iter(attached)
+    restore(fields, (name,), lambda size: memoryview(next(left))[:size])
+
+
 def test_attachments_are_put_to_their_places_one_after_the_other() -> None:
     fields = {
         "args": [None, {"x": None}],
@@ -827,22 +835,13 @@ def test_attachments_are_put_to_their_places_one_after_the_other() -> None:
             entry(path=["args", 1, "x"], type="int16", size=4),
         ],
     }
-    frame = memoryview(b"xxxxx\0\0\0abc\0\0\0\0\0\x01\0\x02\0rest")
-    assert restore(fields, "args", frame, 5) == 20
+    put(fields, "args", b"abc", b"\x01\0\x02\0")
     assert same(fields["args"], [b"abc", {"x": np.array([1, 2], np.int16)}])
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (message_with({}), "attachments must be an array of one or more"),
-        (message_with([]), "attachments must be an array of one or more"),
-        (message_with([1]), "an attachment's entry must be an object"),
-        (message_with([entry(size=1)]), "an attachment of size 1 does not fit"),
-        (message_with([entry(size=-1)]), "an attachment of size -1 does not fit"),
-        (message_with([entry(size=0.0)]), "an attachment of size 0.0 does not fit"),
-        (message_with([entry(size=False)]), "an attachment of size False does not fit"),
-        (message_with([{}]), "an attachment of size None does not fit"),
         (message_with([entry(type="int12")]), "'int12' is not an attachment's type"),
         (message_with([entry(type=["bytes"])]), "['bytes'] is not an attachment's type"),
         (message_with([entry(shape=[0])]), "an attachment of type bytes has no shape"),
@@ -870,18 +869,31 @@ def test_attachments_are_put_to_their_places_one_after_the_other() -> None:
 )
 def test_an_attachment_that_is_not_one_breaks_the_protocol(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ProtocolError) as caught:
-        restore(fields, "value", memoryview(b""), 0)
+        put(fields, "value", *(b"" for _ in fields["attachments"]))
     assert str(caught.value).startswith(message)
 
 
-def test_padding_that_is_not_zero_breaks_the_protocol() -> None:
-    with pytest.raises(ProtocolError, match="an attachment of size 1 does not fit"):
-        restore(message_with([entry(size=1)]), "value", memoryview(b"xxxxxxx\x01a"), 7)
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({}, "attachments must be an array of one or more"),
+        ([], "attachments must be an array of one or more"),
+        ([1], "an attachment's entry must be an object"),
+        ([entry(size=-1)], "an attachment cannot have the size -1"),
+        ([entry(size=0.0)], "an attachment cannot have the size 0.0"),
+        ([entry(size=False)], "an attachment cannot have the size False"),
+        ([{}], "an attachment cannot have the size None"),
+    ],
+)
+def test_entries_without_sizes_break_the_protocol(entries: object, message: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        sizes_of(entries)
+    assert str(caught.value).startswith(message)
 
 
 def test_bytes_that_are_no_whole_number_of_elements_break_the_protocol() -> None:
     with pytest.raises(ProtocolError, match="3 bytes are not a whole number of int16"):
-        restore(message_with([entry(type="int16", size=3)]), "value", memoryview(b"abc"), 0)
+        put(message_with([entry(type="int16", size=3)]), "value", b"abc")
 
 
 def test_what_the_far_side_has_sent_is_shown_shortened() -> None:
@@ -965,6 +977,30 @@ def test_what_arrives_may_be_nested_as_deep_as_what_is_sent(opening: str) -> Non
 def test_what_arrives_nested_deeper_breaks_the_protocol(frame: str) -> None:
     with pytest.raises(ProtocolError, match="a value is nested deeper than 200 levels"):
         decode_frame(frame % ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1)))
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    ['"]"', '"a]["', r'"\""', r'"\\"', '"]","["', '"[]"', '{"}":"{"}', '"ü]"'],
+    ids=["a bracket", "brackets", "a quote", "a backslash", "two strings", "a pair", "a key", "beyond ASCII"],
+)
+def test_what_strings_hold_hides_no_depth(hidden: str) -> None:
+    deep = f"[{hidden}," * MAX_DEPTH + "[]" + f",{hidden}]" * MAX_DEPTH
+    with pytest.raises(ProtocolError, match="a value is nested deeper than 200 levels"):
+        decode_frame(f'[{{"type":"result","id":1,"value":{deep}}}]')
+    flat = ",".join([hidden] * 300)
+    (message,) = decode_frame(f'[{{"type":"result","id":1,"value":[{flat}]}}]')
+    assert isinstance(message, Result)
+    assert message.value == json.loads(f"[{flat}]")
+
+
+@pytest.mark.parametrize("depth", [1, 10, 40])
+def test_many_values_are_nested_as_deep_as_one_of_them(depth: int) -> None:
+    one = "[" * depth + "]" * depth
+    many = ",".join([one] * 300)
+    (message,) = decode_frame(f'[{{"type":"result","id":1,"value":[{many}]}}]')
+    assert isinstance(message, Result)
+    assert message.value == [json.loads(one)] * 300
 
 
 def test_a_wide_value_is_not_a_deep_one() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jchannel._protocol.connection import Connection, Role, State
-from jchannel._protocol.frames import decode_frame, encode_frame
+from jchannel._protocol.frames import APART_FROM, decode_frame, encode_frame, encode_frames
 from jchannel._protocol.messages import VALUE_FIELDS, Hello, Message, Result, StreamInfo, Welcome, encode
 from jchannel._protocol.parts import Part, PartMark, decode_part, encode_part
 from jchannel._protocol.values import Packed, pack
@@ -36,6 +36,11 @@ def read(name: str) -> list[Any]:
 def frame_of(vector: dict[str, Any]) -> str | bytes:
     frame: str = vector["frame"]
     return base64.b64decode(frame, validate=True) if vector["binary"] else frame
+
+
+def frames_of(vector: dict[str, Any]) -> list[str | bytes]:
+    """The frame, and those behind it with its attachments."""
+    return [frame_of(vector), *(base64.b64decode(data, validate=True) for data in vector.get("apart", ()))]
 
 
 def revive(value: object) -> object:
@@ -93,15 +98,16 @@ def fields_of(message: Message) -> dict[str, object]:
 
 @pytest.mark.parametrize("vector", read("frames.json"))
 def test_decoding_the_frame_gives_the_messages(vector: dict[str, Any]) -> None:
-    decoded = [fields_of(message) for message in decode_frame(frame_of(vector))]
+    decoded = [fields_of(message) for message in decode_frame(*frames_of(vector))]
     assert same(decoded, [revive(message) for message in vector["messages"]])
 
 
 @pytest.mark.parametrize("vector", read("frames.json"))
 def test_encoding_the_messages_gives_the_frame(vector: dict[str, Any]) -> None:
     shapeless = ("shape" not in attachment for attachment in attachments_in(vector["messages"]))
-    batch = [packed_as(message, shapeless) for message in decode_frame(frame_of(vector))]
-    assert encode_frame([encode(message) for message in batch]) == frame_of(vector)
+    batch = [packed_as(message, shapeless) for message in decode_frame(*frames_of(vector))]
+    apart_from = 0 if "apart" in vector else APART_FROM
+    assert encode_frames([encode(message) for message in batch], apart_from=apart_from) == frames_of(vector)
 
 
 @pytest.mark.parametrize("vector", read("invalid.json"))
@@ -117,8 +123,11 @@ def test_a_frame_that_breaks_the_protocol_is_refused(vector: dict[str, Any]) -> 
             connection.receive(encode_frame([encode(hello)]))
             connection.send(welcome)
         assert connection.state is State.READY
+    *before, last = frames_of(vector)
+    for frame in before:
+        assert connection.receive(frame) == []
     with pytest.raises(ProtocolError):
-        connection.receive(frame_of(vector))
+        connection.receive(last)
 
 
 @pytest.mark.parametrize("vector", read("numbers.json"))

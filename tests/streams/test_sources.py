@@ -20,13 +20,13 @@ from trio.testing import memory_stream_one_way_pair
 
 from jchannel._core.limits import Limits
 from jchannel._core.threads import TrioThreads
-from jchannel._streams.sources import PIECE_SIZE, Source, _FileSource, _Opening, check_source, open_source
+from jchannel._streams.sources import READ_SIZE, Source, _FileSource, _Opening, check_source, open_source
 from jchannel.errors import StateError
 
 Args = TypeVarTuple("Args")
 Result = TypeVar("Result")
 
-BIG = bytes(range(256)) * (PIECE_SIZE // 256) + b"the end"
+BIG = bytes(range(256)) * (READ_SIZE // 256) + b"the end"
 
 
 async def open_here(stream: object) -> Source:
@@ -66,12 +66,12 @@ async def test_a_bytes_like_object_is_a_stream(stream: object) -> None:
     assert await read_all(stream) == [b"abc"]
 
 
-@pytest.mark.parametrize("size", [0, 1, PIECE_SIZE - 1, PIECE_SIZE, PIECE_SIZE + 1, 3 * PIECE_SIZE])
+@pytest.mark.parametrize("size", [0, 1, READ_SIZE - 1, READ_SIZE, READ_SIZE + 1, 3 * READ_SIZE])
 async def test_bytes_come_in_pieces_that_are_neither_empty_nor_too_large(size: int) -> None:
     data = (BIG * 3)[:size]
     pieces = await read_all(data)
     assert b"".join(pieces) == data
-    assert [len(piece) for piece in pieces[:-1]] == [PIECE_SIZE] * (-(-size // PIECE_SIZE) - 1 if size else 0)
+    assert [len(piece) for piece in pieces[:-1]] == [READ_SIZE] * (-(-size // READ_SIZE) - 1 if size else 0)
     assert b"" not in pieces
 
 
@@ -97,8 +97,8 @@ async def test_empty_items_are_left_out() -> None:
 
 
 async def test_large_items_are_cut() -> None:
-    assert await read_all(generate(BIG, b"x")) == [BIG[:PIECE_SIZE], b"the end", b"x"]
-    assert await read_all([BIG]) == [BIG[:PIECE_SIZE], b"the end"]
+    assert await read_all(generate(BIG, b"x")) == [BIG[:READ_SIZE], b"the end", b"x"]
+    assert await read_all([BIG]) == [BIG[:READ_SIZE], b"the end"]
 
 
 async def test_an_item_is_sent_as_it_is_when_it_comes() -> None:
@@ -198,7 +198,7 @@ async def test_a_generator_that_was_never_read_is_closed() -> None:
     assert next(generator, None) is None
 
 
-async def test_an_iterable_is_read_ahead_no_further_than_a_piece() -> None:
+async def test_an_iterable_is_read_ahead_no_further_than_a_chunk() -> None:
     asked = 0
     enough = threading.Event()
 
@@ -208,10 +208,10 @@ async def test_an_iterable_is_read_ahead_no_further_than_a_piece() -> None:
             asked += 1
             if asked == 6:
                 enough.set()
-            yield bytes(PIECE_SIZE // 4)
+            yield bytes(READ_SIZE // 4)
 
     source = await open_here(items())
-    taken = len(await anext(source)) // (PIECE_SIZE // 4)
+    taken = len(await anext(source)) // (READ_SIZE // 4)
     # Four wait to be taken, and the thread waits with a fifth.
     await trio.to_thread.run_sync(enough.wait)
     assert asked <= taken + 5
@@ -263,7 +263,7 @@ async def test_closing_lets_an_iterable_go_that_waits_for_room() -> None:
     def items() -> Iterator[bytes]:
         try:
             while True:
-                yield bytes(PIECE_SIZE)
+                yield bytes(READ_SIZE)
         finally:
             ended.set()
 
@@ -326,6 +326,15 @@ async def test_an_iterable_sees_the_context_of_its_reader() -> None:
         yield variable.get()
 
     assert await read_all(items()) == [b"abc"]
+
+
+def test_a_file_that_is_there_only_after_it_was_given_up_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"data")
+    opening = _Opening(tmp_path / "data")
+    opening.give_up()
+    opening.open()
+    assert opening.file is not None
+    assert opening.file.closed
 
 
 @pytest.mark.parametrize("kind", ["iterable", "file"])
@@ -504,7 +513,7 @@ async def test_what_a_generator_raises_when_it_is_closed_is_raised_once() -> Non
     def items() -> Iterator[bytes]:
         try:
             while True:  # However far it is read ahead, it does not end by itself.
-                yield bytes(PIECE_SIZE)
+                yield bytes(READ_SIZE)
         finally:
             raise LookupError("while it closes")
 
@@ -548,7 +557,7 @@ async def test_a_pipe_is_read_when_somebody_writes_to_its_other_end(tmp_path: Pa
         assert await read_all(path) == [b"abc"]
 
 
-@pytest.mark.parametrize("size", [0, 1, len(BIG), 2 * PIECE_SIZE])
+@pytest.mark.parametrize("size", [0, 1, len(BIG), 2 * READ_SIZE])
 async def test_a_path_is_a_stream(size: int, tmp_path: Path) -> None:
     data = (BIG * 2)[:size]
     path = tmp_path / "x"

@@ -9,8 +9,8 @@ import pytest
 
 from jchannel._core.transport import NowaitLink
 from jchannel._protocol.connection import Connection, Role
-from jchannel._protocol.frames import decode_frame
-from jchannel._protocol.messages import Call, Echo, Hello, Welcome
+from jchannel._protocol.frames import decode_frame, encode_frames
+from jchannel._protocol.messages import Call, Echo, Hello, Welcome, encode
 from jchannel._protocol.values import pack
 from jchannel.testing.faults import Direction, FaultyLink, RawMessage, check_seconds, join_frame, split_frame
 
@@ -99,6 +99,55 @@ def test_a_binary_frame_is_taken_apart_and_put_together_again() -> None:
         [b"the last"],
         [b"odd", [b"some more"]],
     ]
+
+
+def make_split_frame() -> list[str | bytes]:
+    call, echo = (
+        encode(message)
+        for message in (
+            Call(1, 1, "f", pack((b"first", b"second"), field_name="args", shown_as="args")),
+            Echo(2, 1, pack((b"third",), field_name="args", shown_as="args")),
+        )
+    )
+    return encode_frames([call, echo], apart_from=0)
+
+
+def test_a_frame_whose_attachments_follow_it_is_left_as_it_is_where_there_are_no_faults() -> None:
+    direction = Direction("python")
+    head, *apart = make_split_frame()
+    assert direction._filter(head) is head
+    direction.drop("call")
+    for data in apart:
+        assert direction._filter(data) is data
+    assert direction._filter('[{"type":"call","id":1,"channel":1,"name":"f","args":[]}]') is None
+
+
+@pytest.mark.parametrize("dropped", ["beat", "call", "echo"])
+def test_a_frame_whose_attachments_follow_it_is_kept_until_they_have_come_where_there_are(dropped: str) -> None:
+    direction = Direction("python")
+    direction.drop(dropped)
+    *frames, last = make_split_frame()
+    for frame in frames:
+        assert direction._filter(frame) is None
+    left = direction._filter(last)
+    assert isinstance(left, bytes)
+    messages: list[Call | Echo] = [Call(1, 1, "f", [b"first", b"second"]), Echo(2, 1, [b"third"])]
+    assert decode_frame(left) == [message for message in messages if message.type != dropped]
+    assert direction._filter('[{"type":"ack","bytes":1}]') == '[{"type":"ack","bytes":1}]'
+
+
+def test_a_frame_whose_attachments_have_not_come_is_lost_with_its_connection() -> None:
+    direction = Direction("python")
+    direction.drop("beat")
+    head, *_ = make_split_frame()
+    assert direction._filter(head) is None
+    direction._begin_connection()
+    assert direction._filter('[{"type":"ack","bytes":1}]') == '[{"type":"ack","bytes":1}]'
+
+
+def test_a_value_may_hold_what_looks_like_attachments() -> None:
+    frame = '[{"type":"result","id":1,"value":{"attachments":[1]}}]'
+    assert Direction("python")._filter(frame) == frame
 
 
 def test_what_is_left_of_a_binary_frame_may_be_text() -> None:

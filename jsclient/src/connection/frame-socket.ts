@@ -19,10 +19,12 @@ export interface FrameSocketEvents {
 /** A socket that carries frames. After `close`, no callback is called. */
 export class FrameSocket {
   readonly #socket: SocketLike;
+  readonly #copies: boolean;
   #isClosed = false;
 
   /** @throws Whatever opening the socket throws, such as a SecurityError if the page may not connect to the URL. */
   constructor(url: string, token: string | undefined, events: FrameSocketEvents, environment: Environment) {
+    this.#copies = environment.copiesSent;
     this.#socket = environment.openSocket(url, token === undefined ? [VERSION] : [VERSION, `jchannel.token.${token}`]);
     this.#socket.binaryType = 'arraybuffer';
     this.#socket.onSign = events.onSign;
@@ -55,7 +57,8 @@ export class FrameSocket {
     if (this.#isClosed || this.#socket.readyState !== OPEN) {
       return;
     }
-    this.#socket.send(frame);
+    // It may be a view of the program's own array, which a socket of somebody else may keep, or transfer.
+    this.#socket.send(typeof frame === 'string' || this.#copies ? frame : frame.slice());
   }
 
   /** Close the socket. Frames that were sent before still leave. */

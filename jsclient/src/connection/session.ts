@@ -83,9 +83,10 @@ export class Session {
     this.#environment = environment;
     this.#events = events;
     const connection = this.#connection;
-    const pieces = new Pieces(connection, () => {
+    const wake = (): void => {
       writer.wake();
-    });
+    };
+    const pieces = new Pieces(connection, wake, () => environment.clock());
     const transmit = (frame: Frame): void => {
       this.#socket.send(frame);
     };

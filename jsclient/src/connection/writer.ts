@@ -10,7 +10,7 @@ export const MAX_HOPS = 100;
  * Sends the messages that are queued in a connection.
  *
  * Messages are sent in a microtask of the task that made them. While each microtask makes more of them, as many
- * handlers that continue at the same time do, they wait for each other.
+ * handlers that continue at the same time do, they wait for each other. None waits that has borrowed bytes.
  */
 export class Writer {
   readonly #connection: Connection;
@@ -27,7 +27,9 @@ export class Writer {
 
   /** Send the queued messages soon. */
   wake(): void {
-    if (!this.#isScheduled) {
+    if (this.#connection.isUrgent) {
+      this.flush();
+    } else if (!this.#isScheduled) {
       this.#isScheduled = true;
       this.#hop(0, MAX_HOPS);
     }

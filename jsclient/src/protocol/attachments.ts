@@ -50,24 +50,36 @@ export interface Attachment {
   readonly type: string;
   /** The dimensions, if the sender has set them. */
   readonly shape: readonly number[] | undefined;
-  /** A copy of the bytes. */
+  /** The bytes: a copy, unless they are borrowed. */
   readonly data: Uint8Array<ArrayBuffer>;
-  /** The free bytes before the data in its buffer. */
-  readonly room?: number;
+  /** Whether the bytes are the program's own, which may change them in its next step: they must leave in this one. */
+  readonly isBorrowed?: boolean;
 }
 
-/** Larger arrays, in bytes, are copied only once: what their frame has before them is written into the same buffer. */
-const ROOM_FROM = 64 * 1024;
+/**
+ * The attachments of a frame leave apart, in frames of their own, if they have at least this many bytes on average, as
+ * the pieces of a stream have: new memory for the frame, and a copy into it, cost more than frames do.
+ */
+export const APART_FROM = 64 * 1024;
 
-/** The room before such an array. A call of one array takes about 200 bytes more than its array. */
-const ROOM = 1024;
+/**
+ * Return the bytes of an attachment.
+ *
+ * @param mayBorrow - Whether they leave in this step. Then large ones are not copied.
+ */
+export function readData(bytes: Uint8Array, mayBorrow: boolean): Pick<Attachment, 'data' | 'isBorrowed'> {
+  const isBorrowed = mayBorrow && bytes.length >= APART_FROM && isFixed(bytes.buffer);
+  return { data: isBorrowed ? (bytes as Uint8Array<ArrayBuffer>) : new Uint8Array(bytes), isBorrowed };
+}
 
-/** Return a copy of bytes, with room before it if they are many. */
-export function copyWithRoom(bytes: Uint8Array): Pick<Required<Attachment>, 'data' | 'room'> {
-  const room = bytes.length < ROOM_FROM ? 0 : ROOM;
-  const data = new Uint8Array(new ArrayBuffer(room + bytes.length), room);
-  data.set(bytes);
-  return { data, room };
+/** Return whether a buffer is neither shared nor resizable. WebSockets take no others. */
+function isFixed(buffer: ArrayBufferLike): boolean {
+  try {
+    Reflect.get(ArrayBuffer.prototype, 'byteLength', buffer);
+  } catch {
+    return false;
+  }
+  return Reflect.get(ArrayBuffer.prototype, 'resizable', buffer) !== true;
 }
 
 /** Return whether a value can be the dimensions of an array. */
@@ -85,30 +97,41 @@ export function countElements(shape: readonly number[]): number {
 }
 
 /**
+ * Return the sizes of the attachments of a received message.
+ *
+ * @param entries - Its field `attachments`.
+ * @throws ProtocolError if it is no array of entries with sizes.
+ */
+export function sizesOf(entries: unknown): number[] {
+  if (!Array.isArray(entries) || entries.length === 0) {
+    throw new ProtocolError('attachments must be an array of one or more objects');
+  }
+  return (entries as unknown[]).map((entry) => {
+    if (typeof entry !== 'object' || entry === null) {
+      throw new ProtocolError('an attachment must be an object');
+    }
+    const { size } = entry as Record<string, unknown>;
+    if (!Number.isSafeInteger(size) || (size as number) < 0) {
+      throw new ProtocolError(`an attachment cannot have the size ${shorten(size)}`);
+    }
+    return size as number;
+  });
+}
+
+/**
  * Put the attachments of a received message into their places.
  *
- * @param fields - The parsed JSON of the message.
+ * @param fields - The parsed JSON of the message, whose attachments have sizes.
  * @param allowed - The fields of the message that can hold attachments.
- * @param frame - The binary frame.
- * @param offset - The offset in the frame at which the attachments of the messages before this one end.
- * @returns The offset in the frame at which the attachments of this message end.
+ * @param take - Returns the bytes of the next attachment, given their number. They begin where a typed array can.
  * @throws ProtocolError if the attachments violate the protocol.
  */
 export function restore(
   fields: Record<string, unknown>,
   allowed: readonly AttachmentField[],
-  frame: Uint8Array<ArrayBuffer>,
-  offset: number,
-): number {
-  const entries = fields['attachments'];
-  if (!Array.isArray(entries) || entries.length === 0) {
-    throw new ProtocolError('attachments must be an array of one or more objects');
-  }
-  let end = offset;
-  for (const entry of entries as unknown[]) {
-    if (typeof entry !== 'object' || entry === null) {
-      throw new ProtocolError('an attachment must be an object');
-    }
+  take: (size: number) => Uint8Array<ArrayBuffer>,
+): void {
+  for (const entry of fields['attachments'] as unknown[]) {
     const { path, type, shape, size } = entry as Record<string, unknown>;
     if (type !== 'bytes' && Array.isArray(path) && (path[0] === 'stream' || path[0] === 'data')) {
       throw new ProtocolError(`what a stream holds must be bytes, and is of type ${shorten(type)}`);
@@ -118,10 +141,10 @@ export function restore(
       throw new ProtocolError(`there is no attachment of type ${shorten(type)}`);
     }
     const unit = Elements.BYTES_PER_ELEMENT;
-    if (!Number.isSafeInteger(size) || (size as number) < 0 || (size as number) % unit !== 0) {
-      throw new ProtocolError(`an attachment of type ${String(type)} cannot have the size ${shorten(size)}`);
-    }
     const bytes = size as number;
+    if (bytes % unit !== 0) {
+      throw new ProtocolError(`an attachment of type ${String(type)} cannot have the size ${String(bytes)}`);
+    }
     if (type === 'number' && (shape !== undefined || bytes !== unit)) {
       throw new ProtocolError('an attachment of type number has 8 bytes and no shape');
     }
@@ -130,18 +153,9 @@ export function restore(
         `an attachment of type ${String(type)} and size ${String(bytes)} cannot have the shape ${shorten(shape)}`,
       );
     }
-    const start = end + padding(end);
-    if (start + bytes > frame.length) {
-      throw new ProtocolError('a binary frame is shorter than its attachments');
-    }
-    if (frame.subarray(end, start).some((byte) => byte !== 0)) {
-      throw new ProtocolError('the padding before an attachment is not zero');
-    }
-    end = start + bytes;
-    const array = makeArray(Elements, frame, start, bytes, shape);
+    const array = makeArray(Elements, take(bytes), shape);
     place(fields, allowed, path, type === 'number' ? (array as Float64Array)[0] : array);
   }
-  return end;
 }
 
 /** Return the number of bytes from an offset to the next one at which an attachment can begin. */
@@ -149,21 +163,14 @@ export function padding(offset: number): number {
   return (ALIGNMENT - (offset % ALIGNMENT)) % ALIGNMENT;
 }
 
-function makeArray(
-  Elements: ElementType,
-  frame: Uint8Array<ArrayBuffer>,
-  start: number,
-  bytes: number,
-  shape: readonly number[] | undefined,
-): object {
-  const length = bytes / Elements.BYTES_PER_ELEMENT;
-  // A small attachment is copied, so that it does not keep the whole frame alive. To copy a large one, too, would make a
-  // call take 0.8 to 1.5 ms longer for 1 MiB (of 2.5 to 2.9 ms), 8 to 16 ms for 16 MiB (of 73 to 79) and 45 ms for
-  // 60 MiB (of 370 to 390), so its `buffer` is that of the frame.
+function makeArray(Elements: ElementType, bytes: Uint8Array<ArrayBuffer>, shape: readonly number[] | undefined): object {
+  const { buffer, byteOffset: start } = bytes;
+  const length = bytes.length / Elements.BYTES_PER_ELEMENT;
+  // A small attachment inside a frame is copied, so that it does not keep the whole frame alive. Large ones come apart.
   const array =
-    bytes * 2 > frame.length
-      ? new Elements(frame.buffer, start, length)
-      : new Elements(frame.buffer.slice(start, start + bytes), 0, length);
+    bytes.length * 2 > buffer.byteLength
+      ? new Elements(buffer, start, length)
+      : new Elements(buffer.slice(start, start + bytes.length), 0, length);
   if (shape !== undefined) {
     Object.defineProperty(array, 'shape', { value: [...shape], writable: true, configurable: true, enumerable: false });
   }

@@ -8,7 +8,7 @@
  */
 
 import { ProtocolError, StateError } from '../errors.js';
-import { BATCH_LIMIT, countBatch, decodeFrame, encodeFrame, FRAME_OVERHEAD, type Frame } from './frames.js';
+import { Arriving, BATCH_LIMIT, countBatch, encodeFrames, FRAME_OVERHEAD, type Frame } from './frames.js';
 import {
   encodeMessage,
   maySend,
@@ -40,10 +40,21 @@ export const PIECE_LIMIT = 64 * 1024;
  * The most bytes of pieces that are under way to the other side, of all streams together: what a message may have to
  * wait for. It bounds the rate, too, to this many bytes in one round trip.
  */
-export const PIECES_UNDER_WAY = 256 * 1024;
+export const PIECES_UNDER_WAY = 1024 * 1024;
 
-/** The same over a comm, whose messages are few and take a longer way: more of them share one. */
-export const COMM_PIECES_UNDER_WAY = 1024 * 1024;
+/**
+ * The most that a side sends of them while requests and answers pass beside its streams. Over a comm it makes no
+ * difference, as that takes few messages and a longer way: more pieces share one.
+ */
+export const PIECES_BESIDE_MESSAGES = 256 * 1024;
+
+/**
+ * So many bytes of pieces have to arrive within so many milliseconds, without a request or an answer beside them, before
+ * a side sends as many as can be under way: on a connection that takes 40 MiB/s a call waits behind them for 25 ms at
+ * most.
+ */
+export const QUIET_BYTES = 8 * 1024 * 1024;
+export const QUIET_TIME = 200;
 
 /** The state of a connection. */
 export type ConnectionState = 'opening' | 'hello' | 'ready' | 'ended';
@@ -88,20 +99,25 @@ const ANSWERS: ReadonlySet<Message['type']> = new Set<Answer['type']>(['result',
 
 /** Counts the pieces of one side of a connection. */
 class Window {
-  /** The most bytes that can be under way, in each direction. */
-  limit = PIECES_UNDER_WAY;
+  /** The most bytes that this side sends while requests and answers pass beside them. */
+  besideMessages = PIECES_BESIDE_MESSAGES;
+  /** Whether this side can send more, because pieces have arrived fast without any. */
+  #isWide = false;
+  #quietBytes = 0;
+  #quietSince: number | undefined;
   #underWay = 0;
   #unacknowledged = 0;
 
   /** Whether a piece can be sent now. If not, those under way must arrive first. */
   get isOpen(): boolean {
-    return this.#underWay + PIECE_LIMIT <= this.limit;
+    const most = this.#isWide ? PIECES_UNDER_WAY : this.besideMessages;
+    return this.#underWay + PIECE_LIMIT <= most;
   }
 
   /** The bytes to be acknowledged now; 0 for none yet. */
   get ackDue(): number {
-    // From half of it on, so there is always room for a piece when all of them have arrived.
-    return this.#unacknowledged >= this.limit / 2 ? this.#unacknowledged : 0;
+    // From half of the least that can be under way on, so there is always room for a piece when all have arrived.
+    return this.#unacknowledged >= this.besideMessages / 2 ? this.#unacknowledged : 0;
   }
 
   /** Count a message of this side. */
@@ -110,6 +126,8 @@ class Window {
       this.#underWay += message.data.length;
     } else if (message.type === 'ack') {
       this.#unacknowledged -= message.bytes;
+    } else {
+      this.#noteMessage(message);
     }
   }
 
@@ -121,8 +139,8 @@ class Window {
   receive(message: Message): void {
     if (message.type === 'piece') {
       this.#unacknowledged += message.data.length;
-      if (this.#unacknowledged > this.limit) {
-        throw new ProtocolError(`more than ${String(this.limit)} bytes of pieces are under way`);
+      if (this.#unacknowledged > PIECES_UNDER_WAY) {
+        throw new ProtocolError(`more than ${String(PIECES_UNDER_WAY)} bytes of pieces are under way`);
       }
     } else if (message.type === 'ack') {
       if (message.bytes > this.#underWay) {
@@ -130,6 +148,25 @@ class Window {
         throw new ProtocolError(sizes);
       }
       this.#underWay -= message.bytes;
+      this.#quietBytes += message.bytes;
+    } else {
+      this.#noteMessage(message);
+    }
+  }
+
+  /** Note when pieces of this side have arrived, in milliseconds of any clock, and whether they came fast. */
+  noteTime(now: number): void {
+    if (this.#quietSince === undefined || this.#quietBytes >= QUIET_BYTES) {
+      this.#isWide = this.#quietSince !== undefined && now - this.#quietSince <= QUIET_TIME;
+      this.#quietSince = now;
+      this.#quietBytes = 0;
+    }
+  }
+
+  #noteMessage(message: Message): void {
+    if (isRequest(message) || isAnswer(message)) {
+      this.#isWide = false;
+      this.#quietSince = undefined;
     }
   }
 }
@@ -149,6 +186,11 @@ export class Connection {
   readonly #window = new Window();
   #httpStreams = Infinity;
   #queue: Encoded[] = [];
+  /** The attachments that follow the frame that has left last. */
+  #apart: Frame[] = [];
+  /** A frame that has come and waits for its attachments. */
+  #arriving: Arriving | undefined;
+  #isUrgent = false;
   #queuedBytes = 0;
   #unaskedBytes = 0;
 
@@ -182,14 +224,19 @@ export class Connection {
     return this.#window.isOpen && this.#state === 'ready' ? Math.min(PIECE_LIMIT, this.#frameLimit - PIECE_OVERHEAD) : 0;
   }
 
-  /** The most bytes of pieces that are under way, in each direction. */
-  get piecesUnderWay(): number {
-    return this.#window.limit;
+  /** The most bytes of pieces that this side sends while requests and answers pass beside them. */
+  get piecesBesideMessages(): number {
+    return this.#window.besideMessages;
   }
 
   /** The bytes of pieces to be acknowledged now; 0 for none yet. */
   get ackDue(): number {
     return this.#window.ackDue;
+  }
+
+  /** Note when pieces of this side have arrived, in milliseconds of any clock. */
+  noteTime(now: number): void {
+    this.#window.noteTime(now);
   }
 
   /** The id of the next stream that this side announces. */
@@ -215,6 +262,11 @@ export class Connection {
   /** The bytes of all messages so far that did not wait for room: errors, and what is about streams. */
   get unaskedBytes(): number {
     return this.#unaskedBytes;
+  }
+
+  /** Whether a queued message has borrowed bytes, and must leave in this step. */
+  get isUrgent(): boolean {
+    return this.#isUrgent;
   }
 
   /** The number of queued messages. */
@@ -288,42 +340,73 @@ export class Connection {
     this.#lastStream = streamOf(message)?.id ?? this.#lastStream;
     this.#window.send(message);
     this.#queue.push(encoded);
+    this.#isUrgent ||= encoded.attachments.some(({ isBorrowed }) => isBorrowed);
     this.#queuedBytes += encoded.size;
     if (!WAITING.has(message.type)) {
       this.#unaskedBytes += encoded.size;
     }
   }
 
-  /** Return the next frame to send; `null` if no message is queued. */
+  /** Return the next frame to send; `null` if no message is queued. Attachments that leave apart follow their frame. */
   nextFrame(): Frame | null {
+    const data = this.#apart.shift();
+    if (data !== undefined) {
+      return data;
+    }
     if (this.#queue.length === 0) {
+      this.#isUrgent = false;
       return null;
     }
     const batch = this.#queue.splice(0, countBatch(this.#queue, this.#frameLimit));
     this.#queuedBytes -= batch.reduce((sum, { size }) => sum + size, 0);
-    return encodeFrame(batch);
+    const [frame, ...apart] = encodeFrames(batch);
+    this.#apart = apart;
+    return frame;
   }
 
   /**
    * Decode a frame from the other side.
    *
-   * @returns The messages, but no `cancel` of a request that has been answered already.
+   * @returns The messages, but no `cancel` of a request that has been answered already. None while the frame waits for
+   *   its attachments.
    * @throws ProtocolError if the frame, or one of its messages at this time, violates the protocol. The connection
    *   should be closed then.
    */
   receive(frame: string | ArrayBuffer): Message[] {
-    const size = sizeOf(frame, this.#frameLimit);
-    if (size > this.#frameLimit) {
-      throw new ProtocolError(`a frame of ${String(size)} bytes came, and ${String(this.#frameLimit)} are the most`);
+    const arriving = this.#arriving ?? this.#begin(frame);
+    if (this.#arriving !== undefined) {
+      arriving.add(frame);
     }
-    const messages = decodeFrame(frame);
-    const batch = messages.length > 1 ? sizeOf(frame, BATCH_LIMIT) : 0;
+    this.#arriving = arriving.isWhole ? undefined : arriving;
+    if (this.#arriving !== undefined) {
+      return [];
+    }
+    const messages = arriving.finish();
+    const batch = messages.length > 1 ? sizeOf(arriving.head, BATCH_LIMIT, arriving.apartSize) : 0;
     if (batch > BATCH_LIMIT) {
       throw new ProtocolError(
         `a frame of several messages has ${String(batch)} bytes, and ${String(BATCH_LIMIT)} are the most`,
       );
     }
     return messages.filter((message) => this.#handle(message));
+  }
+
+  #begin(frame: string | ArrayBuffer): Arriving {
+    this.#checkSize(sizeOf(frame, this.#frameLimit));
+    const arriving = new Arriving(frame);
+    if (!arriving.isWhole) {
+      this.#checkSize(sizeOf(frame, this.#frameLimit, arriving.apartSize));
+      if (this.#state !== 'ready') {
+        throw new ProtocolError('the messages of the handshake have no attachments');
+      }
+    }
+    return arriving;
+  }
+
+  #checkSize(size: number): void {
+    if (size > this.#frameLimit) {
+      throw new ProtocolError(`a frame of ${String(size)} bytes came, and ${String(this.#frameLimit)} are the most`);
+    }
   }
 
   #handle(message: Message): boolean {
@@ -364,7 +447,7 @@ export class Connection {
   /** Apply the limits of the handshake. Of frames the smallest one holds. A server knows its own already. */
   #applyLimits(message: Message): void {
     if (message.type === 'hello' && message.door === 'comm') {
-      this.#window.limit = COMM_PIECES_UNDER_WAY;
+      this.#window.besideMessages = PIECES_UNDER_WAY;
     }
     if (message.type === 'hello' && message.frame_limit !== undefined) {
       this.#helloLimit = message.frame_limit;
@@ -451,13 +534,17 @@ function parentOf(request: Request): number | undefined {
   return request.type === 'call' || request.type === 'pipe' ? request.parent : undefined;
 }
 
-/** Return the bytes of a frame; 0 for a text that is certainly no longer than a limit or a batch, and is not measured. */
-function sizeOf(frame: string | ArrayBuffer, limit: number): number {
+/**
+ * Return the bytes of a frame; 0 for a text that is certainly no longer than a limit or a batch, and is not measured.
+ *
+ * @param apart - The bytes of its attachments that are apart.
+ */
+function sizeOf(frame: string | ArrayBuffer, limit: number, apart = 0): number {
   if (typeof frame !== 'string') {
     return frame.byteLength;
   }
   // A code unit takes three bytes at most.
-  return frame.length * 3 > Math.max(limit, BATCH_LIMIT) ? utf8Length(frame) : 0;
+  return apart > 0 || frame.length * 3 > Math.max(limit, BATCH_LIMIT) ? utf8Length(frame) + apart : 0;
 }
 
 function isRequest(message: Message): message is Request {

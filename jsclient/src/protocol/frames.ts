@@ -1,8 +1,8 @@
-/** Frames: arrays of messages, as text or, if any message has attachments, as bytes. */
+/** Frames: arrays of messages as text, and their attachments: in the same frame, or each in one of its own behind it. */
 
 import { ProtocolError } from '../errors.js';
-import { MAX_ATTACHMENTS, padding, restore, type Attachment } from './attachments.js';
-import { attachmentFieldsOf, parseMessage, valueFieldOf, type Encoded, type Message } from './messages.js';
+import { APART_FROM, MAX_ATTACHMENTS, padding, restore, sizesOf, type AttachmentField } from './attachments.js';
+import { attachmentFieldsOf, parseMessage, utf8Length, valueFieldOf, type Encoded, type Message } from './messages.js';
 import { checkDepth, MAX_DEPTH } from './values.js';
 
 /** The most bytes of a frame of several messages. */
@@ -10,6 +10,9 @@ export const BATCH_LIMIT = 256 * 1024;
 
 /** The most bytes of a frame besides its messages: the length field and the brackets. */
 export const FRAME_OVERHEAD = 8;
+
+/** The most bytes of a frame whose attachments are apart: as long as it waits for them it counts as no request. */
+export const HEAD_LIMIT = 256 * 1024;
 
 const LENGTH_SIZE = 4;
 
@@ -36,92 +39,196 @@ export function countBatch(waiting: readonly Encoded[], frameLimit = BATCH_LIMIT
   return length;
 }
 
-/** Encode messages as one frame. */
+/**
+ * Encode messages as a frame, and behind it their attachments if they leave apart.
+ *
+ * @param apartFrom - The size in bytes that they must have on average for that.
+ */
+export function encodeFrames(messages: readonly Encoded[], apartFrom = APART_FROM): [Frame, ...Frame[]] {
+  const attachments = messages.flatMap((message) => message.attachments);
+  const total = attachments.reduce((sum, { data }) => sum + data.length, 0);
+  if (attachments.length > 0 && total >= apartFrom * attachments.length) {
+    const head = joinTexts(messages);
+    if (utf8Length(head) <= HEAD_LIMIT) {
+      return [head, ...attachments.map(({ data }) => data)];
+    }
+  }
+  return [encodeFrame(messages)];
+}
+
+/** Encode messages as one frame, with their attachments inside. */
 export function encodeFrame(messages: readonly Encoded[]): Frame {
-  const text = `[${messages.map((message) => message.text).join(',')}]`;
+  const text = joinTexts(messages);
   const attachments = messages.flatMap((message) => message.attachments);
   if (attachments.length === 0) {
     return text;
   }
   const json = new TextEncoder().encode(text);
   const begin = LENGTH_SIZE + json.length;
-  const size = attachments.reduce((end, { data }) => end + padding(end) + data.length, begin);
-  const frame = findRoom(attachments, begin) ?? new Uint8Array(size);
-  new DataView(frame.buffer, frame.byteOffset).setUint32(0, json.length, true);
+  const frame = new Uint8Array(attachments.reduce((end, { data }) => end + padding(end) + data.length, begin));
+  new DataView(frame.buffer).setUint32(0, json.length, true);
   frame.set(json, LENGTH_SIZE);
   let end = begin;
   for (const { data } of attachments) {
-    const start = end + padding(end);
-    // The room may have been used before.
-    frame.fill(0, end, start);
-    if (data.buffer !== frame.buffer) {
-      frame.set(data, start);
-    }
-    end = start + data.length;
+    end += padding(end);
+    frame.set(data, end);
+    end += data.length;
   }
   return frame;
 }
 
-/** Return a frame whose only attachment is in its place already, if there is room for the rest before it. */
-function findRoom(attachments: readonly Attachment[], begin: number): Uint8Array<ArrayBuffer> | undefined {
-  const [first, second] = attachments;
-  const start = begin + padding(begin);
-  return first?.room !== undefined && second === undefined && start <= first.room
-    ? new Uint8Array(first.data.buffer, first.data.byteOffset - start, start + first.data.length)
-    : undefined;
+function joinTexts(messages: readonly Encoded[]): string {
+  return `[${messages.map((message) => message.text).join(',')}]`;
 }
 
 /**
  * Decode a frame.
  *
  * @param frame - The text of a text frame, or the bytes of a binary frame.
+ * @param apart - The frames behind it, with the attachments that are apart.
  * @returns The messages, with typed arrays in the places of their attachments. A typed array that makes up more than
  *   half of its frame is a view of the frame's buffer; others have their own buffers.
- * @throws ProtocolError if the frame violates the protocol. No frame makes it throw any other error.
+ * @throws ProtocolError if a frame violates the protocol, or is missing. No frame makes it throw any other error.
  */
-export function decodeFrame(frame: string | ArrayBuffer): Message[] {
-  return typeof frame === 'string' ? decodeText(frame) : decodeBinary(new Uint8Array(frame));
+export function decodeFrame(frame: string | ArrayBuffer, ...apart: (string | ArrayBuffer)[]): Message[] {
+  const arriving = new Arriving(frame);
+  for (const data of apart) {
+    arriving.add(data);
+  }
+  return arriving.finish();
 }
 
-function decodeText(text: string): Message[] {
-  return parseObjects(text).map((object) => {
-    if (attachmentFieldsOf(object['type']).length > 0 && object['attachments'] !== undefined) {
-      throw new ProtocolError('a message in a text frame cannot have attachments');
+interface Fields {
+  readonly object: Record<string, unknown>;
+  /** The fields of the message that can hold attachments, if it has any. */
+  readonly allowed: readonly AttachmentField[] | undefined;
+}
+
+/** A frame that arrives: whole, or with attachments in frames of their own behind it. */
+export class Arriving {
+  /** The frame itself. */
+  readonly head: string | ArrayBuffer;
+  /** The bytes of all attachments that come behind it. */
+  readonly apartSize: number;
+  readonly #bytes: Uint8Array<ArrayBuffer> | undefined;
+  readonly #messages: readonly Fields[];
+  readonly #missing: number[];
+  readonly #apart: Uint8Array<ArrayBuffer>[] = [];
+  /** The number of those that have been taken. */
+  #taken = 0;
+  /** The offset in a binary frame at which the attachments end that have been taken. */
+  #end = 0;
+
+  /** @throws ProtocolError if the frame violates the protocol. */
+  constructor(frame: string | ArrayBuffer) {
+    this.head = frame;
+    let text: string;
+    if (typeof frame === 'string') {
+      text = frame;
+    } else {
+      this.#bytes = new Uint8Array(frame);
+      this.#end = findEndOfJson(this.#bytes);
+      text = decodeUtf8(this.#bytes.subarray(LENGTH_SIZE, this.#end));
     }
-    return parseMessage(object);
-  });
+    const sizes: number[] = [];
+    this.#messages = parseObjects(text).map((object) => {
+      const allowed = attachmentFieldsOf(object['type']);
+      if (allowed.length === 0 || object['attachments'] === undefined) {
+        return { object, allowed: undefined };
+      }
+      for (const size of sizesOf(object['attachments'])) {
+        sizes.push(size);
+      }
+      if (sizes.length > MAX_ATTACHMENTS) {
+        throw new ProtocolError(`a frame has more than ${String(MAX_ATTACHMENTS)} attachments`);
+      }
+      return { object, allowed };
+    });
+    if (this.#bytes !== undefined && sizes.length === 0) {
+      throw new ProtocolError('a binary frame must have attachments');
+    }
+    this.#missing = this.#bytes === undefined ? sizes : [];
+    if (this.#missing.length > 0 && utf8Length(text) > HEAD_LIMIT) {
+      const most = String(HEAD_LIMIT);
+      throw new ProtocolError(`a frame of ${String(utf8Length(text))} bytes has its attachments apart, and ${most} are the most`);
+    }
+    this.apartSize = this.#missing.reduce((sum, size) => sum + size, 0);
+  }
+
+  /** Whether all attachments have come. */
+  get isWhole(): boolean {
+    return this.#apart.length === this.#missing.length;
+  }
+
+  /**
+   * Add the next frame, which is an attachment.
+   *
+   * @throws ProtocolError if it is not.
+   */
+  add(frame: string | ArrayBuffer): void {
+    const size = this.#missing[this.#apart.length];
+    if (size === undefined) {
+      throw new ProtocolError('a frame has come with more than its attachments');
+    }
+    if (typeof frame === 'string' || frame.byteLength !== size) {
+      throw new ProtocolError(`a frame came in the place of an attachment of ${String(size)} bytes`);
+    }
+    this.#apart.push(new Uint8Array(frame));
+  }
+
+  /**
+   * Return the messages. This can be done once.
+   *
+   * @throws ProtocolError if the frame is not whole, or a message violates the protocol.
+   */
+  finish(): Message[] {
+    if (!this.isWhole) {
+      throw new ProtocolError(`${String(this.#missing.length - this.#apart.length)} attachments have not come`);
+    }
+    const bytes = this.#bytes;
+    const take = (size: number): Uint8Array<ArrayBuffer> =>
+      bytes === undefined ? this.#takeApart() : this.#takeInside(bytes, size);
+    const messages = this.#messages.map(({ object, allowed }) => {
+      if (allowed !== undefined) {
+        restore(object, allowed, take);
+      }
+      return parseMessage(object);
+    });
+    if (bytes !== undefined && this.#end !== bytes.length) {
+      throw new ProtocolError(`a binary frame has ${String(bytes.length - this.#end)} bytes after its last attachment`);
+    }
+    return messages;
+  }
+
+  #takeApart(): Uint8Array<ArrayBuffer> {
+    const [bytes] = this.#apart.slice(this.#taken, this.#taken + 1) as [Uint8Array<ArrayBuffer>];
+    this.#taken++;
+    return bytes;
+  }
+
+  #takeInside(bytes: Uint8Array<ArrayBuffer>, size: number): Uint8Array<ArrayBuffer> {
+    const start = this.#end + padding(this.#end);
+    if (start + size > bytes.length) {
+      throw new ProtocolError('a binary frame is shorter than its attachments');
+    }
+    if (bytes.subarray(this.#end, start).some((byte) => byte !== 0)) {
+      throw new ProtocolError('the padding before an attachment is not zero');
+    }
+    this.#end = start + size;
+    return bytes.subarray(start, this.#end);
+  }
 }
 
-function decodeBinary(bytes: Uint8Array<ArrayBuffer>): Message[] {
+/** Return the offset of a binary frame at which its JSON ends. */
+function findEndOfJson(bytes: Uint8Array<ArrayBuffer>): number {
   if (bytes.length < LENGTH_SIZE) {
     throw new ProtocolError('a binary frame is shorter than its length field');
   }
-  const begin = LENGTH_SIZE + new DataView(bytes.buffer).getUint32(0, true);
-  if (begin > bytes.length) {
+  const end = LENGTH_SIZE + new DataView(bytes.buffer).getUint32(0, true);
+  if (end > bytes.length) {
     throw new ProtocolError('a binary frame is shorter than its JSON');
   }
-  let end = begin;
-  let attached = 0;
-  let count = 0;
-  const messages = parseObjects(decodeUtf8(bytes.subarray(LENGTH_SIZE, begin))).map((object) => {
-    const fields = attachmentFieldsOf(object['type']);
-    if (fields.length > 0 && object['attachments'] !== undefined) {
-      count += Array.isArray(object['attachments']) ? object['attachments'].length : 0;
-      if (count > MAX_ATTACHMENTS) {
-        throw new ProtocolError(`a frame has more than ${String(MAX_ATTACHMENTS)} attachments`);
-      }
-      end = restore(object, fields, bytes, end);
-      attached++;
-    }
-    return parseMessage(object);
-  });
-  if (attached === 0) {
-    throw new ProtocolError('a binary frame must have attachments');
-  }
-  if (end !== bytes.length) {
-    throw new ProtocolError(`a binary frame has ${String(bytes.length - end)} bytes after its last attachment`);
-  }
-  return messages;
+  return end;
 }
 
 function decodeUtf8(bytes: Uint8Array<ArrayBuffer>): string {

@@ -426,7 +426,7 @@ export function attachmentFieldsOf(type: unknown): readonly AttachmentField[] {
 }
 
 /**
- * Encode a message. Its values may be packed already.
+ * Encode a message, which leaves in this step. Its values may be packed already.
  *
  * @throws TypeError, RangeError if the values cannot be sent. See `pack`.
  */
@@ -436,7 +436,7 @@ export function encodeMessage(message: Message): Encoded {
   for (const { name, values, announces, isData } of definitionOf(message.type).fields) {
     const value = (message as unknown as Record<string, unknown>)[name];
     if (values !== undefined) {
-      const packed = value instanceof Packed ? value : pack(value, values);
+      const packed = value instanceof Packed ? value : pack(value, values, undefined, true);
       text += `,"${name}":${packed.text}`;
       attachments = packed.attachments;
     } else if (announces && value !== undefined) {

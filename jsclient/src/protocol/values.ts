@@ -9,11 +9,11 @@
 
 import { ProtocolError } from '../errors.js';
 import {
-  copyWithRoom,
   countElements,
   isShape,
   MAX_ATTACHMENTS,
   MAX_DIMENSIONS,
+  readData,
   type Attachment,
   type ValueField,
 } from './attachments.js';
@@ -62,23 +62,30 @@ export class Packed {
  * @param value - The value: the array of arguments, or a result.
  * @param field - The message's field that will hold it, with which the paths of attachments begin.
  * @param nan - What becomes of NaN and the infinities.
- * @returns The JSON and the attachments, which are copies.
+ * @param mayBorrow - Whether the value leaves in this step. Then large arrays need not be copied.
+ * @returns The JSON and the attachments, which are copies unless they are borrowed.
  * @throws TypeError if something inside has a type that cannot be sent. The message says where, as in `args[0].x[3]`.
  * @throws RangeError likewise, if a number cannot be sent or the nesting is too deep.
  */
-export function pack(value: unknown, field: ValueField, nan?: Nan): Packed {
+export function pack(value: unknown, field: ValueField, nan?: Nan, mayBorrow = false): Packed {
   // The array of arguments is the client's own. Where all of them are simple, nothing in it needs a walk.
   if (field === 'args' && Array.isArray(value) && value.every(isSimple) && readToJson(value) === undefined) {
     return new Packed(JSON.stringify(value), []);
   }
   const walk = new Walk(field, nan);
   const plain = walk.convert(value, 0);
-  return new Packed(JSON.stringify(plain ?? null), walk.attachments);
+  return new Packed(JSON.stringify(plain ?? null), walk.readAttachments(mayBorrow));
+}
+
+/** An array that a walk has found, with the bytes that it has then. */
+interface FoundArray extends Omit<Attachment, 'data' | 'isBorrowed'> {
+  readonly bytes: Uint8Array;
+  readonly size: number;
 }
 
 /** One walk through a value. The first `depth` entries of `keys` are the current position. */
 class Walk {
-  readonly attachments: Attachment[] = [];
+  readonly #arrays: FoundArray[] = [];
   readonly #field: ValueField;
   readonly #maxDepth: number;
   readonly #nan: Nan | undefined;
@@ -113,6 +120,21 @@ class Walk {
       default:
         throw new TypeError(`${this.#show(depth)} is a ${typeof value}, which cannot be sent.`);
     }
+  }
+
+  /**
+   * Return the attachments, when the walk is over: code of a user's that runs in it may change or transfer an array.
+   *
+   * @throws TypeError if an array has other bytes than it had.
+   */
+  readAttachments(mayBorrow: boolean): Attachment[] {
+    return this.#arrays.map(({ bytes, size, path, type, shape }) => {
+      if (bytes.length !== size) {
+        this.#keys.splice(0, Infinity, ...path.slice(1));
+        throw new TypeError(`${this.#show(path.length - 1)} has changed its size, or was transferred, while it was read.`);
+      }
+      return { path, type, shape, ...readData(bytes, mayBorrow) };
+    });
   }
 
   #convertNan(value: number, depth: number): null {
@@ -221,13 +243,14 @@ class Walk {
   }
 
   #add(type: string, shape: readonly number[] | undefined, bytes: Uint8Array, depth: number): void {
-    if (this.attachments.length >= MAX_ATTACHMENTS) {
+    if (this.#arrays.length >= MAX_ATTACHMENTS) {
       throw new RangeError(
         `${this.#show(depth)} is one array too many: ${String(MAX_ATTACHMENTS)} are the most in one message. ` +
           'Send them as one array, or with several calls.',
       );
     }
-    this.attachments.push({ path: [this.#field, ...this.#keys.slice(0, depth)], type, shape, ...copyWithRoom(bytes) });
+    const path = [this.#field, ...this.#keys.slice(0, depth)];
+    this.#arrays.push({ path, type, shape, bytes, size: bytes.length });
   }
 
   /** Return the type and the bytes of an object, and the number of its elements if it has any. */

@@ -304,7 +304,7 @@ export class Dispatcher implements InvocationHost {
     this.#leave(invocation);
     const nan = this.#channels.nanOf(invocation.channel);
     try {
-      const packed = nan === undefined ? value : pack(value, 'value', nan);
+      const packed = nan === undefined ? value : pack(value, 'value', nan, true);
       this.#send(invocation, { type: 'result', id: invocation.id, value: packed });
       return true;
     } catch (error) {

@@ -66,6 +66,7 @@ export class Outbox implements RequestHost {
         const body = packWithNan(draft);
         this.#add(this.#connection.request((isPlain ? body : addContext(body, request)) as RequestBody), request);
         request.watch();
+        this.#writer.wake();
         return;
       }
       const body = draft.type === 'call' ? { ...draft, args: pack(draft.args, 'args', draft.nan) } : draft;
@@ -89,6 +90,7 @@ export class Outbox implements RequestHost {
             this.#connection.request(addContext({ ...body, stream: info }, request) as RequestBody),
           );
           this.#add(id, request);
+          this.#writer.wake();
         } catch (error) {
           request.fail(error);
         }
@@ -151,7 +153,6 @@ export class Outbox implements RequestHost {
   #add(id: number, request: Request): void {
     request.markSent(id);
     this.#requests.set(id, request);
-    this.#writer.wake();
   }
 
   #remove(id: number): Request | undefined {
@@ -176,7 +177,7 @@ function addContext(body: object, { timeout, parentId }: Request): object {
 /** Pack the arguments of a draft where they are to be packed in another way than the others, as messages are encoded. */
 function packWithNan(draft: RequestDraft): object {
   const { args, nan } = draft as Arguments;
-  return nan === undefined ? draft : { ...draft, args: pack(args, 'args', nan) };
+  return nan === undefined ? draft : { ...draft, args: pack(args, 'args', nan, true) };
 }
 
 /** Return what error messages call a request. */

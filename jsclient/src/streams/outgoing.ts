@@ -360,13 +360,16 @@ export class OutgoingStream implements PieceSender {
     }
   }
 
-  /** Post one part, and return the status 204 or 410; `undefined` if it fails, which breaks the stream. */
+  /**
+   * Post one part, and return the status 204, or 202 or 410 if no more is wanted; `undefined` if it fails, which breaks
+   * the stream.
+   */
   async #postPart(url: string, body: Blob): Promise<number | undefined> {
     try {
       const { signal } = this.#controller;
       const response = await this.#environment.fetch(url, { method: 'POST', body, signal });
       response.body?.cancel().catch(() => undefined);
-      if (response.status !== 204 && response.status !== 410) {
+      if (![204, 202, 410].includes(response.status)) {
         throw new StateError(`the server answered with the status ${String(response.status)}.`);
       }
       return response.status;

@@ -30,12 +30,17 @@ export interface PieceSender {
 export class Pieces {
   readonly #connection: Connection;
   readonly #wake: () => void;
+  readonly #clock: () => number;
   readonly #line = new Set<PieceSender>();
 
-  /** @param wake - Called when `nextFrame` may have a frame. */
-  constructor(connection: Connection, wake: () => void) {
+  /**
+   * @param wake - Called when `nextFrame` may have a frame.
+   * @param clock - Returns the time in milliseconds.
+   */
+  constructor(connection: Connection, wake: () => void, clock: () => number) {
     this.#connection = connection;
     this.#wake = wake;
+    this.#clock = clock;
   }
 
   /** Let a stream have its turn. */
@@ -46,6 +51,7 @@ export class Pieces {
 
   /** Go on with the streams that wait, because pieces have arrived at the other side. */
   goOn(): void {
+    this.#connection.noteTime(this.#clock());
     if (this.#line.size > 0) {
       this.#wake();
     }

@@ -265,7 +265,7 @@ export class StreamRegistry {
       const giveCredit = (bytes: number): void => {
         this.#send({ type: 'credit', stream: id, bytes });
       };
-      return new PieceFetch(this.#connection.piecesUnderWay, giveCredit, signal);
+      return new PieceFetch(this.#connection.piecesBesideMessages, giveCredit, signal);
     }
     const Fetch = this.#origin.inParts ? PartFetch : WholeFetch;
     return new Fetch(this.#urlOf(ticket), signal, this.#environment);

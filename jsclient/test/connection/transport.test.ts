@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connectFrom, type Client } from '../../src/connection/client.js';
 import type { Channel } from '../../src/channels/channel.js';
 import type { MetaGenerator } from '../../src/streams/reader.js';
-import { PIECES_UNDER_WAY } from '../../src/protocol/connection.js';
+import { PIECES_BESIDE_MESSAGES } from '../../src/protocol/connection.js';
 import { FakeEnvironment, FakeServer, openChannel } from '../fakes.js';
 
 const TICKET = 'AAAAAAAAAAAAAAAAAAAAAA';
@@ -21,6 +21,30 @@ beforeEach(() => {
 afterEach(() => {
   client.close();
   vi.useRealTimers();
+});
+
+describe('what a socket is given to send', () => {
+  const array = new Uint8Array(600_000);
+
+  async function send(copiesSent: boolean): Promise<unknown> {
+    environment.copiesSent = copiesSent;
+    client.close();
+    client = connectFrom(environment, { reconnect: { giveUpAfter: 0 } });
+    const server = new FakeServer(environment.socket);
+    server.welcome();
+    const channel = await openChannel(client, server);
+    channel.call('take', array).catch(() => undefined);
+    return environment.socket.sent.at(-1);
+  }
+
+  test('is the own memory of the program where it copies that at once', async () => {
+    expect((await send(true)) as Uint8Array).toHaveProperty('buffer', array.buffer);
+  });
+
+  test('is a copy where it may keep it', async () => {
+    const sent = (await send(false)) as Uint8Array;
+    expect([sent.length, sent.buffer === array.buffer]).toStrictEqual([array.length, false]);
+  });
 });
 
 describe('a client without HTTP', () => {
@@ -43,7 +67,7 @@ describe('a client without HTTP', () => {
     const [call] = await server.settle();
     server.send({ type: 'result', id: (call as { id: number }).id, value: null, stream: { id: 1, ticket: TICKET } });
     const joined = ((await result) as MetaGenerator).join();
-    expect(await server.settle()).toStrictEqual([{ type: 'credit', stream: 1, bytes: PIECES_UNDER_WAY }]);
+    expect(await server.settle()).toStrictEqual([{ type: 'credit', stream: 1, bytes: PIECES_BESIDE_MESSAGES }]);
     server.send({ type: 'piece', stream: 1, data: new Uint8Array(3) }, { type: 'end', stream: 1 });
     expect((await joined).length).toBe(3);
   });
@@ -53,7 +77,7 @@ describe('a client without HTTP', () => {
     call.catch(() => undefined);
     await vi.advanceTimersByTimeAsync(10);
     await server.settle();
-    server.send({ type: 'ticket', stream: 1, ticket: TICKET, credit: PIECES_UNDER_WAY });
+    server.send({ type: 'ticket', stream: 1, ticket: TICKET, credit: PIECES_BESIDE_MESSAGES });
     await vi.advanceTimersByTimeAsync(10);
     expect((await server.settle()).map(({ type }) => type)).toContain('piece');
     expect(environment.exchanges).toStrictEqual([]);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MAX_HOPS, Writer } from '../../src/connection/writer.js';
+import { APART_FROM } from '../../src/protocol/attachments.js';
 import { Connection } from '../../src/protocol/connection.js';
 
 describe('the writer', () => {
@@ -41,6 +42,22 @@ describe('the writer', () => {
     const { connection, writer, frames } = make();
     await makeRequests(50, connection, writer);
     expect(frames).toHaveLength(1);
+  });
+
+  test('does not let borrowed bytes wait, nor what is queued before them', async () => {
+    const { connection, writer, frames } = make();
+    connection.request({ type: 'echo', channel: 1, args: [1] });
+    writer.wake();
+    const large = new Uint8Array(APART_FROM);
+    connection.request({ type: 'echo', channel: 1, args: [large] });
+    writer.wake();
+    expect(frames).toStrictEqual([expect.stringContaining('[1]') as unknown, large]);
+    expect((frames[1] as Uint8Array).buffer).toBe(large.buffer);
+    connection.request({ type: 'echo', channel: 1, args: [2] });
+    writer.wake();
+    expect(frames).toHaveLength(2);
+    await new Promise(setImmediate); // All microtasks have run then.
+    expect(frames).toHaveLength(3);
   });
 
   test('does not let messages wait for others for ever', async () => {

@@ -2,8 +2,15 @@
 
 import { beforeEach, describe, expect, test } from 'vitest';
 import { ProtocolError, StateError } from '../../src/errors.js';
-import { COMM_PIECES_UNDER_WAY, Connection, PIECE_LIMIT, PIECES_UNDER_WAY } from '../../src/protocol/connection.js';
-import { MAX_ATTACHMENTS } from '../../src/protocol/attachments.js';
+import {
+  Connection,
+  PIECE_LIMIT,
+  PIECES_BESIDE_MESSAGES,
+  PIECES_UNDER_WAY,
+  QUIET_BYTES,
+  QUIET_TIME,
+} from '../../src/protocol/connection.js';
+import { APART_FROM, MAX_ATTACHMENTS } from '../../src/protocol/attachments.js';
 import { BATCH_LIMIT, decodeFrame, encodeFrame } from '../../src/protocol/frames.js';
 import { encodeMessage, type Message } from '../../src/protocol/messages.js';
 import { joinFrame } from '../join-frame.js';
@@ -284,7 +291,7 @@ describe('pieces of streams', () => {
 
   test('are under way until they are acknowledged', () => {
     const rooms = [];
-    for (let left = PIECES_UNDER_WAY; left > 0; left -= PIECE_LIMIT) {
+    for (let left = PIECES_BESIDE_MESSAGES; left > 0; left -= PIECE_LIMIT) {
       rooms.push(page.pieceRoom);
       page.send(PIECE);
     }
@@ -303,16 +310,80 @@ describe('pieces of streams', () => {
     deliver(page, server);
     page.send({ ...PIECE, data: new Uint8Array(1) });
     expect(() => deliver(page, server)).toThrow(
-      new ProtocolError('more than 262144 bytes of pieces are under way'),
+      new ProtocolError('more than 1048576 bytes of pieces are under way'),
     );
   });
 
-  test('can be more under way over a comm', () => {
+  /** Send as many pieces as can be under way, and return their bytes. */
+  function sendPieces(): number {
+    let sent = 0;
+    for (; page.pieceRoom > 0; sent += PIECE_LIMIT) {
+      page.send(PIECE);
+    }
+    return sent;
+  }
+
+  /** Let as many pieces arrive without a message beside them as have to arrive fast, between two points in time. */
+  function stayQuiet(begin = 0, end = QUIET_TIME): void {
+    page.noteTime(begin);
+    for (let left = QUIET_BYTES; left > 0; left -= PIECE_LIMIT) {
+      page.send(PIECE);
+      deliver(page, server);
+      if (server.ackDue > 0) {
+        server.send({ type: 'ack', bytes: server.ackDue });
+        deliver(server, page);
+      }
+    }
+    page.noteTime(end);
+  }
+
+  test('are more under way when many have arrived fast without a message beside them', () => {
+    stayQuiet();
+    expect(sendPieces()).toBe(PIECES_UNDER_WAY);
+  });
+
+  test('are no more under way where they arrive slowly', () => {
+    stayQuiet(0, QUIET_TIME + 1);
+    expect(sendPieces()).toBe(PIECES_BESIDE_MESSAGES);
+  });
+
+  test('are fewer under way again when they arrive slowly', () => {
+    stayQuiet();
+    stayQuiet(QUIET_TIME, 2 * QUIET_TIME + 1);
+    expect(sendPieces()).toBe(PIECES_BESIDE_MESSAGES);
+  });
+
+  const ECHO = { type: 'echo', channel: 1, args: [] } as const;
+
+  test.each([
+    ['a request of the page', () => page.request({ ...ECHO })],
+    ['a request of the server', () => server.request({ ...ECHO })],
+  ])('are fewer under way again after %s', (_, request) => {
+    stayQuiet();
+    request();
+    deliver(server, page);
+    expect(sendPieces()).toBe(PIECES_BESIDE_MESSAGES);
+  });
+
+  test.each([
+    ['the page', () => server.request({ ...ECHO }), () => page],
+    ['the server', () => page.request({ ...ECHO }), () => server],
+  ])('are fewer under way again after an answer of %s', (_, request, answerer) => {
+    const id = request();
+    deliver(server, page);
+    deliver(page, server);
+    stayQuiet();
+    answerer().send({ type: 'result', id, value: null });
+    deliver(server, page);
+    expect(sendPieces()).toBe(PIECES_BESIDE_MESSAGES);
+  });
+
+  test('are over a comm as many under way beside messages as else', () => {
     const overComm = new Connection('page');
     overComm.send({ type: 'hello', client: 'x', door: 'comm', why: '' });
-    expect([page, overComm].map(({ piecesUnderWay }) => piecesUnderWay)).toStrictEqual([
+    expect([page, overComm].map(({ piecesBesideMessages }) => piecesBesideMessages)).toStrictEqual([
+      PIECES_BESIDE_MESSAGES,
       PIECES_UNDER_WAY,
-      COMM_PIECES_UNDER_WAY,
     ]);
   });
 
@@ -373,6 +444,32 @@ describe('a frame that is received', () => {
     } else {
       expect(() => decodeFrame(frame.buffer)).toThrow(new ProtocolError('a frame has more than 65536 attachments'));
     }
+  });
+
+  test.each([0, 1])('is not larger than its limit with the attachments behind it: %d less', (less) => {
+    shakeHands();
+    page.request({ type: 'echo', channel: 1, args: [new Uint8Array(APART_FROM), new Uint8Array(APART_FROM)] });
+    const head = page.nextFrame() as string;
+    const limit = head.length + 2 * APART_FROM - less;
+    server = new Connection('server', limit);
+    server.receive('[{"type":"hello","client":"c"}]');
+    server.send({ type: 'welcome', beat: 15, frame_limit: limit, cancel_wait: 5, channels: [] });
+    if (less === 0) {
+      expect(server.receive(head)).toStrictEqual([]);
+      expect(deliver(page, server)).toHaveLength(1);
+    } else {
+      expect(() => server.receive(head)).toThrow(`a frame of ${String(limit + 1)} bytes came`);
+    }
+  });
+
+  test('of several messages is a batch, with the attachments behind it', () => {
+    shakeHands();
+    const echo = (id: number): string =>
+      `{"type":"echo","id":${String(id)},"channel":1,"args":[null],` +
+      `"attachments":[{"path":["args",0],"type":"bytes","size":${String(BATCH_LIMIT / 2)}}]}`;
+    server.receive(`[${echo(1)},${echo(2)}]`);
+    expect(server.receive(new ArrayBuffer(BATCH_LIMIT / 2))).toStrictEqual([]);
+    expect(() => server.receive(new ArrayBuffer(BATCH_LIMIT / 2))).toThrow('a frame of several messages has');
   });
 
   test('has error texts that are cut', () => {

@@ -1,5 +1,15 @@
 import { describe, expect, test } from 'vitest';
-import { BATCH_LIMIT, countBatch, decodeFrame, encodeFrame } from '../../src/protocol/frames.js';
+import { ProtocolError } from '../../src/errors.js';
+import { APART_FROM, type Attachment } from '../../src/protocol/attachments.js';
+import {
+  BATCH_LIMIT,
+  countBatch,
+  decodeFrame,
+  encodeFrame,
+  encodeFrames,
+  HEAD_LIMIT,
+  type Frame,
+} from '../../src/protocol/frames.js';
 import { encodeMessage, type Message } from '../../src/protocol/messages.js';
 import { pack } from '../../src/protocol/values.js';
 import { joinFrame } from '../join-frame.js';
@@ -53,31 +63,98 @@ describe('a batch', () => {
   });
 });
 
-describe('a large array that is sent', () => {
-  const large = new Uint8Array(64 * 1024).fill(7);
+describe('attachments', () => {
+  const large = new Uint8Array(APART_FROM).fill(7);
+  const short = large.slice(1);
 
-  function encode(message: object): Uint8Array<ArrayBuffer> {
-    return encodeFrame([encodeMessage({ type: 'result', id: 1, ...message } as Message)]) as Uint8Array<ArrayBuffer>;
+  function encode(value: unknown, apartFrom?: number): Frame[] {
+    const other = encodeMessage({ type: 'cancel', id: 1 });
+    return encodeFrames([encodeMessage({ type: 'result', id: 1, value }), other], apartFrom);
   }
 
-  test('is copied once: the rest of its frame is written before the copy', () => {
-    const value = pack([large], 'value');
-    const frame = encode({ value });
-    expect(frame.buffer).toBe(value.attachments[0]?.data.buffer);
-    expect(decodeFrame(joinFrame(frame))).toStrictEqual([{ type: 'result', id: 1, value: [large] }]);
-  });
+  function decode(frames: Frame[]): unknown {
+    const [frame = '', ...apart] = frames.map(joinFrame);
+    return decodeFrame(frame, ...apart);
+  }
 
-  test('leaves nothing of the frame before where it is sent again', () => {
-    const value = pack([large], 'value');
-    encode({ value, id: 123_456_789_012 });
-    expect(encode({ value })).toStrictEqual(encode({ value: [large] }));
+  test('leave apart where they are large on average', () => {
+    const value = [large, { x: short }, new Uint8Array(1)];
+    expect(encode(value)).toHaveLength(1);
+    value[2] = new Uint8Array(APART_FROM + 1);
+    const frames = encode(value);
+    expect(frames.map((frame) => typeof frame)).toStrictEqual(['string', 'object', 'object', 'object']);
+    expect(decode(frames)).toStrictEqual([
+      { type: 'result', id: 1, value },
+      { type: 'cancel', id: 1 },
+    ]);
   });
 
   test.each([
-    ['behind much else', ['x'.repeat(1024), large]],
-    ['beside another one', [large, new Float64Array([1]), large]],
-  ])('is copied into its frame %s', (_, value) => {
-    expect(decodeFrame(joinFrame(encode({ value })))).toStrictEqual([{ type: 'result', id: 1, value }]);
+    ['one that is not', short],
+    ['one that is not beside one that is', [large, short]],
+  ])('stay in their frame where there is %s', (_, value) => {
+    const frames = encode(value);
+    expect(frames).toHaveLength(1);
+    expect(decode(frames)).toMatchObject([{ type: 'result', value }, { type: 'cancel' }]);
+  });
+
+  test('do not leave apart from a frame that is large itself, which is refused', () => {
+    const words = 'x'.repeat(HEAD_LIMIT);
+    expect(encode([large, words])).toHaveLength(1);
+    const [head = ''] = encode([large, '']);
+    const grown = (head as string).replace('""', JSON.stringify(words));
+    expect(() => decode([grown])).toThrow(
+      new ProtocolError(`a frame of ${String(grown.length)} bytes has its attachments apart, and 262144 are the most`),
+    );
+  });
+
+  test('have a buffer of their own where they come apart', () => {
+    const [frame = '', data = ''] = encode(new Int16Array([1, 2]), 0).map(joinFrame);
+    const [message] = decodeFrame(frame, data) as unknown as [{ value: Int16Array }];
+    expect(message.value).toStrictEqual(new Int16Array([1, 2]));
+    expect(message.value.buffer).toBe(data);
+  });
+
+  test.each([
+    ['missing', [], '2 attachments have not come'],
+    ['missing in part', [[1, 2, 3]], '1 attachments have not come'],
+    ['too long', [[1, 2, 3, 4]], 'a frame came in the place of an attachment of 3 bytes'],
+    ['too short', [[1, 2, 3], []], 'a frame came in the place of an attachment of 1 bytes'],
+    ['text', ['abc'], 'a frame came in the place of an attachment of 3 bytes'],
+    ['too many', [[1, 2, 3], [4], [5]], 'a frame has come with more than its attachments'],
+  ])('that are %s break the protocol', (_, apart, message) => {
+    const [frame = ''] = encode([new Uint8Array(3), new Uint8Array(1)], 0).map(joinFrame);
+    const frames = apart.map((data) => (typeof data === 'string' ? data : new Uint8Array(data).buffer));
+    expect(() => decodeFrame(frame, ...frames)).toThrow(new ProtocolError(message));
+  });
+});
+
+describe('bytes that leave in this step', () => {
+  const borrow = (value: unknown): readonly Attachment[] => pack([value], 'args', undefined, true).attachments;
+
+  test('are not copied where they are large', () => {
+    const array = new Float64Array(APART_FROM / 8 + 1).subarray(1);
+    const [attachment] = borrow(array);
+    expect(attachment?.isBorrowed).toBe(true);
+    expect(attachment?.data.buffer).toBe(array.buffer);
+    expect([attachment?.data.byteOffset, attachment?.data.length]).toStrictEqual([8, APART_FROM]);
+  });
+
+  test.each([
+    ['small', new Uint8Array(APART_FROM - 1)],
+    ['shared', new Uint8Array(new SharedArrayBuffer(APART_FROM))],
+    ['resizable', new Uint8Array(Reflect.construct(ArrayBuffer, [APART_FROM, { maxByteLength: 2 * APART_FROM }]) as ArrayBuffer)],
+  ])('are copied where they are %s', (_, array) => {
+    const [attachment] = borrow(array);
+    expect(attachment?.isBorrowed).toBe(false);
+    expect(attachment?.data.buffer).not.toBe(array.buffer);
+    expect(attachment?.data.buffer).toBeInstanceOf(ArrayBuffer);
+    expect(attachment?.data).toStrictEqual(new Uint8Array(array.length));
+  });
+
+  test('are copied where they need not leave in it', () => {
+    const large = new Uint8Array(APART_FROM);
+    expect(pack([large], 'args').attachments[0]?.data.buffer).not.toBe(large.buffer);
   });
 });
 

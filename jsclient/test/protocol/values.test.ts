@@ -24,6 +24,25 @@ function shape(array: object, dimensions: unknown): object {
   return Object.defineProperty(array, 'shape', { value: dimensions });
 }
 
+describe('an array whose program changes it while a value is read', () => {
+  test('travels as it is at the end', () => {
+    const array = new Uint8Array([1]);
+    const other = { toJSON: () => (array[0] = 9) };
+    expect(travel([array, other])).toStrictEqual([new Uint8Array([9]), 9]);
+  });
+
+  test.each([1, 600_000])('is refused where it was transferred, with %s bytes', (size) => {
+    const array = new Uint8Array(size);
+    const other = {
+      get x() {
+        return structuredClone(1, { transfer: [array.buffer] });
+      },
+    };
+    const words = 'args[0].a has changed its size, or was transferred, while it was read.';
+    expect(() => pack([{ a: array }, other], 'args', undefined, true)).toThrow(new TypeError(words));
+  });
+});
+
 describe('a value that travels', () => {
   test.each([
     ['undefined as null', undefined, null],

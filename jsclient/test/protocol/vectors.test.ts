@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { ProtocolError } from '../../src/errors.js';
 import { Connection } from '../../src/protocol/connection.js';
-import { decodeFrame, encodeFrame } from '../../src/protocol/frames.js';
+import { APART_FROM } from '../../src/protocol/attachments.js';
+import { decodeFrame, encodeFrames } from '../../src/protocol/frames.js';
 import { encodeMessage, type Message, type Role } from '../../src/protocol/messages.js';
 import { pack } from '../../src/protocol/values.js';
 import { decodePart } from '../../src/protocol/parts.js';
@@ -14,6 +15,7 @@ interface GoodVector {
   readonly name: string;
   readonly frame: string;
   readonly binary: boolean;
+  readonly apart?: string[];
   readonly messages: unknown[];
 }
 
@@ -23,6 +25,7 @@ interface BadVector {
   readonly state: 'opening' | 'ready';
   readonly frame: string;
   readonly binary: boolean;
+  readonly apart?: string[];
 }
 
 interface NumberVector {
@@ -65,6 +68,10 @@ function readVectors(name: string): unknown {
 
 function toFrame({ frame, binary }: { frame: string; binary: boolean }): string | ArrayBuffer {
   return binary ? new Uint8Array(Buffer.from(frame, 'base64')).buffer : frame;
+}
+
+function toFrames({ apart = [], ...vector }: GoodVector | BadVector): [string | ArrayBuffer, ...ArrayBuffer[]] {
+  return [toFrame(vector), ...apart.map((data) => new Uint8Array(Buffer.from(data, 'base64')).buffer)];
 }
 
 function isAttachment(value: object): value is { $attachment: VectorAttachment } {
@@ -113,14 +120,15 @@ function packKeepingNan(message: Message): Message {
 describe('a frame of the golden vectors', () => {
   for (const vector of readVectors('frames') as GoodVector[]) {
     test(`is decoded: ${vector.name}`, () => {
-      const messages = decodeFrame(toFrame(vector));
+      const messages = decodeFrame(...toFrames(vector));
       expect(messages).toStrictEqual(toValue(vector.messages, false));
     });
 
     test(`is encoded to the byte: ${vector.name}`, () => {
       const messages = (toValue(vector.messages, true) as Message[]).map(packKeepingNan);
-      const frame = joinFrame(encodeFrame(messages.map(encodeMessage)));
-      expect(typeof frame === 'string' ? frame : Buffer.from(frame).toString('base64')).toBe(vector.frame);
+      const apartFrom = vector.apart === undefined ? APART_FROM : 0;
+      const frames = encodeFrames(messages.map(encodeMessage), apartFrom).map(joinFrame);
+      expect(frames).toStrictEqual(toFrames(vector));
     });
   }
 });
@@ -129,7 +137,12 @@ describe('a frame that breaks the protocol is refused', () => {
   for (const vector of readVectors('invalid') as BadVector[]) {
     test(vector.name, () => {
       const connection = makeConnection(vector.role, vector.state);
-      expect(() => connection.receive(toFrame(vector))).toThrow(ProtocolError);
+      const before: (string | ArrayBuffer)[] = toFrames(vector);
+      const last = before.pop() ?? '';
+      for (const frame of before) {
+        expect(connection.receive(frame)).toStrictEqual([]);
+      }
+      expect(() => connection.receive(last)).toThrow(ProtocolError);
     });
   }
 });

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Channel } from '../../src/channels/channel.js';
 import { ConnectionLostError, KernelError } from '../../src/errors.js';
 import type { Message } from '../../src/protocol/messages.js';
-import { PIECE_LIMIT, PIECES_UNDER_WAY } from '../../src/protocol/connection.js';
+import { PIECE_LIMIT, PIECES_BESIDE_MESSAGES } from '../../src/protocol/connection.js';
 import { INLINE_TIME } from '../../src/streams/outgoing.js';
 import type { MetaGenerator } from '../../src/streams/reader.js';
 import { makeConnected, openChannel, type FakeServer, type Fixture } from '../fakes.js';
@@ -76,7 +76,7 @@ describe('a stream of the server', () => {
     expect(await sent()).toStrictEqual([]);
     const chunks = stream[Symbol.asyncIterator]();
     const first = chunks.next();
-    expect(await sent()).toStrictEqual([{ type: 'credit', stream: 1, bytes: PIECES_UNDER_WAY }]);
+    expect(await sent()).toStrictEqual([{ type: 'credit', stream: 1, bytes: PIECES_BESIDE_MESSAGES }]);
     send('ab');
     expect(toText((await first).value as Uint8Array)).toBe('ab');
     const second = chunks.next();
@@ -116,7 +116,7 @@ describe('a stream of the server', () => {
     await chunks.next();
     expect(await sent()).toStrictEqual([]);
     await chunks.next();
-    expect(await sent()).toStrictEqual([{ type: 'credit', stream: 1, bytes: PIECES_UNDER_WAY / 2 }]);
+    expect(await sent()).toStrictEqual([{ type: 'credit', stream: 1, bytes: PIECES_BESIDE_MESSAGES / 2 }]);
   });
 
   test('that is broken gives what has come, and then the error', async () => {
@@ -164,7 +164,7 @@ describe('a stream of the server', () => {
   test('may not come with more than its credit', async () => {
     void later((await receive())[Symbol.asyncIterator]().next());
     await settle();
-    for (let left = PIECES_UNDER_WAY; left > 0; left -= PIECE_LIMIT) {
+    for (let left = PIECES_BESIDE_MESSAGES; left > 0; left -= PIECE_LIMIT) {
       server.send(PIECE);
     }
     expect(fixture.client.state).toBe('connected');
@@ -238,14 +238,14 @@ describe('a stream of the page', () => {
   });
 
   test('waits for the arrival of what is under way, and no message waits behind more', async () => {
-    await begin(new Uint8Array(2 * PIECES_UNDER_WAY));
-    const all = Array.from({ length: PIECES_UNDER_WAY / PIECE_LIMIT }, () => [1, PIECE_LIMIT]);
+    await begin(new Uint8Array(2 * PIECES_BESIDE_MESSAGES));
+    const all = Array.from({ length: PIECES_BESIDE_MESSAGES / PIECE_LIMIT }, () => [1, PIECE_LIMIT]);
     expect(await sent()).toStrictEqual(all);
     void later(channel.call('f'));
     expect(await sent()).toMatchObject([{ type: 'call' }]);
-    send({ type: 'ack', bytes: PIECES_UNDER_WAY });
+    send({ type: 'ack', bytes: PIECES_BESIDE_MESSAGES });
     expect(await sent()).toStrictEqual(all);
-    send({ type: 'ack', bytes: PIECES_UNDER_WAY });
+    send({ type: 'ack', bytes: PIECES_BESIDE_MESSAGES });
     expect(await sent()).toStrictEqual([END]);
     send({ type: 'ack', bytes: 1 });
     expect(fixture.client.stopReason?.reason).toBe('protocol');
@@ -281,12 +281,14 @@ describe('a stream of the page', () => {
     expect(await sent()).toStrictEqual([[1, PIECE_LIMIT], [1, 100_000 - PIECE_LIMIT], END]);
   });
 
-  test('has two pieces in a frame, where they are there', async () => {
+  test('has two pieces behind a frame, where they are there', async () => {
     const { sent: frames } = server.socket;
     const before = frames.length;
-    await begin(new Uint8Array(PIECES_UNDER_WAY));
+    await begin(new Uint8Array(PIECES_BESIDE_MESSAGES));
     await settle();
-    expect(frames.slice(before).filter((frame) => typeof frame !== 'string')).toHaveLength(2);
+    const kinds = frames.slice(before).map((frame) => (typeof frame === 'string' ? 'head' : 'bytes'));
+    const [head, bytes] = ['head', 'bytes'] as const;
+    expect(kinds.slice(kinds.indexOf(bytes) - 1)).toStrictEqual([head, bytes, bytes, head, bytes, bytes]);
   });
 
   test('may have chunks that the source changes when they are taken', async () => {
@@ -434,10 +436,10 @@ describe('a stream of the page', () => {
   test('that is stopped closes its source and sends nothing more, though its turn would come', async () => {
     const tap = new Tap();
     await begin(tap);
-    await tap.give(new Uint8Array(PIECES_UNDER_WAY));
+    await tap.give(new Uint8Array(PIECES_BESIDE_MESSAGES));
     await server.settle();
     await tap.give('more');
-    send({ type: 'stop', stream: 1 }, { type: 'ack', bytes: PIECES_UNDER_WAY });
+    send({ type: 'stop', stream: 1 }, { type: 'ack', bytes: PIECES_BESIDE_MESSAGES });
     send({ type: 'credit', stream: 1, bytes: 1 });
     expect([await sent(), tap.isClosed]).toStrictEqual([[], true]);
   });

@@ -412,11 +412,11 @@ describe('a stream of the page ends early', () => {
     expect(tap.isClosed).toBe(false);
   });
 
-  test('when the answer to a post is 410', async () => {
+  test.each([202, 410])('without a word when the answer to a post is %d', async (status) => {
     const tap = new Tap();
     await begin(tap);
     await tap.give('a');
-    fixture.environment.exchange.answer(410);
+    fixture.environment.exchange.answer(status);
     expect(await server.settle()).toStrictEqual([]);
     expect([tap.isClosed, fixture.environment.exchanges.length]).toStrictEqual([true, 1]);
   });

@@ -7,11 +7,12 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
+import trio
 import trustme
 
 from jchannel._assembly import Assembly, ServerOptions
@@ -211,3 +212,38 @@ async def test_a_server_that_does_not_read_is_named(browser: BrowserThread) -> N
                 page = await browser.open(url)
                 await show(page, render_output(assembly, port=deaf.getsockname()[1]))
                 await line_of(page, "the server does not answer so far: its kernel is stopped")
+
+
+#: True when the page has collected its garbage: what is asked for again and again makes some.
+COLLECTED = """
+(window.lost ??= new WeakRef({}), Array.from({length: 100}, () => new Array(9_999).fill(0)), lost.deref() === undefined)
+"""
+
+
+@pytest.mark.engines
+async def test_an_output_connects_when_garbage_was_collected_while_its_script_loaded(browser: BrowserThread) -> None:
+    with trio.socket.socket() as slow:
+        await slow.bind(("127.0.0.1", 0))
+        slow.listen()
+        async with kernel() as assembly, trio.open_nursery() as nursery:
+
+            async def forward(near: trio.abc.Stream) -> None:
+                far = await trio.open_tcp_stream("127.0.0.1", urlsplit(assembly.server.url).port or 0)
+                async with near, far, trio.open_nursery() as ways:
+                    ways.start_soon(pump, near, far)
+                    ways.start_soon(pump, far, near)
+
+            with serving(EMPTY) as url:
+                page = await browser.open(url)
+                await show(page, render_output(assembly, port=slow.getsockname()[1]))
+                await page.wait_for(COLLECTED)
+                nursery.start_soon(trio.serve_listeners, forward, [trio.SocketListener(slow)])
+                await line_of(page, "connected to 127.0.0.1:")
+                nursery.cancel_scope.cancel()
+
+
+async def pump(near: trio.abc.Stream, far: trio.abc.Stream) -> None:
+    """Send on what comes, to the end of either."""
+    with suppress(trio.BrokenResourceError):
+        async for data in near:
+            await far.send_all(data)

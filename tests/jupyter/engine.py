@@ -20,7 +20,11 @@ def wait_for_text(located: Locator, text: str) -> None:
     """Scrolls to what a driver has located in such a page, and waits until it shows a text."""
     elements = cast("_Elements", located)
     elements.scroll_into_view()
-    elements.wait_for("element.textContent.includes(arg)", text)
+    try:
+        elements.wait_for("element.textContent.includes(arg)", text)
+    except TimeoutError as error:
+        error.add_note(f"What is there: {elements.texts()!r}")
+        raise
 
 
 class _Context:
@@ -76,6 +80,9 @@ class _Elements:
     def wait_for(self, condition: str, arg: Any = None) -> None:
         """Waits until one of them is there for which a JavaScript expression of `element` and `arg` is true."""
         self._page.wait_for_function(f"(arg) => {self._found}.some((element) => {condition})", arg=arg or "")
+
+    def texts(self) -> list[str]:
+        return list(self._page.evaluate(f"{self._found}.map((element) => element.textContent)"))
 
     def click(self) -> None:
         self.wait_for("(element.click(), true)")

@@ -26,14 +26,16 @@ function load({ server, integrity }: OutputConfig, [base, ...others]: readonly s
     script.src = `${base}/jchannel/notebook/${server}/client.js`;
     script.integrity = integrity;
     script.crossOrigin = 'anonymous';
+    // It stays in the page until then: WebKit collects the callbacks of a script that is removed while it loads.
     script.onload = () => {
+      script.remove();
       resolve();
     };
     script.onerror = () => {
+      script.remove();
       load({ server, integrity } as OutputConfig, others).then(resolve, reject);
     };
     document.head.append(script);
-    script.remove();
   });
 }
 

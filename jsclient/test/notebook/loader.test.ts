@@ -41,9 +41,11 @@ test('loads the client from its server, by its hash, and gives it the output', a
   expect(script().src).toBe('http://localhost:8889/jchannel/notebook/server/client.js');
   expect(script().integrity).toBe('sha256-x');
   expect(script().crossOrigin).toBe('anonymous');
+  expect(script().isRemoved).toBe(false);
   const taken = registerClient();
   script().onload();
   await vi.advanceTimersByTimeAsync(0);
+  expect(script().isRemoved).toBe(true);
   expect(taken.map(([element]) => element)).toStrictEqual([output]);
   expect(taken[0]?.[1].ticket).toBe('1.the-ticket');
 });

@@ -18,13 +18,14 @@ const output = new URL('../jchannel/_client/static/', here);
 
 /**
  * The most bytes of the scripts that pages and notebooks load, gzipped. The room above what they have is for fixes: whoever
- * needs more says so here: frames whose attachments are apart took 0.7 kB, and what each engine lets a page reach 0.2.
+ * needs more says so here: frames whose attachments are apart took 0.7 kB, what each engine lets a page reach 0.2, and
+ * answers that leave in the step of their calls 0.1.
  */
 const MOST_GZIPPED = {
-  'jchannel.js': 27_700,
-  'inject.js': 27_700,
+  'jchannel.js': 27_800,
+  'inject.js': 27_800,
   'notebook.js': 31_900,
-  'notebook-widget.js': 34_500,
+  'notebook-widget.js': 34_600,
   'notebook-loader.js': 2_200,
 };
 

@@ -6,7 +6,7 @@ import { connectFrom, type Client, type ConnectOptions } from '../src/connection
 import type { Environment, LifeEvents, SocketLike } from '../src/connection/environment.js';
 import { Connection, type RequestBody } from '../src/protocol/connection.js';
 import type { Answer, Message } from '../src/protocol/messages.js';
-import { joinFrame } from './join-frame.js';
+import { joinFrame } from './frames.js';
 
 type Listener = (event: { readonly data: unknown }) => void;
 

@@ -145,6 +145,7 @@ export class Session {
       this.#end(null);
       return;
     }
+    this.#writer.hold();
     try {
       for (const message of this.#connection.receive(frame)) {
         this.#handle(message);
@@ -155,6 +156,8 @@ export class Session {
       }
     } catch (error) {
       this.#breakOff(error);
+    } finally {
+      this.#writer.release(this.#dispatcher.isIdle);
     }
   }
 

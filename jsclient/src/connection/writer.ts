@@ -10,13 +10,16 @@ export const MAX_HOPS = 100;
  * Sends the messages that are queued in a connection.
  *
  * Messages are sent in a microtask of the task that made them. While each microtask makes more of them, as many
- * handlers that continue at the same time do, they wait for each other. None waits that has borrowed bytes.
+ * handlers that continue at the same time do, they wait for each other. None waits that has borrowed bytes. What is made
+ * while a frame is handled leaves at the end of that step, if nothing that runs is going to add to it.
  */
 export class Writer {
   readonly #connection: Connection;
   readonly #transmit: (frame: Frame) => void;
   readonly #nextPieces: () => Frame | null;
   #isScheduled = false;
+  #isHeld = false;
+  #isWoken = false;
 
   /** @param nextPieces - Returns a frame with pieces of streams, when no message is queued. */
   constructor(connection: Connection, transmit: (frame: Frame) => void, nextPieces: () => Frame | null = () => null) {
@@ -29,9 +32,29 @@ export class Writer {
   wake(): void {
     if (this.#connection.isUrgent) {
       this.flush();
+    } else if (this.#isHeld) {
+      this.#isWoken = true;
     } else if (!this.#isScheduled) {
       this.#isScheduled = true;
       this.#hop(0, MAX_HOPS);
+    }
+  }
+
+  /** Keep what is queued until `release`, in the same step. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  /** Send what was queued since `hold`: now, if it is all there is, or else soon, with what follows. */
+  release(isAll: boolean): void {
+    this.#isHeld = false;
+    if (this.#isWoken) {
+      this.#isWoken = false;
+      if (isAll) {
+        this.flush();
+      } else {
+        this.wake();
+      }
     }
   }
 

@@ -13,17 +13,21 @@ import {
   encodeMessage,
   maySend,
   utf8Length,
+  type Ack,
   type Answer,
   type Call,
   type Close,
   type Echo,
   type Encoded,
+  type Hello,
   type Message,
   type Open,
+  type Piece,
   type Pipe,
   type Request,
   type Role,
   type StreamInfo,
+  type Welcome,
 } from './messages.js';
 import type { Packed } from './values.js';
 
@@ -121,13 +125,11 @@ class Window {
   }
 
   /** Count a message of this side. */
-  send(message: Message): void {
+  send(message: Piece | Ack): void {
     if (message.type === 'piece') {
       this.#underWay += message.data.length;
-    } else if (message.type === 'ack') {
-      this.#unacknowledged -= message.bytes;
     } else {
-      this.#noteMessage(message);
+      this.#unacknowledged -= message.bytes;
     }
   }
 
@@ -136,21 +138,19 @@ class Window {
    *
    * @throws ProtocolError if more is under way than can be, or more is acknowledged than is under way.
    */
-  receive(message: Message): void {
+  receive(message: Piece | Ack): void {
     if (message.type === 'piece') {
       this.#unacknowledged += message.data.length;
       if (this.#unacknowledged > PIECES_UNDER_WAY) {
         throw new ProtocolError(`more than ${String(PIECES_UNDER_WAY)} bytes of pieces are under way`);
       }
-    } else if (message.type === 'ack') {
+    } else {
       if (message.bytes > this.#underWay) {
         const sizes = `${String(message.bytes)} bytes are acknowledged, and ${String(this.#underWay)} are under way`;
         throw new ProtocolError(sizes);
       }
       this.#underWay -= message.bytes;
       this.#quietBytes += message.bytes;
-    } else {
-      this.#noteMessage(message);
     }
   }
 
@@ -163,11 +163,10 @@ class Window {
     }
   }
 
-  #noteMessage(message: Message): void {
-    if (isRequest(message) || isAnswer(message)) {
-      this.#isWide = false;
-      this.#quietSince = undefined;
-    }
+  /** Note that a request or an answer passes, in either direction. */
+  noteMessage(): void {
+    this.#isWide = false;
+    this.#quietSince = undefined;
   }
 }
 
@@ -333,12 +332,26 @@ export class Connection {
       );
     }
     this.#state = state;
-    this.#applyLimits(message);
-    if (isAnswer(message)) {
-      this.#running.delete(message.id);
-    }
     this.#lastStream = streamOf(message)?.id ?? this.#lastStream;
-    this.#window.send(message);
+    switch (message.type) {
+      case 'hello':
+      case 'welcome':
+        this.#applyLimits(message);
+        break;
+      case 'piece':
+      case 'ack':
+        this.#window.send(message);
+        break;
+      case 'result':
+      case 'error':
+        this.#running.delete(message.id);
+        this.#window.noteMessage();
+        break;
+      default:
+        if (isRequest(message)) {
+          this.#window.noteMessage();
+        }
+    }
     this.#queue.push(encoded);
     this.#isUrgent ||= encoded.attachments.some(({ isBorrowed }) => isBorrowed);
     this.#queuedBytes += encoded.size;
@@ -358,10 +371,12 @@ export class Connection {
       return null;
     }
     const batch = this.#queue.splice(0, countBatch(this.#queue, this.#frameLimit));
-    this.#queuedBytes -= batch.reduce((sum, { size }) => sum + size, 0);
-    const [frame, ...apart] = encodeFrames(batch);
-    this.#apart = apart;
-    return frame;
+    for (const { size } of batch) {
+      this.#queuedBytes -= size;
+    }
+    const frames = encodeFrames(batch);
+    this.#apart = frames.slice(1);
+    return frames[0];
   }
 
   /**
@@ -423,29 +438,48 @@ export class Connection {
     }
     this.#state = state;
     this.#lastFarStream = streamOf(message)?.id ?? this.#lastFarStream;
-    this.#applyLimits(message);
-    this.#window.receive(message);
-    if (message.type === 'cancel') {
-      return this.#running.has(message.id);
-    } else if (isRequest(message)) {
-      if (message.id <= this.#lastFarId) {
-        throw new ProtocolError(`the id ${String(message.id)} does not follow ${String(this.#lastFarId)}`);
-      }
-      // The parent may have been answered already.
-      const parent = parentOf(message) ?? 0;
-      if (parent > this.#lastId) {
-        throw new ProtocolError(`there is no request ${String(parent)} that could be the parent of another`);
-      }
-      this.#lastFarId = message.id;
-      this.#running.set(message.id, message.type);
-    } else if (isAnswer(message) && !this.#pending.delete(message.id)) {
-      throw new ProtocolError(`there is no request ${String(message.id)} that waits for an answer`);
+    switch (message.type) {
+      case 'hello':
+      case 'welcome':
+        this.#applyLimits(message);
+        break;
+      case 'piece':
+      case 'ack':
+        this.#window.receive(message);
+        break;
+      case 'cancel':
+        return this.#running.has(message.id);
+      case 'result':
+      case 'error':
+        if (!this.#pending.delete(message.id)) {
+          throw new ProtocolError(`there is no request ${String(message.id)} that waits for an answer`);
+        }
+        this.#window.noteMessage();
+        break;
+      default:
+        if (isRequest(message)) {
+          this.#receiveRequest(message);
+        }
     }
     return true;
   }
 
+  #receiveRequest(request: Request): void {
+    if (request.id <= this.#lastFarId) {
+      throw new ProtocolError(`the id ${String(request.id)} does not follow ${String(this.#lastFarId)}`);
+    }
+    // The parent may have been answered already.
+    const parent = parentOf(request) ?? 0;
+    if (parent > this.#lastId) {
+      throw new ProtocolError(`there is no request ${String(parent)} that could be the parent of another`);
+    }
+    this.#lastFarId = request.id;
+    this.#running.set(request.id, request.type);
+    this.#window.noteMessage();
+  }
+
   /** Apply the limits of the handshake. Of frames the smallest one holds. A server knows its own already. */
-  #applyLimits(message: Message): void {
+  #applyLimits(message: Hello | Welcome): void {
     if (message.type === 'hello' && message.door === 'comm') {
       this.#window.besideMessages = PIECES_UNDER_WAY;
     }

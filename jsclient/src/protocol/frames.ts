@@ -1,7 +1,7 @@
 /** Frames: arrays of messages as text, and their attachments: in the same frame, or each in one of its own behind it. */
 
 import { ProtocolError } from '../errors.js';
-import { APART_FROM, MAX_ATTACHMENTS, padding, restore, sizesOf, type AttachmentField } from './attachments.js';
+import { APART_FROM, MAX_ATTACHMENTS, padding, restore, sizesOf, type Attachment } from './attachments.js';
 import { attachmentFieldsOf, parseMessage, utf8Length, valueFieldOf, type Encoded, type Message } from './messages.js';
 import { checkDepth, MAX_DEPTH } from './values.js';
 
@@ -45,24 +45,20 @@ export function countBatch(waiting: readonly Encoded[], frameLimit = BATCH_LIMIT
  * @param apartFrom - The size in bytes that they must have on average for that.
  */
 export function encodeFrames(messages: readonly Encoded[], apartFrom = APART_FROM): [Frame, ...Frame[]] {
+  const text = `[${messages.map((message) => message.text).join(',')}]`;
+  if (messages.every(({ attachments }) => attachments.length === 0)) {
+    return [text];
+  }
   const attachments = messages.flatMap((message) => message.attachments);
   const total = attachments.reduce((sum, { data }) => sum + data.length, 0);
-  if (attachments.length > 0 && total >= apartFrom * attachments.length) {
-    const head = joinTexts(messages);
-    if (utf8Length(head) <= HEAD_LIMIT) {
-      return [head, ...attachments.map(({ data }) => data)];
-    }
+  if (total >= apartFrom * attachments.length && utf8Length(text) <= HEAD_LIMIT) {
+    return [text, ...attachments.map(({ data }) => data)];
   }
-  return [encodeFrame(messages)];
+  return [joinAttachments(text, attachments)];
 }
 
-/** Encode messages as one frame, with their attachments inside. */
-export function encodeFrame(messages: readonly Encoded[]): Frame {
-  const text = joinTexts(messages);
-  const attachments = messages.flatMap((message) => message.attachments);
-  if (attachments.length === 0) {
-    return text;
-  }
+/** Return one frame with the JSON of messages, and their attachments behind it. */
+function joinAttachments(text: string, attachments: readonly Attachment[]): Frame {
   const json = new TextEncoder().encode(text);
   const begin = LENGTH_SIZE + json.length;
   const frame = new Uint8Array(attachments.reduce((end, { data }) => end + padding(end) + data.length, begin));
@@ -75,10 +71,6 @@ export function encodeFrame(messages: readonly Encoded[]): Frame {
     end += data.length;
   }
   return frame;
-}
-
-function joinTexts(messages: readonly Encoded[]): string {
-  return `[${messages.map((message) => message.text).join(',')}]`;
 }
 
 /**
@@ -98,12 +90,6 @@ export function decodeFrame(frame: string | ArrayBuffer, ...apart: (string | Arr
   return arriving.finish();
 }
 
-interface Fields {
-  readonly object: Record<string, unknown>;
-  /** The fields of the message that can hold attachments, if it has any. */
-  readonly allowed: readonly AttachmentField[] | undefined;
-}
-
 /** A frame that arrives: whole, or with attachments in frames of their own behind it. */
 export class Arriving {
   /** The frame itself. */
@@ -111,8 +97,8 @@ export class Arriving {
   /** The bytes of all attachments that come behind it. */
   readonly apartSize: number;
   readonly #bytes: Uint8Array<ArrayBuffer> | undefined;
-  readonly #messages: readonly Fields[];
-  readonly #missing: number[];
+  readonly #objects: readonly Record<string, unknown>[];
+  readonly #missing: readonly number[];
   readonly #apart: Uint8Array<ArrayBuffer>[] = [];
   /** The number of those that have been taken. */
   #taken = 0;
@@ -130,20 +116,8 @@ export class Arriving {
       this.#end = findEndOfJson(this.#bytes);
       text = decodeUtf8(this.#bytes.subarray(LENGTH_SIZE, this.#end));
     }
-    const sizes: number[] = [];
-    this.#messages = parseObjects(text).map((object) => {
-      const allowed = attachmentFieldsOf(object['type']);
-      if (allowed.length === 0 || object['attachments'] === undefined) {
-        return { object, allowed: undefined };
-      }
-      for (const size of sizesOf(object['attachments'])) {
-        sizes.push(size);
-      }
-      if (sizes.length > MAX_ATTACHMENTS) {
-        throw new ProtocolError(`a frame has more than ${String(MAX_ATTACHMENTS)} attachments`);
-      }
-      return { object, allowed };
-    });
+    this.#objects = parseObjects(text);
+    const sizes = findSizes(this.#objects);
     if (this.#bytes !== undefined && sizes.length === 0) {
       throw new ProtocolError('a binary frame must have attachments');
     }
@@ -188,9 +162,9 @@ export class Arriving {
     const bytes = this.#bytes;
     const take = (size: number): Uint8Array<ArrayBuffer> =>
       bytes === undefined ? this.#takeApart() : this.#takeInside(bytes, size);
-    const messages = this.#messages.map(({ object, allowed }) => {
-      if (allowed !== undefined) {
-        restore(object, allowed, take);
+    const messages = this.#objects.map((object) => {
+      if (hasAttachments(object)) {
+        restore(object, attachmentFieldsOf(object['type']), take);
       }
       return parseMessage(object);
     });
@@ -217,6 +191,27 @@ export class Arriving {
     this.#end = start + size;
     return bytes.subarray(start, this.#end);
   }
+}
+
+/** Return whether an object of a frame has attachments: whether its field of that name is one of its message's. */
+function hasAttachments(object: Record<string, unknown>): boolean {
+  return object['attachments'] !== undefined && attachmentFieldsOf(object['type']).length > 0;
+}
+
+/** Return the sizes of the attachments of a frame's objects. */
+function findSizes(objects: readonly Record<string, unknown>[]): number[] {
+  const sizes: number[] = [];
+  for (const object of objects) {
+    if (hasAttachments(object)) {
+      for (const size of sizesOf(object['attachments'])) {
+        sizes.push(size);
+      }
+      if (sizes.length > MAX_ATTACHMENTS) {
+        throw new ProtocolError(`a frame has more than ${String(MAX_ATTACHMENTS)} attachments`);
+      }
+    }
+  }
+  return sizes;
 }
 
 /** Return the offset of a binary frame at which its JSON ends. */

@@ -457,7 +457,10 @@ export function encodeMessage(message: Message): Encoded {
     text += `,"attachments":[${attachments.map(writeEntry).join(',')}]`;
   }
   text += '}';
-  const size = attachments.reduce((sum, { data }) => sum + data.length + ALIGNMENT, utf8Length(text));
+  let size = utf8Length(text);
+  for (const { data } of attachments) {
+    size += data.length + ALIGNMENT;
+  }
   return { text, attachments, size };
 }
 

@@ -72,6 +72,9 @@ export function pack(value: unknown, field: ValueField, nan?: Nan, mayBorrow = f
   if (field === 'args' && Array.isArray(value) && value.every(isSimple) && readToJson(value) === undefined) {
     return new Packed(JSON.stringify(value), []);
   }
+  if (isSimple(value)) {
+    return new Packed(JSON.stringify(value), []);
+  }
   const walk = new Walk(field, nan);
   const plain = walk.convert(value, 0);
   return new Packed(JSON.stringify(plain ?? null), walk.readAttachments(mayBorrow));

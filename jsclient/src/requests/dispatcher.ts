@@ -74,6 +74,11 @@ export class Dispatcher implements InvocationHost {
     this.environment = environment;
   }
 
+  /** Whether no request of the server runs. */
+  get isIdle(): boolean {
+    return this.#running.size === 0;
+  }
+
   expire(invocation: Invocation): void {
     // It has a child or code that listens: nothing else sets an alarm.
     invocation.abort('timeout', 'The time of the request has passed.');

@@ -57,10 +57,13 @@ function isBuiltIn(name: string, value: unknown): boolean {
   if (name === 'constructor') {
     return true;
   }
-  return [Object.prototype, Function.prototype].some((prototype) => {
-    const descriptor = Object.getOwnPropertyDescriptor(prototype, name);
-    return descriptor !== undefined && descriptor.value === value;
-  });
+  return (
+    name in Function.prototype &&
+    [Object.prototype, Function.prototype].some((prototype) => {
+      const descriptor = Object.getOwnPropertyDescriptor(prototype, name);
+      return descriptor !== undefined && descriptor.value === value;
+    })
+  );
 }
 
 function listMethods(handler: object): string {

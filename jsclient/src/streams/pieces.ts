@@ -59,6 +59,9 @@ export class Pieces {
 
   /** Return a frame with the next pieces; `null` if none can be sent now. No message must be queued. */
   nextFrame(): Frame | null {
+    if (this.#line.size === 0) {
+      return null;
+    }
     let size = 0;
     for (const stream of this.#line) {
       const room = this.#connection.pieceRoom;

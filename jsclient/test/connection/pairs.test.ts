@@ -1,11 +1,10 @@
 /** Every pair of the server's messages in one frame: the client goes on, or has ended and another one works. */
 
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { encodeFrame } from '../../src/protocol/frames.js';
 import { encodeMessage, type Message } from '../../src/protocol/messages.js';
 import { Connection } from '../../src/protocol/connection.js';
 import { makeConnected, openChannel, type FakeSocket, type Fixture } from '../fakes.js';
-import { joinFrame } from '../join-frame.js';
+import { encodeFrame, joinFrame } from '../frames.js';
 
 beforeEach(() => {
   vi.useFakeTimers();

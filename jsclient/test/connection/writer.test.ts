@@ -60,6 +60,31 @@ describe('the writer', () => {
     expect(frames).toHaveLength(3);
   });
 
+  test('sends at once what was made while it was held, if that is all there is', () => {
+    const { connection, writer, frames } = make();
+    writer.hold();
+    connection.request({ type: 'echo', channel: 1, args: [] });
+    writer.wake();
+    connection.request({ type: 'echo', channel: 1, args: [] });
+    writer.wake();
+    expect(frames).toHaveLength(0);
+    writer.release(true);
+    expect(frames).toHaveLength(1);
+  });
+
+  test('lets what was made while it was held wait for what is to follow', async () => {
+    const { connection, writer, frames } = make();
+    writer.hold();
+    connection.request({ type: 'echo', channel: 1, args: [] });
+    writer.wake();
+    writer.release(false);
+    expect(frames).toHaveLength(0);
+    connection.request({ type: 'echo', channel: 1, args: [] });
+    writer.wake();
+    await new Promise(setImmediate);
+    expect(frames).toHaveLength(1);
+  });
+
   test('does not let messages wait for others for ever', async () => {
     const { connection, writer, frames } = make();
     await makeRequests(MAX_HOPS + 10, connection, writer);

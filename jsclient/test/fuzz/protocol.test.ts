@@ -5,11 +5,11 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ProtocolError, StateError } from '../../src/errors.js';
 import { Connection } from '../../src/protocol/connection.js';
-import { decodeFrame, encodeFrame } from '../../src/protocol/frames.js';
+import { decodeFrame } from '../../src/protocol/frames.js';
 import { encodeMessage, type Message, type StreamInfo } from '../../src/protocol/messages.js';
 import { decodePart } from '../../src/protocol/parts.js';
 import { pack } from '../../src/protocol/values.js';
-import { joinFrame } from '../join-frame.js';
+import { encodeFrame, joinFrame } from '../frames.js';
 import { check, TIMEOUT } from './fuzz.js';
 
 interface Vector {

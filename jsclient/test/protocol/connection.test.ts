@@ -11,9 +11,9 @@ import {
   QUIET_TIME,
 } from '../../src/protocol/connection.js';
 import { APART_FROM, MAX_ATTACHMENTS } from '../../src/protocol/attachments.js';
-import { BATCH_LIMIT, decodeFrame, encodeFrame } from '../../src/protocol/frames.js';
+import { BATCH_LIMIT, decodeFrame } from '../../src/protocol/frames.js';
 import { encodeMessage, type Message } from '../../src/protocol/messages.js';
-import { joinFrame } from '../join-frame.js';
+import { encodeFrame, joinFrame } from '../frames.js';
 
 let page: Connection;
 let server: Connection;

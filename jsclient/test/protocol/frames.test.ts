@@ -5,14 +5,13 @@ import {
   BATCH_LIMIT,
   countBatch,
   decodeFrame,
-  encodeFrame,
   encodeFrames,
   HEAD_LIMIT,
   type Frame,
 } from '../../src/protocol/frames.js';
 import { encodeMessage, type Message } from '../../src/protocol/messages.js';
 import { pack } from '../../src/protocol/values.js';
-import { joinFrame } from '../join-frame.js';
+import { encodeFrame, joinFrame } from '../frames.js';
 
 function encodedSize(message: Message): number {
   return encodeMessage(message).size;
@@ -105,6 +104,12 @@ describe('attachments', () => {
     const grown = (head as string).replace('""', JSON.stringify(words));
     expect(() => decode([grown])).toThrow(
       new ProtocolError(`a frame of ${String(grown.length)} bytes has its attachments apart, and 262144 are the most`),
+    );
+  });
+
+  test('are no attachments in what is no message of the protocol', () => {
+    expect(() => decodeFrame('[{"type":"x","attachments":[{"size":1}]}]')).toThrow(
+      new ProtocolError('there is no message of the type "x"'),
     );
   });
 

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { ProtocolError } from '../../src/errors.js';
-import { decodeFrame, encodeFrame } from '../../src/protocol/frames.js';
+import { decodeFrame } from '../../src/protocol/frames.js';
 import { encodeMessage } from '../../src/protocol/messages.js';
 import { shorten } from '../../src/protocol/shorten.js';
 import { checkDepth, MAX_DEPTH, pack } from '../../src/protocol/values.js';
-import { joinFrame } from '../join-frame.js';
+import { encodeFrame, joinFrame } from '../frames.js';
 
 function travel(value: unknown): unknown {
   const frame = joinFrame(encodeFrame([encodeMessage({ type: 'result', id: 1, value })]));

@@ -9,7 +9,7 @@ import { decodeFrame, encodeFrames } from '../../src/protocol/frames.js';
 import { encodeMessage, type Message, type Role } from '../../src/protocol/messages.js';
 import { pack } from '../../src/protocol/values.js';
 import { decodePart } from '../../src/protocol/parts.js';
-import { joinFrame } from '../join-frame.js';
+import { joinFrame } from '../frames.js';
 
 interface GoodVector {
   readonly name: string;

@@ -218,6 +218,23 @@ describe('closing a channel', () => {
 });
 
 describe('a method that returns no promise', () => {
+  test('is answered in the step in which its call comes', async () => {
+    await open({ add: (a: number, b: number) => a + b });
+    const id = server.request({ type: 'call', channel: 1, name: 'add', args: [2, 3] });
+    expect(server.receive()).toStrictEqual([{ type: 'result', id, value: 5 }]);
+  });
+
+  test('is answered a little later while others run, whose answers may leave with its own', async () => {
+    const { promise, resolve } = makePromise();
+    await open({ add: (a: number, b: number) => a + b, wait: () => promise });
+    server.request({ type: 'call', channel: 1, name: 'wait', args: [] });
+    server.request({ type: 'call', channel: 1, name: 'add', args: [2, 3] });
+    expect(server.receive()).toHaveLength(0);
+    expect(await server.settle()).toMatchObject([{ type: 'result', value: 5 }]);
+    resolve();
+    expect(await server.settle()).toHaveLength(1);
+  });
+
   test('has been answered when a cancel follows in the same frame', async () => {
     await open({ add: (a: number, b: number) => a + b });
     const id = server.connection.request({ type: 'call', channel: 1, name: 'add', args: [2, 3] });

@@ -259,12 +259,14 @@ class Outbox:
         if request.id is None and request in self._line:
             self._line.remove(request)
         result = request.outcome
-        for tally in self._tallies:
-            if isinstance(result, outcome.Value):
+        if type(result) is outcome.Value:  # By `isinstance` it would be asked for in Python.
+            for tally in self._tallies:
                 tally.answered += 1
-            elif result is CANCELLED or isinstance(getattr(result, "error", None), trio.TooSlowError):
+        elif result is CANCELLED or isinstance(getattr(result, "error", None), trio.TooSlowError):
+            for tally in self._tallies:
                 tally.cancelled += 1
-            else:
+        else:
+            for tally in self._tallies:
                 tally.failed += 1
 
     def _enter_line(self, request: Request) -> None:

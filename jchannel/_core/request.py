@@ -333,7 +333,7 @@ class Request:
             self._task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         assert self.outcome is not None
-        if isinstance(self.outcome, outcome.Error) and self.id is None:
+        if self.id is None and isinstance(self.outcome, outcome.Error):
             # What has ended the channel may have cancelled this task, too: then it is cancelled, and no error.
             await trio.lowlevel.checkpoint_if_cancelled()
         return self.outcome.unwrap()

@@ -262,7 +262,7 @@ class Connection:
     @property
     def expected_size(self) -> int:
         """The bytes of the frame that comes next, where it is an attachment; 0 where that is not known."""
-        return 0 if self._arriving is None else self._arriving.missing[0]
+        return 0 if self._arriving is None else self._arriving.next_size
 
     def next_id(self) -> int:
         """Return the id of the next request of this side."""
@@ -391,14 +391,14 @@ class Connection:
             if len(frame) * 4 > BATCH_LIMIT and size > self.frame_limit:
                 raise self._explain_size(size)
             arriving = Arriving(frame, size)
-            if arriving.missing:
+            if not arriving.whole:
                 if arriving.size > self.frame_limit:
                     raise self._explain_size(arriving.size)
                 if self.state is not State.READY:
                     raise ProtocolError("the handshake has no attachments")
         else:
             arriving.add(frame)
-        if arriving.missing:
+        if not arriving.whole:
             self._arriving, self.received_size = arriving, 0
             return []
         self._arriving = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
@@ -100,7 +99,7 @@ class Arriving:
 
     Attributes:
         size: Its bytes, with those of all attachments behind it.
-        missing: The bytes of each attachment that is still to come.
+        whole: Whether all attachments have come.
 
     Raises:
         ProtocolError: The frame is invalid.
@@ -109,7 +108,7 @@ class Arriving:
     def __init__(self, frame: str | bytes, size: int) -> None:
         self.size: int = size
         self._is_text = isinstance(frame, str)
-        self._binary = memoryview(b"" if isinstance(frame, str) else frame)
+        self._binary = _NO_BYTES if isinstance(frame, str) else memoryview(frame)
         text, self._offset = (frame, 0) if isinstance(frame, str) else _split(self._binary)
         brackets, may_be_long = _survey(text)
         objects = _parse_json(text, may_be_long=may_be_long)
@@ -134,13 +133,23 @@ class Arriving:
             self._messages.append((fields, value_fields))
         if not sizes and not self._is_text:
             raise ProtocolError("a frame whose messages have no attachments is text")
-        self.missing: deque[int] = deque(sizes if self._is_text else ())
-        if self.missing and self.size > HEAD_LIMIT:
+        self.whole: bool = not sizes or not self._is_text
+        self._sizes = sizes
+        self._apart: list[bytes] = []
+        if not self.whole:
+            self._check_head()
+            self.size += sum(sizes)
+
+    def _check_head(self) -> None:
+        if self.size > HEAD_LIMIT:
             raise ProtocolError(
                 f"a frame of {self.size:,} bytes has its attachments apart, and {HEAD_LIMIT:,} are the most"
             )
-        self._apart: deque[bytes] = deque()
-        self.size += sum(self.missing)
+
+    @property
+    def next_size(self) -> int:
+        """The bytes of the attachment that comes next."""
+        return self._sizes[len(self._apart)]
 
     def add(self, frame: str | bytes) -> None:
         """Add the next frame, which is an attachment.
@@ -148,22 +157,23 @@ class Arriving:
         Raises:
             ProtocolError: It is not.
         """
-        if not self.missing:
+        if self.whole:
             raise ProtocolError("a frame has come with more than its attachments")
-        size = self.missing.popleft()
-        if isinstance(frame, str) or len(frame) != size:
-            raise ProtocolError(f"a frame came in the place of an attachment of {size:,} bytes")
+        if isinstance(frame, str) or len(frame) != self.next_size:
+            raise ProtocolError(f"a frame came in the place of an attachment of {self.next_size:,} bytes")
         self._apart.append(frame)
+        self.whole = len(self._apart) == len(self._sizes)
 
     def finish(self) -> list[Message]:
-        """Return its messages, once: it gives its attachments away.
+        """Return its messages.
 
         Raises:
             ProtocolError: It is not whole, or a message is invalid.
         """
-        if self.missing:
-            raise ProtocolError(f"{len(self.missing):,} attachments of a frame have not come")
-        take = self._take_apart if self._is_text else self._take_inside
+        if not self.whole:
+            raise ProtocolError(f"{len(self._sizes) - len(self._apart):,} attachments of a frame have not come")
+        apart = iter(self._apart)
+        take = (lambda _: next(apart)) if self._is_text else self._take_inside
         messages = []
         for fields, value_fields in self._messages:
             if value_fields and "attachments" in fields:
@@ -172,9 +182,6 @@ class Arriving:
         if self._offset != len(self._binary):
             raise ProtocolError("a frame has something after its last attachment")
         return messages
-
-    def _take_apart(self, _: int) -> bytes:
-        return self._apart.popleft()
 
     def _take_inside(self, size: int) -> memoryview:
         start = self._offset + -self._offset % ALIGNMENT
@@ -222,6 +229,9 @@ _OUTLINE: Final = bytes(
 _LONG_DIGITS: Final = b"0" * (_SAFE_DIGITS + 1)
 _LONG_NUMBER: Final = b";" + _LONG_DIGITS
 
+#: What a text frame has in place of bytes.
+_NO_BYTES: Final = memoryview(b"")
+
 #: Characters that are looked at together: copies of a large frame would cost more than the search.
 _PIECE: Final = 64 * 2**10
 
@@ -232,6 +242,10 @@ def _survey(text: str) -> tuple[int, bool]:
     Only a value with many brackets can be nested too deep. Only long whole numbers need a function in Python for each
     whole number, which doubles the time that JSON takes; this takes 4 % of it. The digits of a fraction do not count.
     """
+    if len(text) <= _PIECE:
+        data = text.encode("utf-8", "surrogatepass")
+        outline = data.translate(_OUTLINE, b"[{")
+        return len(data) - len(outline), _LONG_NUMBER in outline
     brackets = 0
     may_be_long = False
     for start in range(0, len(text), _PIECE):

@@ -399,12 +399,13 @@ def encode(message: Message) -> Encoded:
         value = getattr(message, name)
         if value is None:
             continue
-        if type(value) is int:  # The quickest way for what most fields are.
+        kind = type(value)
+        if kind is int:  # The quickest way for what most fields are.
             text += f',"{name}":{value}'
-        elif isinstance(value, Packed):
+        elif kind is Packed:
             text += f',"{name}":{value.text}'
             attachments = value.attachments
-        elif isinstance(value, StreamInfo):
+        elif kind is StreamInfo:
             text += f',"{name}":{_write_stream(value)}'
             if value.data is not None:
                 attachments += (Attachment((name, "data"), "bytes", None, value.data),)

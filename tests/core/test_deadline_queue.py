@@ -189,12 +189,13 @@ async def test_what_was_taken_out_is_not_kept_until_its_time(
     assert len(deadlines) == 0
 
 
-async def test_it_wakes_up_for_nothing_but_what_is_due(
+async def test_it_wakes_up_once_for_what_was_taken_out_and_then_for_nothing_but_what_is_due(
     deadlines: Deadlines, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """Its task sleeps until the time of the first, and for ever when there is none."""
-    timer = deadlines.add(Thing(trio.current_time() + 5))
-    deadlines.remove(timer)
+    for seconds in (5, 6, 7):
+        deadlines.remove(deadlines.add(Thing(trio.current_time() + seconds)))
+    assert trio.lowlevel.current_statistics().seconds_to_next_deadline == 5
+    await trio.sleep(5)
     await trio.testing.wait_all_tasks_blocked()
     assert trio.lowlevel.current_statistics().seconds_to_next_deadline == float("inf")
 

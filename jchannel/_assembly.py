@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 import webbrowser
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
@@ -16,6 +16,7 @@ import trio
 
 from jchannel._core.limits import Limits
 from jchannel._core.server import Server
+from jchannel._guarded import log
 from jchannel._notebook.desk import Claims
 from jchannel._page.app import PageApp
 from jchannel._page.status import STATUS_PATH, StatusDesk
@@ -114,12 +115,18 @@ class Assembly:
         """
         async with self.server.open():
             if self._open_browser:
-                url = self.issue_browser_url()
-                threads = self.server.streams.threads
-                self.server.start_soon(partial(threads.run_waiting, webbrowser.open, url, abandon_on_cancel=True))
+                self.server.start_soon(self._show_in_browser)
             if self._headless is not None:
                 await self._headless.open(self.server, self.issue_browser_url())
             yield self
+
+    async def _show_in_browser(self) -> None:
+        threads = self.server.streams.threads
+        opened = await threads.run_waiting(webbrowser.open, self.issue_browser_url(), abandon_on_cancel=True)
+        if not opened:
+            # Whoever waits for the page may wait for ever, and its address has the token, which is in no log.
+            text = "no browser could be opened (open_browser=True): print server.page_url and open it in one, or give "
+            log(logging.WARNING, text + "the server a page of its own (page='headless')")
 
     def issue_browser_url(self) -> Secret:
         """Return a URL that gives the token to the first who opens it, leads to the page, and is worth nothing after.

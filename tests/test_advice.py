@@ -99,13 +99,23 @@ async def test_what_cannot_be_sent_is_converted_or_null_as_the_errors_say(
 
 async def test_what_is_too_large_at_once_can_be_sent_in_less(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair(Page(), limits=Limits(frame_bytes=4096)) as (channel, _):
-        with pytest.raises(ValueError, match=r": send less at a time$"):
+        with pytest.raises(ValueError, match=r": send less at a time, or bytes as a stream$"):
             await channel.call("same", "x" * 5000)
         assert len(await channel.call("same", "x" * 2500) + await channel.call("same", "x" * 2500)) == 5000
 
 
 async def pieces() -> AsyncIterator[bytes]:
     yield b"text"
+
+
+@pytest.mark.parametrize("make", [lambda: io.BytesIO(b"text"), pieces])
+async def test_what_is_no_value_and_is_a_stream_can_be_sent_as_one(
+    make: Callable[[], Any], autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_pair(Page()) as (channel, _):
+        with pytest.raises(TypeError, match="send it as a stream, with call_with_stream"):
+            await channel.call("join", make())
+        assert await channel.call_with_stream("join", make()) == b"text"
 
 
 @pytest.mark.parametrize(

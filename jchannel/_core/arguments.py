@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from os import PathLike
 
 from jchannel._protocol.messages import MAX_METHOD_LENGTH, UNSENT, Call, Echo, Pipe, StreamInfo
 from jchannel._protocol.values import PLAIN, Conversion, Packed, pack
@@ -60,7 +61,8 @@ def check_code(code: object, module: object) -> None:
         ValueError: The module is empty.
     """
     if code is not None and not isinstance(code, str):
-        raise TypeError(f"the code of a channel must be a str of JavaScript, and not {code!r}")
+        advice = "; a file is a module of the page, such as module='./channel.js'" if isinstance(code, PathLike) else ""
+        raise TypeError(f"the code of a channel must be a str of JavaScript, and not {code!r}{advice}")
     if module is not None and not isinstance(module, str):
         raise TypeError(f"the module of a channel must be a str such as './channel.js', and not {module!r}")
     if code is None and module is None:

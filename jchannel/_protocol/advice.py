@@ -7,7 +7,7 @@ Packages are recognised where the program has imported them, and never imported.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _BY_CLASS: Final = (
     ("fractions", "Fraction", "float(value)"),
     ("builtins", "complex", "[value.real, value.imag]"),
     ("pathlib", "PurePath", "str(value)"),
+    ("io", "IOBase", "it as a stream, with call_with_stream"),
     ("uuid", "UUID", "str(value)"),
     ("pydantic", "BaseModel", 'value.model_dump(mode="json")'),
 )
@@ -47,7 +48,11 @@ _MISSING: Final = (("pandas", "NaT"), ("pandas", "NA"))
 _BY_MARK: Final = (("__dataclass_fields__", "dataclasses.asdict(value)"), ("__attrs_attrs__", "attrs.asdict(value)"))
 
 # Last, what an object can do.
-_BY_KIND: Final = ((Mapping, "dict(value)"), (Iterable, "list(value)"))
+_BY_KIND: Final = (
+    (Mapping, "dict(value)"),
+    (AsyncIterable, "it as a stream, with call_with_stream"),
+    (Iterable, "list(value)"),
+)
 
 # The kind of an array's elements as NumPy has it, and what is sent in the place of an array of them.
 _BY_ELEMENTS: Final = {

@@ -327,7 +327,7 @@ class Connection:
         if size > self.frame_limit:
             raise ValueError(
                 f"a message of {size:,} bytes is larger than the connection takes at once, {self.frame_limit:,} bytes: "
-                "send less at a time"
+                "send less at a time, or bytes as a stream"
             )
         self.state = state
         if isinstance(message, _MAY_CARRY_STREAM) and message.stream is not None:

@@ -104,6 +104,11 @@ class Page(metaclass=NoPublicConstructor):
         return not self._lost and self._peer.session.alive
 
     @property
+    def _may_get_lost(self) -> bool:
+        """Whether it is lost now and then, and comes back in its own time."""
+        return self._exploration is not None and self._exploration._loses
+
+    @property
     def why_ended(self) -> str:
         """Why its last connection has ended, in words; empty while it is connected."""
         return self._peer.session.why_ended

@@ -139,5 +139,5 @@ async def open_pair(
         open_page(server, page_handler, on_open=on_open) as page,
         server.hold_channel(choose_code(code, module), module=module, handler=handler) as channel,
     ):
-        await channel.open()
+        await (channel.open(None) if page._may_get_lost else channel.open())
         yield channel, page

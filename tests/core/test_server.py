@@ -561,6 +561,17 @@ class TestSockets:
             assert f'data-token="{server.token}"' in (await client.get(url)).text
             assert (await client.get(url)).status_code == 410
 
+    async def test_a_browser_that_cannot_be_opened_is_told_to_the_log_without_the_token(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(webbrowser, "open", lambda _: False)
+        async with open_server(port=0, open_browser=True) as server:
+            while not caplog.records:  # noqa: ASYNC110 (a thread opens it, and nobody tells when it has ended)
+                await trio.sleep(0.01)
+        (message,) = caplog.messages
+        assert message.startswith("no browser could be opened (open_browser=True): print server.page_url and open it")
+        assert server.token not in caplog.text
+
     async def test_a_page_that_stops_reading_does_not_hold_up_the_servers_end(self) -> None:
         async with open_server(port=0, limits=Limits(close_seconds=0.2)) as server:
             stream = await trio.open_tcp_stream("127.0.0.1", int(server.url.rpartition(":")[2]))

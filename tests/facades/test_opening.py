@@ -1,6 +1,7 @@
 """What a channel is given when it is opened, in every face: its handler, and its code or a module of the page."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,6 +125,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({}, TypeError, "a str of JavaScript, and not None; in its place a module .* such as module='./channel.js'$"),
     ({"code": CODE, "module": "./x.js"}, TypeError, "^a channel has either code or a module: leave one of them out$"),
     ({"code": 1}, TypeError, "^the code of a channel must be a str of JavaScript, and not 1$"),
+    ({"code": Path("channel.js")}, TypeError, "'channel.js'\\); a file is a module .* such as module='./channel.js'$"),
     ({"module": 1}, TypeError, r"^the module of a channel must be a str such as './channel\.js', and not 1$"),
     ({"module": ""}, ValueError, "^the module of a channel must not be empty: write it as an import does, such as"),
 ]

@@ -439,7 +439,7 @@ def test_a_message_larger_than_a_frame_is_refused_with_both_sizes_and_leaves_no_
     server.receive(frame(Hello("x")))
     server.send(Welcome(15, 1000, 0.5, ()))
     server.next_frame()
-    with pytest.raises(ValueError, match=r"a message of 1,\d\d\d bytes is larger .* 1,000 bytes: send less at a time"):
+    with pytest.raises(ValueError, match=r"a message of 1,\d\d\d bytes is larger .* 1,000 bytes: send less at a time, or bytes as a stream"):
         server.send(Open(1, 1, "x" * 1000))
     assert (server.next_id(), server.unanswered, server.next_frame()) == (1, 0, None)
 
@@ -448,7 +448,7 @@ def test_an_answer_larger_than_a_frame_can_be_given_again() -> None:
     server, _ = connect()
     server.frame_limit = 1000
     server.receive(frame(Echo(1, 1, EMPTY)))
-    with pytest.raises(ValueError, match="send less at a time"):
+    with pytest.raises(ValueError, match="send less at a time, or bytes as a stream"):
         server.send(Result(1, Packed("[" + "1," * 1000 + "1]")))
     server.send(Error(1, "value", "", ""))
     assert server.next_frame() == frame(Error(1, "value", "", ""))

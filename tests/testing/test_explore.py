@@ -315,6 +315,16 @@ def test_a_correct_program_passes_all_seeds() -> None:
     explore(correct, seeds=range(25), lose=True)
 
 
+def test_a_pair_is_opened_however_often_its_page_gets_lost_meanwhile() -> None:
+    async def program(_run: Exploration) -> None:
+        async with open_pair():
+            opened.append(None)
+
+    opened: list[None] = []
+    explore(program, seeds=range(25), lose=True)  # With a time limit, 7 and 14 failed.
+    assert len(opened) == 25
+
+
 def test_the_same_seed_gives_the_same_run_and_another_one_another() -> None:
     async def program(run: Exploration) -> None:
         runs.append(run)

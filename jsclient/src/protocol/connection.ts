@@ -328,7 +328,7 @@ export class Connection {
     if (size > this.#frameLimit) {
       throw new RangeError(
         `The message takes ${String(size)} bytes, and the connection takes at most ${String(this.#frameLimit)} bytes ` +
-          'at once. Send less at a time.',
+          'at once. Send less at a time, or bytes as a stream.',
       );
     }
     this.#state = state;

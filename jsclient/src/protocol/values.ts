@@ -359,7 +359,12 @@ function describeObject(value: object): string {
 }
 
 function adviseOn(value: object): string {
-  return 'then' in value ? ' Await it first.' : ' Send what it holds, as plain objects, arrays, numbers and strings.';
+  if ('then' in value) {
+    return ' Await it first.';
+  }
+  return Symbol.asyncIterator in value || 'arrayBuffer' in value
+    ? ' Send it as a stream, with callWithStream.'
+    : ' Send what it holds, as plain objects, arrays, numbers and strings.';
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Channels whose initialization function is the default export of a module. */
 
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -87,9 +87,11 @@ describe('the module of a channel', () => {
       'The module ./channel.js is relative to a page, and there is none here. Open the channel with the URL of a file, ' +
       'such as file:///home/me/channel.js, or with the name of a package.';
     await expect(importModule('./channel.js')).rejects.toThrow(words);
-    const file = join(mkdtempSync(join(tmpdir(), 'jchannel-')), 'channel.mjs');
+    const folder = mkdtempSync(join(tmpdir(), 'jchannel-'));
+    const file = join(folder, 'channel.mjs');
     writeFileSync(file, 'export default () => 5;');
     expect((await importModule(pathToFileURL(file).href)).initialize({} as never)).toBe(5);
+    rmSync(folder, { recursive: true });
     expect((await importModule('assert')).initialize).toBeTypeOf('function');
   });
 

@@ -113,7 +113,7 @@ describe('what a side may not send is refused there', () => {
     shakeHands(5000);
     expect(() => page.request({ type: 'echo', channel: 1, args: ['x'.repeat(5000)] })).toThrow(
       new RangeError(
-        'The message takes 5054 bytes, and the connection takes at most 5000 bytes at once. Send less at a time.',
+        'The message takes 5054 bytes, and the connection takes at most 5000 bytes at once. Send less at a time, or bytes as a stream.',
       ),
     );
   });

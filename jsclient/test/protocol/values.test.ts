@@ -311,6 +311,8 @@ describe('a value that does not travel is refused', () => {
     ],
     ['a Map that toJSON gives', [{ toJSON: () => new Map() }], TypeError, 'args[0] is an object of the class Map'],
     ['a Map', [new Map()], TypeError, 'args[0] is an object of the class Map, which cannot be sent. Send what it holds'],
+    ['a Blob', [new Blob(['a'])], TypeError, 'args[0] is an object of the class Blob, which cannot be sent. Send it as a stream'],
+    ['a stream', [new ReadableStream()], TypeError, 'which cannot be sent. Send it as a stream, with callWithStream.'],
     ['an instance', [new Point()], TypeError, 'args[0] is an object of the class Point'],
     ['a promise', [Promise.resolve(1)], TypeError, 'args[0] is an object of the class Promise, which cannot be sent. Await it first.'],
     ['an object with a strange prototype', [Object.create({ constructor: 1 })], TypeError, 'args[0] is an object that is not plain'],

@@ -154,10 +154,9 @@ export class Session {
           return;
         }
       }
+      this.#writer.release(this.#dispatcher.isIdle);
     } catch (error) {
       this.#breakOff(error);
-    } finally {
-      this.#writer.release(this.#dispatcher.isIdle);
     }
   }
 
@@ -186,7 +185,7 @@ export class Session {
         break;
       case 'beat':
       case 'hello': // It comes only to servers.
-        this.#answerBeat();
+        this.#writer.send({ type: 'beat' });
         break;
       case 'result':
         this.#outbox.handleResult(message);
@@ -241,14 +240,6 @@ export class Session {
     this.#streams.end(() => new Reason(reason?.message ?? LOST_STREAM_MESSAGE));
     for (const invocation of running) {
       invocation.abort('ended', message);
-    }
-  }
-
-  #answerBeat(): void {
-    // A goodbye may stand in the same frame.
-    if (this.#connection.state === 'ready') {
-      this.#connection.send({ type: 'beat' });
-      this.#writer.wake();
     }
   }
 

@@ -2,6 +2,7 @@
 
 import type { Connection } from '../protocol/connection.js';
 import type { Frame } from '../protocol/frames.js';
+import type { Message } from '../protocol/messages.js';
 
 /** The most microtasks that messages wait for others to join their frame. */
 export const MAX_HOPS = 100;
@@ -26,6 +27,14 @@ export class Writer {
     this.#connection = connection;
     this.#transmit = transmit;
     this.#nextPieces = nextPieces;
+  }
+
+  /** Queue a message and send it soon, unless the connection has ended: a goodbye may stand in the same frame. */
+  send(message: Message): void {
+    if (this.#connection.state === 'ready') {
+      this.#connection.send(message);
+      this.wake();
+    }
   }
 
   /** Send the queued messages soon. */

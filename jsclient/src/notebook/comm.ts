@@ -120,6 +120,8 @@ class CommSocket implements SocketLike {
   readonly #onDead: () => void;
   readonly #listeners: (readonly [string, Listener])[] = [];
   #timer: unknown;
+  /** Whether the frames of one message are being handed over: what answers them leaves in one, too. */
+  #isHearing = false;
 
   /** @param onDead - Called when the comm takes no message. */
   constructor(model: Model, environment: Environment, onDead: () => void) {
@@ -145,7 +147,9 @@ class CommSocket implements SocketLike {
 
   send(data: string | Uint8Array<ArrayBuffer>): void {
     this.#connection.send(data);
-    this.#pump();
+    if (!this.#isHearing) {
+      this.#pump();
+    }
   }
 
   close(): void {
@@ -177,8 +181,13 @@ class CommSocket implements SocketLike {
       this.readyState = 1;
       this.#fire('open', undefined);
     }
-    for (let frame = this.#connection.nextFrame(); frame !== null; frame = this.#connection.nextFrame()) {
-      this.#fire('message', frame);
+    this.#isHearing = true;
+    try {
+      for (let frame = this.#connection.nextFrame(); frame !== null; frame = this.#connection.nextFrame()) {
+        this.#fire('message', frame);
+      }
+    } finally {
+      this.#isHearing = false;
     }
     this.#pump();
   };

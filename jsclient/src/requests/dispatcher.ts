@@ -391,11 +391,7 @@ export class Dispatcher implements InvocationHost {
   }
 
   #send({ argument }: Invocation, message: Result | ErrorAnswer): void {
-    // A goodbye may stand in the same frame.
-    if (this.#connection.state === 'ready') {
-      this.#connection.send(message);
-      this.#writer.wake();
-    }
+    this.#writer.send(message);
     if (message.type === 'error' || message.stream === undefined) {
       argument?.stopUnread();
     }

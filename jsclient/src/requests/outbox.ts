@@ -146,8 +146,7 @@ export class Outbox implements RequestHost {
   }
 
   sendCancel(id: number): void {
-    this.#connection.send({ type: 'cancel', id });
-    this.#writer.wake();
+    this.#writer.send({ type: 'cancel', id });
   }
 
   #add(id: number, request: Request): void {

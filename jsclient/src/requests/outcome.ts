@@ -13,7 +13,7 @@ export async function outcomeOf(run: () => unknown): Promise<Outcome> {
 
 /** Return whether a value is a promise. */
 export function isPromise(value: unknown): value is Promise<unknown> {
-  if (typeof value !== 'object') {
+  if (value === null || (typeof value !== 'object' && typeof value !== 'function')) {
     return false;
   }
   // The tag is that of the promises of other windows, and of async functions where a library has replaced the class.

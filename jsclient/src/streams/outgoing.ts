@@ -215,6 +215,9 @@ export class OutgoingStream implements PieceSender {
     try {
       while (this.#canRead && this.#buffered < this.#bufferSize && this.#parts.length < MAX_PARTS) {
         const part = await this.#source.read(this.#copy);
+        if (this.#hasEnded) {
+          break; // What comes later belongs to nobody.
+        }
         if (part === null) {
           this.#sourceState = 'ended';
         } else if (sizeOf(part) > 0) {
@@ -411,6 +414,7 @@ export class OutgoingStream implements PieceSender {
     if (!this.#hasEnded) {
       this.#state = 'ended';
       this.#parts = [];
+      this.#buffered = 0;
       this.#events.onEnd();
       this.#notify();
     }

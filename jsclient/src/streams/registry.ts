@@ -4,7 +4,7 @@ import type { Environment } from '../connection/environment.js';
 import type { Writer } from '../connection/writer.js';
 import { ClosedError, ProtocolError, StateError } from '../errors.js';
 import type { Connection } from '../protocol/connection.js';
-import type { Ack, StreamInfo, StreamMessage, Ticket } from '../protocol/messages.js';
+import type { StreamInfo, StreamMessage, Ticket } from '../protocol/messages.js';
 import { describeThrown } from '../thrown.js';
 import { PartFetch, WholeFetch, type StreamFetch } from './fetching.js';
 import { IncomingStream } from './incoming.js';
@@ -95,13 +95,13 @@ export class StreamRegistry {
       onBroken: (error: unknown) => {
         const limit = Math.min(MAX_ERROR_LENGTH, this.#connection.errorLimit);
         const { name, message } = describeThrown(error, limit);
-        this.#send({ type: 'broken', stream: outgoing.id, name, message });
+        this.#writer.send({ type: 'broken', stream: outgoing.id, name, message });
       },
       onPiece: (data: Uint8Array<ArrayBuffer>) => {
-        this.#send({ type: 'piece', stream: outgoing.id, data });
+        this.#writer.send({ type: 'piece', stream: outgoing.id, data });
       },
       onSent: () => {
-        this.#send({ type: 'end', stream: outgoing.id });
+        this.#writer.send({ type: 'end', stream: outgoing.id });
       },
       onEnd: () => {
         this.#places?.release(outgoing);
@@ -185,7 +185,7 @@ export class StreamRegistry {
   /** Tell the server to stop one of its streams, unless all of it is here already. */
   refuse({ id, data }: StreamInfo): void {
     if (data === undefined) {
-      this.#send({ type: 'stop', stream: id });
+      this.#writer.send({ type: 'stop', stream: id });
     }
   }
 
@@ -263,7 +263,7 @@ export class StreamRegistry {
   #fetch(incoming: IncomingStream, { id, ticket }: StreamInfo, signal: AbortSignal): StreamFetch {
     if (!this.#takePlace(incoming)) {
       const giveCredit = (bytes: number): void => {
-        this.#send({ type: 'credit', stream: id, bytes });
+        this.#writer.send({ type: 'credit', stream: id, bytes });
       };
       return new PieceFetch(this.#connection.piecesBesideMessages, giveCredit, signal);
     }
@@ -280,16 +280,11 @@ export class StreamRegistry {
   #acknowledge(): void {
     const bytes = this.#connection.ackDue;
     if (bytes > 0) {
-      this.#send({ type: 'ack', bytes });
+      this.#writer.send({ type: 'ack', bytes });
     }
   }
 
   #urlOf(ticket = ''): string {
     return `${this.#origin.url}/${ticket}`;
-  }
-
-  #send(message: StreamMessage | Ack): void {
-    this.#connection.send(message);
-    this.#writer.wake();
   }
 }

@@ -97,6 +97,18 @@ describe('a socket over a comm', () => {
     expect(model.socket.sent).toHaveLength(COMM_BURST + 1);
   });
 
+  test('answers the frames of one message with one message', () => {
+    socket.addEventListener('message', ({ data }) => {
+      socket.send(`answer to ${String(data)}`);
+    });
+    model.sent.length = 0;
+    model.socket.wire.send('one');
+    model.socket.wire.send('two');
+    model.socket.flush();
+    expect(model.socket.sent).toStrictEqual(['answer to one', 'answer to two']);
+    expect(model.sent.filter(({ type }) => type === 'data')).toHaveLength(1);
+  });
+
   test('closes when what was sent has left, and the kernel hears it', () => {
     socket.send('goodbye');
     socket.close();

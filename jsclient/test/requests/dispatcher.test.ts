@@ -58,6 +58,28 @@ test('a method that is answered in the step of a goodbye does not hide why the s
   expect(fixture.client.stopReason).toStrictEqual({ reason: 'taken', message: 'Another page.' });
 });
 
+test('what a page has to say in the step of a goodbye does not hide why the server has gone', async () => {
+  const channel = await open();
+  channel.handler = { wait: () => channel.call('ask') };
+  const id = server.request({ type: 'call', channel: 1, name: 'wait', args: [] });
+  await server.settle();
+  const stream = { id: 1, ticket: 'A'.repeat(22) };
+  const call = { type: 'call', channel: 1, name: 'missing', args: pack([], 'args'), id: id + 1, stream } as unknown as Message;
+  server.send({ type: 'cancel', id }, call, { type: 'goodbye', reason: 'taken', message: 'Another page.' });
+  await vi.advanceTimersByTimeAsync(0);
+  expect(fixture.client.stopReason).toStrictEqual({ reason: 'taken', message: 'Another page.' });
+});
+
+test('a transport that cannot send ends its session, and the page says so', async () => {
+  await open({ f: () => 5 });
+  server.socket.send = () => {
+    throw new RangeError('cannot send');
+  };
+  server.request({ type: 'call', channel: 1, name: 'f', args: [] });
+  await vi.advanceTimersByTimeAsync(0);
+  expect(fixture.client.stopReason?.message).toContain('cannot send');
+});
+
 describe('opening a channel', () => {
   test('runs its code with the channel, and answers with what it returns', async () => {
     const code = '(channel) => { channel.handler = { id: () => channel.id }; return [channel.handler === null]; };';
@@ -378,6 +400,14 @@ describe('a call of Python', () => {
     }
     await open({ later: () => new Deferred((resolve) => { resolve(42); }) });
     expect(await call('later')).toMatchObject({ type: 'result', value: 42 });
+  });
+
+  test('gets what a promise is fulfilled with that is a function, too', async () => {
+    const promise = Promise.resolve(5);
+    const callable = Object.setPrototypeOf(() => 1, Promise.prototype) as { then: unknown };
+    Object.defineProperty(callable, 'then', { value: promise.then.bind(promise) });
+    await open({ give: () => callable });
+    expect(await call('give')).toMatchObject({ type: 'result', value: 5 });
   });
 
   test('gets an object with a method then, which is not called, as what it says it is', async () => {

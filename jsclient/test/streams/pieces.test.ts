@@ -59,6 +59,31 @@ function send(...messages: (string | Message)[]): void {
 }
 
 const END = { type: 'end', stream: 1 } as const;
+
+test('a stream that is stopped in the line, and whose source yields once more, does not hold up the others', async () => {
+  let yieldMore: (() => void) | undefined;
+  const sizes = Array<number>(PIECES_BESIDE_MESSAGES / PIECE_LIMIT + 1).fill(PIECE_LIMIT);
+  channel.handler = {
+    async *give() {
+      yield* sizes.map((size) => new Uint8Array(size));
+      await new Promise<void>((resolve) => {
+        yieldMore = resolve;
+      });
+      yield new Uint8Array(PIECE_LIMIT);
+    },
+  };
+  server.request({ type: 'call', channel: 1, name: 'give', args: [] });
+  await vi.advanceTimersByTimeAsync(INLINE_TIME);
+  await sent();
+  send({ type: 'ticket', stream: 1, ticket: TICKET, credit: PLENTY, near: true });
+  const pieces = await sent();
+  expect(pieces).toHaveLength(sizes.length - 1);
+  send({ type: 'stop', stream: 1 });
+  yieldMore?.();
+  await settle();
+  send({ type: 'ack', bytes: pieces.length * PIECE_LIMIT }); // Here the page went on for ever.
+  expect(await sent()).toStrictEqual([]);
+});
 const PIECE = { type: 'piece', stream: 1, data: new Uint8Array(PIECE_LIMIT) } as const;
 
 describe('a stream of the server', () => {

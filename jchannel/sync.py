@@ -473,6 +473,9 @@ def start(
     """Make a server and start it. Parameters and exceptions are those of ``Server`` and ``Server.start``.
 
     In a notebook, a cell that is run again is given the server that it has started before, as by ``jchannel.start``.
+
+    A script leaves the server's ``with`` block, or calls ``stop``, before it ends. A page whose server has gone without
+    a word takes it for lost, and tries for ten minutes to come back.
     """
     server = Server(
         host,

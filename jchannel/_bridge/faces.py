@@ -328,7 +328,9 @@ class ChannelFace:
         """The object that handles calls from the page, or ``None``.
 
         Its public methods can be called and nothing else; of a dict, the functions in it. It may be set at any time,
-        and counts from the next call on.
+        and counts from the next call on. An exception that a method raises is the answer to its call, and ends nothing
+        else. In a thread that holds for ``SystemExit``, too: a method that is to end the program tells the program, by
+        an event for example.
         """
         return self._handle.handler
 

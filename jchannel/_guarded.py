@@ -46,6 +46,7 @@ LOGGERS: Final[Mapping[str, str]] = {
     "http_server": "jchannel.http",
     "server_carrier": "jchannel.http",
     "site": "jchannel.http",
+    "_assembly": "jchannel.server",
     "server": "jchannel.server",
     "headless": "jchannel.server",
     "owner": "jchannel.server",

@@ -121,7 +121,7 @@ class TestTotals:
                 far = await peer.wait_channel()
                 session = session_of(memory.server)
                 assert session is not None
-                session._connection.frame_limit = 200
+                session._connection.frame_limit = 250
                 with pytest.raises(KernelError):
                     await far.echo("x" * 300)
                 assert channel.statistics().calls_served == CallTotals(answered=0, failed=1, cancelled=0)

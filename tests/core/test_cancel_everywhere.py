@@ -48,7 +48,7 @@ _THREADS = "it waits only for what worker threads do: test_sources cancels there
 _PINGS = "it is for WebSockets that are pinged, and nobody does that here: test_transport"
 _STRANGERS = "no page and no peer comes to it, and its time is bounded: test_http_server and test_strangers"
 _LINKS = "it is for links that something else has accepted: test_serve_link"
-_BROWSER = "it starts a browser, which no script here does: test_headless cancels there"
+_BROWSER = "it starts a browser, which no script here does: test_headless and test_server cancel there"
 _STOPPED = "it is reached only where it has been cancelled already: test_stream_registry"
 _REFUSED = "it is for what goes wrong, and has an end of its own: tests of test_acceptor and test_streams"
 _LATE = "a beat that is not answered at once: in test_server, with a clock that jumps"
@@ -63,6 +63,11 @@ SOMETIMES_CANCELLED = {
 #: The awaits of the core that no script here cancels, and why not. The last test fails when this is not exact.
 NOT_CANCELLED = {
     ("_assembly.py", "Assembly.open", "self._headless.open(self.server, self.issue_browser_url())"): _BROWSER,
+    (
+        "_assembly.py",
+        "Assembly._show_in_browser",
+        "threads.run_waiting(webbrowser.open, self.issue_browser_url(), abandon_on_cancel=True)",
+    ): _BROWSER,
     ("outgoing.py", "OutgoingStream._put", "trio.lowlevel.checkpoint()"): _STOPPED,
     ("heartbeat.py", "Heartbeat._wait_answer", "trio.lowlevel.checkpoint()"): _LATE,
     ("room.py", "Room.wait", "self._answers.park()"): _ROOM,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import socket
+import threading
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
@@ -560,6 +561,15 @@ class TestSockets:
             assert server.token not in url
             assert f'data-token="{server.token}"' in (await client.get(url)).text
             assert (await client.get(url)).status_code == 410
+
+    async def test_a_browser_that_takes_for_ever_to_open_does_not_hold_up_the_servers_end(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        released = threading.Event()
+        monkeypatch.setattr(webbrowser, "open", lambda _: released.wait())
+        async with open_server(port=0, open_browser=True):
+            await trio.testing.wait_all_tasks_blocked()
+        released.set()
 
     async def test_a_browser_that_cannot_be_opened_is_told_to_the_log_without_the_token(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -247,12 +247,14 @@ class ThreadFrontend:
 
     def __init__(self) -> None:
         self.main = threading.get_ident()
+        self.at_work = threading.Event()
         self.go_on = threading.Event()
 
     def interrupt(self) -> None:
         signal.pthread_kill(self.main, signal.SIGINT)
 
     def work(self) -> int:
+        self.at_work.set()
         self.go_on.wait()
         return 1
 
@@ -283,17 +285,20 @@ def test_one_interrupt_ends_a_thread_that_waits() -> None:
 
 def test_a_method_that_works_in_its_thread_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     handler = ThreadFrontend()
+    found: list[bool] = []
     with SyncKit(patience=0.01) as kit:
         channel, _ = kit.open_pair(handler)
         rests = jchannel.testing.rest.RestWatch._all_rests
 
         async def look(watch: jchannel.testing.rest.RestWatch, waiting: set[int | None]) -> bool:
-            found = await rests(watch, waiting)
-            handler.go_on.set()  # Seen at work, it may end.
-            return found
+            if handler.at_work.is_set() and not found:  # On its way to its thread and back it may take its time.
+                found.append(await rests(watch, waiting))
+                handler.go_on.set()
+            return False
 
         monkeypatch.setattr(jchannel.testing.rest.RestWatch, "_all_rests", look)
         assert channel.call("work") == 1
+    assert found == [False]
 
 
 def test_a_thread_beside_the_test_s_own_does_not_end_its_waits() -> None:
@@ -330,16 +335,16 @@ def test_a_source_at_work_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None
     looked = threading.Event()
     look = jchannel.testing.rest.RestWatch._look
 
-    async def look_twice(watch: jchannel.testing.rest.RestWatch, quiet: float) -> None:
-        await look(watch, quiet)
-        if watch._portal.hold.working:
+    async def look_at_work(watch: jchannel.testing.rest.RestWatch, quiet: float) -> None:
+        if watch._portal.hold.working and not looked.is_set():
+            await look(watch, quiet)
             looked.set()  # Seen at work, it may go on.
 
     def source() -> Iterator[bytes]:
         looked.wait()
         yield b"data"
 
-    monkeypatch.setattr(jchannel.testing.rest.RestWatch, "_look", look_twice)
+    monkeypatch.setattr(jchannel.testing.rest.RestWatch, "_look", look_at_work)
     with SyncKit(patience=0.01) as kit:
         channel, page = kit.open_pair()
         page.answer("save", 1)

@@ -38,6 +38,11 @@ def visit(server: jchannel.sync.Server) -> None:
     """Let a page come and go, and wait until the server knows that it has gone."""
     with PeerThread(server.page_url):
         pass
+    wait_gone(server)
+
+
+def wait_gone(server: jchannel.sync.Server) -> None:
+    """Wait until a server knows that its page has gone."""
     gone = threading.Event()
 
     def note(status: PageStatus) -> None:
@@ -129,6 +134,7 @@ def test_a_call_in_a_later_cell_shows_an_output_when_the_page_is_gone(
         channel.echo(1)
         assert len(kernel.published) == 1
 
+    wait_gone(server)
     with pytest.raises(TimeoutError, match="in a notebook, the output"):
         channel.echo(2, timeout=0)
     assert len(kernel.published) == 2

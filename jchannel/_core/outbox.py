@@ -259,14 +259,13 @@ class Outbox:
         if request.id is None and request in self._line:
             self._line.remove(request)
         result = request.outcome
-        if type(result) is outcome.Value:  # By `isinstance` it would be asked for in Python.
-            for tally in self._tallies:
+        answered = type(result) is outcome.Value  # By `isinstance` it would be asked for in Python.
+        for tally in self._tallies:
+            if answered:
                 tally.answered += 1
-        elif result is CANCELLED or isinstance(getattr(result, "error", None), trio.TooSlowError):
-            for tally in self._tallies:
+            elif result is CANCELLED or isinstance(getattr(result, "error", None), trio.TooSlowError):
                 tally.cancelled += 1
-        else:
-            for tally in self._tallies:
+            else:
                 tally.failed += 1
 
     def _enter_line(self, request: Request) -> None:

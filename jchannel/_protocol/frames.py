@@ -242,10 +242,6 @@ def _survey(text: str) -> tuple[int, bool]:
     Only a value with many brackets can be nested too deep. Only long whole numbers need a function in Python for each
     whole number, which doubles the time that JSON takes; this takes 4 % of it. The digits of a fraction do not count.
     """
-    if len(text) <= _PIECE:
-        data = text.encode("utf-8", "surrogatepass")
-        outline = data.translate(_OUTLINE, b"[{")
-        return len(data) - len(outline), _LONG_NUMBER in outline
     brackets = 0
     may_be_long = False
     for start in range(0, len(text), _PIECE):

@@ -29,7 +29,7 @@ from jchannel._sealed import NoPublicConstructor
 from jchannel._streams.reader import MetaGenerator
 from jchannel._streams.sources import check_source
 from jchannel.errors import PageLostError, RefusedError, StateError, UnreachableError
-from jchannel.testing.explore import EXPLORATION, Exploration
+from jchannel.testing.explore import EXPLORATION
 from jchannel.testing.faults import Direction, FaultyLink
 from jchannel.testing.line import RequestLine, Turn
 from jchannel.testing.network import Connection, MemoryListener, MemoryStream
@@ -484,8 +484,10 @@ class Page(metaclass=NoPublicConstructor):
         if self._exploration is not None:
             self._exploration.note(text)
 
-    async def _get_lost(self, exploration: Exploration, losing: trio.CancelScope) -> None:
+    async def _get_lost(self, losing: trio.CancelScope) -> None:
         """Be lost now and then, and come back, until that is cancelled."""
+        exploration = self._exploration
+        assert exploration is not None
         with losing:
             for _ in range(exploration._draw_losses()):
                 await exploration._pass_some_time()
@@ -583,8 +585,8 @@ async def hold_page(
         )
         await page.reconnect()
         losing = trio.CancelScope()
-        if page._exploration is not None and page._exploration._loses:
-            nursery.start_soon(page._get_lost, page._exploration, losing)
+        if page._may_get_lost:
+            nursery.start_soon(page._get_lost, losing)
         try:
             yield page
         finally:

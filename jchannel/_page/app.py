@@ -27,10 +27,13 @@ _CLIENT_FILES: Final = {
 
 _HEADERS: Final = {
     "cache-control": "no-cache",
-    "cross-origin-opener-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
+
+#: Whether windows of other origins may hold one of the server's, and how, without a folder and with one: a page of the
+#: application's may open windows of other origins and talk to them.
+_OPENER_POLICIES: Final = ("same-origin", "same-origin-allow-popups")
 
 #: What the page that has the token in it may do, besides running its one script.
 _TICKET_POLICY: Final = "default-src 'none'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
@@ -75,7 +78,10 @@ class PageApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Cancelling it interrupts the response."""
         host = get_header(scope, b"host") or ""
-        send = with_headers(send, {"content-security-policy": self._gate.frame_policy(host)})
+        headers = {"content-security-policy": self._gate.frame_policy(host)}
+        if not _is_webkit(scope):
+            headers["cross-origin-opener-policy"] = _OPENER_POLICIES[self._site is not None]
+        send = with_headers(send, headers)
         if not self._gate.allows_host(host):
             text = "This server is not available under this name."
             await _respond_with_text(send, HTTPStatus.MISDIRECTED_REQUEST, text)
@@ -110,6 +116,17 @@ class PageApp:
                 "content-security-policy": f"{_TICKET_POLICY}; script-src 'nonce-{nonce}'",
             }
             await respond(send, HTTPStatus.OK, SecretBytes(page), headers)
+
+
+def _is_webkit(scope: Scope) -> bool:
+    """Return whether a browser is WebKit, as Safari and every browser on iOS are: it must not get an opener policy.
+
+    It gives a page with that policy to another process, while the first one still reports the beginning of the load. A
+    server on the same machine can be faster than that report: WebKit takes it for another load then, drops the page and
+    stays blank (2.50: ``ProvisionalPageProxy::cancel`` in its log, in one of some thousand loads of a busy machine).
+    """
+    agent = get_header(scope, b"user-agent") or ""
+    return "AppleWebKit/" in agent and "Chrome/" not in agent
 
 
 def _open_site(folder: object) -> AsgiApp:

@@ -32,11 +32,10 @@ __all__ = ["open_site"]
 _DOCUMENTS: Final = frozenset({"document", "iframe", "frame", "embed", "object", "fencedframe"})
 
 #: What the pages of the server's own have, too, as far as the application's work does not need the contrary: a service
-#: worker is known by the referrer of what it fetches, and a page may open windows of other origins and talk to them.
+#: worker is known by the referrer of what it fetches.
 _HEADERS: Final = {
     # Otherwise a page that is reloaded may run a script of last week.
     "cache-control": "no-cache",
-    "cross-origin-opener-policy": "same-origin-allow-popups",
     "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
 }

@@ -14,6 +14,12 @@ from tests.page.helpers import call
 
 GATE = Gate("token", frozenset({"hub.example.com"}), frozenset())
 
+KHTML = "(KHTML, like Gecko)"
+SAFARI = f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 {KHTML} Version/26.0 Safari/605.1.15"
+CHROME_ON_IOS = f"Mozilla/5.0 (iPad; CPU OS 26_0) AppleWebKit/605.1.15 {KHTML} CriOS/156.0.0.0 Safari/604.1"
+CHROME = f"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 {KHTML} Chrome/156.0.0.0 Safari/537.36"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"
+
 
 def open_app(folder: str | Path | None = None, prefix: str = "") -> PageApp:
     return PageApp(folder, prefix, GATE)
@@ -62,6 +68,24 @@ async def test_no_response_may_be_sniffed_or_kept_without_asking_or_give_the_add
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["cross-origin-opener-policy"] == "same-origin"
     assert headers["content-security-policy"] == GATE.frame_policy("localhost:8889")
+
+
+@pytest.mark.parametrize("agent", [SAFARI, CHROME_ON_IOS])
+@pytest.mark.parametrize("path", ["/", "/missing"])
+async def test_webkit_which_would_lose_the_page_gets_no_policy_for_openers(
+    tmp_path: Path, agent: str, path: str
+) -> None:
+    (tmp_path / "index.html").write_text("<title>Mine</title>")
+    for app in (open_app(), open_app(tmp_path)):
+        headers = (await call(app, path, headers={"user-agent": agent})).headers
+        assert "cross-origin-opener-policy" not in headers
+        assert headers["content-security-policy"] == GATE.frame_policy("localhost:8889")
+
+
+@pytest.mark.parametrize("agent", [CHROME, FIREFOX])
+async def test_every_other_browser_gets_a_policy_for_openers(agent: str) -> None:
+    headers = (await call(open_app(), "/", headers={"user-agent": agent})).headers
+    assert headers["cross-origin-opener-policy"] == "same-origin"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])

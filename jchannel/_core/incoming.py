@@ -180,6 +180,7 @@ class IncomingStream(Stream):
         """End the stream on this side: its source is stopped, and its reader gets an error at once."""
         if not self.over:
             self._session.stop_stream(self.info.id)
+            self._registry.remember_ticket(self)
             self.fail(error)
         self._buffer.clear()
 

@@ -64,10 +64,13 @@ async def serve_ticket(streams: StreamRegistry, ticket: str, scope: Scope, recei
     """
     stream = streams.find_ticket(ticket)
     answer = partial(_answer, streams, stream, scope, receive, send)
-    if stream is None:
+    if stream is None and not streams.was_stopped(ticket):
         await answer()
     elif not show_token(scope):
         await _respond(send, HTTPStatus.SERVICE_UNAVAILABLE)
+    elif stream is None:
+        # It was on its way when the reader stopped, and is answered as it would have been before.
+        await _respond(send, HTTPStatus.ACCEPTED)
     else:
         assert stream.place is not None  # As long as it has its ticket.
         async with open_flat_nursery() as nursery:

@@ -754,6 +754,7 @@ class Session:
             else:
                 assert isinstance(stream, IncomingStream)
                 self._finish(stream.fail, PageLostError(f"the stream is not whole: {why}"))
+        self._finish(self._streams.forget_tickets)
         self._finish(self.room.end)
         if self.on_end is not None:
             self._finish(self.on_end)

@@ -6,7 +6,7 @@ A stream is entered here when it is opened or announced, and taken out when it h
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.limits import Limits
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from jchannel._core.endpoint import Endpoint
     from jchannel._core.session import Session
 
-__all__ = ["StreamRegistry"]
+__all__ = ["STOPPED_TICKETS", "StreamRegistry"]
+
+#: How many tickets are remembered of streams whose reader has stopped. The oldest is forgotten then.
+STOPPED_TICKETS: Final = 1_000
 
 
 class StreamRegistry:
@@ -42,6 +45,7 @@ class StreamRegistry:
         self._by_channel: dict[object, dict[Stream, None]] = {}
         self._by_place: dict[tuple[object, bool, int], Stream] = {}
         self._by_ticket: dict[str, Stream] = {}
+        self._stopped_tickets: dict[str, None] = {}
 
     @property
     def tickets(self) -> int:
@@ -140,6 +144,10 @@ class StreamRegistry:
         """Return the stream of a ticket that works."""
         return self._by_ticket.get(ticket)
 
+    def was_stopped(self, ticket: str) -> bool:
+        """Return whether a ticket is that of a stream whose reader has stopped in a session that goes on."""
+        return ticket in self._stopped_tickets
+
     def of_session(self, session: object) -> list[Stream]:
         """Return the streams that have a number in a session."""
         return [stream for (of, _, _), stream in self._by_place.items() if of is session]
@@ -167,6 +175,17 @@ class StreamRegistry:
         if stream.ticket is not None:
             del self._by_ticket[stream.ticket]
             stream.ticket = None
+
+    def remember_ticket(self, stream: Stream) -> None:
+        """Remember the ticket of a stream whose reader stops: a part of it may be on its way, and is no stranger's."""
+        if stream.ticket is not None:
+            self._stopped_tickets[stream.ticket] = None
+            if len(self._stopped_tickets) > STOPPED_TICKETS:
+                del self._stopped_tickets[next(iter(self._stopped_tickets))]
+
+    def forget_tickets(self) -> None:
+        """Forget the tickets of streams whose reader has stopped, as their session ends."""
+        self._stopped_tickets.clear()
 
     def retire(self, stream: Stream) -> None:
         """Take a stream's number and ticket back: nobody can begin to carry it any more, and its pieces have ended."""

@@ -111,6 +111,8 @@ NOT_CANCELLED = {
     ("server.py", "Server._open_listeners", "open_listeners(self._host, port)"): _SOCKETS,
     ("server.py", "Server.open", "self._open_listeners()"): _SOCKETS,
     ("server_carrier.py", "_send_part", "_respond(send, HTTPStatus.GONE)"): _REFUSED,
+    ("server_carrier.py", "_receive_post", "_wait_gone(receive)"): _REFUSED,
+    ("server_carrier.py", "_wait_gone", "_wait_disconnect(receive)"): _REFUSED,
     ("server_carrier.py", "_send_part", "_wait_gone(receive)"): _REFUSED,
     ("server_carrier.py", "_send_stream", "gone.wait()"): _REFUSED,
     ("server_carrier.py", "serve_ticket", "_respond(send, HTTPStatus.SERVICE_UNAVAILABLE)"): _STRANGERS,

@@ -18,6 +18,7 @@ import pytest
 import trio
 import trio.testing
 
+from jchannel._core import stream_registry
 from jchannel._core.incoming import IncomingStream
 from jchannel._core.invocation import Invocation
 from jchannel._core.outgoing import INLINE_BYTES, PART_BYTES
@@ -51,6 +52,7 @@ from tests.core.internals import (
     close_server,
     count_entries,
     drop_stream,
+    lose_page,
     make_incoming,
     make_outgoing,
     revoke_tickets,
@@ -858,6 +860,37 @@ class TestThePagesSide:
                 await self.request(memory, "POST", f"/streams/{ticket.ticket}?offset=0", bytes(4 * READ_AHEAD)) == 202
             )
             assert trio.current_time() == start
+
+    async def test_a_post_that_was_on_its_way_when_its_reader_stopped_is_answered_as_those_before(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with self.open(Handler()) as (memory, page, _, number, _):
+            target = await self.post_to_a_reader_that_stops(memory, page, number, 1)
+            start = trio.current_time()
+            assert await self.request(memory, "POST", target, bytes(2 * Limits().stranger_bytes)) == 202
+            assert trio.current_time() == start
+            lose_page(memory.server)
+            assert await self.request(memory, "POST", target, b"more") == 410
+
+    async def test_no_more_stopped_streams_are_remembered_than_the_limit(
+        self, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(stream_registry, "STOPPED_TICKETS", 1)
+        async with self.open(Handler()) as (memory, page, _, number, _):
+            first = await self.post_to_a_reader_that_stops(memory, page, number, 1)
+            second = await self.post_to_a_reader_that_stops(memory, page, number, 2)
+            assert await self.request(memory, "POST", first, b"more") == 410
+            assert await self.request(memory, "POST", second, b"more") == 202
+
+    async def post_to_a_reader_that_stops(self, memory: MemoryServer, page: Page, channel: int, request: int) -> str:
+        """Posts to a stream whose reader stops with that; gives where the next post goes."""
+        args = pack([], field_name="args", shown_as="args")
+        await page.send(Call(request, channel, "break_off", args, StreamInfo(request)))
+        ticket = await page.expect(Ticket)
+        await self.request(memory, "POST", f"/streams/{ticket.ticket}?offset=0", b"abc")
+        await page.expect(Stop)
+        await page.expect(Result)
+        return f"/streams/{ticket.ticket}?offset=3"
 
     async def test_a_part_out_of_its_order_breaks_the_stream(self, autojump_clock: trio.testing.MockClock) -> None:
         async with self.open(Handler()) as (memory, page, _, number, _):

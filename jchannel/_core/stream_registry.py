@@ -6,6 +6,7 @@ A stream is entered here when it is opened or announced, and taken out when it h
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from jchannel._core.incoming import IncomingStream
@@ -45,7 +46,7 @@ class StreamRegistry:
         self._by_channel: dict[object, dict[Stream, None]] = {}
         self._by_place: dict[tuple[object, bool, int], Stream] = {}
         self._by_ticket: dict[str, Stream] = {}
-        self._stopped_tickets: dict[str, None] = {}
+        self._stopped_tickets: deque[str] = deque(maxlen=STOPPED_TICKETS)
 
     @property
     def tickets(self) -> int:
@@ -179,12 +180,10 @@ class StreamRegistry:
     def remember_ticket(self, stream: Stream) -> None:
         """Remember the ticket of a stream whose reader stops: a part of it may be on its way, and is no stranger's."""
         if stream.ticket is not None:
-            self._stopped_tickets[stream.ticket] = None
-            if len(self._stopped_tickets) > STOPPED_TICKETS:
-                del self._stopped_tickets[next(iter(self._stopped_tickets))]
+            self._stopped_tickets.append(stream.ticket)
 
     def forget_tickets(self) -> None:
-        """Forget the tickets of streams whose reader has stopped, as their session ends."""
+        """Forget the tickets of streams whose reader has stopped, as the session ends: there is one at a time."""
         self._stopped_tickets.clear()
 
     def retire(self, stream: Stream) -> None:

@@ -31,10 +31,6 @@ _HEADERS: Final = {
     "x-content-type-options": "nosniff",
 }
 
-#: Whether windows of other origins may hold one of the server's, and how, without a folder and with one: a page of the
-#: application's may open windows of other origins and talk to them.
-_OPENER_POLICIES: Final = ("same-origin", "same-origin-allow-popups")
-
 #: What the page that has the token in it may do, besides running its one script.
 _TICKET_POLICY: Final = "default-src 'none'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
 
@@ -56,6 +52,8 @@ class PageApp:
 
     def __init__(self, folder: str | Path | None, prefix: str, gate: Gate) -> None:
         self._site = None if folder is None else _open_site(folder)
+        # A page of the application's may open windows of other origins, and talk to them.
+        self._opener_policy = "same-origin" if folder is None else "same-origin-allow-popups"
         self._prefix = prefix
         self._gate = gate
         self._tickets: dict[str, str] = {}
@@ -80,7 +78,7 @@ class PageApp:
         host = get_header(scope, b"host") or ""
         headers = {"content-security-policy": self._gate.frame_policy(host)}
         if not _is_webkit(scope):
-            headers["cross-origin-opener-policy"] = _OPENER_POLICIES[self._site is not None]
+            headers["cross-origin-opener-policy"] = self._opener_policy
         send = with_headers(send, headers)
         if not self._gate.allows_host(host):
             text = "This server is not available under this name."
